@@ -1,0 +1,1 @@
+"""Sound: reading it and the three channels the generator hears."""

@@ -1,0 +1,257 @@
+"""The one configuration: `params.yaml` as frozen dataclasses, one section per stage, read strictly.
+
+Tracked fields carry no defaults: a default that changed here would escape DVC. What changes no result (device, workers,
+addresses, log level) is an environment variable or a flag, never a parameter.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from ruamel.yaml import YAML, YAMLError
+
+from mambatalk.errors import UserError
+
+Fidelity = Literal["corrected", "published"]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+section = with_config(ConfigDict(extra="forbid", strict=True))
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class BodyConfig:
+    """The SMPL-X body model that meshes and joints come from."""
+
+    path: str
+    """npz in SMPL-X form: the licensed model, or the stand-in that the sample stage writes."""
+    mesh_vertices: Size
+    """Vertices of the mesh losses, spread over the body; 0 takes all 10,475."""
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class SampleCorpusConfig:
+    """The embedded corpus: speech by eSpeak NG, motion from a known law."""
+
+    enabled: bool
+    hours: Rate
+    speakers: Annotated[int, Field(ge=3)]
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class IngestConfig:
+    """Corpus to clip store."""
+
+    root: str
+    """A language folder in BEATX layout."""
+    snapshot: str
+    """What `mambatalk snapshot` wrote of that folder: the only data dependency."""
+    speakers: list[int]
+    """Speaker ids to take; empty takes all."""
+    clips_per_shard: Count
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class CheckClipsConfig:
+    """Bounds of the per-clip rules."""
+
+    min_seconds: Rate
+    max_length_gap_seconds: Rate
+    max_joint_speed: Rate
+    """Fastest joint rotation, radians a second."""
+    max_quarantined: Share
+    """Share of clips that may be left out before the stage fails."""
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class FeaturesConfig:
+    """Accepted clips to features."""
+
+    ctc_model: str | None
+    """Folder or hub name of a wav2vec2 CTC model; null leaves the CTC channel at 0."""
+    validation_share: Share
+    """Share of training clips carved for validation where the corpus marks none."""
+    clips_per_shard: Count
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class CheckFeaturesConfig:
+    """Bounds of the per-clip feature rules."""
+
+    max_unknown_words: Share
+    max_silent_share: Share
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class VQCommonConfig:
+    """What the five auto-encoders share."""
+
+    width: Count
+    codebook_size: Count
+    window: Count
+    stride: Count
+    batch_size: Count
+    lr: Rate
+    betas: tuple[float, float]
+    mesh_weight: Annotated[float, Field(ge=0)]
+    revive_dead_codes: bool
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class VQPartConfig:
+    """One auto-encoder."""
+
+    layers: Count
+    epochs: Count
+    decay_epoch: Count
+    """Epoch from which the learning rate is a tenth."""
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class TrainVQConfig:
+    """The representation stage: one block per auto-encoder."""
+
+    common: VQCommonConfig
+    face: VQPartConfig
+    upper: VQPartConfig
+    hands: VQPartConfig
+    lower: VQPartConfig
+    # A keyword of the language forces the alias.
+    global_: Annotated[VQPartConfig, Field(alias="global")]
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class TrainFGDConfig:
+    """The motion auto-encoder behind FGD."""
+
+    published: str | None
+    """Path of AESKConv_240_100.bin to import in place of training."""
+    latent: Count
+    window: Count
+    stride: Count
+    batch_size: Count
+    lr: Rate
+    epochs: Count
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class TrainGeneratorConfig:
+    """The generator and its training step."""
+
+    hidden: Count
+    audio_dim: Count
+    word_dim: Count
+    audio_width: Count
+    """Channels of the first audio block; later blocks double it."""
+    dropout: Share
+    window: Count
+    stride: Count
+    seed_frames: Count
+    batch_size: Count
+    lr: Rate
+    betas: tuple[float, float]
+    clip_norm: Rate
+    epochs: Count
+    text_dropout: Share
+    """Chance that a training window loses its words, so that sound alone works; corrected fidelity only."""
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Which clips are scored."""
+
+    split: Literal["val", "test"]
+    max_clips: Size
+    """0 scores all."""
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class RenderConfig:
+    """Videos of generated motion beside ground truth."""
+
+    clips: Count
+    seconds: Rate
+    size: Count
+    """Height of one figure in pixels."""
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All of `params.yaml`."""
+
+    seed: int
+    fidelity: Fidelity
+    body: BodyConfig
+    sample_corpus: SampleCorpusConfig
+    ingest: IngestConfig
+    check_clips: CheckClipsConfig
+    features: FeaturesConfig
+    check_features: CheckFeaturesConfig
+    train_vq: TrainVQConfig
+    train_fgd_encoder: TrainFGDConfig
+    train_generator: TrainGeneratorConfig
+    evaluate: EvaluateConfig
+    render: RenderConfig
+
+
+def load_config(path: str | Path = "params.yaml") -> Config:
+    """Read and check a complete parameter file.
+
+    Raises:
+        UserError: The file is missing or broken, a key is unknown or missing, or a value is of the wrong type; the
+            first fault is named.
+    """
+    try:
+        return parse_config(YAML(typ="safe", pure=True).load(Path(path)), where=str(path))
+    except FileNotFoundError:
+        raise UserError(path, found="no such file", expected="a parameter file",
+                        do="run from the repository root, or `make profile P=sample` to write one") from None
+    except YAMLError as error:
+        raise UserError(path, found=f"broken YAML ({error})", expected="a parameter file",
+                        do="mend the line named") from None
+
+
+def parse_config(values: Any, *, where: str = "params.yaml") -> Config:
+    """Check a mapping as `load_config` checks a file."""
+    try:
+        # Through JSON, whose strict mode still takes a mapping for a dataclass and a list for a tuple.
+        return TypeAdapter(Config).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise _first_fault(error, where) from None
+
+
+def config_dict(value: Any) -> dict[str, Any]:
+    """A configuration (or a section of one) as plain nested values under the keys of `params.yaml`."""
+    return TypeAdapter(type(value)).dump_python(value, by_alias=True, mode="json")
+
+
+def _first_fault(error: ValidationError, where: str) -> UserError:
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"]) or "top level"
+    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        found, do = "an unknown key", "remove it or correct its name"
+    elif fault["type"].startswith("missing"):
+        found, do = "no such key", "add it; infra/profiles/ holds complete files"
+    else:
+        found, do = repr(fault["input"]), "correct the value"
+    expected = "no such key" if found == "an unknown key" else (
+        "a value" if found == "no such key" else fault["msg"].removeprefix("Input should be "))
+    return UserError(f"{where}: {key}", found=found, expected=expected, do=do)

@@ -1,0 +1,1 @@
+"""The corpus, the clip store, the features and what training reads."""

@@ -1,0 +1,1 @@
+"""Scoring result files and whole bundles."""

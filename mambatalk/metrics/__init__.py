@@ -1,0 +1,1 @@
+"""Metrics as torchmetrics classes, in published and corrected form."""

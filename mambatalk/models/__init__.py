@@ -1,0 +1,1 @@
+"""The networks: auto-encoders, audio encoder, selective scans, generator, FGD encoder."""

@@ -1,0 +1,1 @@
+"""The published implementation: key map, checkpoint import and parity with reference numbers."""

@@ -1,0 +1,1 @@
+"""Words: TextGrid reading and the vocabulary."""

@@ -1,0 +1,1 @@
+"""Training: one loop, determinism, tracking, and what each network learns from."""

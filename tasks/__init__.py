@@ -1,0 +1,1 @@
+"""The pipeline's stages, one module each: `python -m tasks.NAME` is what DVC runs."""
