@@ -218,6 +218,7 @@ def load_config(path: str | Path = "params.yaml") -> Config:
     Raises:
         UserError: The file is missing or broken, a key is unknown or missing, or a value is of the wrong type; the
             first fault is named.
+
     """
     try:
         return parse_config(YAML(typ="safe", pure=True).load(Path(path)), where=str(path))

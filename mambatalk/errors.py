@@ -9,6 +9,7 @@ class UserError(Exception):
         found: What stands there.
         expected: What should stand there.
         do: What the reader should do next.
+
     """
 
     def __init__(self, where: object, *, found: object, expected: object, do: str) -> None:

@@ -20,6 +20,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
     Raises:
         UserError: The disk is full.
+
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +42,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
     Raises:
         UserError: The disk is full.
+
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +82,7 @@ def read_json(path: str | Path) -> Any:
 
     Raises:
         UserError: The file is missing or is not JSON.
+
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
