@@ -42,7 +42,7 @@ def matrix_from_6d(rotation: Tensor) -> Tensor:
     """6D (..., 6), orthonormal or not, to matrices (..., 3, 3) by Gram-Schmidt; the third row is the cross product."""
     columns = torch.stack((rotation[..., :3], rotation[..., 3:]), dim=-1)
     # roma works on columns; a rotation's transpose is a rotation, so its rows are their columns.
-    return roma.special_gramschmidt(columns).transpose(-1, -2)
+    return roma.special_gramschmidt(columns, epsilon=1e-12).transpose(-1, -2)
 
 
 def axis_angle_to_6d(rotation: Tensor) -> Tensor:

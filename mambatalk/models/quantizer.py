@@ -1,0 +1,53 @@
+"""The code book: nearest code by squared distance, straight-through gradient. Source: published `Quantizer`."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Quantized(NamedTuple):
+    """Latents and the codes nearest to them."""
+
+    index: Tensor
+    """(B, T) int64."""
+    vectors: Tensor
+    """(B, T, width): the code vectors, with the gradient of the latents."""
+    loss: Tensor
+    """Scalar: mean squared distance, once towards the codes and once towards the latents."""
+    perplexity: Tensor
+    """Scalar: effective number of codes in use, between 1 and the code book's size."""
+
+
+class Quantizer(nn.Module):
+    """A code book of `size` vectors of `width` channels."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(size, width)
+        nn.init.uniform_(self.embedding.weight, -1 / size, 1 / size)
+
+    def distances(self, latent: Tensor) -> Tensor:
+        """Squared distances of latents (B, T, width) to all codes: (B, T, size)."""
+        codes = self.embedding.weight
+        return latent.square().sum(-1, keepdim=True) + codes.square().sum(-1) - 2 * latent @ codes.T
+
+    def nearest(self, latent: Tensor) -> Tensor:
+        """Codes (B, T) nearest to latents (B, T, width)."""
+        return self.distances(latent).argmin(-1)
+
+    def lookup(self, index: Tensor) -> Tensor:
+        """Code vectors (B, T, width) of codes (B, T)."""
+        return self.embedding(index)
+
+    def forward(self, latent: Tensor) -> Quantized:
+        """Quantise latents (B, T, width)."""
+        index = self.nearest(latent)
+        vectors = self.lookup(index)
+        loss = functional.mse_loss(vectors, latent.detach()) + functional.mse_loss(vectors.detach(), latent)
+        return Quantized(index, latent + (vectors - latent).detach(), loss, self._perplexity(index))
+
+    def _perplexity(self, index: Tensor) -> Tensor:
+        share = torch.bincount(index.flatten(), minlength=self.embedding.num_embeddings) / index.numel()
+        return (-(share * (share + 1e-10).log()).sum()).exp()

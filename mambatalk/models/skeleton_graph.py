@@ -1,0 +1,64 @@
+"""The skeleton as a graph of bones: which bones see each other, and how chains of bones are pooled.
+
+A bone is an edge (parent, child); the root has a bone of its own that ends nowhere. Source: skeleton-aware networks
+(Aberman et al. 2020), as the published FGD encoder uses them.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bone = tuple[int, int]
+
+
+def bones_of(parents: Sequence[int]) -> list[Bone]:
+    """One bone per joint; joint 0 is the root, whose bone ends at a joint of no other bone."""
+    return [(0, len(parents)), *((parent, joint) for joint, parent in enumerate(parents) if joint)]
+
+
+def neighbours(bones: Sequence[Bone], distance: int = 2) -> NDArray[np.bool_]:
+    """Bones (n, n) that lie at most `distance` shared joints apart, themselves included."""
+    touch = np.array([[bool({*one} & {*other}) for other in bones] for one in bones])
+    return np.linalg.matrix_power(touch.astype(np.int64), distance) > 0
+
+
+def pool(bones: Sequence[Bone]) -> tuple[list[Bone], list[tuple[int, ...]]]:
+    """Merge bones by twos along every unbranched chain; a chain of odd length keeps its first bone.
+
+    Returns:
+        The pooled bones, and for each the bones it is made of.
+
+    """
+    groups = [group for chain in _chains(bones) for group in _pairs(chain)]
+    return [(bones[group[0]][0], bones[group[-1]][1]) for group in groups], groups
+
+
+def _chains(bones: Sequence[Bone]) -> list[list[int]]:
+    """Runs of bones between branchings, leaves and the root, depth first."""
+    degree = Counter(joint for bone in bones for joint in bone)
+    children: dict[int, list[int]] = {}
+    for index, (start, _) in enumerate(bones):
+        children.setdefault(start, []).append(index)
+    chains: list[list[int]] = []
+
+    def walk(index: int, chain: list[int]) -> None:
+        chain.append(index)
+        end = bones[index][1]
+        following = children.get(end, [])
+        if degree[end] == 2:
+            walk(following[0], chain)
+            return
+        chains.append(chain)
+        for child in following:
+            walk(child, [])
+
+    for index in children[0]:
+        walk(index, [])
+    return chains
+
+
+def _pairs(chain: Sequence[int]) -> list[tuple[int, ...]]:
+    odd = len(chain) % 2
+    return [tuple(chain[:1])] * odd + [tuple(chain[k:k + 2]) for k in range(odd, len(chain), 2)]

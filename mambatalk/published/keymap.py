@@ -1,0 +1,92 @@
+"""Names of the published state dicts in our modules: one map for fixtures and for released checkpoints.
+
+`translate` renames what we have, and says of every other key why it is left out; nothing is dropped in silence.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+Kind = Literal["auto_encoder", "generator", "audio_encoder", "mamba", "fgd"]
+
+_PARTS = "(face|upper|hands|lower)"
+_CONV = ((r"\.main\.", "."), (r"\.model\.", "."))
+_AUDIO = (
+    (r"feat_extractor\.", "blocks."), (r"multi_scale\.", "branches."), (r"\.downsample\.", ".shortcut."),
+    (r"(^|audio\.)out\.", r"\1projection."),
+)
+_MAMBA = ((r"norm_f\.", "norm."), (r"attention\.layers\.0\.", "attention."))
+_GENERATOR = (
+    (r"^text_pre_encoder_(face|body)\.", r"fusion.\1.embedding."),
+    (r"^text_encoder_(face|body)\.", r"fusion.\1.word_projection."),
+    (r"^audio_pre_encoder_(face|body)\.", r"fusion.\1.audio."),
+    (r"^at_attn_(face|body)\.", r"fusion.\1.gate."),
+    (r"^speaker_encoder_(face|body)\.", r"speaker.\1."),
+    (r"^global_scan\.learnable_query$", "global_scan.query"),
+    (r"^global_scan\.motion_proj1\.mlp\.", "global_scan.motion_mlp."),
+    (r"^global_scan\.motion_proj2\.", "global_scan.motion_projection."),
+    (r"^global_scan\.body_q_self_attn\.layers\.0\.", "global_scan.speaker_attention."),
+    (r"^global_scan\.motion_self_encoder\.layers\.0\.", "global_scan.motion_attention."),
+    (r"^global_scan\.face_scan\.", "global_scan.audio_scan."),
+    (r"^global_scan\.body_scan\.", "global_scan.motion_scan."),
+    (r"^local_scan\.motion_cross_attn\.", "local_scan.decoder."),
+    (r"^local_scan\.body_proj\.", "local_scan.memory."),
+    (rf"^local_scan\.motion2latent_{_PARTS}\.mlp\.", r"local_scan.part_mlp.\1."),
+    (rf"^local_scan\.{_PARTS}_proj\.", r"local_scan.mix.\1."),
+    (rf"^local_scan\.{_PARTS}_scan\.", r"local_scan.scan.\1."),
+    (rf"^local_scan\.motion_down_{_PARTS}\.", r"local_scan.to_latent.\1."),
+    (rf"^local_scan\.{_PARTS}_classifier\.mlp\.", r"local_scan.to_logits.\1."),
+)
+_FGD = (
+    (r"^encoder\.layers\.(\d+)\.0\.residual\.0\.", r"blocks.\1.residual."),
+    (r"^encoder\.layers\.(\d+)\.0\.residual\.1\.", r"blocks.\1.norm."),
+    (r"^encoder\.layers\.(\d+)\.0\.shortcut\.", r"blocks.\1.shortcut."),
+)
+_RENAMES: Mapping[Kind, tuple[tuple[str, str], ...]] = {
+    "auto_encoder": _CONV,
+    "audio_encoder": _AUDIO,
+    "mamba": _MAMBA,
+    "generator": (*_GENERATOR, *_CONV, *_AUDIO, *_MAMBA),
+    "fgd": _FGD,
+}
+_LEFT_OUT: Mapping[Kind, tuple[tuple[str, str], ...]] = {
+    "auto_encoder": (),
+    "audio_encoder": (),
+    "mamba": (),
+    "generator": (
+        (r"^global_scan\.face_q_self_attn\.", "its result is never read"),
+        (r"\.position_embeddings\.pe$", "computed, the same for every model"),
+    ),
+    "fgd": (
+        (r"\.mask$", "derived from the skeleton"),
+        (r"\.common\.0\.weight$", "derived from the skeleton"),
+        (r"^decoder\.", "FGD reads the encoder alone"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A published state dict in our names."""
+
+    state: dict[str, Tensor]
+    left_out: dict[str, str]
+    """Published key to the reason it is left out."""
+
+
+def translate(published: Mapping[str, Tensor], kind: Kind) -> Translation:
+    """Rename a published state dict; a `module.` prefix, left by data-parallel training, is stripped."""
+    state, left_out = {}, {}
+    for key, value in published.items():
+        name = key.removeprefix("module.")
+        reason = next((why for pattern, why in _LEFT_OUT[kind] if re.search(pattern, name)), None)
+        if reason is not None:
+            left_out[name] = reason
+            continue
+        for pattern, ours in _RENAMES[kind]:
+            name = re.sub(pattern, ours, name)
+        state[name] = value
+    return Translation(state, left_out)
