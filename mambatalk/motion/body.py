@@ -1,0 +1,153 @@
+"""The SMPL-X body model: joints by the kinematic chain alone, vertices for a chosen few or for all.
+
+`smplx` loads the file and owns the blend shapes and the chain; what is added is that vertices are chosen before they
+are skinned (a full mesh of a batch costs seconds, 400 vertices cost milliseconds) and that the file is checked first,
+since smplx itself would unpickle it.
+"""
+
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from smplx.lbs import batch_rigid_transform, blend_shapes
+from torch import Tensor, nn
+
+from mambatalk.errors import UserError
+from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM
+
+STAND_IN_KEY = "mambatalk_stand_in"
+REQUIRED_KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
+
+
+class Body(nn.Module):
+    """SMPL-X with 300 betas, 100 expressions and axis-angle hands (no PCA, flat mean)."""
+
+    v_template: Tensor
+    shapedirs: Tensor
+    posedirs: Tensor
+    joint_template: Tensor
+    joint_shapedirs: Tensor
+    weights: Tensor
+    faces: Tensor
+    parents: Tensor
+
+    def __init__(self, arrays: Mapping[str, Tensor], *, kind: Literal["stand-in", "smplx"]) -> None:
+        super().__init__()
+        self.kind = kind
+        for name, array in arrays.items():
+            self.register_buffer(name, array, persistent=False)
+
+    @property
+    def vertex_count(self) -> int:
+        """Vertices of the whole mesh: 10,475 in SMPL-X."""
+        return len(self.v_template)
+
+    def rest_joints(self, betas: Tensor) -> Tensor:
+        """Joints (..., 55, 3) in metres of the rest pose with zero expression, from betas (..., 300)."""
+        return self.joint_template + torch.einsum("...s,jcs->...jc", betas, self.joint_shapedirs[..., :BETAS_DIM])
+
+    def joints(self, rotations: Tensor, rest: Tensor, trans: Tensor | None = None) -> Tensor:
+        """Posed joints (N, 55, 3) in metres.
+
+        Args:
+            rotations: Local rotation matrices (N, 55, 3, 3).
+            rest: Rest joints (55, 3) or (N, 55, 3).
+            trans: Translation (N, 3) in metres, or none for zero.
+        """
+        posed, _ = batch_rigid_transform(rotations, rest.expand(len(rotations), -1, -1), self.parents)
+        return posed if trans is None else posed + trans.unsqueeze(1)
+
+    def vertices(self, rotations: Tensor, betas: Tensor, expressions: Tensor, *, trans: Tensor | None = None,
+                 subset: Tensor | None = None) -> Tensor:
+        """Posed vertices (N, V, 3) in metres.
+
+        Args:
+            rotations: Local rotation matrices (N, 55, 3, 3).
+            betas: Shape (N, 300).
+            expressions: Face shape (N, 100).
+            trans: Translation (N, 3) in metres, or none for zero.
+            subset: Vertex indices (V,), or none for all.
+        """
+        pick = slice(None) if subset is None else subset
+        shape = torch.cat([betas, expressions], dim=-1)
+        shaped = self.v_template[pick] + blend_shapes(shape, self.shapedirs[pick])
+        rest = self.joint_template + blend_shapes(shape, self.joint_shapedirs)
+        bend = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).flatten(1)
+        shaped = shaped + (bend @ self.posedirs[:, pick].flatten(1)).view(len(bend), -1, 3)
+        _, transforms = batch_rigid_transform(rotations, rest, self.parents)
+        blended = torch.einsum("vj,njab->nvab", self.weights[pick], transforms[:, :, :3])
+        posed = (blended[..., :3] @ shaped.unsqueeze(-1)).squeeze(-1) + blended[..., 3]
+        return posed if trans is None else posed + trans.unsqueeze(1)
+
+    def subset(self, count: int) -> Tensor:
+        """Indices (count,) of vertices spread over the body by farthest-point sampling; 0 takes all, in order."""
+        if count == 0 or count >= self.vertex_count:
+            return torch.arange(self.vertex_count, device=self.v_template.device)
+        distance = torch.full((self.vertex_count,), torch.inf, device=self.v_template.device)
+        chosen = [int(self.v_template[:, 1].argmax())]
+        while len(chosen) < count:
+            distance = torch.minimum(distance, (self.v_template - self.v_template[chosen[-1]]).norm(dim=-1))
+            chosen.append(int(distance.argmax()))
+        return torch.tensor(sorted(chosen), device=self.v_template.device)
+
+
+def load_body(path: str | Path) -> Body:
+    """Read a SMPL-X npz with 300 shape and 100 expression components.
+
+    Raises:
+        UserError: The file is missing, holds pickled objects, or is no SMPL-X model of that size.
+    """
+    import smplx
+
+    arrays = _read_arrays(Path(path))
+    # smplx unpickles whatever stands in the file it opens, so it is given a copy of the plain arrays alone.
+    with tempfile.TemporaryDirectory() as folder:
+        clean = Path(folder) / "SMPLX_NEUTRAL.npz"
+        np.savez(clean, **arrays)
+        model = smplx.SMPLX(str(clean), use_pca=False, flat_hand_mean=True, num_betas=BETAS_DIM,
+                            num_expression_coeffs=EXPRESSION_DIM, ext="npz")
+    directions = torch.cat([model.shapedirs, model.expr_dirs], dim=-1)
+    return Body({
+        "v_template": model.v_template,
+        "shapedirs": directions,
+        "posedirs": model.posedirs.view(len(model.posedirs), -1, 3),
+        "joint_template": model.J_regressor @ model.v_template,
+        "joint_shapedirs": torch.einsum("jv,vcs->jcs", model.J_regressor, directions),
+        "weights": model.lbs_weights,
+        "faces": torch.from_numpy(model.faces.astype(np.int64)),
+        "parents": model.parents,
+    }, kind="stand-in" if STAND_IN_KEY in arrays else "smplx")
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise UserError(
+            path, found="no such file", expected="the SMPL-X model SMPLX_NEUTRAL_2020.npz",
+            do="register at https://smpl-x.is.tue.mpg.de, download it (it is licensed and never shipped) and point "
+               "body.path at it, or use the sample profile, which makes a stand-in")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: array for key in archive.files if (array := _plain(archive, key)) is not None}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(path, found=f"a file that cannot be read safely ({error})", expected="an npz of plain arrays",
+                        do="download the npz form of SMPL-X again; pickled models are never loaded") from None
+    missing = [key for key in REQUIRED_KEYS if key not in arrays]
+    if missing or arrays["shapedirs"].shape[-1] < BETAS_DIM + EXPRESSION_DIM:
+        raise UserError(path, found=f"no {', '.join(missing)}" if missing else f"{arrays['shapedirs'].shape[-1]} shapes",
+                        expected="SMPL-X with 300 shape and 100 expression components",
+                        do="take the file SMPLX_NEUTRAL_2020.npz")
+    return arrays
+
+
+def _plain(archive: Any, key: str) -> NDArray[Any] | None:
+    try:
+        return archive[key]
+    except ValueError as error:
+        if "Object arrays" in str(error):  # The licensed file carries two dictionaries nobody needs here.
+            return None
+        raise

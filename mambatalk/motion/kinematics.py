@@ -1,0 +1,45 @@
+"""Motion over time: foot contacts, velocities and the way back from velocity to position. 30 frames a second."""
+
+import torch
+from torch import Tensor
+
+from mambatalk.motion.skeleton import FOOT_JOINTS, FPS
+
+CONTACT_STEP = 0.01
+"""A foot joint that moves less than this many metres to the next frame (0.3 m/s) is planted."""
+
+
+def foot_contacts(joints: Tensor) -> Tensor:
+    """Foot contacts (..., T, 4) in {0, 1} from joints (..., T, 55, 3) in metres.
+
+    Contact t looks one frame ahead; the last frame has none and counts as planted. Source: published loaders.
+    """
+    return contacts_of_feet(joints[..., FOOT_JOINTS, :])
+
+
+def contacts_of_feet(feet: Tensor) -> Tensor:
+    """Foot contacts (..., T, 4) from the positions (..., T, 4, 3) of ankles and feet in metres."""
+    step = (feet[..., 1:, :, :] - feet[..., :-1, :, :]).norm(dim=-1)
+    step = torch.cat([step, step.new_zeros(*step.shape[:-2], 1, step.shape[-1])], dim=-2)
+    return (step < CONTACT_STEP).to(feet.dtype)
+
+
+def central_velocity(position: Tensor) -> Tensor:
+    """Velocity (..., T, C) per second of positions (..., T, C): central differences, one-sided at both ends.
+
+    Source: published global-motion trainer, whose targets are the x and z of this.
+    """
+    first = position[..., 1:2, :] - position[..., :1, :]
+    last = position[..., -1:, :] - position[..., -2:-1, :]
+    middle = (position[..., 2:, :] - position[..., :-2, :]) / 2
+    return torch.cat([first, middle, last], dim=-2) * FPS
+
+
+def integrate_velocity(velocity: Tensor, start: Tensor) -> Tensor:
+    """Positions (..., T, C) from velocities (..., T, C) per second by forward Euler: p[0] = start (..., C).
+
+    The last velocity moves nothing. Not the exact inverse of `central_velocity`. Source: published global-motion
+    trainer.
+    """
+    steps = torch.cat([torch.zeros_like(velocity[..., :1, :]), velocity[..., :-1, :]], dim=-2) / FPS
+    return start.unsqueeze(-2) + steps.cumsum(dim=-2)
