@@ -1,0 +1,101 @@
+"""How every stage runs: configuration in, one tracked run, one line for bad input, exit codes that scripts can read.
+
+0 done; 1 the data failed its checks, or a fault of ours (with a traceback); 2 bad input; 143 stopped by SIGTERM.
+"""
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+from mambatalk.config import Config, load_config
+from mambatalk.errors import UserError
+from tasks._status import Interrupted, failure_kind, scratch, write_status
+from tasks._tracking import Recorder, recording
+from tasks._view import PARAMS, restrict, stage_view
+
+Work = Callable[[Config, Recorder], None]
+_SET_PARENT_DEATH_SIGNAL: Final = 1
+_EXIT: Final = {"interrupted": 143, "config": 2}
+
+
+def workers() -> int:
+    """Processes a stage may use, from `MAMBATALK_WORKERS`; all processors otherwise."""
+    return int(os.environ.get("MAMBATALK_WORKERS") or os.cpu_count() or 1)
+
+
+def threads() -> int:
+    """Threads of every numeric library, from `MAMBATALK_THREADS`; fixed, since their number changes the last bits."""
+    return int(os.environ.get("MAMBATALK_THREADS") or 2)
+
+
+def execute(stage: str, work: Work) -> int:
+    """Run one stage's work under its name in `dvc.yaml` ("train_vq@face") and return the exit code.
+
+    `work` gets the configuration, with all that `dvc.yaml` does not name for this stage barred, and the run's recorder.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    _die_with_parent()
+    fingerprint = None
+    try:
+        with _only_one(stage):
+            config = load_config(PARAMS)
+            view = stage_view(stage)
+            fingerprint = view.fingerprint
+            write_status(stage, "running", fingerprint=fingerprint)
+            _fix_threads()
+            with recording(stage, config, view) as recorder:
+                work(restrict(config, view.params), recorder)
+            write_status(stage, "succeeded", fingerprint=fingerprint)
+            return 0
+    except BaseException as error:
+        return _failed(stage, error, fingerprint)
+
+
+def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
+    kind = failure_kind(error)
+    if isinstance(error, UserError):
+        sys.stderr.write(f"{stage}: {error}\n")
+    elif kind == "interrupted":
+        sys.stderr.write(f"{stage}: stopped by a signal; run the same command again to go on\n")
+    else:
+        traceback.print_exception(error)
+    message = f"{type(error).__name__}: {error}" if kind == "unexpected" else str(error)
+    write_status(stage, "failed", fingerprint=fingerprint, kind=kind, message=message)
+    return _EXIT.get(kind, 1)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise Interrupted(f"signal {number}")
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when DVC dies; it would leave this running, and start a second one beside it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+@contextmanager
+def _only_one(stage: str) -> Iterator[None]:
+    """Hold the stage's lock, so that two copies never write the same outputs."""
+    folder = scratch(stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"stage {stage}", found="another copy of it at work in this checkout",
+                            expected="none", do="wait for it to end, or stop it") from None
+        yield
+
+
+def _fix_threads() -> None:
+    from threadpoolctl import threadpool_limits
+
+    os.environ["OMP_NUM_THREADS"] = str(threads())
+    threadpool_limits(threads())
