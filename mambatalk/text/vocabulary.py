@@ -1,0 +1,39 @@
+"""The vocabulary: word to id, with the four special ids first."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from mambatalk.config import Fidelity
+
+PAD, SOS, EOS, UNKNOWN = range(4)
+SPECIAL = ("PAD", "SOS", "EOS", "UNK")
+_PUNCTUATION = str.maketrans(dict.fromkeys(",.?!", " "))
+
+
+def clean(mark: str) -> str:
+    """A TextGrid mark with , . ? ! taken out; case is kept. Source: published vocabulary builder."""
+    return mark.translate(_PUNCTUATION).strip()
+
+
+def build_vocabulary(marks: Iterable[str], *, fidelity: Fidelity) -> dict[str, int]:
+    """Word to id over all marks, most frequent first and ties in alphabetical order; ids 0 to 3 are special.
+
+    Published: the empty mark (silence) is a word like any other. Corrected: silence is PAD and no entry.
+    """
+    counts = Counter(clean(mark) for mark in marks)
+    if fidelity == "corrected":
+        counts.pop("", None)
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    return {word: place for place, word in enumerate((*SPECIAL, *(w for w in words if w not in SPECIAL)))}
+
+
+def look_up(mark: str, vocabulary: dict[str, int], *, fidelity: Fidelity) -> int:
+    """Id of a mark.
+
+    Published: a single blank is PAD, and punctuation that was taken out when the vocabulary was built is not taken out
+    here, so `well,` is unknown. Corrected: the same cleaning in both places, and every blank is PAD.
+    """
+    if fidelity == "published":
+        return PAD if mark == " " else vocabulary.get(mark, UNKNOWN)
+    word = clean(mark)
+    return vocabulary.get(word, UNKNOWN) if word else PAD
