@@ -1,0 +1,58 @@
+# The two commands are `make repro` and `make test`; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+
+# uv reads neither pip's variables nor its configuration. A folder of wheels holds the right build of torch for this
+# machine; without one uv asks the driver which build that is.
+BRIDGE = export UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \
+	[ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"; \
+	[ -n "$$UV_FIND_LINKS" ] && backend= || backend=--torch-backend=auto
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: $(STAMP) ## The environment in .venv (Python 3.11 or 3.12), from constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@python="$(PYTHON)"; \
+	for candidate in $${python:-python3.11 python3.12 python3 python}; do \
+	  if $$candidate -c 'import sys, venv; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; \
+	  then found=$$candidate; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo "make install: found no Python 3.11 or 3.12 with venv; install one, or say which: make install PYTHON=/path/to/python" >&2; \
+	  exit 2; \
+	fi; \
+	[ -x $(VENV)/bin/python ] || $$found -m venv $(VENV)
+	@command -v uv >/dev/null || python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
+	@$(BRIDGE); uv pip install --quiet --python $(VENV)/bin/python $$backend -c constraints.txt -e '.[sample,pipeline,test]'
+	@touch $@
+
+.PHONY: repro
+repro: install ## Rebuild everything that params.yaml asks for, then show the metrics and where to look
+	@dvc repro
+	@python -m tasks.summary
+
+.PHONY: test
+test: install ## Every test that needs no GPU
+	@python -m pytest
+
+.PHONY: profile
+profile: install ## Switch params.yaml to a profile: make profile P=paper (sample, tiny, clips)
+	@python -m tasks.profile "$(P)"
+
+.PHONY: real
+real: install ## The same pipeline on a corpus of your own, beside this checkout: make real ROOT=/path/to/beat_english_v2.0.0
+	@python -m tasks.real "$(ROOT)"
+
+.PHONY: lint
+lint: install ## Style, types, and the graph against the imports
+	@ruff check . && mypy && python -m tasks.graph
