@@ -43,7 +43,10 @@ class Quantizer(nn.Module):
 
     def forward(self, latent: Tensor) -> Quantized:
         """Quantise latents (B, T, width)."""
-        index = self.nearest(latent)
+        return self.quantized(latent, self.nearest(latent))
+
+    def quantized(self, latent: Tensor, index: Tensor) -> Quantized:
+        """Put codes (B, T), nearest or not, in the place of latents (B, T, width)."""
         vectors = self.lookup(index)
         loss = functional.mse_loss(vectors, latent.detach()) + functional.mse_loss(vectors.detach(), latent)
         return Quantized(index, latent + (vectors - latent).detach(), loss, self._perplexity(index))

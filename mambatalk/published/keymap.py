@@ -10,6 +10,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from mambatalk.errors import UserError
+
 Kind = Literal["auto_encoder", "generator", "audio_encoder", "mamba", "fgd"]
 
 _PARTS = "(face|upper|hands|lower)"
@@ -69,24 +71,46 @@ _LEFT_OUT: Mapping[Kind, tuple[tuple[str, str], ...]] = {
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A published array that our module has no place for."""
+
+    value: Tensor
+    reason: str
+
+
+@dataclass(frozen=True)
 class Translation:
     """A published state dict in our names."""
 
+    where: str
+    """File it came from, for errors."""
     state: dict[str, Tensor]
-    left_out: dict[str, str]
-    """Published key to the reason it is left out."""
+    left_out: dict[str, LeftOut]
+    """By published key."""
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one array.
+
+        Raises:
+            UserError: The state dict has no such array.
+
+        """
+        if name not in self.state:
+            raise UserError(f"{self.where}: {name}", found="no such key", expected="a published state dict",
+                            do="check that this is the file that the name says, and whole")
+        return tuple(self.state[name].shape)
 
 
-def translate(published: Mapping[str, Tensor], kind: Kind) -> Translation:
+def translate(published: Mapping[str, Tensor], kind: Kind, *, where: str) -> Translation:
     """Rename a published state dict; a `module.` prefix, left by data-parallel training, is stripped."""
     state, left_out = {}, {}
     for key, value in published.items():
         name = key.removeprefix("module.")
         reason = next((why for pattern, why in _LEFT_OUT[kind] if re.search(pattern, name)), None)
         if reason is not None:
-            left_out[name] = reason
+            left_out[name] = LeftOut(value, reason)
             continue
         for pattern, ours in _RENAMES[kind]:
             name = re.sub(pattern, ours, name)
         state[name] = value
-    return Translation(state, left_out)
+    return Translation(where, state, left_out)

@@ -1,0 +1,144 @@
+"""Our modules built to the sizes of a published state dict and filled with it, in evaluation mode.
+
+Only head counts are not in the arrays; they are the published 4 and 8.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mambatalk.errors import UserError
+from mambatalk.models.audio_encoder import AudioEncoder
+from mambatalk.models.fgd import FGDEncoder
+from mambatalk.models.generator import Generator, GeneratorConfig
+from mambatalk.models.mamba import MambaAttention, MambaBlock, MambaScan
+from mambatalk.models.vqvae import VQVAE, AutoEncoder
+from mambatalk.motion.skeleton import PARENTS
+from mambatalk.published.keymap import Translation
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def build_vqvae(translation: Translation) -> VQVAE:
+    """An auto-encoder with a code book."""
+    codebook_size = translation.shape("quantizer.embedding.weight")[0]
+    return _fill(VQVAE(*_auto_encoder_sizes(translation), codebook_size), translation)
+
+
+def build_auto_encoder(translation: Translation) -> AutoEncoder:
+    """The plain auto-encoder."""
+    return _fill(AutoEncoder(*_auto_encoder_sizes(translation)), translation)
+
+
+def build_audio_encoder(translation: Translation) -> AudioEncoder:
+    """A sound encoder."""
+    width, channels = translation.shape("blocks.0.conv1.weight")[:2]
+    return _fill(AudioEncoder(channels, width, translation.shape("projection.weight")[0]), translation)
+
+
+def build_mamba_block(translation: Translation) -> MambaBlock:
+    """One Mamba-1 block."""
+    inner, state = translation.shape("A_log")
+    dim, kernel = translation.shape("out_proj.weight")[0], translation.shape("conv1d.weight")[2]
+    return _fill(MambaBlock(dim, state=state, kernel=kernel, expand=inner // dim), translation)
+
+
+def build_mamba_scan(translation: Translation) -> MambaScan:
+    """The causal stack."""
+    hidden, dim, layers = _stack_sizes(translation)
+    return _fill(MambaScan(dim, hidden, translation.shape("out.weight")[0], layers), translation)
+
+
+def build_mamba_attention(translation: Translation) -> MambaAttention:
+    """The stack with attention in front."""
+    hidden, dim, layers = _stack_sizes(translation)
+    return _fill(MambaAttention(dim, hidden, layers), translation)
+
+
+def build_fgd_encoder(translation: Translation, parents: Iterable[int] = PARENTS) -> FGDEncoder:
+    """The FGD encoder; what the published file stores of the skeleton must be what we derive from it."""
+    encoder = _fill(FGDEncoder(translation.shape("blocks.3.residual.bias")[0], tuple(parents)), translation)
+    derived = {}
+    for k, block in enumerate(encoder.blocks):
+        for name, conv in (("residual.0", block.residual), ("shortcut", block.shortcut)):
+            derived[f"encoder.layers.{k}.0.{name}.mask"] = conv.mask.expand_as(conv.weight)
+        derived[f"encoder.layers.{k}.0.common.0.weight"] = block.pooling
+    _check_derived(translation, derived)
+    return encoder
+
+
+def build_generator(translation: Translation) -> Generator:
+    """The generator; a stored positional table must be the one we compute."""
+    generator = _fill(Generator(generator_config(translation)), translation)
+    derived = {}
+    for name in ("global_scan", "local_scan"):
+        key = f"{name}.position_embeddings.pe"
+        if key in translation.left_out:
+            table = getattr(generator, name).position.table
+            repeats = -(-translation.left_out[key].value.shape[1] // len(table))
+            derived[key] = table.repeat(repeats, 1)[None, :translation.left_out[key].value.shape[1]]
+    _check_derived(translation, derived)
+    return generator
+
+
+def generator_config(translation: Translation) -> GeneratorConfig:
+    """The sizes of a generator."""
+    shape = translation.shape
+    return GeneratorConfig(
+        vocabulary_size=shape("fusion.face.embedding.weight")[0],
+        word_dim=shape("fusion.face.embedding.weight")[1],
+        speakers=shape("speaker.body.weight")[0],
+        hidden=shape("speaker.body.weight")[1],
+        audio_dim=shape("fusion.face.word_projection.weight")[0],
+        audio_width=shape("fusion.face.audio.blocks.0.conv1.weight")[0],
+        motion_dim=shape("global_scan.motion_projection.weight")[1],
+        code_dim=shape("local_scan.to_latent.face.weight")[0],
+        codebook_size=shape("local_scan.to_logits.face.2.weight")[0],
+        decoder_layers=_count(translation.state, r"local_scan\.decoder\.layers\.(\d+)\."),
+        # Convolution, activation, residual block: three places of the sequence to a layer.
+        motion_layers=-(-_count(translation.state, r"global_scan\.motion_encoder\.(\d+)\.") // 3),
+        face_layers=_count(translation.state, r"local_scan\.scan\.face\.layers\.(\d+)\."),
+    )
+
+
+def _auto_encoder_sizes(translation: Translation) -> tuple[int, int, int]:
+    width, dim = translation.shape("encoder.0.weight")[:2]
+    return dim, width, -(-_count(translation.state, r"encoder\.(\d+)\.") // 3)
+
+
+def _stack_sizes(translation: Translation) -> tuple[int, int, int]:
+    width, dim = translation.shape("layers.0.mlp.fc1.weight")
+    return width // 2, dim, _count(translation.state, r"layers\.(\d+)\.")
+
+
+def _count(names: Iterable[str], pattern: str) -> int:
+    """One more than the greatest number that the pattern finds at the start of a name."""
+    return 1 + max((int(found[1]) for name in names if (found := re.match(pattern, name))), default=-1)
+
+
+def _fill(module: Module, translation: Translation) -> Module:
+    ours = module.state_dict()
+    for name in sorted(ours.keys() | translation.state.keys()):
+        here, there = ours.get(name), translation.state.get(name)
+        if here is None or there is None or here.shape != there.shape:
+            raise UserError(
+                f"{translation.where}: {name}",
+                found="no such key" if there is None else f"shape {tuple(there.shape)}",
+                expected="no such key" if here is None else f"shape {tuple(here.shape)}",
+                do="check that this is the file that the name says, and whole")
+    module.load_state_dict(translation.state, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def _check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> None:
+    for key, ours in derived.items():
+        stored = translation.left_out.get(key)
+        if stored is None:
+            continue
+        theirs = stored.value.to(ours.dtype)
+        if theirs.shape != ours.shape or not torch.allclose(theirs, ours, rtol=0, atol=1e-5):
+            raise UserError(f"{translation.where}: {key}", found="other values than those we compute",
+                            expected="the published ones", do="check that the file belongs to this network")

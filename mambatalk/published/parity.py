@@ -1,0 +1,69 @@
+"""`mambatalk parity`: our numbers against those of the published implementation, file by file."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mambatalk.errors import UserError
+from mambatalk.published.fixture import Fixture, Measure
+from mambatalk.published.parity_functions import check_features, check_rotations, check_selective_scan
+from mambatalk.published.parity_generator import check_generator
+from mambatalk.published.parity_modules import (
+    check_audio_encoder,
+    check_fgd_encoder,
+    check_global_motion,
+    check_mamba_block,
+    check_mamba_model,
+    check_mamba_scan,
+    check_vqvae,
+)
+
+CHECKS: Mapping[str, Callable[[Fixture], Iterator[Measure]]] = {
+    "rotations": check_rotations,
+    "vqvae_face": check_vqvae,
+    "vqvae_upper": check_vqvae,
+    "vqvae_hands": check_vqvae,
+    "vqvae_lower": check_vqvae,
+    "global_motion": check_global_motion,
+    "fgd_encoder": check_fgd_encoder,
+    "audio_encoder_2ch": check_audio_encoder,
+    "audio_encoder_3ch": check_audio_encoder,
+    "mamba_block": check_mamba_block,
+    "selective_scan": check_selective_scan,
+    "mamba_scan": check_mamba_scan,
+    "mamba_model": check_mamba_model,
+    "generator": check_generator,
+    "features": check_features,
+}
+"""Every known file."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a folder of reference numbers says of us."""
+
+    measures: list[Measure]
+    absent: list[str]
+    """Known files that the folder does not hold."""
+
+    def ok(self, *, complete: bool) -> bool:
+        """Whether all is within its bar and, if `complete`, nothing is absent."""
+        return all(measure.ok for measure in self.measures) and not (complete and self.absent)
+
+
+def run_parity(directory: Path) -> Report:
+    """Check every known file of a folder.
+
+    Raises:
+        UserError: There is no such folder, it holds no known file, or a file is broken or not what its name says.
+
+    """
+    present = [name for name in CHECKS if (directory / f"{name}.npz").is_file()]
+    if not present:
+        raise UserError(directory, found="no known reference file" if directory.is_dir() else "no such folder",
+                        expected=f"files such as {next(iter(CHECKS))}.npz", do="check the path")
+    with torch.no_grad():
+        measures = [measure for name in present for measure in CHECKS[name](Fixture(directory / f"{name}.npz"))]
+    return Report(measures, [name for name in CHECKS if name not in present])
