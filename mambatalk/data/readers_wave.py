@@ -1,0 +1,89 @@
+"""Sound files: whatever libsndfile knows, whatever its suffix says, as 16 kHz mono float32."""
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from mambatalk.data.readers_source import Source, load_bytes
+from mambatalk.errors import UserError
+from mambatalk.motion.skeleton import SAMPLE_RATE
+
+MAX_FILE_BYTES: Final = 2**31
+MAX_SAMPLES: Final = 2**28
+"""Samples over all channels: four and a half hours of mono at 16 kHz."""
+MAX_CHANNELS: Final = 8
+RATES: Final = range(8_000, 192_001)
+BLOCK: Final = 2**18
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the file itself holds, before mixing and resampling."""
+
+    rate: int
+    """Samples a second."""
+    channels: int
+    format: str
+    """Container by libsndfile's name: WAV, WAVEX, MP3, FLAC, ..."""
+    subtype: str
+    """Encoding by libsndfile's name: PCM_16, PCM_24, FLOAT, ..."""
+    frames: int
+    """Samples of one channel."""
+
+
+def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.float32], Facts]:
+    """Read sound as (S,) float32 at 16 kHz; channels are averaged, other rates resampled by soxr (high quality).
+
+    The content decides, not the name: a real corpus has float32 PCM among its int16 files and MP3 under `.wav`.
+
+    Args:
+        source: Path, or the file's bytes.
+        where: Name for errors; the path by default.
+
+    Raises:
+        UserError: No sound file, a damaged or empty one, or a rate, a channel count or a length no speech has.
+
+    """
+    data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            _check_header(file, name)
+            facts_of = (file.samplerate, file.channels, file.format, file.subtype)
+            samples = _read_blocks(file, name)
+    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
+        raise UserError(name, found=f"no readable sound ({str(error).strip() or type(error).__name__})",
+                        expected="a wav, 16 kHz mono at best", do="fetch or convert the file again") from None
+    facts = Facts(*facts_of, frames=len(samples))
+    mono = samples[:, 0] if facts.channels == 1 else samples.mean(axis=1, dtype=np.float32)
+    if facts.rate != SAMPLE_RATE:
+        mono = soxr.resample(mono, facts.rate, SAMPLE_RATE, quality="HQ")
+    return np.ascontiguousarray(mono, dtype=np.float32), facts
+
+
+def _check_header(file: soundfile.SoundFile, name: str) -> None:
+    if file.samplerate not in RATES:
+        raise UserError(name, found=f"{file.samplerate} samples a second", expected=f"{RATES[0]} to {RATES[-1]}",
+                        do="convert the file to 16 kHz")
+    if file.channels > MAX_CHANNELS:
+        raise UserError(name, found=f"{file.channels} channels", expected=f"1 to {MAX_CHANNELS}",
+                        do="mix the file down to mono")
+
+
+def _read_blocks(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
+    """All samples (frames, channels), block by block, so that memory follows what is there, not what a header says."""
+    blocks: list[NDArray[np.float32]] = []
+    total = 0
+    while len(block := file.read(BLOCK // file.channels, dtype="float32", always_2d=True)):
+        blocks.append(block)
+        total += block.size
+        if total > MAX_SAMPLES:
+            raise UserError(name, found=f"more than {MAX_SAMPLES} samples", expected="a clip of speech",
+                            do="cut the recording into clips")
+    if not blocks:
+        raise UserError(name, found="no samples", expected="sound", do="fetch the file again")
+    return np.concatenate(blocks)
