@@ -1,93 +1,170 @@
-"""A corpus in BEATX layout: what clip ids mean and where a clip's files lie.
+"""A corpus in BEATX layout: clip ids, the folder of each kind of file, languages and the split table.
 
-A language folder holds `train_test_split.csv` and one folder per kind of file; a file's stem is its clip's id. Ids come
-from data, so they are parsed field by field before any path is made of them: no id can leave its folder.
+Ids come from files that others wrote, so they are parsed field by field and never used as a path before that: what
+this module accepts cannot leave its folder. Source of layout and names: BEAT v2 (BEATX), beat_english_v2.0.0.
 """
 
+import csv
+import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from mambatalk.errors import UserError
 
-Split = Literal["train", "val", "test", "additional"]
-Kind = Literal["motion", "wav", "textgrid", "sem"]
-Language = Literal["english", "chinese", "spanish", "japanese"]
-
-SPLIT_FILE: Final = "train_test_split.csv"
-FOLDERS: Final = MappingProxyType({
+Kind = Literal["motion", "wave", "textgrid", "semantics"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+FOLDERS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType({
     "motion": ("smplxflame_30", ".npz"),
-    "wav": ("wave16k", ".wav"),
+    "wave": ("wave16k", ".wav"),
     "textgrid": ("textgrid", ".TextGrid"),
-    "sem": ("sem", ".txt"),
+    "semantics": ("sem", ".txt"),
 })
-"""Folder and suffix of each kind of file."""
-WEIGHTS_FOLDER: Final = "weights"
-MEAN_VELOCITY_FILE: Final = "mean_vel_smplxflame_30.npy"
+"""Folder and suffix of each kind of file of a clip."""
+SPLIT_TABLE: Final = "train_test_split.csv"
+WEIGHTS: Final = "weights"
 
-_LANGUAGES: Final[tuple[Language, ...]] = ("english", "chinese", "spanish", "japanese")
-_NUMBER = "(0|[1-9][0-9]{0,5})"
-_ID = re.compile(rf"{_NUMBER}_([^\W\d_](?:[^\W_]|-){{0,63}})_([0-7])_{_NUMBER}_{_NUMBER}")
+Split = Literal["train", "val", "test", "additional"]
+SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+LANGUAGES: Final = ("english", "chinese", "spanish", "japanese")
+MAX_TABLE_BYTES: Final = 64 * 2**20
+
+_NUMBER = r"(0|[1-9][0-9]{0,5})"
+_CLIP_ID = re.compile(rf"{_NUMBER}_([A-Za-z][A-Za-z0-9-]{{0,63}})_{_NUMBER}_{_NUMBER}_{_NUMBER}")
 
 
 @dataclass(frozen=True, order=True)
 class ClipId:
-    """The five fields of speaker_name_type_start_end."""
+    """The five fields of `2_scott_0_1_1`; `str` gives the id back."""
 
     speaker: int
     name: str
     recording_type: int
-    """0 English speech, 1 English conversation; 2 and 3 Chinese, 4 and 5 Spanish, 6 and 7 Japanese."""
+    """Even is a speech, odd a conversation; each pair is one of `LANGUAGES`."""
     start: int
+    """Number of the first of the recordings joined in the clip; most clips hold one."""
     end: int
-    """Equal to `start` for one-minute clips."""
 
     def __str__(self) -> str:
         return f"{self.speaker}_{self.name}_{self.recording_type}_{self.start}_{self.end}"
 
 
-def parse_clip_id(text: str) -> ClipId:
-    """The fields of an id such as `2_scott_0_1_1`; `str` of the result is the id again.
+def parse_clip_id(text: str, *, where: object = "clip id") -> ClipId:
+    """Parse `SPEAKER_NAME_TYPE_START_END`.
+
+    Args:
+        text: The id, for example `2_scott_0_1_1`.
+        where: File or line that holds it, for the error.
 
     Raises:
-        UserError: The text is no such id; slashes, dots, blanks and control characters never are part of one.
+        UserError: Anything else: other fields, signs, leading zeros, path separators, control characters, a recording
+            type without a language, a start after its end.
 
     """
-    match = _ID.fullmatch(text)
+    match = _CLIP_ID.fullmatch(text)
     if match is None:
-        raise UserError("clip id", found=ascii(text[:80]), expected="speaker_name_type_start_end as in 2_scott_0_1_1",
-                        do="rename the clip's files and its row in the split file")
+        raise UserError(where, found=repr(text[:120]), expected="SPEAKER_NAME_TYPE_START_END such as 2_scott_0_1_1",
+                        do="correct the id; letters, digits and hyphens in the name, plain numbers elsewhere")
     speaker, name, recording_type, start, end = match.groups()
-    return ClipId(int(speaker), name, int(recording_type), int(start), int(end))
+    clip = ClipId(int(speaker), name, int(recording_type), int(start), int(end))
+    if clip.recording_type >= 2 * len(LANGUAGES):
+        raise UserError(where, found=f"recording type {recording_type} in {text!r}",
+                        expected=f"0 to {2 * len(LANGUAGES) - 1}", do="correct the third field of the id")
+    if clip.start > clip.end:
+        raise UserError(where, found=f"recordings {start} to {end} in {text!r}", expected="a start not after its end",
+                        do="correct the last two fields of the id")
+    return clip
 
 
-def language_of(clip: ClipId) -> Language:
-    """Language spoken in a clip, from its recording type."""
-    return _LANGUAGES[clip.recording_type // 2]
+def language_of(clip: ClipId) -> str:
+    """Language of a clip by its recording type: 0, 1 English; 2, 3 Chinese; 4, 5 Spanish; 6, 7 Japanese."""
+    return LANGUAGES[clip.recording_type // 2]
 
 
 def clip_path(root: str | Path, clip: ClipId, kind: Kind) -> Path:
-    """Where a clip's file of one kind lies, whether it exists or not."""
+    """Where a clip's file of one kind stands, whether or not it is there."""
     folder, suffix = FOLDERS[kind]
     return Path(root) / folder / f"{clip}{suffix}"
 
 
 def check_root(root: str | Path) -> Path:
-    """The root, if it is a language folder in BEATX layout.
+    """Return `root` when it is a corpus in BEATX layout.
 
     Raises:
-        UserError: No such folder, or it holds no split file or no motion folder; a language folder below it is named.
+        UserError: No such folder, or it lacks the split table, the motion or the sound.
 
     """
     root = Path(root)
+    wanted = [SPLIT_TABLE, FOLDERS["motion"][0], FOLDERS["wave"][0]]
     if not root.is_dir():
-        raise UserError(root, found="no such folder", expected="a corpus in BEATX layout",
-                        do="check the path, or `mambatalk sample` to make one")
-    missing = [name for name in (SPLIT_FILE, FOLDERS["motion"][0], FOLDERS["wav"][0]) if not (root / name).exists()]
+        raise UserError(root, found="no such folder", expected="a corpus in BEATX layout", do="check the path")
+    missing = [name for name in wanted if not (root / name).exists()]
     if missing:
-        inner = sorted(path.parent.name for path in root.glob(f"*/{SPLIT_FILE}"))
-        raise UserError(root, found=f"no {', no '.join(missing)}", expected="a language folder in BEATX layout",
-                        do=f"give {root / inner[0]}" if inner else "check the path")
+        raise UserError(root, found=f"no {', '.join(missing)}", expected=f"{', '.join(wanted)} in a BEATX folder",
+                        do="point at the language folder, for example beat_english_v2.0.0")
     return root
+
+
+def clip_ids(root: str | Path) -> list[ClipId]:
+    """Every clip of a corpus, sorted: those of the split table and those that only have files.
+
+    Files whose name is no clip id are none of the corpus' clips and are passed over.
+    """
+    root = check_root(root)
+    found = set(read_split(root / SPLIT_TABLE))
+    for folder, suffix in FOLDERS.values():
+        for path in (root / folder).glob(f"*{suffix}"):
+            if _CLIP_ID.fullmatch(path.stem):
+                found.add(path.stem)
+    return sorted(parse_clip_id(text, where=root) for text in found)
+
+
+def read_split(path: str | Path) -> dict[str, Split]:
+    """Read the split table: clip id to train, val, test or additional, in the order of the file.
+
+    Raises:
+        UserError: The file is missing, too large or no text; a column is missing; an id or a split is none; a clip
+            stands there twice.
+
+    """
+    rows = csv.DictReader(io.StringIO(read_text(path)), restkey="more", restval="")
+    splits: dict[str, Split] = {}
+    try:
+        if rows.fieldnames is None or not {"id", "type"} <= set(rows.fieldnames):
+            raise UserError(path, found=f"columns {rows.fieldnames or []}", expected="columns id,type",
+                            do="give the table the header line `id,type`")
+        for row in rows:
+            where = f"{path} line {rows.line_num}"
+            clip, split = str(parse_clip_id(row["id"], where=where)), row["type"]
+            if split not in SPLITS:
+                raise UserError(where, found=f"type {split!r}", expected=", ".join(SPLITS), do="correct the type")
+            if clip in splits:
+                raise UserError(where, found=f"{clip} a second time", expected="every clip once",
+                                do="remove one of its lines, or clips leak between splits")
+            splits[clip] = split
+    except csv.Error as error:
+        raise UserError(path, found=f"broken CSV ({error})", expected="a table id,type", do="make it again") from None
+    return splits
+
+
+def read_text(path: str | Path) -> str:
+    """Read a small UTF-8 file, with or without byte-order mark.
+
+    Raises:
+        UserError: The file is missing, larger than 64 MiB or not UTF-8.
+
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_TABLE_BYTES:
+            raise UserError(path, found=f"{path.stat().st_size} bytes", expected=f"at most {MAX_TABLE_BYTES}",
+                            do="check that this is the right file")
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(path, found="no such file", expected="a text file", do="check the path") from None
+    except UnicodeDecodeError as error:
+        raise UserError(path, found=f"bytes that are not UTF-8 ({error.reason} at {error.start})", expected="UTF-8",
+                        do="save the file as UTF-8") from None

@@ -1,60 +1,61 @@
-"""What a corpus is, in one small file: path, size and sha256 of everything in it that is ever read.
+"""The snapshot of a corpus: path, size and sha256 of every file of its layout. The only data dependency of a build."""
 
-Kept in git, the snapshot is the pipeline's only data dependency: a new one is what triggers retraining.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mambatalk.data.corpus import FOLDERS, SPLIT_FILE, WEIGHTS_FOLDER, check_root
+from mambatalk.data.corpus import FOLDERS, SPLIT_TABLE, WEIGHTS, check_root
 from mambatalk.errors import UserError
 from mambatalk.files import digest, sha256_file, write_json
 
-LAYOUT = "BEATX"
+Progress = Callable[[int, int], None]
+"""Called with the number of things done and the number in all."""
 
 
-def snapshot(root: str | Path, *, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Describe a corpus: `layout`, `files` (relative path to `size` and `sha256`) and one `digest` of all files.
+def snapshot(root: str | Path, *, workers: int = 2, progress: Progress | None = None) -> dict[str, Any]:
+    """Describe a corpus so that any change of a byte shows.
 
     Args:
-        root: Language folder in BEATX layout.
-        progress: Called with (files done, files in all).
+        root: Language folder in BEATX layout; what stands beside the layout's own files is not looked at.
+        workers: Files hashed at a time.
+        progress: Told after each file.
+
+    Returns:
+        `{"layout": "BEATX", "files": {path: {"size", "sha256"}}, "digest"}`: paths relative and sorted, sizes in
+        bytes, the digest over all files.
 
     Raises:
-        UserError: Not a corpus, or a file name that cannot be written down.
+        UserError: `root` is no corpus, or a file's name holds control characters.
 
     """
     root = check_root(root)
-    paths = sorted(_paths(root))
-    files: dict[str, dict[str, Any]] = {}
-    with ThreadPoolExecutor() as pool:  # Hashing lets go of the interpreter lock.
-        for done, (path, sha256) in enumerate(zip(paths, pool.map(sha256_file, paths), strict=True), 1):
-            files[_name(root, path)] = {"size": path.stat().st_size, "sha256": sha256}
-            if progress:
+    paths = _layout_files(root)
+    files = {}
+    with ThreadPoolExecutor(workers) as pool:
+        for done, (path, sha256) in enumerate(zip(paths, pool.map(sha256_file, paths), strict=True), start=1):
+            files[path.relative_to(root).as_posix()] = {"size": path.stat().st_size, "sha256": sha256}
+            if progress is not None:
                 progress(done, len(paths))
-    return {"layout": LAYOUT, "files": files, "digest": digest(files)}
+    return {"layout": "BEATX", "files": files, "digest": digest(files)}
 
 
-def write_snapshot(root: str | Path, out: str | Path, *, progress: Callable[[int, int], None] | None = None
-                   ) -> dict[str, Any]:
-    """Write `snapshot(root)` as JSON and return it."""
-    taken = snapshot(root, progress=progress)
-    write_json(out, taken)
-    return taken
+def write_snapshot(root: str | Path, out: str | Path, *, workers: int = 2,
+                   progress: Progress | None = None) -> dict[str, Any]:
+    """Write `snapshot(root)` as JSON, whole or not at all, and return it."""
+    value = snapshot(root, workers=workers, progress=progress)
+    write_json(out, value)
+    return value
 
 
-def _paths(root: Path) -> Iterator[Path]:
-    yield root / SPLIT_FILE
-    for folder, suffix in (*FOLDERS.values(), (WEIGHTS_FOLDER, "")):
-        for path in (root / folder).glob(f"*{suffix}"):
-            if path.is_file() and not path.name.startswith("."):
-                yield path
-
-
-def _name(root: Path, path: Path) -> str:
-    name = path.relative_to(root).as_posix()
-    if not name.isprintable():  # Control characters and undecodable bytes.
-        raise UserError(root, found=f"a file named {ascii(name)}", expected="printable names", do="rename it")
-    return name
+def _layout_files(root: Path) -> list[Path]:
+    folders = [*(folder for folder, _ in FOLDERS.values()), WEIGHTS]
+    paths = [root / SPLIT_TABLE]
+    for folder in folders:
+        if (root / folder).is_dir():
+            paths += [path for path in (root / folder).iterdir() if path.is_file() and not path.name.startswith(".")]
+    for path in paths:
+        if not path.name.isprintable():
+            raise UserError(root, found=f"the file name {path.name!r}", expected="printable names",
+                            do="rename or remove the file")
+    return sorted(paths, key=lambda path: path.relative_to(root).as_posix())
