@@ -1,8 +1,7 @@
 """The selective scan of Mamba: mamba-ssm's kernel on CUDA, our own PyTorch scan everywhere else.
 
-h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, then gated by SiLU(z). Our scan is a loop over
-time with a backward written by hand: exact at any step size, linear in memory, deterministic, and on a CPU faster than
-a chunked scan or `associative_scan` (`mambatalk bench scan` measures by how much). Source: Mamba, sections 3.2 and 3.3.
+h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, then gated by SiLU(z). `mambatalk bench scan`
+measures our scan (`recurrence.py`) against the other ways to write it. Source: Mamba, sections 3.2 and 3.3.
 """
 
 import logging
@@ -11,8 +10,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
+
+from mambatalk.models.recurrence import Recurrence
 
 Backend = Literal["mamba_ssm", "torch"]
 
@@ -44,27 +44,18 @@ def selective_scan(
 
     """
     backend = backend or backend_name(u)
-    with torch.autocast(u.device.type, enabled=False):
-        return _scan(backend, u, delta, A, B, C, D, z, delta_bias, delta_softplus, state)
-
-
-def _scan(
-    backend: Backend, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None, z: Tensor | None,
-    delta_bias: Tensor | None, delta_softplus: bool, state: Tensor | None,
-) -> tuple[Tensor, Tensor]:
     if backend == "mamba_ssm" and state is None:
         return _kernel()(u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus,
                          return_last_state=True)
-    steps = delta if delta_bias is None else delta + delta_bias[:, None]
-    steps = functional.softplus(steps) if delta_softplus else steps
-    if backend == "mamba_ssm":
-        y, last = _kernel()(u, steps, A, B, C, delta_softplus=False, return_last_state=True)
-        carried, kept = _carried(state, steps, A, C)
-        y, last = y + carried, last + kept
-    else:
-        y, last = SelectiveScan.apply(u, steps, A, B, C, state)
-    y = y if D is None else y + D[:, None] * u
-    return (y if z is None else y * functional.silu(z)), last
+    run = Recurrence.apply if backend == "torch" else _kernel_from
+    with torch.autocast(u.device.type, enabled=False):
+        x, steps, inputs, outputs = (_at_least_single(tensor) for tensor in (u, delta, B, C))
+        steps = steps if delta_bias is None else steps + delta_bias[:, None]
+        steps = functional.softplus(steps) if delta_softplus else steps
+        y, last = run(x, steps, A, inputs, outputs, state)
+        y = y if D is None else y + D[:, None] * x
+        y = y if z is None else y * functional.silu(_at_least_single(z))
+    return y.to(u.dtype), last
 
 
 def backend_name(tensor: Tensor) -> Backend:
@@ -101,63 +92,14 @@ def _kernel() -> Any:
     return selective_scan_fn
 
 
-def _carried(state: Tensor, steps: Tensor, A: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
-    """What an initial state adds to the outputs and to the last state: the scan is linear in it."""
-    decay = torch.exp(steps.cumsum(-1)[..., None] * A[:, None])
-    held = decay * state[:, :, None]
-    return torch.einsum("betn,bnt->bet", held, C), held[:, :, -1]
+def _kernel_from(
+    u: Tensor, steps: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The kernel, which knows no initial state, from one: the recurrence is linear in it."""
+    y, last = _kernel()(u, steps, A, B, C, delta_softplus=False, return_last_state=True)
+    held = torch.exp(steps.cumsum(-1)[..., None] * A[:, None]) * state[:, :, None]
+    return y + torch.einsum("betn,bnt->bet", held, C), last + held[:, :, -1]
 
 
-class SelectiveScan(torch.autograd.Function):
-    """The recurrence alone: (u, steps, A, B, C, state) to (outputs, last state), with its reverse scan.
-
-    Inside, time comes first, so that each step is one contiguous block.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx, u: Tensor, steps: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Run forward in time."""
-        step, inputs = _time_first(steps), _time_first(B)
-        decay = torch.exp(step[..., None] * A)
-        states = (step * _time_first(u))[..., None] * inputs[:, :, None]
-        if state is not None:
-            states[0].addcmul_(decay[0], state)
-        for t in range(1, len(states)):
-            states[t].addcmul_(decay[t], states[t - 1])
-        y = torch.einsum("tben,tbn->bet", states, _time_first(C))
-        ctx.save_for_backward(u, steps, A, B, C, state, decay, states)
-        return y, states[-1].clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
-        """Run backward in time."""
-        u, steps, A, B, C, state, decay, states = ctx.saved_tensors
-        grad_out, output = _time_first(grad_y), _time_first(C)
-        # Gradient of each state: its own output, and the next state through the decay.
-        grad = grad_out[..., None] * output[:, :, None]
-        grad[-1] += grad_last
-        for t in range(len(grad) - 2, -1, -1):
-            grad[t].addcmul_(decay[t + 1], grad[t + 1])
-        grad_C = torch.einsum("tbe,tben->bnt", grad_out, states)
-        step, source, inputs = _time_first(steps), _time_first(u), _time_first(B)
-        grad_input = torch.einsum("tben,tbn->tbe", grad, inputs)
-        grad_B = torch.einsum("tben,tbe->bnt", grad, step * source)
-        grad_state = grad[0] * decay[0] if state is not None else None
-        # From here on `grad` holds the gradient of the exponent, step * A.
-        grad = grad.mul_(decay)
-        grad[1:] *= states[:-1]
-        grad[0] *= 0 if state is None else state
-        grad_A = torch.einsum("tben,tbe->en", grad, step)
-        grad_step = torch.einsum("tben,en->tbe", grad, A) + grad_input * source
-        return _time_last(grad_input * step), _time_last(grad_step), grad_A, grad_B, grad_C, grad_state
-
-
-def _time_first(x: Tensor) -> Tensor:
-    return x.permute(2, 0, 1).contiguous()
-
-
-def _time_last(x: Tensor) -> Tensor:
-    return x.permute(1, 2, 0)
+def _at_least_single(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
