@@ -41,6 +41,8 @@ class Body(nn.Module):
         self.kind = kind
         for name, array in arrays.items():
             self.register_buffer(name, array, persistent=False)
+        # The stand-in has no pose blend shapes; a product with zeros would be most of its cost.
+        self.bends = bool(arrays["posedirs"].any())
 
     @property
     def vertex_count(self) -> int:
@@ -73,15 +75,27 @@ class Body(nn.Module):
             trans: Translation (N, 3) in metres, or none for zero.
             subset: Vertex indices (V,), or none for all.
         """
+        return self.skin(rotations, *self.shape(betas, expressions, subset=subset), trans=trans, subset=subset)
+
+    def shape(self, betas: Tensor, expressions: Tensor | None = None, *, subset: Tensor | None = None
+              ) -> tuple[Tensor, Tensor]:
+        """Rest vertices (N, V, 3) and rest joints (N, 55, 3) from betas (N, 300) and expressions (N, 100) or none."""
         pick = slice(None) if subset is None else subset
-        shape = torch.cat([betas, expressions], dim=-1)
-        shaped = self.v_template[pick] + blend_shapes(shape, self.shapedirs[pick])
-        rest = self.joint_template + blend_shapes(shape, self.joint_shapedirs)
-        bend = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).flatten(1)
-        shaped = shaped + (bend @ self.posedirs[:, pick].flatten(1)).view(len(bend), -1, 3)
-        _, transforms = batch_rigid_transform(rotations, rest, self.parents)
-        blended = torch.einsum("vj,njab->nvab", self.weights[pick], transforms[:, :, :3])
-        posed = (blended[..., :3] @ shaped.unsqueeze(-1)).squeeze(-1) + blended[..., 3]
+        shape = betas if expressions is None else torch.cat([betas, expressions], dim=-1)
+        count = shape.shape[-1]
+        return (self.v_template[pick] + blend_shapes(shape, self.shapedirs[pick][..., :count]),
+                self.joint_template + blend_shapes(shape, self.joint_shapedirs[..., :count]))
+
+    def skin(self, rotations: Tensor, rest_vertices: Tensor, rest_joints: Tensor, *, trans: Tensor | None = None,
+             subset: Tensor | None = None) -> Tensor:
+        """Pose what `shape` gave (with the same subset): vertices (N, V, 3)."""
+        pick = slice(None) if subset is None else subset
+        if self.bends:
+            bend = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).flatten(1)
+            rest_vertices = rest_vertices + (bend @ self.posedirs[:, pick].flatten(1)).view(len(bend), -1, 3)
+        _, transforms = batch_rigid_transform(rotations, rest_joints, self.parents)
+        blended = (self.weights[pick] @ transforms[:, :, :3].flatten(2)).unflatten(-1, (3, 4))
+        posed = (blended[..., :3] @ rest_vertices.unsqueeze(-1)).squeeze(-1) + blended[..., 3]
         return posed if trans is None else posed + trans.unsqueeze(1)
 
     def subset(self, count: int) -> Tensor:
