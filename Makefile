@@ -7,6 +7,8 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+# A build starts Python some twenty times: without bytecode each start would compile its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # uv reads neither pip's variables nor its configuration. A folder of wheels holds the right build of torch for this
 # machine; without one uv asks the driver which build that is.

@@ -4,6 +4,7 @@ The store is `MLFLOW_TRACKING_URI` where that is set, otherwise sqlite and a fol
 ~/.local/share/mambatalk), one place for all checkouts.
 """
 
+import logging
 import os
 import subprocess
 from collections.abc import Mapping
@@ -40,6 +41,9 @@ def connect() -> tuple["MlflowClient", str]:
     home().mkdir(parents=True, exist_ok=True)
     import mlflow
     from filelock import FileLock
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
     local = f"sqlite:///{home() / 'mlflow.db'}"
     mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI") or local)

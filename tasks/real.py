@@ -1,8 +1,8 @@
 """Run the pipeline on a corpus of your own, beside the checkout: `python -m tasks.real CORPUS`.
 
 The run has a git worktree of its own under `runs/real/`, on the commit checked out here, and shares DVC's cache;
-nothing in the checkout changes, so there is nothing to undo. It takes the profile `clips`; for a whole corpus and a real
-body model, `make profile P=paper`.
+nothing in the checkout changes, so there is nothing to undo. It takes the profile `clips`; for a whole corpus and a
+real body model, `make profile P=paper`.
 """
 
 import os
