@@ -1,0 +1,157 @@
+"""Runs lead from a number to what made it, outlive an outage, and are found again when DVC skipped their stage."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks import _store
+from tasks._tracking import Recorder, join_runs
+from tests.pipeline.workspace import ROOT, Workspace, environment
+
+MINI = """
+stages:
+  first:
+    cmd: python -m mini first
+    deps: [mini.py]
+    params: [seed]
+    outs: [first.txt]
+  second:
+    matrix: {part: [face, global]}
+    cmd: python -m mini second ${item.part}
+    deps: [first.txt]
+    params: ['train_vq.${item.part}']
+    outs: ['second/${item.part}.txt']
+"""
+STAGE = """
+import sys
+from pathlib import Path
+from tasks._stage import execute
+
+stage, part = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+
+def work(config, recorder):
+    for step in range(3):
+        recorder.metrics({"loss": 1 / (step + 1)}, step=step)
+    out = Path(f"second/{part}.txt" if part else "first.txt")
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(str(config.train_vq.global_.layers if part == "global" else 0))
+    recorder.artifact(out)
+
+sys.exit(execute(f"{stage}@{part}" if part else stage, work))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAMBATALK_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    _store.connect.cache_clear()
+
+
+@pytest.fixture
+def mini(tmp_path: Path) -> Workspace:
+    """Two small stages, one of them a matrix, run by the frame that every stage of the pipeline runs in."""
+    root = tmp_path / "mini"
+    root.mkdir()
+    (root / "dvc.yaml").write_text(MINI)
+    (root / "mini.py").write_text(STAGE)
+    (root / "params.yaml").write_bytes((ROOT / "infra" / "profiles" / "sample.yaml").read_bytes())
+    workspace = Workspace(root, {**environment(tmp_path), "PYTHONPATH": str(ROOT)})
+    workspace.git("init", "--quiet")
+    assert workspace.dvc("init", "--quiet").returncode == 0
+    workspace.git("add", "--all")
+    workspace.git("commit", "--quiet", "-m", "mini")
+    return workspace
+
+
+def test_a_run_holds_parameters_curves_and_artefacts(tmp_path: Path) -> None:
+    recorder = Recorder("train_vq@face", {"stage": "train_vq@face"})
+    recorder.params({"train_vq.common.lr": 1e-3})
+    for step in range(450):
+        recorder.metrics({"loss": 1.0 / (step + 1), "nested": {"share": 0.5}, "undefined": None}, step=step)
+    (tmp_path / "note.txt").write_text("kept")
+    recorder.artifact(tmp_path / "note.txt")
+    recorder.close("FINISHED")
+    client, _ = _store.connect()
+    run = client.get_run(recorder.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"train_vq.common.lr": "0.001"}
+    assert set(run.data.metrics) == {"loss", "nested.share"}
+    assert [point.step for point in client.get_metric_history(recorder.run_id, "loss")] == list(range(450))
+    assert [file.path for file in client.list_artifacts(recorder.run_id)] == ["note.txt"]
+
+
+def test_an_outage_stops_nothing_and_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "away").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/away/mlflow.db")
+    recorder = Recorder("train_vq@face", {})
+    start = time.monotonic()
+    for step in range(2000):
+        recorder.metrics({"loss": 1.0}, step=step)
+    assert time.monotonic() - start < 20
+    recorder.close("FINISHED")
+    told = capsys.readouterr().err
+    assert told.count("going on without it") == 1
+    assert "never reached MLflow" in told
+
+
+def test_what_waited_during_an_outage_is_written_when_it_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "away").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/away/mlflow.db")
+    recorder = Recorder("train_vq@face", {})
+    recorder.params({"lr": 1.0})
+    for step in range(500):
+        recorder.metrics({"loss": 1.0}, step=step)
+    (tmp_path / "away").unlink()
+    recorder.close("FINISHED")
+    client, _ = _store.connect()
+    assert client.get_run(recorder.run_id).data.params == {"lr": "1.0"}
+    assert len(client.get_metric_history(recorder.run_id, "loss")) == 500
+    assert "never reached MLflow" not in capsys.readouterr().err
+
+
+def test_five_stages_may_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
+    script = ("from tasks._tracking import Recorder\nimport sys\n"
+              "r = Recorder(sys.argv[1], {}); r.metrics({'loss': 1.0}); r.close('FINISHED')")
+    running = [subprocess.Popen([sys.executable, "-c", script, str(index)], cwd=ROOT, env=environment(tmp_path),
+                                stderr=subprocess.PIPE, text=True) for index in range(5)]
+    told = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * 5
+    assert "".join(told) == ""
+    client, experiment = _store.connect()
+    assert {run.info.run_name for run in client.search_runs([experiment])} == set("01234")
+
+
+def test_a_skipped_stage_is_found_from_both_pipeline_runs(mini: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = ["first", "second@face", "second@global"]
+    monkeypatch.chdir(mini.root)
+    done = mini.dvc("repro")
+    assert done.returncode == 0, done.stderr
+    before = join_runs(stages)
+    mini.set_params(train_vq__global__layers=2)
+    again = mini.dvc("repro")
+    assert "second@face' didn't change" in again.stdout + again.stderr
+    after = join_runs(stages)
+    assert after == join_runs(stages)
+    client, _ = _store.connect()
+    old, new = (client.get_run(parent).data.tags for parent in (before, after))
+    assert new["run.second@face"] == old["run.second@face"]
+    assert new["run.second@global"] != old["run.second@global"]
+    run = client.get_run(new["run.second@global"])
+    assert run.data.params["train_vq.global.layers"] == "2"
+    assert run.data.tags["git_commit"] == new["git_commit"]
+    assert run.data.tags["seed"] == "2021"
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "loss")] == [1, 1 / 2, 1 / 3]
+
+
+def test_a_stage_that_reads_past_its_parameters_fails(mini: Workspace) -> None:
+    graph = mini.root / "dvc.yaml"
+    graph.write_text(graph.read_text().replace("params: ['train_vq.${item.part}']", "params: [seed]"))
+    done = mini.dvc("repro")
+    assert done.returncode != 0
+    assert "train_vq is read (.global_), but dvc.yaml does not name it" in done.stderr

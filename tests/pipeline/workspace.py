@@ -1,0 +1,81 @@
+"""Checkouts for whole-pipeline tests, with DVC's cache and MLflow's store of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("mambatalk", "tasks", "infra/profiles", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml",
+          "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A checkout in a folder of its own, and the environment that keeps every tool inside that folder."""
+
+    root: Path
+    env: dict[str, str]
+
+    def run(self, *command: str, timeout: float = 900, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=self.root, env={**self.env, **env}, timeout=timeout, check=False,
+                              capture_output=True, text=True)
+
+    def dvc(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return self.run("dvc", *arguments, **env)
+
+    def stage(self, module: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", f"tasks.{module}", *arguments, **env)
+
+    def set_params(self, **changes: Any) -> None:
+        """Change `params.yaml` by dotted keys, written with `__` for the dot."""
+        path, yaml = self.root / "params.yaml", YAML()
+        values = yaml.load(path)
+        for key, value in changes.items():
+            node, *rest = values, *key.split("__")
+            for word in rest[:-1]:
+                node = node[word]
+            node[rest[-1]] = value
+        yaml.dump(values, path)
+
+    def git(self, *arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments],
+                       cwd=self.root, check=True, capture_output=True)
+
+    def read(self, path: str) -> bytes:
+        return (self.root / path).read_bytes()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Environment under which nothing leaves `folder`: DVC's and MLflow's state, caches, no telemetry."""
+    kept = {key: value for key, value in os.environ.items()
+            if not key.startswith(("MLFLOW_", "MAMBATALK_", "DVC_")) and key != "PYTHONDONTWRITEBYTECODE"}
+    return {
+        **kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MAMBATALK_HOME": str(folder / "home"), "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site"),
+        "DVC_GLOBAL_CONFIG_DIR": str(folder / "global"), "DVC_SYSTEM_CONFIG_DIR": str(folder / "system"),
+    }
+
+
+def checkout(folder: Path, *, profile: str = "tiny") -> Workspace:
+    """Copy the working tree's pipeline, uncommitted changes included, into a git repository of its own."""
+    root = folder / "checkout"
+    for name in COPIED:
+        source, target = ROOT / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    shutil.copy(ROOT / "infra" / "profiles" / f"{profile}.yaml", root / "params.yaml")
+    workspace = Workspace(root, environment(folder))
+    (root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
+    workspace.git("init", "--quiet")
+    workspace.git("add", "--all")
+    workspace.git("commit", "--quiet", "-m", "pipeline")
+    return workspace
