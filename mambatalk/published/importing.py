@@ -1,0 +1,106 @@
+"""The published files as our modules, every key used or named as left out with the reason."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from torch import nn
+
+from mambatalk.errors import UserError
+from mambatalk.models.fgd import FGDEncoder
+from mambatalk.models.generator import Generator
+from mambatalk.models.vqvae import VQVAE
+from mambatalk.models.vqvae import AutoEncoder as PlainAutoEncoder
+from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
+from mambatalk.published.building import build_auto_encoder, build_fgd_encoder, build_generator, build_vqvae
+from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
+from mambatalk.published.keymap import Kind, Translation, translate
+
+AUTO_ENCODER_FILES: Final = MappingProxyType({
+    "face": "face.bin", "upper": "upper.bin", "hands": "hands.bin", "lower": "lower_foot.bin", "global": "foot.bin",
+})
+"""The published configuration `lower_foot` is the code book of the lower body, `lower` the global-motion net."""
+GENERATOR_FILE: Final = "mambatalk_100.bin"
+FGD_FILE: Final = "AESKConv_240_100.bin"
+VOCABULARY_FILE: Final = "vocab.pkl"
+
+
+@dataclass(frozen=True)
+class FileAccount:
+    """What became of one file."""
+
+    file: str
+    used: int
+    """Keys in use."""
+    parameters: int
+    """Numbers under the file's keys that a module counts as parameters, those left out included."""
+    left_out: dict[str, str]
+    """Key to reason."""
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """All that the published files hold."""
+
+    generator: Generator
+    auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder]
+    fgd_encoder: FGDEncoder | None
+    vocabulary: dict[str, int] | None
+    accounts: list[FileAccount]
+
+
+def import_published_files(directory: Path) -> PublishedModel:
+    """Read a folder of published files; the FGD encoder and the vocabulary may be absent.
+
+    Raises:
+        UserError: A file is missing, broken, not what its name says, or does not fit the others.
+
+    """
+    accounts: list[FileAccount] = []
+
+    def read(file: str, kind: Kind) -> Translation:
+        translation = translate(read_checkpoint(directory / file), kind, where=str(directory / file))
+        accounts.append(_account(file, translation))
+        return translation
+
+    auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder] = {}
+    for part, file in AUTO_ENCODER_FILES.items():
+        build = build_auto_encoder if part == "global" else build_vqvae
+        auto_encoders[part] = build(read(file, "auto_encoder"))
+        _check_dim(directory / file, auto_encoders[part], PART_DIMS[part])
+    generator = build_generator(read(GENERATOR_FILE, "generator"))
+    fgd_encoder = build_fgd_encoder(read(FGD_FILE, "fgd")) if (directory / FGD_FILE).is_file() else None
+    vocabulary = read_vocabulary(directory / VOCABULARY_FILE) if (directory / VOCABULARY_FILE).is_file() else None
+    if vocabulary and max(vocabulary.values()) >= generator.config.vocabulary_size:
+        raise UserError(directory / VOCABULARY_FILE, found=f"word ids up to {max(vocabulary.values())}",
+                        expected=f"ids under {generator.config.vocabulary_size}, the generator's embedding",
+                        do="take the vocabulary that was published with this generator")
+    return PublishedModel(generator, auto_encoders, fgd_encoder, vocabulary, accounts)
+
+
+def import_fgd_encoder(path: Path) -> FGDEncoder:
+    """The published FGD encoder alone.
+
+    Raises:
+        UserError: The file is missing, broken or not the encoder.
+
+    """
+    return build_fgd_encoder(translate(read_checkpoint(path), "fgd", where=str(path)))
+
+
+def _account(file: str, translation: Translation) -> FileAccount:
+    left_out = {key: entry.reason for key, entry in translation.left_out.items()}
+    counted = [*translation.state.items(), *((key, entry.value) for key, entry in translation.left_out.items())]
+    return FileAccount(file, len(translation.state), sum(v.numel() for k, v in counted if _is_parameter(k)), left_out)
+
+
+def _is_parameter(key: str) -> bool:
+    return not key.endswith((".running_mean", ".running_var", ".num_batches_tracked", ".pe"))
+
+
+def _check_dim(path: Path, module: nn.Module, expected: int) -> None:
+    dim = module.encoder[0].in_channels
+    if dim != expected:
+        raise UserError(path, found=f"an auto-encoder of {dim} channels", expected=f"one of {expected}",
+                        do="check that the files were not exchanged")
