@@ -18,8 +18,9 @@ from smplx.lbs import batch_rigid_transform, blend_shapes
 from torch import Tensor, nn
 
 from mambatalk.errors import UserError
-from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM
+from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM, PART_JOINTS
 
+JAW = PART_JOINTS["face"][0]
 STAND_IN_KEY = "mambatalk_stand_in"
 REQUIRED_KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
 
@@ -60,6 +61,7 @@ class Body(nn.Module):
             rotations: Local rotation matrices (N, 55, 3, 3).
             rest: Rest joints (55, 3) or (N, 55, 3).
             trans: Translation (N, 3) in metres, or none for zero.
+
         """
         posed, _ = batch_rigid_transform(rotations, rest.expand(len(rotations), -1, -1), self.parents)
         return posed if trans is None else posed + trans.unsqueeze(1)
@@ -74,6 +76,7 @@ class Body(nn.Module):
             expressions: Face shape (N, 100).
             trans: Translation (N, 3) in metres, or none for zero.
             subset: Vertex indices (V,), or none for all.
+
         """
         return self.skin(rotations, *self.shape(betas, expressions, subset=subset), trans=trans, subset=subset)
 
@@ -98,16 +101,26 @@ class Body(nn.Module):
         posed = (blended[..., :3] @ rest_vertices.unsqueeze(-1)).squeeze(-1) + blended[..., 3]
         return posed if trans is None else posed + trans.unsqueeze(1)
 
-    def subset(self, count: int) -> Tensor:
-        """Indices (count,) of vertices spread over the body by farthest-point sampling; 0 takes all, in order."""
-        if count == 0 or count >= self.vertex_count:
+    def subset(self, count: int, among: Tensor | None = None) -> Tensor:
+        """Indices (count,) of vertices spread by farthest-point sampling; 0 takes all 10,475.
+
+        `among` (V,) narrows the choice to where it is True.
+        """
+        if count == 0:
             return torch.arange(self.vertex_count, device=self.v_template.device)
-        distance = torch.full((self.vertex_count,), torch.inf, device=self.v_template.device)
-        chosen = [int(self.v_template[:, 1].argmax())]
-        while len(chosen) < count:
-            distance = torch.minimum(distance, (self.v_template - self.v_template[chosen[-1]]).norm(dim=-1))
+        choice = torch.arange(self.vertex_count, device=self.v_template.device)
+        choice = choice if among is None else choice[among]
+        points = self.v_template[choice]
+        distance = torch.full((len(points),), torch.inf, device=points.device)
+        chosen = [int(points[:, 1].argmax())]
+        while len(chosen) < min(count, len(points)):
+            distance = torch.minimum(distance, (points - points[chosen[-1]]).norm(dim=-1))
             chosen.append(int(distance.argmax()))
-        return torch.tensor(sorted(chosen), device=self.v_template.device)
+        return choice[sorted(chosen)]
+
+    def moved_by_face(self) -> Tensor:
+        """Which vertices (V,) jaw or expressions move."""
+        return (self.weights[:, JAW] > 0) | (self.shapedirs[..., BETAS_DIM:].abs().amax((1, 2)) > 1e-6)
 
 
 def load_body(path: str | Path) -> Body:
@@ -115,6 +128,7 @@ def load_body(path: str | Path) -> Body:
 
     Raises:
         UserError: The file is missing, holds pickled objects, or is no SMPL-X model of that size.
+
     """
     import smplx
 
@@ -152,8 +166,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                         do="download the npz form of SMPL-X again; pickled models are never loaded") from None
     missing = [key for key in REQUIRED_KEYS if key not in arrays]
     if missing or arrays["shapedirs"].shape[-1] < BETAS_DIM + EXPRESSION_DIM:
-        raise UserError(path, found=f"no {', '.join(missing)}" if missing else f"{arrays['shapedirs'].shape[-1]} shapes",
-                        expected="SMPL-X with 300 shape and 100 expression components",
+        found = f"no {', '.join(missing)}" if missing else f"{arrays['shapedirs'].shape[-1]} shapes"
+        raise UserError(path, found=found, expected="SMPL-X with 300 shape and 100 expression components",
                         do="take the file SMPLX_NEUTRAL_2020.npz")
     return arrays
 

@@ -2,8 +2,8 @@
 
 The kinematic tree, the array names and the sizes (10,475 vertices, 300 + 100 shape components) are SMPL-X's; the
 figure is a mannequin of ellipsoidal limbs, 1.72 m tall in a T-pose, pelvis 0.94 m above the soles and 0.36 m below
-the origin. Beta 0 scales it, beta 1 makes it stouter, the others do nothing; expressions are smooth bumps of the face, the first of
-them the lower lip. Every number made with it must say so: `Body.kind` is then "stand-in".
+the origin. Beta 0 scales it, beta 1 makes it stouter, the others do nothing; expressions are smooth bumps of the face,
+the first of them the lower lip. Every number made with it must say so: `Body.kind` is then "stand-in".
 """
 
 from pathlib import Path

@@ -1,0 +1,47 @@
+"""The motion auto-encoder behind FGD: encoder as published, decoder and loss ours.
+
+It learns to give 6D poses back from features at a sixteenth of the frame rate; only the encoder is kept. The published
+net was trained elsewhere and cannot be trained again from what is public, so that an FGD by our encoder is comparable
+with other numbers of the same encoder alone.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mambatalk.config import Fidelity, TrainFGDConfig
+from mambatalk.data.store import FeatureStore
+from mambatalk.data.windows import WindowBatch, windows
+from mambatalk.losses import geodesic, l1_of_differences
+from mambatalk.models.fgd import FGDDecoder, FGDEncoder
+from mambatalk.motion.skeleton import POSE_DIM
+from mambatalk.training.loop import Schedule, Windows, fit
+from mambatalk.training.part_losses import matrices
+from mambatalk.training.runtime import device
+from mambatalk.training.tracker import Curve, Tracker
+from mambatalk.training.vq import Trained
+
+
+def train_fgd_encoder(store: FeatureStore, config: TrainFGDConfig, *, fidelity: Fidelity, seed: int, tracker: Tracker
+                      ) -> Trained:
+    """Train encoder and decoder together and return the encoder."""
+    torch.manual_seed(seed)
+    encoder = FGDEncoder(config.latent)
+    network = nn.Sequential(encoder, FGDDecoder(config.latent)).to(device())
+    data = Windows(
+        store=store, length=config.window, audio=False,
+        train=windows(store, "train", length=config.window, stride=config.stride, fidelity=fidelity),
+        validation=windows(store, "val", length=config.window, stride=config.window, fidelity=fidelity))
+    schedule = Schedule(epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, betas=(0.9, 0.999), seed=seed)
+
+    def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
+        pose = batch.motion[..., :POSE_DIM]
+        decoded = network(pose)
+        predicted, target = matrices(decoded), matrices(pose)
+        return {"channels": functional.mse_loss(decoded, pose), "geodesic": geodesic(predicted, target),
+                "differences": l1_of_differences(predicted, target)}
+
+    curve = Curve(tracker)
+    fit("train_fgd_encoder", network, terms, data, schedule, curve)
+    last = {key.removeprefix("val/"): value for key, value in curve.rows[-1].items() if key.startswith("val/")}
+    return Trained(encoder, last, curve)

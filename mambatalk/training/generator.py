@@ -1,0 +1,105 @@
+"""The generator's training step.
+
+A step runs the network over the same windows under two kinds of mask. Full: everything is hidden but the first four
+frames, which is how synthesis starts a window. Random: single channels are hidden with a probability that grows from
+5 % to 100 % over the epochs. Published, the random pass is run twice (its second copy was meant to leave out the
+words, and does not); corrected runs it once with twice the weight, the same but for the draw of dropout. What sound and
+words give is the same in every pass and computed once. The auto-encoders are frozen: codes come from `encode_codes`,
+code vectors from their code books. Source: published generator trainer.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mambatalk.config import Fidelity, TrainGeneratorConfig
+from mambatalk.data.store import FeatureStore
+from mambatalk.data.windows import WindowBatch, windows
+from mambatalk.losses import index_loss, latent_loss
+from mambatalk.models.generator import BODY_CHANNELS, Generator, GeneratorConfig
+from mambatalk.models.vqvae import VQVAE
+from mambatalk.motion.skeleton import PARTS, TRANSLATION, Part
+from mambatalk.text.vocabulary import PAD
+from mambatalk.training.codes import Codes
+from mambatalk.training.loop import Schedule, Windows, fit
+from mambatalk.training.runtime import device
+from mambatalk.training.tracker import Curve, Tracker
+from mambatalk.training.vq import Trained
+
+FULL_PARTS: tuple[Part, ...] = ("upper", "hands", "lower")
+"""Parts whose codes the full pass is held to; the face's latents alone are used in synthesis."""
+
+
+def train_generator(store: FeatureStore, codes: Codes, networks: Mapping[Part, VQVAE], config: TrainGeneratorConfig, *,
+                    vocabulary_size: int, speakers: int, fidelity: Fidelity, seed: int, tracker: Tracker) -> Trained:
+    """Train a generator on cached codes."""
+    torch.manual_seed(seed)
+    books = {part: networks[part].quantizer.embedding.weight.detach().to(device()) for part in PARTS}
+    size, width = books["upper"].shape
+    network = Generator(GeneratorConfig(
+        vocabulary_size=vocabulary_size, speakers=speakers, hidden=config.hidden, audio_dim=config.audio_dim,
+        audio_width=config.audio_width, word_dim=config.word_dim, motion_dim=width, code_dim=width, codebook_size=size,
+        dropout=config.dropout)).to(device())
+    data = Windows(
+        store=store, length=config.window, audio=True,
+        train=windows(store, "train", length=config.window, stride=config.stride, fidelity=fidelity),
+        validation=windows(store, "val", length=config.window, stride=config.window, fidelity=fidelity))
+    schedule = Schedule(epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, betas=config.betas, seed=seed,
+                        clip_norm=config.clip_norm)
+    flat = {part: torch.from_numpy(codes[part]).to(device()) for part in PARTS}
+
+    def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
+        frames = batch.frames[:, None] + torch.arange(config.window, device=batch.frames.device)
+        targets = {part: flat[part][frames].long() for part in PARTS}
+        probability = 0.05 + 0.95 * epoch / config.epochs
+        return step_terms(network, batch, targets, books, config, mask_probability=probability, fidelity=fidelity)
+
+    curve = Curve(tracker)
+    fit("train_generator", network, terms, data, schedule, curve)
+    last = {key.removeprefix("val/"): value for key, value in curve.rows[-1].items() if key.startswith("val/")}
+    return Trained(network, last, curve)
+
+
+def step_terms(network: Generator, batch: WindowBatch, targets: Mapping[Part, Tensor], books: Mapping[Part, Tensor],
+               config: TrainGeneratorConfig, *, mask_probability: float, fidelity: Fidelity) -> dict[str, Tensor]:
+    """Loss terms of one step: a full pass, and a random pass run twice (published) or weighted twice (corrected)."""
+    vectors = {part: books[part][targets[part]] for part in PARTS}
+    corrected = fidelity == "corrected"
+    words = drop_text(batch.words, config.text_dropout) if corrected and network.training else batch.words
+    motion = relative_motion(batch.motion) if corrected else batch.motion
+    fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words)
+    random = torch.rand(motion.shape, device=motion.device) < mask_probability
+    full = network.forward_fused(fused, batch.speaker, motion, full_mask(motion, config.seed_frames))
+    passes = [network.forward_fused(fused, batch.speaker, motion, random) for _ in range(1 if corrected else 2)]
+    weight = 2 / len(passes)
+    return {
+        "latent_full": latent_loss(full, vectors),
+        "index_full": index_loss(full, targets, FULL_PARTS),
+        "latent_random": weight * sum(latent_loss(output, vectors) for output in passes),
+        "index_random": weight * sum(index_loss(output, targets) for output in passes),
+    }
+
+
+def full_mask(motion: Tensor, seed_frames: int) -> Tensor:
+    """Mask like motion (B, T, 337): True (hidden) everywhere but in the first frames."""
+    mask = torch.ones_like(motion, dtype=torch.bool)
+    mask[:, :seed_frames] = False
+    return mask
+
+
+def relative_motion(motion: Tensor) -> Tensor:
+    """Motion (B, T, 337) with x and z counted from the window's first frame; the height stays.
+
+    Where in the room a person stands says nothing about what to do next. Corrected fidelity, in training and synthesis.
+    """
+    motion = motion.clone()
+    plane = (TRANSLATION.start, TRANSLATION.stop - 1)
+    motion[..., plane] -= motion[:, :1, plane]
+    return motion
+
+
+def drop_text(words: Tensor, probability: float) -> Tensor:
+    """Word ids (B, T) with whole windows turned to silence, so that the network also learns to go by sound alone."""
+    dropped = torch.rand(len(words), 1, device=words.device) < probability
+    return torch.where(dropped, PAD, words)

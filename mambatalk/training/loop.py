@@ -1,0 +1,157 @@
+"""The one training loop: windows in, loss terms out, Adam between, validation after every epoch."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from mambatalk.data.store import FeatureStore
+from mambatalk.data.windows import WindowBatch, batches
+from mambatalk.errors import UserError
+from mambatalk.training.tracker import Curve
+
+log = logging.getLogger(__name__)
+
+Terms = Callable[[WindowBatch, int], dict[str, Tensor]]
+"""Weighted loss terms of a batch in an epoch; their sum is minimised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """What a network learns from and is watched on."""
+
+    store: FeatureStore
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    length: int
+    audio: bool
+
+    def __post_init__(self) -> None:
+        for split, rows in (("train", self.train), ("val", self.validation)):
+            if not len(rows):
+                raise UserError(f"split {split}", found="no window", expected=f"a clip of {self.length} frames",
+                                do="add longer clips, or shorten the window")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Adam and how long it runs."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    betas: tuple[float, float]
+    seed: int
+    decay_epoch: int | None = None
+    """Epoch from which the learning rate is a tenth."""
+    clip_norm: float | None = None
+
+
+def fit(name: str, network: nn.Module, terms: Terms, windows: Windows, schedule: Schedule, curve: Curve,
+        after_step: Callable[[], None] = lambda: None) -> None:
+    """Train a network in place; the curve gets the mean of every term on both splits, epoch by epoch.
+
+    The order of windows and all random draws follow `schedule.seed` alone.
+
+    Raises:
+        FloatingPointError: A loss is not finite; the optimizer has not stepped on it.
+
+    """
+    device = next(network.parameters()).device
+    optimizer = torch.optim.Adam(network.parameters(), lr=schedule.lr, betas=schedule.betas, eps=1e-8)
+    order = np.random.default_rng(schedule.seed)
+    torch.manual_seed(schedule.seed)
+    with _progress(name, schedule.epochs) as advance:
+        for epoch in range(schedule.epochs):
+            if epoch == schedule.decay_epoch:
+                optimizer.param_groups[0]["lr"] *= 0.1
+            network.train()
+            means = _Means()
+            for batch in _shuffled(windows, schedule.batch_size, order):
+                values = terms(batch.to(device), epoch)
+                _step(name, network, optimizer, values, epoch, schedule.clip_norm)
+                means.add(values, len(batch.motion))
+                after_step()
+            row = {**means.row("train"), **validate(network, terms, windows, schedule, epoch)}
+            curve.add(epoch, row)
+            advance(row["train/loss"], row["val/loss"])
+    network.eval()
+
+
+@torch.no_grad()
+def validate(network: nn.Module, terms: Terms, windows: Windows, schedule: Schedule, epoch: int) -> dict[str, float]:
+    """Mean terms over the validation windows, with the same random draws every epoch."""
+    device = next(network.parameters()).device
+    network.eval()
+    means = _Means()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(schedule.seed)
+        for batch in batches(windows.store, windows.validation, windows.length, batch_size=schedule.batch_size,
+                             audio=windows.audio):
+            means.add(terms(batch.to(device), epoch), len(batch.motion))
+    return means.row("val")
+
+
+def _shuffled(windows: Windows, batch_size: int, order: np.random.Generator) -> Iterator[WindowBatch]:
+    """One epoch of shuffled batches; an incomplete last one is dropped, unless it is the only one."""
+    rows = windows.train[order.permutation(len(windows.train))]
+    whole = len(rows) // batch_size * batch_size or len(rows)
+    return batches(windows.store, rows[:whole], windows.length, batch_size=batch_size, audio=windows.audio)
+
+
+def _step(name: str, network: nn.Module, optimizer: torch.optim.Optimizer, values: dict[str, Tensor], epoch: int,
+          clip_norm: float | None) -> None:
+    loss = sum(values.values())
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"{name}: the loss is {loss.item()} in epoch {epoch}; lower the learning rate, "
+                                 "or look at the data-quality report")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    optimizer.step()
+
+
+class _Means:
+    """Means of terms, weighted by windows."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, values: dict[str, Tensor], count: int) -> None:
+        for key, value in values.items():
+            self._sums[key] = self._sums.get(key, 0) + value.detach().double() * count
+        self._count += count
+
+    def row(self, split: str) -> dict[str, float]:
+        means = {key: float(value) / self._count for key, value in self._sums.items()}
+        return {f"{split}/loss": sum(means.values()), **{f"{split}/{key}": value for key, value in means.items()}}
+
+
+@contextmanager
+def _progress(name: str, epochs: int) -> Iterator[Callable[[float, float], None]]:
+    """A bar on a terminal, about ten log lines elsewhere."""
+    if sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(name, total=epochs)
+            yield lambda train, val: bar.update(task, advance=1, description=f"{name}  {train:.4f} / {val:.4f}")
+        return
+    done = 0
+
+    def advance(train: float, val: float) -> None:
+        nonlocal done
+        done += 1
+        if done % max(1, epochs // 10) == 0 or done == epochs:
+            log.info("%s: epoch %d of %d, loss %.4f, validation %.4f", name, done, epochs, train, val)
+
+    yield advance
