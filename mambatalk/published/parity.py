@@ -8,7 +8,12 @@ import torch
 
 from mambatalk.errors import UserError
 from mambatalk.published.fixture import Fixture, Measure
-from mambatalk.published.parity_functions import check_features, check_rotations, check_selective_scan
+from mambatalk.published.parity_functions import (
+    check_features,
+    check_metrics,
+    check_rotations,
+    check_selective_scan,
+)
 from mambatalk.published.parity_generator import check_generator
 from mambatalk.published.parity_modules import (
     check_audio_encoder,
@@ -35,6 +40,7 @@ CHECKS: Mapping[str, Callable[[Fixture], Iterator[Measure]]] = {
     "mamba_scan": check_mamba_scan,
     "mamba_model": check_mamba_model,
     "generator": check_generator,
+    "metrics": check_metrics,
     "features": check_features,
 }
 """Every known file."""

@@ -1,10 +1,16 @@
 """Parity of what has no weights: rotations, the selective scan and its gradients, features, metrics."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from mambatalk.audio.features import amplitude_envelope, expand_ctc, normalise, wave_statistics
+from mambatalk.metrics import LVD, FaceMSE, FrechetGestureDistance, L1Diversity
+from mambatalk.metrics.beat_consistency import RULES, beat_consistency
+from mambatalk.metrics.beats import check_mean_velocity, sound_beats
 from mambatalk.models.scan import selective_scan
 from mambatalk.motion.kinematics import central_velocity, contacts_of_feet
 from mambatalk.motion.rotations import (
@@ -45,3 +51,26 @@ def check_features(fixture: Fixture) -> Iterator[Measure]:
     yield fixture.equal("ctc_expanded", expand_ctc(fixture["ctc_ids"], len(wave)))
     yield fixture.equal("contact", contacts_of_feet(fixture["feet"]))
     yield fixture.close("velocity", central_velocity(fixture["trans"]))
+
+
+def check_metrics(fixture: Fixture) -> Iterator[Measure]:
+    """Published FGD, BC on folded positions and as they are, L1 diversity, LVD and MSE of the face."""
+    frechet = FrechetGestureDistance(fixture["latent_a"].shape[-1], variant="published")
+    frechet.update(fixture["latent_a"], truth=False)
+    frechet.update(fixture["latent_b"], truth=True)
+    yield fixture.close("fgd", frechet.compute())
+    joints = fixture["joints"].unflatten(-1, (-1, 3))
+    yield from _check_beats(fixture, joints)
+    yield fixture.close("l1_diversity", L1Diversity(variant="published")(joints))
+    vertices = [fixture[f"face_vertices_{side}"].unflatten(-1, (-1, 3)) for side in ("generated", "target")]
+    yield fixture.close("lvd_published", LVD(variant="published")(*vertices))
+    yield fixture.close("face_mse", FaceMSE(variant="published")(*vertices))
+
+
+def _check_beats(fixture: Fixture, joints: Tensor) -> Iterator[Measure]:
+    wave, rule = fixture["audio"].numpy(), RULES["published"]
+    speeds = check_mean_velocity(fixture["mean_velocity"].numpy().astype(np.float64))
+    yield fixture.close("onset_times_after_cut", torch.from_numpy(sound_beats(wave, len(joints), rule)))
+    for key, folded in (("bc_published", True), ("bc_unfolded", False)):
+        score = beat_consistency(joints, wave, speeds, replace(rule, folded=folded))
+        yield fixture.close(key, torch.tensor(score, dtype=torch.float64))

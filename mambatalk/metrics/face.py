@@ -1,0 +1,77 @@
+"""Face errors on vertices: mean square error and LVD, with the body at rest so that jaw and expressions alone count."""
+
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from mambatalk.errors import UserError
+from mambatalk.metrics.variant import ClipMean, Variant, check_variant
+
+
+class _FaceMean(ClipMean):
+    higher_is_better = False
+
+    def __init__(self, *, variant: Variant = "corrected") -> None:
+        super().__init__()
+        self.variant = check_variant(variant, get_args(Variant))
+
+    def _share(self, predicted: Tensor, truth: Tensor, still: int) -> float:
+        """Share of the vertices that count; the published mean runs over those at rest too."""
+        if predicted.shape != truth.shape:
+            raise UserError("face vertices", found=f"{tuple(predicted.shape)} against {tuple(truth.shape)}",
+                            expected="equal shapes (n, V, 3)", do="cut both clips to the same frames")
+        moving = predicted.shape[1]
+        return moving / (moving + still) if self.variant == "published" else 1.0
+
+
+class FaceMSE(_FaceMean):
+    """Mean square error of vertex coordinates in square metres, averaged over frames; papers print it in 1e-8.
+
+    Args:
+        variant: `published` divides by all vertices of the body, most of which cannot move; `corrected` by those of the
+            face alone.
+
+    Source: published trainer, test().
+
+    """
+
+    def update(self, predicted: Tensor, truth: Tensor, *, still: int = 0) -> None:
+        """Add one clip.
+
+        Args:
+            predicted: Vertices (n, V, 3) in metres, posed by jaw and expressions alone.
+            truth: The same of the ground truth.
+            still: How many further vertices the body has that neither jaw nor expressions move.
+
+        Raises:
+            UserError: The shapes differ.
+
+        """
+        share = self._share(predicted, truth, still)
+        error = (predicted.to(torch.float64) - truth.to(torch.float64)).square().mean()
+        self.add(float(error) * share, len(predicted))
+
+
+class LVD(_FaceMean):
+    """Vertex velocity difference of the face, mean over coordinates, in metres a frame; papers print it in 1e-5.
+
+    Args:
+        variant: `published` is a position error in spite of its name: mean |predicted[t+1] - truth[t+1]| over all
+            vertices of the body, each clip weighted by its frames. `corrected` is
+            mean |(predicted[t+1] - predicted[t]) - (truth[t+1] - truth[t])| over the face alone, weighted by the
+            differences taken; a constant offset is no error there.
+
+    Source: published trainer, test().
+
+    """
+
+    def update(self, predicted: Tensor, truth: Tensor, *, still: int = 0) -> None:
+        """Add one clip, as in `FaceMSE`; fewer than two frames have no velocity and leave the mean."""
+        share = self._share(predicted, truth, still)
+        error = predicted.to(torch.float64) - truth.to(torch.float64)
+        frames = len(error)
+        if self.variant == "published":
+            self.add(float(error[1:].abs().mean()) * share, frames)
+        else:
+            self.add(float(error.diff(dim=0).abs().mean()), frames - 1)

@@ -1,0 +1,51 @@
+"""What the metrics share: their variants, and a mean over clips in two running sums."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from mambatalk.errors import UserError
+
+Variant = Literal["published", "corrected"]
+"""`published` is what papers print, faults included; `corrected` is the same metric without the faults."""
+
+V = TypeVar("V", bound=str)
+
+
+def check_variant(variant: V, known: Sequence[str]) -> V:
+    """Return the variant.
+
+    Raises:
+        UserError: It is not one of those known.
+
+    """
+    if variant not in known:
+        raise UserError("metric: variant", found=repr(variant), expected=" or ".join(known), do="name one of these")
+    return variant
+
+
+class ClipMean(Metric):
+    """A weighted mean of clip values; calling it (torchmetrics `forward`) gives the value of that clip alone.
+
+    A clip whose value is NaN leaves the mean; with no clip left the mean is NaN.
+    """
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("weight", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def add(self, value: float, weight: float) -> None:
+        """Add one clip's value."""
+        if value == value and weight > 0:
+            self.total = self.total + value * weight
+            self.weight = self.weight + weight
+
+    def compute(self) -> Tensor:
+        """The mean over clips (scalar, float64)."""
+        return self.total / self.weight
