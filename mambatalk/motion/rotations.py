@@ -9,6 +9,7 @@ from typing import Literal
 import roma
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Formula = Literal["roma", "published"]
 
@@ -39,10 +40,15 @@ def matrix_to_6d(matrix: Tensor) -> Tensor:
 
 
 def matrix_from_6d(rotation: Tensor) -> Tensor:
-    """6D (..., 6), orthonormal or not, to matrices (..., 3, 3) by Gram-Schmidt; the third row is the cross product."""
-    columns = torch.stack((rotation[..., :3], rotation[..., 3:]), dim=-1)
-    # roma works on columns; a rotation's transpose is a rotation, so its rows are their columns.
-    return roma.special_gramschmidt(columns, epsilon=1e-12).transpose(-1, -2)
+    """6D (..., 6), orthonormal or not, to matrices (..., 3, 3) by Gram-Schmidt; the third row is the cross product.
+
+    Written out, because it must round as the published one does: the published inverse turns a last bit here into an
+    angle of 3e-4 rad.
+    """
+    first = functional.normalize(rotation[..., :3], dim=-1)
+    second = rotation[..., 3:] - (first * rotation[..., 3:]).sum(-1, keepdim=True) * first
+    second = functional.normalize(second, dim=-1)
+    return torch.stack((first, second, torch.linalg.cross(first, second)), dim=-2)
 
 
 def axis_angle_to_6d(rotation: Tensor) -> Tensor:
