@@ -119,8 +119,10 @@ class Body(nn.Module):
         return choice[sorted(chosen)]
 
     def moved_by_face(self) -> Tensor:
-        """Which vertices (V,) jaw or expressions move."""
-        return (self.weights[:, JAW] > 0) | (self.shapedirs[..., BETAS_DIM:].abs().amax((1, 2)) > 1e-6)
+        """Which vertices (V,) jaw or expressions move, by skinning, by a blend shape or by bending."""
+        by_expression = self.shapedirs[..., BETAS_DIM:].abs().amax((1, 2)) > 1e-6
+        by_bending = self.posedirs[9 * (JAW - 1) : 9 * JAW].abs().amax((0, 2)) > 1e-6
+        return (self.weights[:, JAW] > 0) | by_expression | by_bending
 
 
 def load_body(path: str | Path) -> Body:

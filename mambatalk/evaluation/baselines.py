@@ -1,0 +1,91 @@
+"""What a model must beat: the mean pose, a random training clip, and itself given the sound of another clip."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mambatalk.data.store import ClipInfo, FeatureStore
+from mambatalk.errors import UserError
+from mambatalk.motion.rotations import axis_angle_from_6d
+from mambatalk.motion.skeleton import EXPRESSION_DIM, JOINT_COUNT, MOTION_DIM, POSE_DIM, TRANSLATION
+from mambatalk.synthesis.result import MotionResult
+
+
+def stored_motion(store: FeatureStore, clip: ClipInfo) -> MotionResult:
+    """A clip's ground truth out of the features."""
+    rows = store.frames(clip)
+    return _motion(store.motion[rows], store.expressions[rows])
+
+
+def mean_pose(store: FeatureStore, frames: int) -> MotionResult:
+    """The mean over all training frames, held for `frames` frames; rotations are averaged in 6D.
+
+    Raises:
+        UserError: There is no training clip.
+
+    """
+    motion, expressions, count = np.zeros(MOTION_DIM), np.zeros(EXPRESSION_DIM), 0
+    for clip in store.of_split("train"):
+        rows = store.frames(clip)
+        motion += store.motion[rows].sum(0, dtype=np.float64)
+        expressions += store.expressions[rows].sum(0, dtype=np.float64)
+        count += clip.frames
+    held = [np.repeat((total / count).astype(np.float32)[None], frames, axis=0) for total in (motion, expressions)]
+    return _motion(*held)
+
+
+def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> MotionResult:
+    """A random stretch of the same speaker's training clips (of any speaker where there is none), as long as `clip`.
+
+    The same seed and clip give the same stretch. A training clip that is too short is played there and back.
+
+    Raises:
+        UserError: There is no training clip.
+
+    """
+    choices = store.of_split("train")
+    choices = [choice for choice in choices if choice.speaker == clip.speaker] or choices
+    choices = [choice for choice in choices if choice.frames >= clip.frames] or [max(choices, key=lambda c: c.frames)]
+    random = _generator(seed, clip)
+    chosen = choices[random.integers(len(choices))]
+    start = random.integers(max(chosen.frames - clip.frames, 0) + 1)
+    rows = chosen.first_frame + _there_and_back(chosen.frames, start, clip.frames)
+    return _motion(store.motion[rows], store.expressions[rows])
+
+
+def shuffled_audio(store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int) -> ClipInfo:
+    """The clip whose sound and words `clip` is given: another of `clips`, or of the training clips if it stands alone.
+
+    Raises:
+        UserError: There is no other clip at all.
+
+    """
+    others = [other for other in clips if other.clip_id != clip.clip_id] or [
+        other for other in store.of_split("train") if other.clip_id != clip.clip_id]
+    if not others:
+        raise UserError("evaluation: shuffled audio", found="one clip in all", expected="a second to take sound from",
+                        do="add clips to the corpus")
+    return others[_generator(seed, clip).integers(len(others))]
+
+
+def fit_length(values: NDArray[np.generic], length: int) -> NDArray[np.generic]:
+    """Sound (S,) or words (n,) cut, or begun anew as often as needed, to a length."""
+    return np.resize(values, length)
+
+
+def _motion(motion: NDArray[np.float32], expressions: NDArray[np.float32]) -> MotionResult:
+    pose = torch.from_numpy(np.ascontiguousarray(motion[:, :POSE_DIM])).view(-1, JOINT_COUNT, 6)
+    return MotionResult(poses=axis_angle_from_6d(pose).flatten(1).numpy(),
+                        expressions=np.ascontiguousarray(expressions),
+                        trans=np.ascontiguousarray(motion[:, TRANSLATION]))
+
+
+def _generator(seed: int, clip: ClipInfo) -> np.random.Generator:
+    return np.random.default_rng([seed, *clip.clip_id.encode()])
+
+
+def _there_and_back(frames: int, start: int, length: int) -> NDArray[np.int64]:
+    if frames == 1:
+        return np.zeros(length, np.int64)
+    place = np.arange(start, start + length) % (2 * frames - 2)
+    return np.where(place < frames, place, 2 * frames - 2 - place)

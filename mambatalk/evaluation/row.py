@@ -1,0 +1,85 @@
+"""One row of the metrics table: every metric in every variant, fed clip by clip."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mambatalk.evaluation.posing import Posed
+from mambatalk.metrics import LVD, SRGR, BeatConsistency, FaceMSE, FrechetGestureDistance, L1Diversity
+from mambatalk.metrics.beat_consistency import RULES
+from mambatalk.metrics.variant import ClipMean
+
+METRICS = ("fgd", "bc", "l1div", "mse", "lvd", "srgr")
+FGD_MULTIPLE = 32
+"""Published FGD cuts a clip to a multiple of this many frames."""
+Values = dict[str, dict[str, float | None]]
+
+
+class Row:
+    """One method's metrics.
+
+    Args:
+        mean_velocity: Mean joint speeds (55,) in metres a second, for BC; without them BC is null.
+        fgd_dim: Feature channels of the FGD encoder; without one FGD is null.
+
+    """
+
+    def __init__(self, mean_velocity: NDArray[np.floating] | None, fgd_dim: int | None) -> None:
+        self.fgd = {variant: FrechetGestureDistance(fgd_dim, variant=variant)
+                    for variant in RULES} if fgd_dim else {}
+        self.bc = {variant: BeatConsistency(mean_velocity, variant=variant)
+                   for variant in RULES} if mean_velocity is not None else {}
+        # The newer evaluator's diversity is the published one of other positions.
+        self.l1div = {"published": L1Diversity(variant="published"), "corrected": L1Diversity(),
+                      "evaltools": L1Diversity(variant="published")}
+        self.mse = {"published": FaceMSE(variant="published"), "corrected": FaceMSE()}
+        self.lvd = {"published": LVD(variant="published"), "corrected": LVD()}
+        self.srgr = {"published": SRGR(variant="published"), "corrected": SRGR()}
+
+    def add(self, motion: Posed, truth: Posed, *, wave: NDArray[np.float32], weights: Tensor | None, still: int
+            ) -> Values:
+        """Add a clip and return its own values; FGD is fed apart, having none for one clip."""
+        return {
+            "bc": {variant: _value(metric(_joints(motion, variant), wave)) for variant, metric in self.bc.items()},
+            "l1div": {variant: _value(metric(_joints(motion, variant))) for variant, metric in self.l1div.items()},
+            "mse": {variant: _value(metric(motion.face, truth.face, still=still))
+                    for variant, metric in self.mse.items()},
+            "lvd": {variant: _value(metric(motion.face, truth.face, still=still))
+                    for variant, metric in self.lvd.items()},
+            "srgr": {variant: _value(metric(motion.joints, truth.joints, weights))
+                     for variant, metric in self.srgr.items()},
+        }
+
+    def add_features(self, features: dict[str, Tensor], *, truth: bool) -> None:
+        """Add FGD features by variant (m, D), of this method or of ground truth."""
+        for variant, metric in self.fgd.items():
+            metric.update(features[variant], truth=truth)
+
+    def compute(self) -> Values:
+        """Every metric over all clips; null where undefined."""
+        return {name: _all_variants(getattr(self, name)) for name in METRICS}
+
+
+def fgd_features(encoder: nn.Module, posed: Posed) -> dict[str, Tensor]:
+    """FGD features (m, D) by variant of one whole clip cut to a multiple of 32 frames; none below 32 frames."""
+    frames = len(posed.pose) // FGD_MULTIPLE * FGD_MULTIPLE
+    if not frames:
+        return {}
+    published, corrected = (encoder(pose[None, :frames])[0] for pose in (posed.pose, posed.pose_without_eyes))
+    return {"published": published, "corrected": corrected, "evaltools": published}
+
+
+def _joints(posed: Posed, variant: str) -> Tensor:
+    return posed.joints_evaltools if variant == "evaltools" else posed.joints
+
+
+def _all_variants(metrics: dict[str, ClipMean | FrechetGestureDistance]) -> dict[str, float | None]:
+    values = {variant: _value(metric.compute()) for variant, metric in metrics.items()}
+    return {"published": None, "corrected": None} | values
+
+
+def _value(value: Tensor) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -1,0 +1,158 @@
+"""Scoring: motions of several methods beside ground truth, clip by clip, to the rows of `metrics.json`.
+
+What a row says is read beside two others: ground truth, whose FGD is that of every second clip against the rest (the
+noise floor), and the baselines of `baselines.py`.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mambatalk.config import Fidelity
+from mambatalk.data.sample_score import law_score
+from mambatalk.errors import UserError
+from mambatalk.evaluation.posing import Motion, Poser
+from mambatalk.evaluation.row import Row, Values, fgd_features
+from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
+from mambatalk.metrics.srgr import Annotation, semantic_weights
+from mambatalk.motion.body import Body
+
+GROUND_TRUTH: Final = "ground_truth"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthClip:
+    """One clip as it was recorded."""
+
+    name: str
+    motion: Motion
+    betas: NDArray[np.float32]
+    """Shape (300,), which every method is given."""
+    wave: NDArray[np.float32]
+    """(S,) at 16 kHz."""
+    semantics: Sequence[Annotation] | None = None
+    events: Sequence[dict[str, Any]] | None = None
+    """What the sample's law wrote; none for recorded clips."""
+
+
+class Evaluation:
+    """Feeds clips to the metrics; holds one clip at a time and sums.
+
+    Args:
+        body: Poses joints and faces.
+        mean_velocity: Mean joint speeds (55,) in metres a second over training clips, for BC; none leaves BC null.
+        fgd_encoder: Module (1, n, 330) to (1, m, D) with an attribute `latent` (D); none leaves FGD null.
+        fidelity: What the scored bundle follows; none for files of unknown making.
+
+    """
+
+    def __init__(self, *, body: Body, mean_velocity: NDArray[np.floating] | None, fgd_encoder: nn.Module | None,
+                 fidelity: Fidelity | None) -> None:
+        self.body_kind, self.fidelity = body.kind, fidelity
+        self.mean_velocity = mean_velocity
+        self.encoder = fgd_encoder.eval() if fgd_encoder is not None else None
+        self.fgd_dim = int(fgd_encoder.latent) if fgd_encoder is not None else None
+        self.poser = Poser(body)
+        self.rows: dict[str, Row] = {}
+        self.laws: dict[str, list[float]] = {}
+        self.clips = self.frames = 0
+
+    @torch.no_grad()
+    def add(self, truth: TruthClip, motions: Mapping[str, Motion]) -> list[dict[str, Any]]:
+        """Score one clip, cut to the frames that all motions have.
+
+        Args:
+            truth: The clip as recorded.
+            motions: Motion of each row but ground truth; the same rows for every clip.
+
+        Returns:
+            One table row for each motion and for ground truth.
+
+        Raises:
+            UserError: A motion is empty, or the rows are not those of the clips before.
+
+        """
+        everything = {GROUND_TRUTH: truth.motion, **motions}
+        frames = min(len(motion.poses) for motion in everything.values())
+        self._check(truth, set(everything), frames)
+        actual = self.poser.pose(truth.motion, truth.betas, frames)
+        weights = None if truth.semantics is None else torch.from_numpy(semantic_weights(truth.semantics, frames))
+        real = fgd_features(self.encoder, actual) if self.encoder else {}
+        table = []
+        for name, motion in everything.items():
+            posed = actual if name == GROUND_TRUTH else self.poser.pose(motion, truth.betas, frames)
+            row = self.rows.setdefault(name, Row(self.mean_velocity, self.fgd_dim))
+            values = row.add(posed, actual, wave=truth.wave, weights=weights, still=self.poser.still)
+            if real:
+                self._add_features(row, real, None if name == GROUND_TRUTH else fgd_features(self.encoder, posed))
+            law = self._law(name, motion, truth, frames)
+            table.append(_flat(truth.name, name, frames, values, law))
+        self.clips += 1
+        self.frames += frames
+        return table
+
+    def result(self) -> dict[str, Any]:
+        """The content of `metrics.json`: raw units (metres, square metres), null where undefined.
+
+        Raises:
+            UserError: No clip was added.
+
+        """
+        if not self.clips:
+            raise UserError("evaluation", found="no clip", expected="at least one", do="check the split it runs on")
+        notes = self._notes()
+        for note in notes:
+            _LOG.warning(note)
+        laws = {name: float(np.mean(self.laws[name])) if name in self.laws else None for name in self.rows}
+        return {
+            "rows": {name: row.compute() for name, row in self.rows.items()}, "law": laws, "clips": self.clips,
+            "frames": self.frames, "fgd_rows": self._fgd_rows(), "body": self.body_kind, "fidelity": self.fidelity,
+            "warnings": notes,
+        }
+
+    def _check(self, truth: TruthClip, names: set[str], frames: int) -> None:
+        if not frames:
+            raise UserError(truth.name, found="a motion without frames", expected="at least one frame",
+                            do="generate the clip again")
+        if self.rows and names != set(self.rows):
+            raise UserError(truth.name, found=f"rows {sorted(names)}", expected=f"{sorted(self.rows)}",
+                            do="score the same methods on every clip")
+
+    def _add_features(self, row: Row, real: dict[str, Tensor], generated: dict[str, Tensor] | None) -> None:
+        """Truth against truth takes every second clip for generated."""
+        if generated is None:
+            row.add_features(real, truth=self.clips % 2 == 0)
+        else:
+            row.add_features(real, truth=True)
+            row.add_features(generated, truth=False)
+
+    def _law(self, name: str, motion: Motion, truth: TruthClip, frames: int) -> float | None:
+        if truth.events is None:
+            return None
+        score = law_score(motion.poses[:frames], motion.expressions[:frames], truth.events)
+        self.laws.setdefault(name, []).append(score)
+        return score
+
+    def _fgd_rows(self) -> int:
+        """Feature rows of ground truth that each method is held against."""
+        counts = [row.fgd["published"].rows for name, row in self.rows.items() if row.fgd and name != GROUND_TRUTH]
+        return min(counts, default=0)
+
+    def _notes(self) -> list[str]:
+        rows = self._fgd_rows()
+        if self.fgd_dim is None or rows >= ROWS_PER_DIMENSION * self.fgd_dim:
+            return []
+        return [f"FGD of {rows} feature rows in {self.fgd_dim} dimensions is inflated and not comparable: "
+                f"{ROWS_PER_DIMENSION * self.fgd_dim} rows are the least for an estimate"]
+
+
+def _flat(clip: str, name: str, frames: int, values: Values, law: float | None) -> dict[str, Any]:
+    flat = {f"{metric}_{variant}": value for metric, variants in values.items() for variant, value in variants.items()}
+    return {"clip": clip, "row": name, "frames": frames, **flat, "law": law}
