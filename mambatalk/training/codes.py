@@ -16,9 +16,9 @@ from mambatalk.config import Fidelity
 from mambatalk.data.store import FeatureStore
 from mambatalk.files import atomic_file
 from mambatalk.models.vqvae import VQVAE
+from mambatalk.motion.part_io import part_input
 from mambatalk.motion.skeleton import PARTS, Part
 from mambatalk.training.codebook import usage
-from mambatalk.training.part_io import part_input
 from mambatalk.training.runtime import device
 
 Codes = dict[Part, NDArray[np.int16]]

@@ -17,9 +17,10 @@ from mambatalk.config import Fidelity, TrainGeneratorConfig
 from mambatalk.data.store import FeatureStore
 from mambatalk.data.windows import WindowBatch, windows
 from mambatalk.losses import index_loss, latent_loss
+from mambatalk.models.conditioning import full_mask, relative_motion
 from mambatalk.models.generator import BODY_CHANNELS, Generator, GeneratorConfig
 from mambatalk.models.vqvae import VQVAE
-from mambatalk.motion.skeleton import PARTS, TRANSLATION, Part
+from mambatalk.motion.skeleton import PARTS, Part
 from mambatalk.text.vocabulary import PAD
 from mambatalk.training.codes import Codes
 from mambatalk.training.loop import Schedule, Windows, fit
@@ -79,24 +80,6 @@ def step_terms(network: Generator, batch: WindowBatch, targets: Mapping[Part, Te
         "latent_random": weight * sum(latent_loss(output, vectors) for output in passes),
         "index_random": weight * sum(index_loss(output, targets) for output in passes),
     }
-
-
-def full_mask(motion: Tensor, seed_frames: int) -> Tensor:
-    """Mask like motion (B, T, 337): True (hidden) everywhere but in the first frames."""
-    mask = torch.ones_like(motion, dtype=torch.bool)
-    mask[:, :seed_frames] = False
-    return mask
-
-
-def relative_motion(motion: Tensor) -> Tensor:
-    """Motion (B, T, 337) with x and z counted from the window's first frame; the height stays.
-
-    Where in the room a person stands says nothing about what to do next. Corrected fidelity, in training and synthesis.
-    """
-    motion = motion.clone()
-    plane = (TRANSLATION.start, TRANSLATION.stop - 1)
-    motion[..., plane] -= motion[:, :1, plane]
-    return motion
 
 
 def drop_text(words: Tensor, probability: float) -> Tensor:

@@ -25,6 +25,7 @@ from mambatalk.losses import (
     mse_of_differences,
 )
 from mambatalk.motion.body import Body
+from mambatalk.motion.part_io import LEGS, PART_CONTACT, PART_TRANSLATION, ground_velocity, integrate_ground
 from mambatalk.motion.rotations import matrix_from_6d
 from mambatalk.motion.skeleton import (
     CONTACT,
@@ -36,7 +37,6 @@ from mambatalk.motion.skeleton import (
     Part,
     pose_channels,
 )
-from mambatalk.training.part_io import LEGS, PART_CONTACT, PART_TRANSLATION, ground_velocity, integrate_ground
 
 Terms = dict[str, Tensor]
 FOOT_WEIGHT = 20.0

@@ -10,11 +10,11 @@ from mambatalk.data.store import FeatureStore
 from mambatalk.data.windows import WindowBatch, batches, windows
 from mambatalk.models.vqvae import VQVAE, AutoEncoder
 from mambatalk.motion.body import Body
+from mambatalk.motion.part_io import part_input
 from mambatalk.motion.skeleton import PART_DIMS
 from mambatalk.motion.skeleton import AutoEncoder as Name
 from mambatalk.training.codebook import CodebookWatch, usage
 from mambatalk.training.loop import Schedule, Windows, fit
-from mambatalk.training.part_io import part_input
 from mambatalk.training.part_losses import PartLoss
 from mambatalk.training.runtime import device
 from mambatalk.training.tracker import Curve, Tracker

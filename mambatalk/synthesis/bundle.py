@@ -1,0 +1,106 @@
+"""The release unit: a generator with the very auto-encoders, vocabulary and settings it was trained with.
+
+A folder of safetensors and JSON. Codes mean nothing against another code book, so the parts are never shipped apart,
+and `bundle.json` holds a digest of each.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mambatalk.config import Fidelity
+from mambatalk.errors import UserError
+from mambatalk.files import atomic_directory, digest, read_json, sha256_file, write_json
+from mambatalk.models.generator import Generator
+from mambatalk.models.storing import load_network, save_network
+from mambatalk.models.vqvae import VQVAE
+from mambatalk.models.vqvae import AutoEncoder as GlobalNet
+from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS, AutoEncoder, Part
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """All that synthesis needs."""
+
+    generator: Generator
+    auto_encoders: dict[AutoEncoder, VQVAE | GlobalNet]
+    vocabulary: dict[str, int]
+    speakers: dict[int, int]
+    """Speaker id to index."""
+    fidelity: Fidelity
+    """What it was trained with; synthesis follows it unless told otherwise."""
+    seed_frames: int
+    window: int
+    rest: Tensor
+    """Motion (337,) that a clip starts from where no other is given."""
+    config: dict[str, Any]
+    """The parameters it was made with, for the record."""
+
+    @property
+    def global_net(self) -> GlobalNet:
+        """The auto-encoder that turns legs into ground velocity."""
+        return self.auto_encoders["global"]
+
+    @property
+    def part_networks(self) -> dict[Part, VQVAE]:
+        """The four auto-encoders that have codes."""
+        return {part: self.auto_encoders[part] for part in PARTS}
+
+    def to(self, device: torch.device | str) -> "Bundle":
+        """The bundle with its networks moved to a device."""
+        self.generator.to(device)
+        for network in self.auto_encoders.values():
+            network.to(device)
+        return self
+
+    def save(self, folder: str | Path) -> None:
+        """Write the folder, whole or not at all."""
+        with atomic_directory(folder) as out:
+            save_network(out, "generator", self.generator)
+            for name, network in self.auto_encoders.items():
+                save_network(out, name, network)
+            write_json(out / "vocabulary.json", self.vocabulary)
+            write_json(out / "config.json", self.config)
+            write_json(out / "rest.json", self.rest.tolist())
+            files = {path.name: sha256_file(path) for path in sorted(out.iterdir())}
+            write_json(out / "bundle.json", {
+                "format": FORMAT, "fidelity": self.fidelity, "seed_frames": self.seed_frames, "window": self.window,
+                "speakers": {str(speaker): index for speaker, index in self.speakers.items()},
+                "files": files, "digest": digest(files)})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Bundle":
+        """Read a bundle; every file must be the one it was saved with.
+
+        Raises:
+            UserError: A file is missing, changed or broken.
+
+        """
+        folder = Path(folder)
+        about = read_json(folder / "bundle.json")
+        if about.get("format") != FORMAT:
+            raise UserError(folder / "bundle.json", found=f"format {about.get('format')}", expected=f"format {FORMAT}",
+                            do="make the bundle again with this version")
+        for name, expected in about["files"].items():
+            _check_file(folder, name, expected)
+        return cls(
+            generator=load_network(folder, "generator"),
+            auto_encoders={name: load_network(folder, name) for name in AUTO_ENCODERS},
+            vocabulary=read_json(folder / "vocabulary.json"),
+            speakers={int(speaker): index for speaker, index in about["speakers"].items()},
+            fidelity=about["fidelity"], seed_frames=about["seed_frames"], window=about["window"],
+            rest=torch.tensor(read_json(folder / "rest.json")), config=read_json(folder / "config.json"))
+
+
+def _check_file(folder: Path, name: str, expected: str) -> None:
+    path = folder / name
+    found = "a name outside the folder" if os.path.basename(name) != name else (
+        "no such file" if not path.is_file() else sha256_file(path))
+    if found != expected:
+        raise UserError(path, found=found, expected=f"sha256 {expected}", do="fetch or make the bundle again")

@@ -1,0 +1,132 @@
+"""Speech in, SMPL-X motion out: windows to codes, codes to parts, parts to one body.
+
+The codes of the whole clip are decoded once per part: the decoders' reach over window borders is what makes the joints
+smooth. Translation comes from the global-motion net, which turns legs into ground velocity and height. Source:
+published inference; `mambatalk.synthesis.windows` says what is corrected.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mambatalk.audio.features import wave_statistics
+from mambatalk.config import Fidelity
+from mambatalk.data.store import LOOK_AHEAD
+from mambatalk.data.windows import audio_channels
+from mambatalk.errors import UserError
+from mambatalk.models.vqvae import VQVAE
+from mambatalk.models.vqvae import AutoEncoder as GlobalNet
+from mambatalk.motion.part_io import LEGS, PART_CONTACT, PART_TRANSLATION, integrate_ground
+from mambatalk.motion.rotations import axis_angle_from_6d
+from mambatalk.motion.skeleton import (
+    EXPRESSION_DIM,
+    FPS,
+    JOINT_COUNT,
+    PARTS,
+    POSE_DIM,
+    SAMPLE_RATE,
+    TRANSLATION,
+    Part,
+    pose_channels,
+)
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.result import MotionResult
+from mambatalk.synthesis.windows import (
+    Codes,
+    Rolling,
+    Speech,
+    clean_rotations,
+    identity_motion,
+    join_codes,
+    run_windows,
+)
+from mambatalk.text.vocabulary import PAD
+
+
+class Decoded(NamedTuple):
+    """A clip's motion in the networks' own form."""
+
+    pose: Tensor
+    """6D rotations (n, 330), orthonormal."""
+    trans: Tensor
+    """(n, 3), metres."""
+    expressions: Tensor
+    """(n, 100)."""
+
+
+@torch.inference_mode()
+def synthesise(bundle: Bundle, wave: NDArray[np.float32], *, speaker: int, words: NDArray[np.int32] | None = None,
+               frames: int | None = None, seed: NDArray[np.float32] | None = None, ctc: Tensor | None = None,
+               fidelity: Fidelity | None = None) -> MotionResult:
+    """Generate motion for speech.
+
+    Args:
+        bundle: The model.
+        wave: Sound (S,) at 16 kHz.
+        speaker: Speaker index, the bundle's `speakers` has them by id.
+        words: Word ids (n,), one a frame; none goes by sound alone.
+        frames: Frames to generate; none covers the sound.
+        seed: Motion (4, 337) of the first frames; none starts from the bundle's rest pose. Published needs one.
+        ctc: CTC ids (S,), one a sample, where the bundle was trained with them.
+        fidelity: None follows the bundle.
+
+    Raises:
+        UserError: There is too little sound, or published synthesis has no seed.
+
+    """
+    fidelity = fidelity or bundle.fidelity
+    device = next(bundle.generator.parameters()).device
+    frames = frames or len(wave) * FPS // SAMPLE_RATE
+    rolling = Rolling(window=bundle.window, seed_frames=bundle.seed_frames, fidelity=fidelity,
+                      exact_hop=fidelity == "corrected")
+    if frames < (bundle.window if fidelity == "published" else 1):
+        raise UserError("speech", found=f"{frames} frames", expected="at least one window" if frames else "some sound",
+                        do="give a longer recording")
+    if seed is None and fidelity == "published":
+        raise UserError("speech", found="no motion to start from", expected="four frames of true motion",
+                        do="use corrected fidelity, which starts from a rest pose")
+    first = bundle.rest.expand(rolling.seed_frames, -1) if seed is None else torch.from_numpy(seed)
+    text = np.full(frames, PAD) if words is None else words
+    speech = Speech(audio=_channels(wave, ctc).to(device), speaker=speaker, frames=frames,
+                    words=torch.from_numpy(text.astype(np.int64)).to(device))
+    windows = run_windows(bundle.generator, bundle.part_networks, speech, first.float().to(device), rolling)
+    codes = {part: index[:frames] for part, index in join_codes(windows, rolling).items()}
+    return to_result(decode(codes, bundle.part_networks, bundle.global_net, first[0, TRANSLATION], fidelity), fidelity)
+
+
+def decode(codes: Codes, networks: Mapping[Part, VQVAE], global_net: GlobalNet, start: Tensor, fidelity: Fidelity
+           ) -> Decoded:
+    """Motion of a clip's codes (n,), from the place `start` (3,).
+
+    The global-motion net was trained without contacts in its input; published synthesis gives it the predicted ones all
+    the same, corrected does not.
+    """
+    decoded = {part: networks[part].decode_index(codes[part][None])[0] for part in PARTS}
+    frames = len(codes["upper"])
+    pose = identity_motion(frames, decoded["upper"])[:, :POSE_DIM]
+    for part in PARTS:
+        pose[:, pose_channels(part)] = clean_rotations(decoded[part][:, : len(pose_channels(part))], fidelity)
+    legs = torch.cat([pose[:, pose_channels("lower")], torch.zeros_like(decoded["lower"][:, LEGS.stop :])], dim=-1)
+    if fidelity == "published":
+        legs[:, PART_CONTACT] = decoded["lower"][:, PART_CONTACT]
+    ground = global_net(legs[None])[0, :, PART_TRANSLATION]
+    return Decoded(pose, integrate_ground(ground, start.to(ground)), decoded["face"][:, -EXPRESSION_DIM:])
+
+
+def to_result(decoded: Decoded, fidelity: Fidelity) -> MotionResult:
+    """Axis-angle arrays of a decoded clip; the eyes look straight ahead."""
+    poses = axis_angle_from_6d(decoded.pose.unflatten(-1, (JOINT_COUNT, 6)),
+                               formula="published" if fidelity == "published" else "roma").flatten(1)
+    return MotionResult(poses=poses.cpu().numpy(), expressions=decoded.expressions.cpu().numpy(),
+                        trans=decoded.trans.float().cpu().numpy())
+
+
+def _channels(wave: NDArray[np.float32], ctc: Tensor | None) -> Tensor:
+    """Sound channels (S, 3) of a whole clip, the envelope's tail as published."""
+    sound = torch.from_numpy(wave)
+    tail = sound[-LOOK_AHEAD - 1 :].abs().amax().expand(LOOK_AHEAD)
+    return audio_channels(torch.cat([sound, tail]), *wave_statistics(sound), ctc)
