@@ -53,6 +53,10 @@ class Fixture:
                             do="make the file again with the published implementation")
         return self._arrays[key]
 
+    def beside(self, name: str) -> "Fixture":
+        """Another file of the same folder."""
+        return Fixture(self._path.with_name(f"{name}.npz"))
+
     def group(self, prefix: str) -> Mapping[str, Tensor]:
         """Arrays whose names start with `prefix/`, without it."""
         start = f"{prefix}/"
@@ -97,17 +101,17 @@ class Codes:
     settled: Tensor
 
 
-def compare_codes(fixture: Fixture, quantity: str, scores: Tensor, key: str) -> Codes:
-    """Compare the codes of greatest score (..., codes) with the array `key`; distances go in negated."""
-    theirs, ours = fixture[key], scores.argmax(-1)
+def compare_codes(file: str, quantity: str, scores: Tensor, theirs: Tensor) -> Codes:
+    """Compare the codes of greatest score (..., codes) with the published (...); distances go in negated."""
+    ours = scores.argmax(-1)
     if ours.shape != theirs.shape or theirs.min() < 0 or theirs.max() >= scores.shape[-1]:
-        return Codes(Measure(fixture.name, quantity, float("inf"), EXACT, "codes of another shape or range"), ours)
+        return Codes(Measure(file, quantity, float("inf"), EXACT, "codes of another shape or range"), ours)
     best = scores.gather(-1, ours[..., None]).squeeze(-1)
     margin = (best - scores.gather(-1, theirs[..., None]).squeeze(-1)) / best.abs()
     tie = (ours != theirs) & (margin < NEAR_TIE)
     settled = torch.where(tie, theirs, ours)
     note = f"{int(tie.sum())} near ties" if tie.any() else ""
-    return Codes(Measure(fixture.name, quantity, share_different(settled, theirs), EXACT, note), settled)
+    return Codes(Measure(file, quantity, share_different(settled, theirs), EXACT, note), settled)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -24,6 +24,7 @@ from mambatalk.published.parity_modules import (
     check_mamba_scan,
     check_vqvae,
 )
+from mambatalk.published.parity_rollout import check_rollout
 
 CHECKS: Mapping[str, Callable[[Fixture], Iterator[Measure]]] = {
     "rotations": check_rotations,
@@ -40,10 +41,14 @@ CHECKS: Mapping[str, Callable[[Fixture], Iterator[Measure]]] = {
     "mamba_scan": check_mamba_scan,
     "mamba_model": check_mamba_model,
     "generator": check_generator,
+    "rollout": check_rollout,
     "metrics": check_metrics,
     "features": check_features,
 }
 """Every known file."""
+
+NEEDS: Mapping[str, str] = {"rollout": "generator"}
+"""Files that cannot be checked without another one."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Report:
 
     measures: list[Measure]
     absent: list[str]
-    """Known files that the folder does not hold."""
+    """Known files that the folder does not hold, or not with the file they need."""
 
     def ok(self, *, complete: bool) -> bool:
         """Whether all is within its bar and, if `complete`, nothing is absent."""
@@ -66,7 +71,8 @@ def run_parity(directory: Path) -> Report:
         UserError: There is no such folder, it holds no known file, or a file is broken or not what its name says.
 
     """
-    present = [name for name in CHECKS if (directory / f"{name}.npz").is_file()]
+    present = [name for name in CHECKS
+               if all((directory / f"{needed}.npz").is_file() for needed in (name, NEEDS.get(name, name)))]
     if not present:
         raise UserError(directory, found="no known reference file" if directory.is_dir() else "no such folder",
                         expected=f"files such as {next(iter(CHECKS))}.npz", do="check the path")

@@ -21,7 +21,7 @@ def check_vqvae(fixture: Fixture) -> Iterator[Measure]:
     model = build_vqvae(fixture.state("auto_encoder"))
     latent = model.encode(fixture["x"])
     yield fixture.close("latent", latent)
-    codes = compare_codes(fixture, "index", -model.quantizer.distances(latent), "index")
+    codes = compare_codes(fixture.name, "index", -model.quantizer.distances(latent), fixture["index"])
     yield codes.measure
     quantized = model.quantizer.quantized(latent, codes.settled)
     yield fixture.close("quantized", quantized.vectors)

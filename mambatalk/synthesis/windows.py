@@ -160,8 +160,8 @@ def next_seed(codes: Codes, networks: Mapping[Part, VQVAE], seed: Tensor, start:
 def clean_rotations(pose: Tensor, fidelity: Fidelity) -> Tensor:
     """6D rotations (n, 6 J) made orthonormal; published by way of its axis-angle formula, which loses small angles.
 
-    That formula amplifies last bits, and PyTorch's norm rounds by memory layout: give it a decoder's output as it comes,
-    before it is copied anywhere.
+    That formula amplifies last bits, and PyTorch's norm rounds by memory layout: give it a decoder's output as it
+    comes, before it is copied anywhere.
     """
     rotations = pose.unflatten(-1, (-1, 6))
     if fidelity == "published":
