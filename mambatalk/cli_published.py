@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from mambatalk.published.importing import FileAccount
     from mambatalk.published.parity import Report
 
 app = typer.Typer()
@@ -30,6 +31,39 @@ def parity(
     else:
         _print_table(report)
     raise typer.Exit(0 if report.ok(complete=complete) else 1)
+
+
+@app.command("import-published")
+def import_published(
+    directory: Annotated[Path, typer.Argument(help="Folder of the published .bin files and, if there, vocab.pkl.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Bundle to write; the FGD encoder goes beside it.")],
+) -> None:
+    """Turn the published weights into a bundle, and say of every key whether it is used or why it is left out.
+
+    Reads face, upper, hands, lower_foot, foot and mambatalk_100 (.bin), and where they are there
+    AESKConv_240_100.bin and vocab.pkl. Nothing in the files is run.
+    """
+    from mambatalk.models.storing import save_network
+    from mambatalk.published.importing import import_published_files, to_bundle
+
+    model = import_published_files(directory)
+    to_bundle(model).save(out)
+    typer.echo(f"bundle: {out}")
+    if model.fgd_encoder is not None:
+        folder = out.with_name(f"{out.name}_fgd")
+        save_network(folder, "fgd_encoder", model.fgd_encoder)
+        typer.echo(f"FGD encoder: {folder}")
+    if model.vocabulary is None:
+        typer.echo("no vocab.pkl: the bundle knows no words and goes by sound alone")
+    _print_accounts(model.accounts)
+
+
+def _print_accounts(accounts: "list[FileAccount]") -> None:
+    for account in accounts:
+        typer.echo(f"{account.file}: {account.used} keys used, {account.parameters:,} parameters in the file")
+        for key, reason in account.left_out.items():
+            typer.echo(f"  left out: {key} ({reason})")
 
 
 def _print_json(report: "Report", *, complete: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from torch import nn
 
+from mambatalk.data.labels import BEATX_SPEAKERS, speaker_indices
 from mambatalk.errors import UserError
 from mambatalk.models.fgd import FGDEncoder
 from mambatalk.models.generator import Generator
@@ -16,6 +17,8 @@ from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
 from mambatalk.published.building import build_auto_encoder, build_fgd_encoder, build_generator, build_vqvae
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.keymap import Kind, Translation, translate
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.rest import arms_down
 
 AUTO_ENCODER_FILES: Final = MappingProxyType({
     "face": "face.bin", "upper": "upper.bin", "hands": "hands.bin", "lower": "lower_foot.bin", "global": "foot.bin",
@@ -24,6 +27,9 @@ AUTO_ENCODER_FILES: Final = MappingProxyType({
 GENERATOR_FILE: Final = "mambatalk_100.bin"
 FGD_FILE: Final = "AESKConv_240_100.bin"
 VOCABULARY_FILE: Final = "vocab.pkl"
+SEED_FRAMES: Final = 4
+WINDOW: Final = 64
+"""Frames that published training cut; no file records them."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,14 @@ def import_published_files(directory: Path) -> PublishedModel:
                         expected=f"ids under {generator.config.vocabulary_size}, the generator's embedding",
                         do="take the vocabulary that was published with this generator")
     return PublishedModel(generator, auto_encoders, fgd_encoder, vocabulary, accounts)
+
+
+def to_bundle(model: PublishedModel) -> Bundle:
+    """The release unit of what was imported; without its vocabulary it goes by sound alone."""
+    return Bundle(
+        generator=model.generator, auto_encoders=model.auto_encoders, vocabulary=model.vocabulary or {},
+        speakers=speaker_indices(BEATX_SPEAKERS), fidelity="published", seed_frames=SEED_FRAMES, window=WINDOW,
+        rest=arms_down(), config={"source": "published", "files": [account.file for account in model.accounts]})
 
 
 def import_fgd_encoder(path: Path) -> FGDEncoder:
