@@ -16,7 +16,8 @@ from mambatalk.config import Fidelity
 from mambatalk.errors import UserError
 from mambatalk.files import atomic_directory, digest, read_json, sha256_file, write_json
 from mambatalk.models.generator import Generator
-from mambatalk.models.storing import load_network, save_network
+from mambatalk.models.storing_auto_encoders import load_auto_encoder, save_auto_encoder
+from mambatalk.models.storing_generator import load_generator, save_generator
 from mambatalk.models.vqvae import VQVAE
 from mambatalk.models.vqvae import AutoEncoder as GlobalNet
 from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS, AutoEncoder, Part
@@ -62,9 +63,9 @@ class Bundle:
     def save(self, folder: str | Path) -> None:
         """Write the folder, whole or not at all."""
         with atomic_directory(folder) as out:
-            save_network(out, "generator", self.generator)
+            save_generator(out, self.generator)
             for name, network in self.auto_encoders.items():
-                save_network(out, name, network)
+                save_auto_encoder(out, name, network)
             write_json(out / "vocabulary.json", self.vocabulary)
             write_json(out / "config.json", self.config)
             write_json(out / "rest.json", self.rest.tolist())
@@ -90,8 +91,8 @@ class Bundle:
         for name, expected in about["files"].items():
             _check_file(folder, name, expected)
         return cls(
-            generator=load_network(folder, "generator"),
-            auto_encoders={name: load_network(folder, name) for name in AUTO_ENCODERS},
+            generator=load_generator(folder),
+            auto_encoders={name: load_auto_encoder(folder, name) for name in AUTO_ENCODERS},
             vocabulary=read_json(folder / "vocabulary.json"),
             speakers={int(speaker): index for speaker, index in about["speakers"].items()},
             fidelity=about["fidelity"], seed_frames=about["seed_frames"], window=about["window"],
