@@ -44,7 +44,7 @@ def import_published(
     Reads face, upper, hands, lower_foot, foot and mambatalk_100 (.bin), and where they are there
     AESKConv_240_100.bin and vocab.pkl. Nothing in the files is run.
     """
-    from mambatalk.models.storing import save_network
+    from mambatalk.models.storing_fgd import save_fgd_encoder
     from mambatalk.published.importing import import_published_files, to_bundle
 
     model = import_published_files(directory)
@@ -52,7 +52,7 @@ def import_published(
     typer.echo(f"bundle: {out}")
     if model.fgd_encoder is not None:
         folder = out.with_name(f"{out.name}_fgd")
-        save_network(folder, "fgd_encoder", model.fgd_encoder)
+        save_fgd_encoder(folder, model.fgd_encoder)
         typer.echo(f"FGD encoder: {folder}")
     if model.vocabulary is None:
         typer.echo("no vocab.pkl: the bundle knows no words and goes by sound alone")
