@@ -50,11 +50,12 @@ class Evaluation:
         mean_velocity: Mean joint speeds (55,) in metres a second over training clips, for BC; none leaves BC null.
         fgd_encoder: Module (1, n, 330) to (1, m, D) with an attribute `latent` (D); none leaves FGD null.
         fidelity: What the scored bundle follows; none for files of unknown making.
+        keep_features: Keep each clip's FGD features (m, D) in `features`, which confidence intervals need.
 
     """
 
     def __init__(self, *, body: Body, mean_velocity: NDArray[np.floating] | None, fgd_encoder: nn.Module | None,
-                 fidelity: Fidelity | None) -> None:
+                 fidelity: Fidelity | None, keep_features: bool = False) -> None:
         self.body_kind, self.fidelity = body.kind, fidelity
         self.mean_velocity = mean_velocity
         self.encoder = fgd_encoder.eval() if fgd_encoder is not None else None
@@ -62,6 +63,8 @@ class Evaluation:
         self.poser = Poser(body)
         self.rows: dict[str, Row] = {}
         self.laws: dict[str, list[float]] = {}
+        self.keep_features = keep_features
+        self.features: dict[str, list[dict[str, Tensor]]] = {}
         self.clips = self.frames = 0
 
     @torch.no_grad()
@@ -91,7 +94,7 @@ class Evaluation:
             row = self.rows.setdefault(name, Row(self.mean_velocity, self.fgd_dim))
             values = row.add(posed, actual, wave=truth.wave, weights=weights, still=self.poser.still)
             if real:
-                self._add_features(row, real, None if name == GROUND_TRUTH else fgd_features(self.encoder, posed))
+                self._add_features(name, real, real if name == GROUND_TRUTH else fgd_features(self.encoder, posed))
             law = self._law(name, motion, truth, frames)
             table.append(_flat(truth.name, name, frames, values, law))
         self.clips += 1
@@ -125,13 +128,16 @@ class Evaluation:
             raise UserError(truth.name, found=f"rows {sorted(names)}", expected=f"{sorted(self.rows)}",
                             do="score the same methods on every clip")
 
-    def _add_features(self, row: Row, real: dict[str, Tensor], generated: dict[str, Tensor] | None) -> None:
+    def _add_features(self, name: str, real: dict[str, Tensor], generated: dict[str, Tensor]) -> None:
         """Truth against truth takes every second clip for generated."""
-        if generated is None:
+        row = self.rows[name]
+        if name == GROUND_TRUTH:
             row.add_features(real, truth=self.clips % 2 == 0)
         else:
             row.add_features(real, truth=True)
             row.add_features(generated, truth=False)
+        if self.keep_features:
+            self.features.setdefault(name, []).append(generated)
 
     def _law(self, name: str, motion: Motion, truth: TruthClip, frames: int) -> float | None:
         if truth.events is None:

@@ -1,0 +1,140 @@
+"""Scoring of result files, whoever made them: `mambatalk evaluate`."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mambatalk.data.readers import Motion, read_motion, read_semantics, read_wav
+from mambatalk.errors import UserError
+from mambatalk.evaluation.intervals import fgd_interval, mean_interval
+from mambatalk.evaluation.pairing import ClipFiles
+from mambatalk.evaluation.posing import Poser
+from mambatalk.evaluation.row import METRICS
+from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
+from mambatalk.metrics.beats import MARGIN, joint_speed
+from mambatalk.motion.body import Body, load_body
+from mambatalk.motion.skeleton import FPS
+from mambatalk.motion.stand_in import write_stand_in
+
+RESULT = "result"
+
+
+def score_files(clips: Sequence[ClipFiles], *, body: Path | None = None, fgd: Path | None = None,
+                mean_velocity: Path | None = None) -> dict[str, Any]:
+    """Score result files: the content of `metrics.json` with "intervals", "per_clip" and "notes" beside it.
+
+    Args:
+        clips: Files of each clip.
+        body: SMPL-X npz; none takes the stand-in body, and a note says so.
+        fgd: The published `AESKConv_240_100.bin`, or a folder with `fgd_encoder.safetensors`; none leaves FGD null.
+        mean_velocity: npy of mean joint speeds (55,) for BC; none takes those of the ground truth given.
+
+    Raises:
+        UserError: A file is missing, broken, or not 30 frames a second.
+
+    """
+    model = load_body(body) if body else _stand_in()
+    truths = [_motion(clip.truth) for clip in clips] if mean_velocity is None else None
+    speeds = _read_speeds(mean_velocity) if mean_velocity else mean_joint_speed(truths or [], model)
+    evaluation = Evaluation(body=model, mean_velocity=speeds, fgd_encoder=load_fgd_encoder(fgd) if fgd else None,
+                            fidelity=None, keep_features=True)
+    table = [line for clip in clips for line in evaluation.add(_truth(clip), {RESULT: _motion(clip.result)})]
+    result = evaluation.result()
+    return result | {"intervals": _intervals(evaluation, table), "per_clip": table,
+                     "notes": _notes(result, body, fgd, mean_velocity)}
+
+
+def load_fgd_encoder(path: Path) -> nn.Module:
+    """The published FGD encoder out of its checkpoint, or one of ours out of its folder.
+
+    Raises:
+        UserError: Neither.
+
+    """
+    if path.is_dir():
+        from mambatalk.models import storing_fgd
+
+        return storing_fgd.load_fgd_encoder(path)
+    from mambatalk.published.importing import import_fgd_encoder
+
+    return import_fgd_encoder(path)
+
+
+def mean_joint_speed(motions: Sequence[Motion], body: Body) -> NDArray[np.float64]:
+    """Mean speed (55,) of each joint in metres a second over all frames, translation included.
+
+    Source: published loader, whose stored speeds hold the pelvis' own movement.
+    """
+    poser, total, frames = Poser(body), np.zeros(55), 0
+    for motion in motions:
+        joints = poser.pose(motion, motion.betas, len(motion.poses)).joints + torch.tensor(motion.trans)[:, None]
+        total += joint_speed(joints.double().numpy()).sum(0)
+        frames += len(joints)
+    return total / frames
+
+
+def _stand_in() -> Body:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "body.npz"
+        write_stand_in(path)
+        return load_body(path)
+
+
+def _read_speeds(path: Path) -> NDArray[np.float64]:
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float64)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(path, found=f"an unreadable file ({error})", expected="an npy of 55 mean joint speeds",
+                        do="take mean_vel_smplxflame_30.npy of the corpus") from None
+
+
+def _truth(clip: ClipFiles) -> TruthClip:
+    motion = _motion(clip.truth)
+    return TruthClip(name=clip.name, motion=motion, betas=motion.betas, wave=read_wav(clip.audio)[0],
+                     semantics=read_semantics(clip.semantics) if clip.semantics else None)
+
+
+def _motion(path: Path) -> Motion:
+    motion = read_motion(path)
+    if motion.fps != FPS:
+        raise UserError(f"{path}: mocap_frame_rate", found=f"{motion.fps:g}", expected=FPS,
+                        do="resample the motion to 30 frames a second first")
+    if not (np.isfinite(motion.poses).all() and np.isfinite(motion.expressions).all()):
+        raise UserError(f"{path}: poses", found="values that are not finite", expected="numbers",
+                        do="generate the clip again")
+    return motion
+
+
+def _intervals(evaluation: Evaluation, table: list[dict[str, Any]]) -> dict[str, Any]:
+    intervals: dict[str, Any] = {}
+    for name, row in evaluation.rows.items():
+        lines = [line for line in table if line["row"] == name]
+        frames = np.array([line["frames"] for line in lines])
+        intervals[name] = {metric: {
+            variant: mean_interval([line[f"{metric}_{variant}"] for line in lines],
+                                   frames - 2 * MARGIN if metric == "bc" else frames)
+            for variant in getattr(row, metric)} for metric in METRICS if metric != "fgd"}
+        if name != GROUND_TRUTH:
+            generated, truth = (evaluation.features.get(side, []) for side in (name, GROUND_TRUTH))
+            intervals[name]["fgd"] = {variant: fgd_interval([clip[variant] for clip in generated],
+                                                            [clip[variant] for clip in truth]) for variant in row.fgd}
+    return intervals
+
+
+def _notes(result: dict[str, Any], body: Path | None, fgd: Path | None, mean_velocity: Path | None) -> list[str]:
+    notes = list(result["warnings"])
+    if result["body"] == "stand-in":
+        notes.append("BC, DIV, MSE, LVD and SRGR are of the stand-in body and not comparable with published ones"
+                     + ("" if body else "; give --body SMPLX_NEUTRAL_2020.npz"))
+    if fgd is None:
+        notes.append("FGD is not computed without --fgd AESKConv_240_100.bin")
+    if mean_velocity is None:
+        notes.append("BC takes mean joint speeds from the ground truth given; published BC takes those of "
+                     "--mean-velocity mean_vel_smplxflame_30.npy")
+    return notes
