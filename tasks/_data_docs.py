@@ -21,7 +21,8 @@ _STYLE: Final = """
   :root { --ink: #e6ebf1; --soft: #9aa8b8; --line: #313c49; --ground: #171d24; --good: #4cc38a; --bad: #ff8a80; }
   body { background: #0f1419; }
 }
-body { margin: 0 auto; max-width: 75rem; padding: 2rem 1.5rem; color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
+body { margin: 0 auto; max-width: 75rem; padding: 2rem 1.5rem; color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; margin: 0; } .lead { color: var(--soft); margin: .25rem 0 1.5rem; }
 h5 { font-size: 1.05rem; margin: 0; } h6, .h6 { font-size: .9rem; margin: 0; font-weight: 600; }
 nav { display: flex; flex-wrap: wrap; gap: .4rem; margin-bottom: 1.5rem; }

@@ -6,6 +6,7 @@ from typing import Final
 SAMPLE: Final = Path("data/sample")
 SAMPLE_CORPUS: Final = SAMPLE / "corpus"
 SAMPLE_SNAPSHOT: Final = SAMPLE / "snapshot.json"
+SAMPLE_EVENTS: Final = SAMPLE / "events.json"
 SAMPLE_BODY: Final = SAMPLE / "body" / "SMPLX_NEUTRAL_2020.npz"
 CLIPS: Final = Path("data/clips")
 ACCEPTED: Final = Path("data/accepted.json")

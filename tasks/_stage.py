@@ -5,6 +5,7 @@
 
 import ctypes
 import fcntl
+import logging
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def execute(stage: str, work: Work) -> int:
 
     `work` gets the configuration, with all that `dvc.yaml` does not name for this stage barred, and the run's recorder.
     """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, _interrupt)
     _die_with_parent()
     fingerprint = None
@@ -63,8 +65,10 @@ def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
         sys.stderr.write(f"{stage}: {error}\n")
     elif kind == "interrupted":
         sys.stderr.write(f"{stage}: stopped by a signal; run the same command again to go on\n")
-    else:
+    elif kind == "unexpected":
         traceback.print_exception(error)
+    else:
+        sys.stderr.write(f"{stage}: {kind}: {error}\n")
     message = f"{type(error).__name__}: {error}" if kind == "unexpected" else str(error)
     write_status(stage, "failed", fingerprint=fingerprint, kind=kind, message=message)
     return _EXIT.get(kind, 1)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from mambatalk.data.snapshot import write_snapshot
-
 from mambatalk.errors import UserError
 from tasks._tool import run_tool
 from tasks.profile import switch

@@ -1,0 +1,45 @@
+"""Stage bundle: generator, auto-encoders, vocabulary and configuration as one release unit."""
+
+import sys
+
+from mambatalk.config import Config, config_dict
+from mambatalk.data.store import open_features
+from mambatalk.files import read_json
+from mambatalk.models.storing_auto_encoders import load_auto_encoder
+from mambatalk.models.storing_generator import load_generator
+from mambatalk.motion.skeleton import AUTO_ENCODERS
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.rest import mean_rest
+from tasks._models import packed_model
+from tasks._paths import BUNDLE, FEATURES, GENERATOR, VQ
+from tasks._stage import execute
+from tasks._tracking import Recorder
+
+
+def run(config: Config, recorder: Recorder) -> None:
+    """Write `bundle`."""
+    from tasks import _pyfunc_bundle
+
+    generator = config.train_generator
+    store = open_features(FEATURES)
+    bundle = Bundle(
+        generator=load_generator(GENERATOR),
+        auto_encoders={name: load_auto_encoder(VQ / name, name) for name in AUTO_ENCODERS},
+        vocabulary=read_json(FEATURES / "vocabulary.json"),
+        speakers={clip.speaker: clip.speaker_index for clip in store.clips}, rest=mean_rest(store),
+        fidelity=config.fidelity, seed_frames=generator.seed_frames, window=generator.window,
+        config={"seed": config.seed, "fidelity": config.fidelity, "train_vq": config_dict(config.train_vq),
+                "train_generator": config_dict(generator)})
+    bundle.save(BUNDLE)
+    recorder.metrics({"bytes": sum(path.stat().st_size for path in BUNDLE.iterdir())})
+    recorder.artifact(BUNDLE / "bundle.json")
+    recorder.model(packed_model("bundle", _pyfunc_bundle, BUNDLE, example=_pyfunc_bundle.example(bundle)))
+
+
+def main() -> None:
+    """Run under DVC."""
+    sys.exit(execute("bundle", run))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Stage encode_codes: the code of every frame and part, by the frozen auto-encoders."""
+
+import sys
+
+from mambatalk.config import Config
+from mambatalk.data.store import open_features
+from mambatalk.files import atomic_directory, write_json
+from mambatalk.models.storing_auto_encoders import load_auto_encoder
+from mambatalk.motion.skeleton import PARTS
+from mambatalk.training.codes import code_usage, encode_codes, write_codes
+from mambatalk.training.runtime import device, make_deterministic
+from tasks._paths import CODES, FEATURES, METRICS, VQ
+from tasks._stage import execute, threads
+from tasks._tracking import Recorder
+
+
+def run(config: Config, recorder: Recorder) -> None:
+    """Write `data/codes` and how much of each code book is in use."""
+    make_deterministic(config.seed, threads())
+    networks = {part: load_auto_encoder(VQ / part, part).to(device()) for part in PARTS}
+    codes = encode_codes(open_features(FEATURES), networks, fidelity=config.fidelity)
+    with atomic_directory(CODES) as out:
+        write_codes(out / "codes.safetensors", codes)
+    usage = code_usage(codes, networks)
+    write_json(METRICS / "encode_codes.json", usage)
+    recorder.metrics(usage)
+
+
+def main() -> None:
+    """Run under DVC."""
+    sys.exit(execute("encode_codes", run))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Stage evaluate: the bundle on held-out clips, beside ground truth and baselines, by every metric."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from mambatalk.config import Config
+from mambatalk.data.clips import ClipStore
+from mambatalk.data.store import ClipInfo, FeatureStore, open_features
+from mambatalk.data.windows import clip_ctc
+from mambatalk.evaluation.baselines import fit_length, mean_pose, random_clip, shuffled_audio, stored_motion
+from mambatalk.evaluation.score import Evaluation, TruthClip
+from mambatalk.files import atomic_directory, atomic_file, read_json, write_json
+from mambatalk.models.storing_fgd import load_fgd_encoder
+from mambatalk.motion.body import load_body
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.result import MotionResult, write_result
+from mambatalk.synthesis.rollout import synthesise
+from mambatalk.training.runtime import device, make_deterministic
+from tasks._paths import BUNDLE, CLIPS, EVALUATION, FEATURES, FGD, PER_CLIP, RESULTS, SAMPLE_EVENTS
+from tasks._stage import execute, threads
+from tasks._tracking import Recorder
+
+
+def run(config: Config, recorder: Recorder) -> None:
+    """Write `results/ID.npz`, `metrics/metrics.json` and `metrics/per_clip.csv`."""
+    make_deterministic(config.seed, threads())
+    store, bundle = open_features(FEATURES), Bundle.load(BUNDLE).to(device())
+    clips = store.of_split(config.evaluate.split)[: config.evaluate.max_clips or None]
+    evaluation = Evaluation(body=load_body(config.body.path), mean_velocity=np.load(FEATURES / "mean_velocity.npy"),
+                            fgd_encoder=load_fgd_encoder(FGD), fidelity=config.fidelity)
+    table: list[dict[str, Any]] = []
+    with atomic_directory(RESULTS) as out:
+        for clip, truth in zip(clips, _truths(store, clips), strict=True):
+            motions = _motions(bundle, store, clips, clip, seed=config.seed)
+            table += evaluation.add(truth, motions)
+            write_result(out / f"{clip.clip_id}.npz", motions["model"], clip.betas)
+    _write_table(table)
+    result = evaluation.result()
+    write_json(EVALUATION, result)
+    recorder.metrics(result["rows"])
+    recorder.artifact(EVALUATION)
+    recorder.artifact(PER_CLIP)
+
+
+def _motions(bundle: Bundle, store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
+             ) -> dict[str, MotionResult]:
+    other = shuffled_audio(store, clips, clip, seed=seed)
+    return {
+        "model": _generate(bundle, store, clip, heard=clip),
+        "mean_pose": mean_pose(store, clip.frames),
+        "random_clip": random_clip(store, clip, seed=seed),
+        "shuffled_audio": _generate(bundle, store, clip, heard=other),
+    }
+
+
+def _generate(bundle: Bundle, store: FeatureStore, clip: ClipInfo, *, heard: ClipInfo) -> MotionResult:
+    """Motion for the sound and words of `heard`, as long as `clip`; published synthesis starts from true frames."""
+    seed = store.motion[store.frames(clip)][: bundle.seed_frames] if bundle.fidelity == "published" else None
+    tokens = clip_ctc(heard)
+    return synthesise(
+        bundle, fit_length(store.wave(heard), clip.samples), speaker=clip.speaker_index, frames=clip.frames, seed=seed,
+        words=fit_length(store.words[store.frames(heard)], clip.frames),
+        ctc=None if tokens is None else torch.from_numpy(fit_length(tokens.numpy(), clip.samples)))
+
+
+def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
+    recorded, events = ClipStore(CLIPS), read_json(SAMPLE_EVENTS)
+    for clip in clips:
+        yield TruthClip(name=clip.clip_id, motion=stored_motion(store, clip), betas=clip.betas, wave=store.wave(clip),
+                        semantics=recorded.read(clip.clip_id).semantics, events=events.get(clip.clip_id))
+
+
+def _write_table(table: list[dict[str, Any]]) -> None:
+    with atomic_file(PER_CLIP) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, table[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def main() -> None:
+    """Run under DVC."""
+    sys.exit(execute("evaluate", run))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Stage features: accepted clips to motion, audio and word features."""
+
+import sys
+
+from mambatalk.data.clips import ClipStore
+from mambatalk.data.features import build_features
+
+from mambatalk.config import Config
+from mambatalk.files import atomic_directory, read_json
+from mambatalk.motion.body import load_body
+from mambatalk.training.runtime import make_deterministic
+from tasks._paths import ACCEPTED, CLIPS, FEATURES
+from tasks._stage import execute, threads
+from tasks._tracking import Recorder
+
+
+def run(config: Config, recorder: Recorder) -> None:
+    """Write `data/features` from the clips that `check_clips` accepted."""
+    make_deterministic(config.seed, threads())
+    with atomic_directory(FEATURES) as out:
+        build_features(ClipStore(CLIPS), read_json(ACCEPTED)["accepted"], out, body=load_body(config.body.path),
+                       config=config.features, fidelity=config.fidelity)
+    recorder.metrics(read_json(FEATURES / "features.json"))
+    recorder.artifact(FEATURES / "features.json")
+    recorder.artifact(FEATURES / "vocabulary.json")
+
+
+def main() -> None:
+    """Run under DVC."""
+    sys.exit(execute("features", run))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Stage ingest: the corpus named by its snapshot becomes a clip store, one row per clip."""
+
+import sys
+
+import pandas
+from mambatalk.data.ingest import ingest
+
+from mambatalk.config import Config
+from mambatalk.files import atomic_directory
+from tasks._paths import CLIPS
+from tasks._stage import execute, workers
+from tasks._tracking import Recorder
+
+
+def run(config: Config, recorder: Recorder) -> None:
+    """Write `data/clips` from `ingest.root`, after holding every file against `ingest.snapshot`."""
+    section = config.ingest
+    with atomic_directory(CLIPS) as out:
+        ingest(section.root, section.snapshot, out, speakers=section.speakers,
+               clips_per_shard=section.clips_per_shard, workers=workers())
+    manifest = pandas.read_parquet(CLIPS / "manifest.parquet")
+    recorder.metrics({"clips": len(manifest), "faults": int(manifest["fault"].notna().sum()),
+                      "hours": float(manifest["frames"].fillna(0).sum()) / 30 / 3600})
+    recorder.artifact(CLIPS / "manifest.parquet")
+    recorder.artifact(section.snapshot)
+
+
+def main() -> None:
+    """Run under DVC."""
+    sys.exit(execute("ingest", run))
+
+
+if __name__ == "__main__":
+    main()

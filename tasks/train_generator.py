@@ -1,0 +1,46 @@
+"""Stage train_generator: speech to codes, over frozen code books."""
+
+import sys
+
+from mambatalk.config import Config
+from mambatalk.data.store import open_features
+from mambatalk.files import atomic_directory, read_json, write_json
+from mambatalk.models.storing_auto_encoders import load_auto_encoder
+from mambatalk.models.storing_generator import save_generator
+from mambatalk.motion.skeleton import PARTS
+from mambatalk.training.codes import read_codes
+from mambatalk.training.generator import train_generator
+from mambatalk.training.runtime import make_deterministic
+from tasks._models import packed_model
+from tasks._paths import CODES, FEATURES, GENERATOR, METRICS, PLOTS, VQ
+from tasks._stage import execute, threads
+from tasks._tracking import Recorder
+
+
+def run(config: Config, recorder: Recorder) -> None:
+    """Write `models/generator`, its curve and its last numbers."""
+    from tasks import _pyfunc_generator
+
+    make_deterministic(config.seed, threads())
+    store = open_features(FEATURES)
+    trained = train_generator(
+        store, read_codes(CODES / "codes.safetensors"), {part: load_auto_encoder(VQ / part, part) for part in PARTS},
+        config.train_generator, vocabulary_size=len(read_json(FEATURES / "vocabulary.json")),
+        speakers=1 + max(clip.speaker_index for clip in store.clips), fidelity=config.fidelity, seed=config.seed,
+        tracker=recorder)
+    with atomic_directory(GENERATOR) as out:
+        save_generator(out, trained.network)
+    trained.curve.write(PLOTS / "train_generator.csv")
+    write_json(METRICS / "train_generator.json", trained.metrics)
+    recorder.metrics({"final": trained.metrics})
+    recorder.artifact(PLOTS / "train_generator.csv")
+    recorder.model(packed_model("generator", _pyfunc_generator, GENERATOR, example=_pyfunc_generator.example()))
+
+
+def main() -> None:
+    """Run under DVC."""
+    sys.exit(execute("train_generator", run))
+
+
+if __name__ == "__main__":
+    main()

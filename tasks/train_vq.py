@@ -1,0 +1,53 @@
+"""Stage train_vq: one of the five motion auto-encoders, `python -m tasks.train_vq face`."""
+
+import sys
+from functools import partial
+from typing import Final, get_args
+
+from mambatalk.config import Config
+from mambatalk.data.store import open_features
+from mambatalk.errors import UserError
+from mambatalk.files import atomic_directory, write_json
+from mambatalk.models.storing_auto_encoders import save_auto_encoder
+from mambatalk.motion.body import load_body
+from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
+from mambatalk.training.runtime import make_deterministic
+from mambatalk.training.vq import train_auto_encoder
+from tasks._models import example_motion, packed_model
+from tasks._paths import FEATURES, METRICS, PLOTS, VQ
+from tasks._stage import execute, threads
+from tasks._tracking import Recorder
+
+NAMES: Final[tuple[AutoEncoder, ...]] = get_args(AutoEncoder)
+
+
+def run(config: Config, recorder: Recorder, *, part: AutoEncoder) -> None:
+    """Write `models/vq/PART`, its curve and its last numbers."""
+    from tasks import _pyfunc_auto_encoder
+
+    make_deterministic(config.seed, threads())
+    section = config.train_vq
+    trained = train_auto_encoder(
+        part, open_features(FEATURES), load_body(config.body.path), common=section.common,
+        config=section.global_ if part == "global" else getattr(section, part),
+        mesh_vertices=config.body.mesh_vertices, fidelity=config.fidelity, seed=config.seed, tracker=recorder)
+    with atomic_directory(VQ / part) as out:
+        save_auto_encoder(out, part, trained.network)
+    trained.curve.write(PLOTS / "train_vq" / f"{part}.csv")
+    write_json(METRICS / "train_vq" / f"{part}.json", trained.metrics)
+    recorder.metrics({"final": trained.metrics})
+    recorder.artifact(PLOTS / "train_vq" / f"{part}.csv")
+    recorder.model(packed_model(part, _pyfunc_auto_encoder, VQ / part,
+                                example={"motion": example_motion(PART_DIMS[part])}))
+
+
+def main() -> None:
+    """Run under DVC."""
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    if part not in NAMES:
+        raise UserError("python -m tasks.train_vq", found=f"part {part!r}", expected=" or ".join(NAMES), do="name one")
+    sys.exit(execute(f"train_vq@{part}", partial(run, part=part)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Bad input ends in one line that names it and a non-zero exit, and leaves nothing that a later run takes for good."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.workspace import Workspace, checkout
+
+pytestmark = pytest.mark.slow
+
+
+def drop_key(workspace: Workspace) -> None:
+    path = workspace.root / "params.yaml"
+    path.write_text(path.read_text().replace("  hours: 0.03\n", ""))
+
+
+@pytest.mark.parametrize(("spoil", "says"), [
+    (lambda w: w.set_params(sample_corpus__hour=1.0), "sample_corpus.hour: found an unknown key"),
+    (drop_key, "sample_corpus.hours: found no such key"),
+    (lambda w: w.set_params(sample_corpus__hours="long"), "sample_corpus.hours: found 'long'"),
+    (lambda w: w.set_params(train_generator__epochs="ten"), "train_generator.epochs: found 'ten'"),
+], ids=["unknown-key", "missing-key", "wrong-type", "wrong-type-of-a-later-stage"])
+def test_a_bad_parameter_is_one_line(empty: Workspace, spoil: Callable[[Workspace], None], says: str) -> None:
+    spoil(empty)
+    done = empty.stage("sample_corpus")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert not (empty.root / "data" / "sample").exists()
+    status = json.loads(empty.read("runs/sample_corpus/status.json"))
+    assert (status["state"], status["kind"]) == ("failed", "config")
+    assert empty.dvc("repro").returncode != 0
+
+
+@pytest.fixture
+def corpus(built: Workspace, tmp_path: Path) -> Workspace:
+    """A checkout with the sample of the shared one, for spoiling."""
+    workspace = checkout(tmp_path)
+    shutil.copytree(built.root / "data" / "sample", workspace.root / "data" / "sample")
+    return workspace
+
+
+def snapshot(workspace: Workspace) -> None:
+    done = workspace.run("mambatalk", "snapshot", "data/sample/corpus", "--out", "data/sample/snapshot.json")
+    assert done.returncode == 0, done.stderr
+
+
+def one_line(done: object, *words: str) -> None:
+    assert done.returncode != 0
+    line = done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in line, line
+
+
+def test_a_missing_corpus_root(corpus: Workspace) -> None:
+    corpus.set_params(ingest__root="data/nowhere")
+    one_line(corpus.stage("ingest"), "data/nowhere", "expected")
+    assert not (corpus.root / "data" / "clips").exists()
+
+
+def test_a_corpus_that_is_not_its_snapshot(corpus: Workspace) -> None:
+    wav = next((corpus.root / "data/sample/corpus/wave16k").glob("*.wav"))
+    wav.write_bytes(wav.read_bytes() + b"more")
+    one_line(corpus.stage("ingest"), wav.name)
+    assert not (corpus.root / "data" / "clips").exists()
+
+
+def test_a_clip_without_its_wav_is_quarantined_with_its_reason(corpus: Workspace) -> None:
+    wav = next((corpus.root / "data/sample/corpus/wave16k").glob("*.wav"))
+    wav.unlink()
+    snapshot(corpus)
+    assert corpus.stage("ingest").returncode == 0
+    corpus.set_params(check_clips__max_quarantined=0.9)
+    done = corpus.stage("check_clips")
+    assert done.returncode == 0, done.stderr
+    accepted = json.loads(corpus.read("data/accepted.json"))
+    assert wav.stem not in accepted["accepted"]
+    assert "wav" in json.dumps(accepted["quarantined"][wav.stem])
+
+
+def test_too_many_bad_clips_fail_after_the_evidence(corpus: Workspace) -> None:
+    for wav in sorted((corpus.root / "data/sample/corpus/wave16k").glob("*.wav"))[1:]:
+        wav.unlink()
+    snapshot(corpus)
+    assert corpus.stage("ingest").returncode == 0
+    done = corpus.stage("check_clips")
+    assert done.returncode == 1
+    one_line(done, "runs/check_clips")
+    assert json.loads(corpus.read("runs/check_clips/status.json"))["kind"] == "data-contract"
+    assert (corpus.root / "runs" / "check_clips" / "index.html").exists()
+    assert not (corpus.root / "data" / "accepted.json").exists()
+
+
+def test_an_empty_split(corpus: Workspace) -> None:
+    csv = corpus.root / "data/sample/corpus/train_test_split.csv"
+    csv.write_text(csv.read_text().replace(",test", ",train"))
+    snapshot(corpus)
+    done = corpus.dvc("repro", "--single-item", "--force-downstream", "evaluate")
+    assert done.returncode != 0
+    done = corpus.dvc("repro", "check_clips", "features")
+    one_line(corpus.stage("features") if done.returncode == 0 else done, "test")

@@ -1,0 +1,137 @@
+"""The whole pipeline on the profile `tiny`: built cold, rerun, changed, killed, and the same twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.workspace import Workspace, checkout
+
+PARTS = ("face", "upper", "hands", "lower", "global")
+ALL = ["sample_corpus", "ingest", "check_clips", "features", "check_features", *(f"train_vq@{part}" for part in PARTS),
+       "train_fgd_encoder", "encode_codes", "train_generator", "bundle", "evaluate", "render", "report"]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
+
+
+def would_run(workspace: Workspace) -> set[str]:
+    """Stages that DVC holds to be changed, and all that lies below them."""
+    status = json.loads(workspace.dvc("status", "--json").stdout)
+    changed, below = set(status), json.loads(workspace.run(
+        sys.executable, "-c", "import json\nfrom dvc.repo import Repo\nimport networkx\n"
+        "graph = Repo().index.graph\n"
+        "print(json.dumps({s.addressing: [t.addressing for t in networkx.ancestors(graph, s)] for s in graph}))").stdout)
+    return changed | {child for stage in changed for child in below[stage]}
+
+
+def test_every_output_is_there(built: Workspace) -> None:
+    names = {path.relative_to(built.root).as_posix() for path in built.root.rglob("*") if path.is_file()}
+    for expected in ("metrics/metrics.json", "metrics/check_clips.json", "metrics/check_features.json",
+                     "reports/index.html", "reports/data_docs/clips/index.html", "reports/data_docs/features/index.html",
+                     *(f"plots/train_vq/{part}.csv" for part in PARTS)):
+        assert expected in names
+    assert [name for name in names if name.startswith("renders/") and name.endswith(".mp4")]
+
+
+def test_the_metrics_have_the_contract_s_shape(built: Workspace) -> None:
+    metrics = json.loads(built.read("metrics/metrics.json"))
+    assert set(metrics["rows"]) == {"model", "ground_truth", "mean_pose", "random_clip", "shuffled_audio"}
+    for row in metrics["rows"].values():
+        assert set(row) == {"fgd", "bc", "l1div", "mse", "lvd", "srgr"}
+    assert metrics["rows"]["ground_truth"]["mse"]["corrected"] == 0
+    assert metrics["rows"]["model"]["mse"]["corrected"] > 0
+    assert metrics["body"] == "stand-in"
+    assert metrics["clips"] > 0
+
+
+def test_nothing_runs_twice(built: Workspace) -> None:
+    again = built.dvc("repro")
+    assert again.returncode == 0
+    assert "Running stage" not in again.stdout
+    assert "up to date" in again.stdout
+
+
+@pytest.mark.parametrize(("key", "value", "first"), [
+    ("render__clips", 2, {"render"}),
+    ("train_generator__lr", 2e-3, {"train_generator"}),
+    ("train_vq__face__epochs", 2, {"train_vq@face"}),
+    ("check_features__max_silent_share", 0.95, {"check_features"}),
+    ("fidelity", "published", {"features", "train_vq@face", "train_generator"}),
+])
+def test_one_parameter_reruns_what_depends_on_it(built: Workspace, key: str, value: object, first: set[str]) -> None:
+    before = built.read("params.yaml")
+    try:
+        built.set_params(**{key: value})
+        stages = would_run(built)
+    finally:
+        (built.root / "params.yaml").write_bytes(before)
+    assert first <= stages
+    assert "report" in stages
+    assert not {"sample_corpus", "ingest"} & stages
+    if first == {"render"}:
+        assert stages == {"render", "report"}
+    if first == {"train_vq@face"}:
+        assert not {"train_vq@upper", "train_fgd_encoder", "features"} & stages
+        assert {"encode_codes", "train_generator", "bundle", "evaluate", "render"} <= stages
+    if first == {"train_generator"}:
+        assert not {stage for stage in stages if stage.startswith(("train_vq", "train_fgd", "encode"))}
+
+
+def test_one_module_reruns_what_imports_it(built: Workspace) -> None:
+    path = built.root / "mambatalk" / "models" / "generator.py"
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before + b"\n# changed\n")
+        stages = would_run(built)
+    finally:
+        path.write_bytes(before)
+    assert {"train_generator", "bundle", "evaluate"} <= stages
+    assert not {"features", "train_vq@face", "train_fgd_encoder", "check_clips"} & stages
+
+
+def test_dvc_shows_something_worth_reading(built: Workspace) -> None:
+    shown = json.loads(built.dvc("metrics", "show", "--json").stdout)[""]["data"]
+    assert "metrics/metrics.json" in shown
+    assert "metrics/train_vq/face.json" in shown
+    plots = built.dvc("plots", "show", "--json")
+    assert plots.returncode == 0, plots.stderr
+    assert "Generator, training and validation loss" in plots.stdout
+
+
+def test_the_same_seed_gives_the_same_bytes_after_a_kill(built: Workspace, tmp_path: Path) -> None:
+    """DVC is killed in the middle of a training; the training goes with it, and a rerun ends as if nothing had been."""
+    workspace = checkout(tmp_path)
+    status = workspace.root / "runs" / "train_vq@lower" / "status.json"
+    running = subprocess.Popen(["dvc", "repro"], cwd=workspace.root, env=workspace.env, start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 600
+        while not status.exists() and time.monotonic() < deadline and running.poll() is None:
+            time.sleep(0.2)
+        stage = json.loads(status.read_text())["pid"]
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait()
+        while _alive(stage) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not _alive(stage)
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+    assert json.loads(status.read_text())["kind"] == "interrupted"
+    assert not (workspace.root / "metrics" / "metrics.json").exists()
+    done = workspace.dvc("repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    for name in ("metrics/metrics.json", "metrics/train_vq/lower.json", "metrics/per_clip.csv"):
+        assert workspace.read(name) == built.read(name), name
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
