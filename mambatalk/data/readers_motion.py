@@ -103,7 +103,7 @@ def _floats(array: NDArray[Any], shape: tuple[int, ...], where: str) -> Floats:
         raise UserError(where, found=f"{array.dtype} {array.shape}", expected=f"floating point {shape}",
                         do="export the clip in BEATX's npz form")
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(array, dtype=np.float32)
+        return np.array(array, dtype=np.float32, order="C")  # A copy: the bytes of the file are read-only.
 
 
 def _frame_rate(array: NDArray[Any], where: str) -> float:
