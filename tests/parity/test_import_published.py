@@ -1,0 +1,206 @@
+"""`mambatalk import-published`: files of the published form, full size and small, become a bundle that synthesises."""
+
+import os
+import pickle
+import re
+import sys
+import types
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from published_form import (
+    AUTO_ENCODER_FILES,
+    auto_encoder,
+    fgd_encoder,
+    generator,
+    parameters,
+    random_state,
+)
+from typer.testing import CliRunner
+
+from mambatalk.cli_published import app
+from mambatalk.errors import UserError
+from mambatalk.models.fgd import FGDEncoder
+from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
+from mambatalk.published.importing import import_fgd_encoder, import_published_files, to_bundle
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.rollout import synthesise
+
+SMALL_FILES = {
+    "face.bin": auto_encoder(106, 16, 2, 16), "upper.bin": auto_encoder(78, 16, 2, 16),
+    "hands.bin": auto_encoder(180, 16, 2, 16), "lower_foot.bin": auto_encoder(61, 16, 4, 16),
+    "foot.bin": auto_encoder(61, 16, 4),
+    "mambatalk_100.bin": generator(hidden=32, audio=32, width=8, motion=16, codes=16, words=40),
+}
+
+
+def write_files(folder, files, prefix=""):
+    for seed, (name, shapes) in enumerate(files.items()):
+        state = {f"{prefix}{key}": value for key, value in random_state(shapes, seed).items()}
+        torch.save({"model_state": state, "epoch": 100}, folder / name)
+
+
+def published_fgd():
+    """The FGD file: random weights, and the masks and pooling of the true skeleton under their published keys."""
+    state = random_state(fgd_encoder())
+    for k, block in enumerate(FGDEncoder(240).blocks):
+        for name, conv in (("residual.0", block.residual), ("shortcut", block.shortcut)):
+            state[f"encoder.layers.{k}.0.{name}.mask"] = conv.mask.expand_as(conv.weight).clone()
+        if f"encoder.layers.{k}.0.common.0.weight" in state:
+            state[f"encoder.layers.{k}.0.common.0.weight"] = block.pooling
+    return state
+
+
+def write_vocabulary(path, words, module="__main__", name="Vocab", **extra):
+    """Pickle an object of a class that exists nowhere when it is read."""
+    made = types.ModuleType(module)
+    cls = type(name, (), {"__module__": module})
+    setattr(made, name, cls)
+    vocabulary = cls()
+    vocabulary.__dict__.update(name="speech", word2index=words, n_words=len(words),
+                               word_embedding_weights=np.ones((4, 300), np.float32), **extra)
+    parent = module.split(".")[0]
+    with patch.dict(sys.modules, {parent: types.ModuleType(parent), module: made}):
+        path.write_bytes(pickle.dumps(vocabulary))
+
+
+@pytest.fixture
+def small(tmp_path):
+    folder = tmp_path / "published"
+    folder.mkdir()
+    write_files(folder, SMALL_FILES, prefix="module.")
+    return folder
+
+
+def run(folder, out):
+    return CliRunner().invoke(app, ["import-published", str(folder), "--out", str(out)])
+
+
+def test_a_bundle_comes_out_that_synthesises(small, tmp_path):
+    write_vocabulary(small / "vocab.pkl", {"hello": 4, "world": 5})
+    torch.save({"model_state": published_fgd()}, small / "AESKConv_240_100.bin")
+    result = run(small, tmp_path / "bundle")
+    assert result.exit_code == 0, result.output
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.fidelity == "published"
+    assert bundle.vocabulary == {"hello": 4, "world": 5}
+    assert bundle.speakers[2] == 1
+    assert len(bundle.speakers) == 25
+    sound = np.random.default_rng(0).normal(size=3 * 16_000).astype(np.float32)
+    motion = synthesise(bundle, sound, speaker=1, fidelity="corrected")
+    assert motion.poses.shape == (90, 165)
+    assert np.isfinite(motion.poses).all()
+
+
+def test_every_key_is_used_or_named_with_its_reason(small):
+    model = import_published_files(small)
+    for account in model.accounts:
+        assert account.used + len(account.left_out) == len(SMALL_FILES[account.file])
+        assert account.parameters == parameters(SMALL_FILES[account.file])
+        assert all(account.left_out.values())
+    dead = {key for key in SMALL_FILES["mambatalk_100.bin"] if ".face_q_self_attn." in key}
+    assert dead <= set(model.accounts[-1].left_out)
+
+
+def test_weights_go_where_their_names_say(small):
+    model = import_published_files(small)
+    stored = torch.load(small / "mambatalk_100.bin", weights_only=True)["model_state"]
+    for published, ours in (
+        ("speaker_encoder_body.weight", model.generator.speaker["body"].weight),
+        ("local_scan.hands_proj.weight", model.generator.local_scan.mix["hands"].weight),
+        ("global_scan.body_scan.layers.0.mixer.A_log", model.generator.global_scan.motion_scan.layers[0].mixer.A_log),
+    ):
+        assert torch.equal(stored[f"module.{published}"], ours)
+    lower = torch.load(small / "lower_foot.bin", weights_only=True)["model_state"]
+    assert torch.equal(lower["module.quantizer.embedding.weight"],
+                       model.auto_encoders["lower"].quantizer.embedding.weight)
+
+
+def test_the_fgd_encoder_is_read_alone(tmp_path):
+    path = tmp_path / "AESKConv_240_100.bin"
+    torch.save({"model_state": published_fgd()}, path)
+    encoder = import_fgd_encoder(path)
+    assert sum(p.numel() for p in encoder.parameters()) == 1_201_080
+    assert encoder(torch.zeros(1, 32, 330)).shape == (1, 2, 240)
+
+
+def test_a_file_that_is_missing_exchanged_or_of_another_network_is_named(small, tmp_path):
+    (small / "upper.bin").rename(small / "kept.bin")
+    with pytest.raises(UserError, match=r"upper\.bin: found no such file"):
+        import_published_files(small)
+    (small / "hands.bin").rename(small / "upper.bin")
+    (small / "kept.bin").rename(small / "hands.bin")
+    with pytest.raises(UserError, match="an auto-encoder of 180 channels"):
+        import_published_files(small)
+    (small / "upper.bin").rename(small / "mambatalk_100.bin")
+    (small / "hands.bin").rename(small / "upper.bin")
+    torch.save({"model_state": random_state(SMALL_FILES["hands.bin"])}, small / "hands.bin")
+    with pytest.raises(UserError, match=r"mambatalk_100\.bin: .* found no such key"):
+        import_published_files(small)
+
+
+def test_nothing_is_written_when_a_file_is_bad(small, tmp_path):
+    (small / "foot.bin").write_bytes(b"not a checkpoint")
+    result = run(small, tmp_path / "bundle")
+    assert isinstance(result.exception, UserError)
+    assert not (tmp_path / "bundle").exists()
+
+
+class Attack:
+    def __reduce__(self):
+        return os.system, ("touch attacked",)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model_state": {"a": torch.zeros(1)}, "opt": Attack()}, "face.bin")
+    with pytest.raises(UserError, match="cannot be read as tensors alone"):
+        read_checkpoint(tmp_path / "face.bin")
+    assert not (tmp_path / "attacked").exists()
+
+
+@pytest.mark.parametrize("module", ["__main__", "dataloaders.build_vocab", "utils.anything"])
+def test_the_vocabulary_is_read_whatever_module_its_class_had(tmp_path, module):
+    write_vocabulary(tmp_path / "vocab.pkl", {"a": 4, "b": 5}, module=module, scalar=np.float64(1.5))
+    assert read_vocabulary(tmp_path / "vocab.pkl") == {"a": 4, "b": 5}
+
+
+@pytest.mark.parametrize("stored", [
+    Attack(), {"word2index": Attack()}, [1, 2], eval, np.array([Attack()], dtype=object), re.compile("a"),
+])
+def test_any_other_pickle_is_refused_and_runs_nothing(tmp_path, monkeypatch, stored):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vocab.pkl").write_bytes(pickle.dumps(stored))
+    with pytest.raises(UserError, match="no published vocabulary"):
+        read_vocabulary(tmp_path / "vocab.pkl")
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_another_class_beside_the_vocabulary_is_refused(tmp_path):
+    write_vocabulary(tmp_path / "vocab.pkl", {"a": 4}, name="Vocabulary")
+    with pytest.raises(UserError, match=r"__main__\.Vocabulary"):
+        read_vocabulary(tmp_path / "vocab.pkl")
+
+
+def test_a_vocabulary_larger_than_the_embedding_is_refused(small):
+    write_vocabulary(small / "vocab.pkl", {"a": 40})
+    with pytest.raises(UserError, match="word ids up to 40"):
+        import_published_files(small)
+
+
+@pytest.mark.slow
+def test_full_size(tmp_path):
+    files = {**AUTO_ENCODER_FILES, "mambatalk_100.bin": generator()}
+    write_files(tmp_path, files)
+    model = import_published_files(tmp_path)
+    counts = {account.file: account.parameters for account in model.accounts}
+    assert counts == {
+        "face.bin": 2_231_168, "upper.bin": 2_172_648, "hands.bin": 2_408_472, "lower_foot.bin": 3_714_325,
+        "foot.bin": 3_648_789, "mambatalk_100.bin": 199_366_553}
+    ours = sum(p.numel() for p in model.generator.parameters())
+    assert 199_366_553 - ours == 3_546_624
+    to_bundle(model).save(tmp_path / "bundle")
+    loaded = Bundle.load(tmp_path / "bundle").generator
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.generator.parameters(), strict=True))
