@@ -28,8 +28,8 @@ class Motion:
 
     poses: Floats
     """Axis-angle (n, 165), radians."""
-    trans: Floats
-    """Translation (n, 3), metres, y up."""
+    trans: NDArray[np.float64]
+    """Translation (n, 3), metres, y up; real files hold it in double precision."""
     expressions: Floats
     """Expression coefficients (n, 100)."""
     betas: Floats
@@ -56,7 +56,8 @@ def read_motion(source: Source, *, where: str | None = None) -> Motion:
         raise UserError(f"{name}: poses", found=f"shape {arrays['poses'].shape}", expected="at least one frame",
                         do="leave the clip out or export it again")
     shapes = {key: (frames, width) for key, width in FRAME_ARRAYS.items()} | {"betas": (BETAS_DIM,)}
-    values = {key: _floats(arrays[key], shape, f"{name}: {key}") for key, shape in shapes.items()}
+    values: dict[str, Any] = {key: _floats(arrays[key], shape, f"{name}: {key}") for key, shape in shapes.items()}
+    values["trans"] = np.array(arrays["trans"], np.float64)
     return Motion(**values, fps=_frame_rate(arrays["mocap_frame_rate"], f"{name}: mocap_frame_rate"))
 
 

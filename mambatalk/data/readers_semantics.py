@@ -14,12 +14,14 @@ MAX_FILE_BYTES: Final = 64 * 2**20
 class Semantic:
     """One annotated stretch."""
 
-    label: str
+    name: str
     """Such as `01_beat_align` or `07_iconic_h`."""
     start: float
     """Seconds."""
     end: float
     """Seconds."""
+    duration: float
+    """Seconds, as the file states them."""
     score: float
     """Semantic weight; 0.1 for beats, up to 1 for strong metaphoric gestures."""
     keywords: str
@@ -50,11 +52,11 @@ def read_semantics(source: Source, *, where: str | None = None) -> list[Semantic
 def _row(line: str, where: str) -> Semantic:
     fields = line.split("\t")
     try:
-        label, start, end, _, score = (*fields[:1], *(float(field) for field in fields[1:5]))
-        sound = len(fields) <= 6 and math.isfinite(score) and 0 <= start <= end < math.inf
+        start, end, duration, score = (float(field) for field in fields[1:5])
+        sound = len(fields) <= 6 and math.isfinite(duration) and math.isfinite(score) and 0 <= start <= end < math.inf
     except ValueError:
         sound = False
     if not sound:
         raise UserError(where, found=repr(line[:80]), expected="label, start, end, duration, score, keywords by tabs",
                         do="correct the line")
-    return Semantic(str(label), start, end, score, fields[5].strip() if len(fields) == 6 else "")
+    return Semantic(fields[0], start, end, duration, score, fields[5].strip() if len(fields) == 6 else "")

@@ -25,6 +25,7 @@ GESTURE_FALL: Final = 0.50
 _BEAT: Final = np.array([0.42, 0.10, 0.10, 0.35, 0.35, -0.25, -0.25])
 """Added to the beating arm at the height of a loud beat."""
 _FOLLOW: Final = 0.35
+_FOLLOW_LOUD: Final = 0.7
 """Share of a beat that the other arm joins in with."""
 GESTURES: Final = MappingProxyType({
     # Word: left arm, right arm at the height of the gesture, in the order of `ARM`.
@@ -53,8 +54,8 @@ def arm_angles(time: Curve, style: Style, stresses: list[Stress]) -> tuple[Curve
                 shape = bump(time, stress.time, rise=GESTURE_RISE, fall=GESTURE_FALL, hold=0.6)
                 arms[side] += shape[:, None] * (np.array(target[side]) - rest[side])
             else:
-                shape = bump(time, stress.time, rise=BEAT_RISE, fall=BEAT_FALL)
-                arms[side] += shape[:, None] * _BEAT * style.amplitude * stress.level * _share(style, side)
+                size = style.amplitude * stress.level * _share(style, side, stress.level)
+                arms[side] += size * bump(time, stress.time, rise=BEAT_RISE, fall=BEAT_FALL)[:, None] * _BEAT
     return arms[0], arms[1]
 
 
@@ -68,8 +69,10 @@ def beat_side(style: Style, stress: Stress) -> str:
     return "both" if stress.word in GESTURES or stress.level >= LOUD else style.hand
 
 
-def _share(style: Style, side: int) -> float:
-    return 1.0 if style.hand in ("both", ("left", "right")[side]) else _FOLLOW
+def _share(style: Style, side: int, level: float) -> float:
+    if style.hand in ("both", ("left", "right")[side]):
+        return 1.0
+    return _FOLLOW_LOUD if level >= LOUD else _FOLLOW
 
 
 def arm_rotations(angles: Curve, side: int) -> dict[int, Curve]:

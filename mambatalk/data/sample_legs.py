@@ -23,7 +23,7 @@ _STRIDE: Final = 0.13
 _LIFT: Final = 0.05
 _SWAY: Final = 0.035
 """Metres the pelvis moves to the side of the standing leg."""
-_SINK: Final = 0.022
+_SINK: Final = 0.012
 """Metres the pelvis stands below straight legs."""
 LEGS: Final = ((1, 4, 7, 10), (2, 5, 8, 11))
 """Hip, knee, ankle and foot, left and right."""
