@@ -26,7 +26,7 @@ _RETRY_SECONDS: Final = 30.0
 _BATCH: Final = 200
 """Points of curves written at once; MLflow takes 1,000 a call."""
 
-Record = Callable[["MlflowClient", str | None], object]
+Record = Callable[["MlflowClient", str], object]
 
 
 @contextmanager
@@ -79,7 +79,7 @@ class Recorder:
 
     def model(self, log: Callable[[], object]) -> None:
         """Record a model: `log` is called while this run is MLflow's active one."""
-        def record(client: "MlflowClient", run: str | None) -> None:
+        def record(client: "MlflowClient", run: str) -> None:
             import mlflow
 
             with mlflow.start_run(run_id=run):
@@ -106,20 +106,20 @@ class Recorder:
         if self._outage_until is not None and time.monotonic() < self._outage_until:
             return
         try:
-            client = self._open()
+            client, run = self._open()
             while self._waiting:
-                self._waiting[0](client, self.run_id)
+                self._waiting[0](client, run)
                 del self._waiting[0]
         except (MlflowException, SQLAlchemyError, OSError) as error:
             if self._outage_until is None:
                 _warn(f"{self.name}: MLflow fails ({' '.join(str(error).split())[:200]}); going on without it")
             self._outage_until = time.monotonic() + _RETRY_SECONDS
 
-    def _open(self) -> "MlflowClient":
+    def _open(self) -> tuple["MlflowClient", str]:
         client, experiment = connect()
         if self.run_id is None:
             self.run_id = client.create_run(experiment, self._start, self._tags, self.name).info.run_id
-        return client
+        return client, self.run_id
 
 
 def join_runs(stages: Sequence[str], *, recorder: Recorder | None = None) -> str | None:

@@ -18,9 +18,9 @@ from tasks._tracking import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:
-    """Write `data/sample`: corpus/, snapshot.json and body/, as far as the configuration wants them; events.json always.
+    """Write `data/sample`: corpus/, snapshot.json and body/ as far as the configuration wants them, and events.json.
 
-    The last holds what the sample's law did in each clip, and is empty for a corpus that knows no law.
+    The last holds what the sample's law did in each clip; it is always there, and empty for a corpus without a law.
     """
     sample, events = config.sample_corpus, {}
     with atomic_directory(SAMPLE) as out:

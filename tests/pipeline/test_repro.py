@@ -22,16 +22,17 @@ def would_run(workspace: Workspace) -> set[str]:
     """Stages that DVC holds to be changed, and all that lies below them."""
     status = json.loads(workspace.dvc("status", "--json").stdout)
     changed, below = set(status), json.loads(workspace.run(
-        sys.executable, "-c", "import json\nfrom dvc.repo import Repo\nimport networkx\n"
-        "graph = Repo().index.graph\n"
-        "print(json.dumps({s.addressing: [t.addressing for t in networkx.ancestors(graph, s)] for s in graph}))").stdout)
+        sys.executable, "-c", "import json, networkx\nfrom dvc.repo import Repo\ngraph = Repo().index.graph\n"
+        "below = {s.addressing: [t.addressing for t in networkx.ancestors(graph, s)] for s in graph}\n"
+        "print(json.dumps(below))").stdout)
     return changed | {child for stage in changed for child in below[stage]}
 
 
 def test_every_output_is_there(built: Workspace) -> None:
     names = {path.relative_to(built.root).as_posix() for path in built.root.rglob("*") if path.is_file()}
     for expected in ("metrics/metrics.json", "metrics/check_clips.json", "metrics/check_features.json",
-                     "reports/index.html", "reports/data_docs/clips/index.html", "reports/data_docs/features/index.html",
+                     "reports/index.html",
+                     "reports/data_docs/clips/index.html", "reports/data_docs/features/index.html",
                      *(f"plots/train_vq/{part}.csv" for part in PARTS)):
         assert expected in names
     assert [name for name in names if name.startswith("renders/") and name.endswith(".mp4")]

@@ -1,0 +1,57 @@
+"""Real BEATX clips go the same way to the end; what so few can tell is said, not hidden."""
+
+import json
+
+import pytest
+
+from tests.pipeline.workspace import ROOT, Workspace, checkout
+
+CLIPS = ROOT.parent / "shared" / "beatx_clips" / "beat_english_v2.0.0"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no real clips at {CLIPS}"),
+]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """`make real` in a checkout of its own, with training cut short."""
+    workspace = checkout(tmp_path_factory.mktemp("real"))
+    profile = workspace.root / "infra" / "profiles" / "clips.yaml"
+    profile.write_text(profile.read_text().replace("epochs: 4, decay_epoch: 4", "epochs: 1, decay_epoch: 1")
+                       .replace("epochs: 4\n", "epochs: 1\n").replace("size: 480", "size: 120")
+                       .replace("seconds: 10.0", "seconds: 1.0"))
+    workspace.git("commit", "--all", "--quiet", "-m", "short")
+    done = workspace.stage("real", str(CLIPS))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return workspace
+
+
+def test_two_real_clips_go_to_the_end(real: Workspace) -> None:
+    metrics = json.loads(real.read("runs/real/metrics/metrics.json"))
+    assert metrics["clips"] == 1
+    assert metrics["rows"]["model"]["mse"]["corrected"] > 0
+    assert metrics["body"] == "stand-in"
+
+
+def test_the_fgd_of_so_few_frames_is_marked(real: Workspace) -> None:
+    metrics = json.loads(real.read("runs/real/metrics/metrics.json"))
+    assert any("FGD" in warning for warning in metrics["warnings"])
+
+
+def test_validation_is_carved_from_train_and_said(real: Workspace) -> None:
+    notes = json.dumps(json.loads(real.read("runs/real/data/features/features.json")))
+    assert "validation" in notes
+    assert "carved" in notes
+
+
+def test_the_checkout_is_as_before(real: Workspace) -> None:
+    changed = real.run("git", "status", "--porcelain").stdout
+    assert changed == ""
+
+
+def test_a_wrong_root_is_one_line(empty: Workspace) -> None:
+    done = empty.stage("real", "/nowhere/at/all")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "ROOT=/nowhere/at/all" in done.stderr
