@@ -1,0 +1,90 @@
+"""The sound reader: the same tone from every encoding, one line for what is no sound."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mambatalk.data.readers import read_wav
+from mambatalk.errors import UserError
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+
+
+def tone(rate, seconds=0.5):
+    return 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(rate * seconds)) / rate)
+
+
+def encode(samples, rate, subtype=None, container="WAV"):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, subtype=subtype, format=container)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("subtype", "error"), [
+    ("PCM_16", 1e-4), ("PCM_24", 1e-6), ("PCM_32", 1e-6), ("FLOAT", 1e-7), ("DOUBLE", 1e-7), ("PCM_U8", 1e-2),
+])
+def test_every_encoding_gives_the_same_samples(subtype, error):
+    samples, facts = read_wav(encode(tone(16_000), 16_000, subtype))
+    np.testing.assert_allclose(samples, tone(16_000), atol=error)
+    assert samples.dtype == np.float32
+    assert (facts.rate, facts.channels, facts.subtype, facts.frames) == (16_000, 1, subtype, 8_000)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
+def test_other_rates_are_resampled(rate):
+    samples, facts = read_wav(encode(tone(rate), rate))
+    assert (len(samples), facts.rate) == (8_000, rate)
+    np.testing.assert_allclose(samples[800:-800], tone(16_000)[800:-800], atol=2e-3)
+
+
+def test_channels_are_averaged():
+    samples, facts = read_wav(encode(np.stack([tone(16_000), 0 * tone(16_000)], 1), 16_000, "FLOAT"))
+    np.testing.assert_allclose(samples, tone(16_000) / 2, atol=1e-6)
+    assert facts.channels == 2
+
+
+@pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="libsndfile without MP3")
+def test_an_mp3_under_a_wav_name_is_read_for_what_it_is(tmp_path):
+    path = tmp_path / "2_scott_0_103_103.wav"
+    path.write_bytes(encode(np.stack([tone(44_100, 2)] * 2, 1), 44_100, container="MP3"))
+    samples, facts = read_wav(path)
+    assert (facts.format, facts.rate, facts.channels) == ("MP3", 44_100, 2)
+    assert len(samples) / 16_000 == pytest.approx(2, abs=0.1)
+    assert np.abs(np.fft.rfft(samples)).argmax() / len(samples) * 16_000 == pytest.approx(440, abs=1)
+
+
+def test_a_cut_wav_keeps_what_is_there():
+    samples, _ = read_wav(encode(tone(16_000), 16_000)[:8_044])
+    assert len(samples) == 4_000
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"RIFF", b"not sound", bytes(1000), encode(tone(16_000), 16_000)[:20], encode(np.zeros(0), 16_000),
+    encode(tone(4_000), 4_000), encode(np.zeros((10, 9)), 16_000), b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + bytes(40),
+], ids=range(9))
+def test_what_is_no_sound_ends_in_one_line(data):
+    with pytest.raises(UserError) as error:
+        read_wav(data, where="clip.wav")
+    assert str(error.value).startswith("clip.wav")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_wav(tmp_path / "none.wav")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real speech beside the checkout")
+class TestReal:
+    def test_the_clip_in_float32_is_loud(self):
+        samples, facts = read_wav(SHARED / "beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_1_1.wav")
+        assert (facts.subtype, len(samples)) == ("FLOAT", 1_025_558)
+        assert np.abs(samples).max() == pytest.approx(0.926, abs=1e-3)
+
+    def test_float_and_integer_twins_agree(self):
+        integer, _ = read_wav(SHARED / "open_speech/cold_corpus.wav")
+        floating, _ = read_wav(SHARED / "open_speech/cold_corpus_32bit_float.wav")
+        np.testing.assert_allclose(integer, floating, atol=2e-4)
