@@ -1,0 +1,110 @@
+"""The build flow with Prefect's own temporary server, and against a server on loopback."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.testing.utilities import prefect_test_harness
+from toy import order
+
+from flows._dvc import StageError
+from flows.build import build
+
+ROOT = Path(__file__).parents[2]
+ALL = {"first", "pair@left", "pair@right", "last"}
+
+
+@pytest.fixture(scope="module")
+def prefect():
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def run(toy, slots=1, **parameters):
+    return build.with_options(task_runner=ThreadPoolTaskRunner(max_workers=slots))(root=str(toy), **parameters)
+
+
+def test_builds_all_and_then_finds_all_up_to_date(prefect, toy):
+    assert run(toy) == dict.fromkeys(ALL, "Ran")
+    assert run(toy) == dict.fromkeys(ALL, "Up to date")
+    (toy / "params.yaml").write_text("word: other\n")
+    # The first stage writes the same bytes again, so that DVC sees nothing new below it.
+    assert run(toy) == {**dict.fromkeys(ALL, "Up to date"), "first": "Ran"}
+
+
+def test_targets_bring_their_upstream_and_nothing_else(prefect, toy):
+    assert set(run(toy, targets=["pair@left"])) == {"first", "pair@left"}
+    assert not (toy / "out/right").exists()
+
+
+def test_whole_mode_is_one_repro(prefect, toy):
+    assert run(toy, mode="whole") == dict.fromkeys(ALL, "Built")
+
+
+def test_a_transient_failure_is_tried_again(prefect, toy):
+    order(toy, "first", "transient")
+    assert run(toy)["first"] == "Ran"
+
+
+def test_a_bad_configuration_is_not_tried_again(prefect, toy):
+    order(toy, "first", "config", "config")
+    with pytest.raises(StageError, match="config"):
+        run(toy)
+    assert (toy / "orders/first").read_text() == "config"
+    assert not (toy / "out/left").exists()
+
+
+def test_siblings_run_side_by_side_where_there_is_room(prefect, toy, monkeypatch):
+    monkeypatch.setenv("MAMBATALK_SLOTS", "2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    order(toy, "pair@left", "meet", "pair@right")
+    order(toy, "pair@right", "meet", "pair@left")
+    assert run(toy, slots=2)["last"] == "Ran"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = {**os.environ, "PREFECT_HOME": str(tmp_path_factory.mktemp("server"))}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for line in process.stdout:
+        if "Uvicorn running" in line or "Check out the dashboard" in line:
+            break
+    assert process.poll() is None, "the server did not start"
+    url = f"http://127.0.0.1:{port}/api"
+    with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
+        client.get(f"{url}/health", timeout=60).raise_for_status()
+    yield url
+    process.terminate()
+    process.wait(30)
+
+
+def test_run_and_stages_are_seen_through_a_servers_api(server, toy):
+    env = {**os.environ, "PREFECT_API_URL": server, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "flows.build"], cwd=toy, env=env, check=True, capture_output=True)
+    # The server writes task runs down from events, a moment after the run has ended.
+    tasks = wait_for(lambda: [one for one in ask(server, "task_runs") if one["state_type"] == "COMPLETED"], 4)
+    assert {(one["name"], one["state_name"]) for one in tasks} == {(stage, "Ran") for stage in ALL}
+    assert [one["state_type"] for one in ask(server, "flow_runs")] == ["COMPLETED"]
+    artifacts = {one["key"]: one["data"] for one in ask(server, "artifacts")}
+    assert "| last | Ran |" in artifacts["build-summary"]
+
+
+def ask(server, what):
+    return httpx.post(f"{server}/{what}/filter", json={}, timeout=60).json()
+
+
+def wait_for(read, count):
+    deadline = time.monotonic() + 60
+    while len(found := read()) < count and time.monotonic() < deadline:
+        pass
+    return found
