@@ -76,9 +76,9 @@ def _print_json(report: "Report", *, complete: bool) -> None:
 
 def _print_table(report: "Report") -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("file", "quantity", "relative error", "bar", "ok", "note")
+    table = Table("file", Column("quantity", overflow="fold"), "relative error", "bar", "ok", "note")
     for m in report.measures:
         table.add_row(m.file, m.quantity, f"{m.error:.1e}", f"{m.bar:.0e}" if m.bar else "exact",
                       "yes" if m.ok else "[bold red]no[/]", m.note)

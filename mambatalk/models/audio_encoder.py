@@ -3,6 +3,8 @@
 Source: paper, audio features; published `WavEncoder`. A window of 34,133 or of 34,112 samples gives 64 steps.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -45,8 +47,8 @@ class AudioEncoder(nn.Module):
         super().__init__()
         widths = (channels, width, width, width, 2 * width, 2 * width, dim)
         self.blocks = nn.ModuleList(
-            AudioBlock(*widths[k:k + 2], stride, padding, same=stride == 1)
-            for k, (stride, padding) in enumerate(zip(STRIDES, PADDING, strict=True)))
+            AudioBlock(before, after, stride, padding, same=stride == 1)
+            for (before, after), stride, padding in zip(pairwise(widths), STRIDES, PADDING, strict=True))
         self.branches = nn.ModuleList([
             nn.Sequential(AudioBlock(width, 2 * width, 6), AudioBlock(2 * width, dim, 3)),
             nn.Sequential(AudioBlock(2 * width, dim, 3)),

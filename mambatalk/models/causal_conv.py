@@ -10,13 +10,13 @@ from torch.nn import functional
 from mambatalk.models.scan import backend_name
 
 
-def causal_conv(x: Tensor, weight: Tensor, bias: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None) -> tuple[Tensor, Tensor]:
     """Convolve each channel with its past and apply SiLU.
 
     Args:
         x: Input (B, E, T).
         weight: Taps, oldest first (E, 1, K).
-        bias: (E,).
+        bias: (E,) or none.
         past: The K - 1 inputs before `x` (B, E, K - 1); None is silence.
 
     Returns:

@@ -6,7 +6,8 @@ and gives what the full pass gives at those steps.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -124,7 +125,7 @@ class MambaScan(nn.Module):
 
     def initial_state(self, batch: int) -> list[MambaState]:
         """The state of every layer before a sequence."""
-        return [layer.mixer.initial_state(batch) for layer in self.layers]
+        return [layer.mixer.initial_state(batch) for layer in cast(Iterable[MambaLayer], self.layers)]
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole sequence at once."""
@@ -135,7 +136,7 @@ class MambaScan(nn.Module):
     def stream(self, x: Tensor, state: list[MambaState]) -> tuple[Tensor, list[MambaState]]:
         """The next steps (B, t, dim), t >= 1, of a sequence, and the state to go on from."""
         after = []
-        for layer, before in zip(self.layers, state, strict=True):
+        for layer, before in zip(cast(Iterable[MambaLayer], self.layers), state, strict=True):
             x, now = layer.stream(x, before)
             after.append(now)
         return self.out(self.norm(x)), after

@@ -1,13 +1,14 @@
 """The code book: nearest code by squared distance, straight-through gradient. Source: published `Quantizer`."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Quantized(NamedTuple):
+@dataclass(frozen=True)
+class Quantized:
     """Latents and the codes nearest to them."""
 
     index: Tensor

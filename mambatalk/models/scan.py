@@ -47,12 +47,14 @@ def selective_scan(
     if backend == "mamba_ssm" and state is None:
         return _kernel()(u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus,
                          return_last_state=True)
-    run = Recurrence.apply if backend == "torch" else _kernel_from
     with torch.autocast(u.device.type, enabled=False):
         x, steps, inputs, outputs = (_at_least_single(tensor) for tensor in (u, delta, B, C))
         steps = steps if delta_bias is None else steps + delta_bias[:, None]
         steps = functional.softplus(steps) if delta_softplus else steps
-        y, last = run(x, steps, A, inputs, outputs, state)
+        if backend == "torch" or state is None:
+            y, last = Recurrence.apply(x, steps, A, inputs, outputs, state)
+        else:
+            y, last = _kernel_from(x, steps, A, inputs, outputs, state)
         y = y if D is None else y + D[:, None] * x
         y = y if z is None else y * functional.silu(_at_least_single(z))
     return y.to(u.dtype), last
@@ -70,12 +72,13 @@ def backend_name(tensor: Tensor) -> Backend:
 
 @cache
 def _choose(device: str, deterministic: bool) -> Backend:
+    backend: Backend = "torch"
     if device != "cuda":
-        backend, why = "torch", f"on {device}"
+        why = f"on {device}"
     elif deterministic:
-        backend, why = "torch", "on cuda: deterministic algorithms are asked for"
+        why = "on cuda: deterministic algorithms are asked for"
     elif _kernel() is None:
-        backend, why = "torch", "on cuda: mamba-ssm's kernel cannot be imported"
+        why = "on cuda: mamba-ssm's kernel cannot be imported"
     else:
         backend, why = "mamba_ssm", "on cuda"
     log.info("selective scan: %s (%s)", backend, why)

@@ -110,7 +110,8 @@ def _convolution(channels_in: int, channels_out: int) -> nn.Conv1d:
 
 
 def _initialise(module: nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, nn.Conv1d):
-            nn.init.xavier_normal_(part.weight)
-            nn.init.zeros_(part.bias)
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.xavier_normal_(parameter)

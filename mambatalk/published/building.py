@@ -5,14 +5,14 @@ Only head counts are not in the arrays; they are the published 4 and 8.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from mambatalk.errors import UserError
 from mambatalk.models.audio_encoder import AudioEncoder
-from mambatalk.models.fgd import FGDEncoder
+from mambatalk.models.fgd import BoneBlock, FGDEncoder
 from mambatalk.models.generator import Generator, GeneratorConfig
 from mambatalk.models.mamba import MambaAttention, MambaBlock, MambaScan
 from mambatalk.models.vqvae import VQVAE, AutoEncoder
@@ -62,7 +62,7 @@ def build_fgd_encoder(translation: Translation, parents: Iterable[int] = PARENTS
     """The FGD encoder; what the published file stores of the skeleton must be what we derive from it."""
     encoder = _fill(FGDEncoder(translation.shape("blocks.3.residual.bias")[0], tuple(parents)), translation)
     derived = {}
-    for k, block in enumerate(encoder.blocks):
+    for k, block in enumerate(cast(Iterable[BoneBlock], encoder.blocks)):
         for name, conv in (("residual.0", block.residual), ("shortcut", block.shortcut)):
             derived[f"encoder.layers.{k}.0.{name}.mask"] = conv.mask.expand_as(conv.weight)
         derived[f"encoder.layers.{k}.0.common.0.weight"] = block.pooling

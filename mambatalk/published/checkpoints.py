@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,7 +78,7 @@ class _VocabularyUnpickler(pickle.Unpickler):
         if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
             return getattr(np, name)
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
-            return getattr(np._core.multiarray, name)
+            return getattr(import_module("numpy._core.multiarray"), name)
         if (module, name) == ("_codecs", "encode"):
             return _latin1
         raise pickle.UnpicklingError(f"it names {module}.{name}")

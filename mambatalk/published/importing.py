@@ -1,11 +1,10 @@
 """The published files as our modules, every key used or named as left out with the reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
-
-from torch import nn
 
 from mambatalk.data.labels import BEATX_SPEAKERS, speaker_indices
 from mambatalk.errors import UserError
@@ -20,7 +19,7 @@ from mambatalk.published.keymap import Kind, Translation, translate
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
 
-AUTO_ENCODER_FILES: Final = MappingProxyType({
+AUTO_ENCODER_FILES: Final[Mapping[AutoEncoder, str]] = MappingProxyType({
     "face": "face.bin", "upper": "upper.bin", "hands": "hands.bin", "lower": "lower_foot.bin", "global": "foot.bin",
 })
 """The published configuration `lower_foot` is the code book of the lower body, `lower` the global-motion net."""
@@ -113,8 +112,8 @@ def _is_parameter(key: str) -> bool:
     return not key.endswith((".running_mean", ".running_var", ".num_batches_tracked", ".pe"))
 
 
-def _check_dim(path: Path, module: nn.Module, expected: int) -> None:
-    dim = module.encoder[0].in_channels
+def _check_dim(path: Path, module: VQVAE | PlainAutoEncoder, expected: int) -> None:
+    dim = next(module.encoder.parameters()).shape[1]
     if dim != expected:
         raise UserError(path, found=f"an auto-encoder of {dim} channels", expected=f"one of {expected}",
                         do="check that the files were not exchanged")

@@ -174,7 +174,7 @@ def test_stacks_start_as_published():
     assert torch.equal(stack.attention.linear1.bias, torch.zeros(32))
     assert stack.layers[0].mixer.dt_proj.bias.abs().sum() > 0
     assert float(stack.layers[1].mlp.fc2.weight.detach().abs().max()) <= math.sqrt(1 / 128) / 2
-    steps = torch.nn.functional.softplus(MambaBlock(64).dt_proj.bias)
+    steps = torch.nn.functional.softplus(MambaBlock(64).dt_proj.bias.detach())
     assert 1e-3 - 1e-6 <= float(steps.min()) < float(steps.max()) <= 0.1 + 1e-6
 
 
