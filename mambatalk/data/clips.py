@@ -1,0 +1,117 @@
+"""The clip store: a corpus in a few Parquet files, one row and one row group per clip, and a manifest of facts."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+from numpy.typing import NDArray
+
+from mambatalk.data.readers import Facts, Interval, Motion, Semantic
+from mambatalk.errors import UserError
+from mambatalk.motion.skeleton import EXPRESSION_DIM, JOINT_COUNT, SAMPLE_RATE
+
+MANIFEST = "manifest.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One clip as recorded; motion at 30 frames a second, sound at 16 kHz."""
+
+    clip_id: str
+    poses: NDArray[np.float32]
+    """Axis-angle (n, 165), radians."""
+    trans: NDArray[np.float64]
+    """(n, 3), metres."""
+    expressions: NDArray[np.float32]
+    """(n, 100)."""
+    betas: NDArray[np.float32]
+    """(300,)."""
+    audio: bytes
+    """FLAC."""
+    words: list[Interval] | None
+    """None where the corpus has no TextGrid."""
+    phones: list[Interval] | None
+    semantics: list[Semantic] | None
+
+    @property
+    def wave(self) -> NDArray[np.float32]:
+        """Sound (S,)."""
+        return soundfile.read(io.BytesIO(self.audio), dtype="float32")[0]
+
+
+class ClipStore:
+    """A folder that `ingest` wrote."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / MANIFEST).is_file():
+            raise UserError(self.folder, found=f"no {MANIFEST}", expected="a clip store", do="run the stage ingest")
+        self.manifest = pd.read_parquet(self.folder / MANIFEST)
+        """One row per clip, sorted by id."""
+        self._places = self.manifest.set_index("clip_id")[["shard", "row_group"]]
+        self._shards: dict[str, pq.ParquetFile] = {}
+
+    def read(self, clip_id: str) -> Clip:
+        """Read one clip.
+
+        Raises:
+            UserError: The store has no data of it.
+
+        """
+        shard, row_group = self._places.loc[clip_id] if clip_id in self._places.index else (None, None)
+        if shard is None:
+            raise UserError(self.folder, found=f"no data of clip {clip_id}", expected="a clip that was read",
+                            do="look at its fault in the manifest")
+        file = self._shards.setdefault(shard, pq.ParquetFile(self.folder / shard))
+        return _clip(file.read_row_group(int(row_group)))
+
+    def clips(self, clip_ids: list[str]) -> Iterator[Clip]:
+        """Clips one by one, in the order given."""
+        return (self.read(clip_id) for clip_id in clip_ids)
+
+
+def clip_row(clip_id: str, motion: Motion, audio: bytes, words: list[Interval] | None, phones: list[Interval] | None,
+             semantics: list[Semantic] | None) -> dict[str, Any]:
+    """One row of the store (schema.CLIP)."""
+    return {
+        "clip_id": clip_id, "poses": motion.poses.ravel(), "trans": motion.trans.ravel(),
+        "expressions": motion.expressions.ravel(), "betas": motion.betas, "audio": audio,
+        "words": _rows(words), "phones": _rows(phones), "semantics": _rows(semantics),
+    }
+
+
+def encode_flac(wave: NDArray[np.float32], facts: Facts) -> bytes:
+    """Sound (S,) at 16 kHz as FLAC: exact for int16 files at 16 kHz mono, else 24 bits (error at most 6e-8 of full scale).
+
+    Samples past full scale are cut there; the manifest's `clipped_share` counts them.
+    """
+    exact = facts.subtype == "PCM_16" and facts.rate == SAMPLE_RATE and facts.channels == 1
+    file = io.BytesIO()
+    soundfile.write(file, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16" if exact else "PCM_24")
+    return file.getvalue()
+
+
+def _rows(items: list[Any] | None) -> list[dict[str, Any]] | None:
+    return None if items is None else [vars(item) for item in items]
+
+
+def _clip(table: pa.Table) -> Clip:
+    row = {name: table[name][0] for name in table.column_names}
+
+    def array(name: str, *shape: int) -> NDArray[Any]:
+        return row[name].values.to_numpy().reshape(shape)
+
+    def items(name: str, kind: type) -> list[Any] | None:
+        return None if row[name].as_py() is None else [kind(**item) for item in row[name].as_py()]
+
+    return Clip(
+        clip_id=row["clip_id"].as_py(), poses=array("poses", -1, 3 * JOINT_COUNT), trans=array("trans", -1, 3),
+        expressions=array("expressions", -1, EXPRESSION_DIM), betas=array("betas", -1), audio=row["audio"].as_py(),
+        words=items("words", Interval), phones=items("phones", Interval), semantics=items("semantics", Semantic))

@@ -1,0 +1,99 @@
+"""What can be said of one clip without a body model: numbers that the checks hold against their bounds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mambatalk.data.readers import Facts, Interval, Motion
+from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
+
+BLOCK = SAMPLE_RATE // 100
+SILENCE = 10 ** (-50 / 20)
+"""Root mean square of a 10 ms block below -50 dB of full scale is silence."""
+STILL = 1e-6
+"""Radians a frame: no tracked person holds all joints this still."""
+
+
+def motion_statistics(motion: Motion) -> dict[str, Any]:
+    """Numbers of one clip's motion; rates per second."""
+    arrays = (motion.poses, motion.trans, motion.expressions, motion.betas)
+    broken = int(sum((~np.isfinite(array)).sum() for array in arrays))
+    poses, trans = (np.nan_to_num(array, posinf=0, neginf=0) for array in (motion.poses, motion.trans))
+    speed = joint_speed(poses)
+    moved = np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS
+    return {
+        "frames": len(motion.poses),
+        "fps": motion.fps,
+        "motion_seconds": len(motion.poses) / motion.fps,
+        "not_finite": broken,
+        "max_angle": _largest(np.linalg.norm(poses.reshape(len(poses), -1, 3), axis=-1)),
+        "max_joint_speed": _largest(speed),
+        "max_joint_acceleration": _largest(np.abs(np.diff(speed, axis=0))) * FPS,
+        "frozen_seconds": longest_run((speed < STILL * FPS).all(axis=-1)) / FPS,
+        "max_translation_speed": _largest(moved),
+        "translation_range": _largest(np.ptp(trans[:, (0, 2)], axis=0)),
+        "max_expression": _largest(np.abs(np.nan_to_num(motion.expressions))),
+        "max_beta": _largest(np.abs(np.nan_to_num(motion.betas))),
+    }
+
+
+def sound_statistics(wave: NDArray[np.float32], facts: Facts) -> dict[str, Any]:
+    """Numbers of one clip's sound (S,) at 16 kHz, and of the file it came from."""
+    loudness = block_loudness(wave)
+    return {
+        "audio_seconds": len(wave) / SAMPLE_RATE,
+        "sample_rate": facts.rate,
+        "channels": facts.channels,
+        "encoding": facts.subtype,
+        "container": facts.format,
+        "peak": _largest(np.abs(wave)),
+        "clipped_share": float((np.abs(wave) >= 0.999).mean()),
+        "silent_share": float((loudness < SILENCE).mean()) if len(loudness) else 1.0,
+    }
+
+
+def word_statistics(words: Sequence[Interval], wave: NDArray[np.float32]) -> dict[str, Any]:
+    """How well a clip's words fit its sound: their share of it, and how much louder (dB) words are than the rest."""
+    spoken = np.zeros(len(wave) // BLOCK, bool)
+    for word in words:
+        if word.text.strip():
+            spoken[int(word.start * 100) : int(word.end * 100)] = True
+    power = block_loudness(wave) ** 2
+    said, rest = power[spoken].mean() if spoken.any() else 0.0, power[~spoken].mean() if (~spoken).any() else 0.0
+    return {
+        "words": sum(bool(word.text.strip()) for word in words),
+        "word_share": float(spoken.mean()) if len(spoken) else 0.0,
+        "word_contrast": float(10 * np.log10((said + 1e-10) / (rest + 1e-10))),
+        "words_past_end": max(0.0, max((word.end for word in words), default=0.0) - len(wave) / SAMPLE_RATE),
+    }
+
+
+def joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rotation speed (n - 1, 55) in radians a second of axis-angle poses (n, 165): angle between frames."""
+    import roma
+
+    turns = roma.rotvec_to_unitquat(torch.from_numpy(poses).double().reshape(len(poses), -1, 3))
+    cosine = (turns[1:] * turns[:-1]).sum(-1).abs().clamp(max=1)
+    # By the chord: near 1 the arc cosine has no digits left.
+    chord = torch.minimum((turns[1:] - turns[:-1]).norm(dim=-1), (turns[1:] + turns[:-1]).norm(dim=-1))
+    angle = torch.where(cosine > 0.9, 4 * torch.asin(chord / 2), 2 * torch.acos(cosine))
+    return (angle * FPS).float().numpy()
+
+
+def block_loudness(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Root mean square of blocks of 10 ms."""
+    blocks = wave[: len(wave) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    return np.sqrt(np.square(blocks, dtype=np.float32).mean(axis=-1))
+
+
+def longest_run(flags: NDArray[np.bool_]) -> int:
+    """Length of the longest stretch of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _largest(values: NDArray[Any]) -> float:
+    return float(values.max()) if values.size else 0.0
