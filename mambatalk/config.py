@@ -67,6 +67,11 @@ class CheckClipsConfig:
     max_length_gap_seconds: Rate
     max_joint_speed: Rate
     """Fastest joint rotation, radians a second."""
+    max_translation_speed: Rate
+    """Fastest the whole body moves, metres a second."""
+    max_frozen_seconds: Rate
+    """Longest all joints may stand still to the last bit."""
+    max_silent_share: Share
     max_quarantined: Share
     """Share of clips that may be left out before the stage fails."""
 
@@ -90,6 +95,8 @@ class CheckFeaturesConfig:
 
     max_unknown_words: Share
     max_silent_share: Share
+    max_floor_offset: Rate
+    """Metres the feet may be from the floor, which lies at height 0."""
 
 
 @section

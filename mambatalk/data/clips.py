@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mambatalk.data.readers import Facts, Interval, Motion, Semantic
 from mambatalk.errors import UserError
-from mambatalk.motion.skeleton import EXPRESSION_DIM, JOINT_COUNT, SAMPLE_RATE
+from mambatalk.motion.skeleton import EXPRESSION_DIM, FPS, JOINT_COUNT, SAMPLE_RATE
 
 MANIFEST = "manifest.parquet"
 
@@ -44,6 +44,16 @@ class Clip:
     def wave(self) -> NDArray[np.float32]:
         """Sound (S,)."""
         return soundfile.read(io.BytesIO(self.audio), dtype="float32")[0]
+
+    def cut(self, first: int, last: int, *, suffix: str = "") -> "Clip":
+        """The frames from `first` up to `last` with their sound and words, under the id with a suffix."""
+        start, end = (frame * SAMPLE_RATE // FPS for frame in (first, last))
+        file = io.BytesIO()
+        soundfile.write(file, self.wave[start:end], SAMPLE_RATE, format="FLAC", subtype="PCM_24")
+        return replace(
+            self, clip_id=self.clip_id + suffix, poses=self.poses[first:last], trans=self.trans[first:last],
+            expressions=self.expressions[first:last], audio=file.getvalue(), words=_shift(self.words, first / FPS),
+            phones=_shift(self.phones, first / FPS), semantics=None)
 
 
 class ClipStore:
@@ -88,7 +98,7 @@ def clip_row(clip_id: str, motion: Motion, audio: bytes, words: list[Interval] |
 
 
 def encode_flac(wave: NDArray[np.float32], facts: Facts) -> bytes:
-    """Sound (S,) at 16 kHz as FLAC: exact for int16 files at 16 kHz mono, else 24 bits (error at most 6e-8 of full scale).
+    """Sound (S,) at 16 kHz as FLAC: exact for int16 files at 16 kHz mono, else 24 bits (error at most 1.2e-7).
 
     Samples past full scale are cut there; the manifest's `clipped_share` counts them.
     """
@@ -96,6 +106,11 @@ def encode_flac(wave: NDArray[np.float32], facts: Facts) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16" if exact else "PCM_24")
     return file.getvalue()
+
+
+def _shift(items: list[Interval] | None, seconds: float) -> list[Interval] | None:
+    return None if items is None else [
+        Interval(item.start - seconds, item.end - seconds, item.text) for item in items if item.end > seconds]
 
 
 def _rows(items: list[Any] | None) -> list[dict[str, Any]] | None:

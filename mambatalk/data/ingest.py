@@ -134,7 +134,8 @@ def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: dict[str, Any]
         row |= word_statistics(tiers.words, wave)
     if files["semantics"] is not None:
         semantics = read_semantics(files["semantics"], where=str(clip_path("", clip, "semantics")))
-    return clip_row(str(clip), motion, encode_flac(wave, facts), tiers and tiers.words, tiers and tiers.phones, semantics)
+    words, phones = (tiers.words, tiers.phones) if tiers else (None, None)
+    return clip_row(str(clip), motion, encode_flac(wave, facts), words, phones, semantics)
 
 
 def _listed_files(listed: Mapping[str, Any], root: Path, clip: ClipId) -> dict[str, Any]:
