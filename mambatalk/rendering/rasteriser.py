@@ -1,5 +1,6 @@
 """Triangles to pixels, all at once in numpy: every pixel of every bounding box is tested, the nearest hit stays."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+Pixels = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Hits:
 
     def interpolate(self, values: Floats) -> Floats:
         """A value (P,) at each pixel of what vertices (V,) have."""
-        return (values[self.corners] * self.weights).sum(1)
+        return _weighted(values, self.corners, self.weights)
 
 
 def rasterise(points: Floats, nearness: Floats, faces: Integers, *, width: int, height: int) -> Hits:
@@ -37,24 +39,43 @@ def rasterise(points: Floats, nearness: Floats, faces: Integers, *, width: int, 
 
     """
     faces = _facing(points, faces)
-    a, b, c = (points[faces[:, k]] for k in range(3))
+    a, b, c = points[faces[:, 0]], points[faces[:, 1]], points[faces[:, 2]]
     low = np.clip(np.ceil(np.minimum(np.minimum(a, b), c) - 0.5), 0, [width, height]).astype(np.int32)
     high = np.clip(np.floor(np.maximum(np.maximum(a, b), c) - 0.5) + 1, 0, [width, height]).astype(np.int32)
-    face, x, y = _boxes(low, high)
-    beta, gamma = _weights(a, b, c, low)
-    dx, dy = (x - low[face, 0]).astype(np.float32), (y - low[face, 1]).astype(np.float32)
-    second = beta[0][face] + beta[1][face] * dx + beta[2][face] * dy
-    third = gamma[0][face] + gamma[1][face] * dx + gamma[2][face] * dy
-    inside = np.flatnonzero((second >= 0) & (third >= 0) & (second + third <= 1))
-    face, second, third = face[inside], second[inside], third[inside]
-    weights = np.stack([1 - second - third, second, third], axis=1)
-    corners = faces[face]
-    order = np.argsort((nearness[corners] * weights).sum(1))
-    nearest = np.full(width * height, -1, np.int64)
-    nearest[y[inside][order] * width + x[inside][order]] = order  # Of several hits the last written stays.
+    face, column, row, second, third = _candidates(a, b, c, low, high)
+    corners, weights = faces[face], np.stack([1 - second - third, second, third], axis=1)
+    order = np.argsort(_weighted(nearness, corners, weights))
+    nearest = np.full(width * height, -1, np.int32)
+    # Of several hits on a pixel the last written stays: the nearest.
+    nearest[((low[face, 1] + row) * width + low[face, 0] + column)[order]] = order
     pixels = np.flatnonzero(nearest >= 0)
     hit = nearest[pixels]
     return Hits(pixels, corners[hit], weights[hit])
+
+
+def _candidates(a: Floats, b: Floats, c: Floats, low: Pixels, high: Pixels
+                ) -> tuple[Integers, Pixels, Pixels, Floats, Floats]:
+    """Pixels inside triangles: triangle, column and row in its box, weights of the corners b and c."""
+    size = np.maximum(high - low, 0)
+    count = size[:, 0] * size[:, 1]
+    place = np.arange(count.sum(), dtype=np.int32) - np.repeat((np.cumsum(count) - count).astype(np.int32), count)
+    wide = np.repeat(size[:, 0], count)
+    row = place // wide
+    column = place - row * wide
+    x, y = column.astype(np.float32), row.astype(np.float32)
+    second, third = (np.repeat(start, count) + np.repeat(along, count) * x + np.repeat(down, count) * y
+                     for start, along, down in _planes(a, b, c, low))
+    inside = np.flatnonzero((second >= 0) & (third >= 0) & (second + third <= 1))
+    face = np.repeat(np.arange(len(count)), count)[inside]
+    return face, column[inside], row[inside], second[inside], third[inside]
+
+
+def _planes(a: Floats, b: Floats, c: Floats, low: Pixels) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """Barycentric coordinates of b, then of c: value at each box's first pixel, slope in x, slope in y."""
+    ab, ac, start = b - a, c - a, low + np.float32(0.5) - a
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    for along, down in ((ac[:, 1] / area, -ac[:, 0] / area), (-ab[:, 1] / area, ab[:, 0] / area)):
+        yield along * start[:, 0] + down * start[:, 1], along, down
 
 
 def _facing(points: Floats, faces: Integers) -> Integers:
@@ -63,20 +84,6 @@ def _facing(points: Floats, faces: Integers) -> Integers:
     return faces[area < -1e-6]
 
 
-def _boxes(low: NDArray[np.int32], high: NDArray[np.int32]) -> tuple[Integers, NDArray[np.int32], NDArray[np.int32]]:
-    """Every pixel of every box: its box, x and y."""
-    size = np.maximum(high - low, 0)
-    count = size[:, 0] * size[:, 1]
-    face = np.repeat(np.arange(len(low)), count)
-    place = np.arange(len(face), dtype=np.int32) - np.repeat(np.cumsum(count) - count, count).astype(np.int32)
-    row = place // size[face, 0]
-    return face, low[face, 0] + place - row * size[face, 0], low[face, 1] + row
-
-
-def _weights(a: Floats, b: Floats, c: Floats, low: NDArray[np.int32]) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
-    """Barycentric coordinates of the corners b and c: value at each box's first pixel, slope in x, slope in y."""
-    ab, ac, start = b - a, c - a, low + np.float32(0.5) - a
-    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
-    beta = (ac[:, 1] / area, -ac[:, 0] / area)
-    gamma = (-ab[:, 1] / area, ab[:, 0] / area)
-    return tuple((slope[0] * start[:, 0] + slope[1] * start[:, 1], *slope) for slope in (beta, gamma))
+def _weighted(values: Floats, corners: Integers, weights: Floats) -> Floats:
+    # Three products in a row are several times faster than a sum over an axis of three.
+    return sum(values[corners[:, k]] * weights[:, k] for k in range(3))
