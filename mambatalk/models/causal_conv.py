@@ -27,7 +27,8 @@ def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | N
     padded = functional.pad(x, (taps - 1, 0)) if past is None else torch.cat((past, x), dim=-1)
     kernel = _kernel() if past is None and backend_name(x) == "mamba_ssm" else None
     if kernel is not None:
-        y = kernel(x, weight.squeeze(1), bias, activation="silu")
+        # Both kernels want time innermost; the scan would copy otherwise.
+        y = kernel(x.contiguous(), weight.squeeze(1), bias, activation="silu")
     else:
         y = functional.silu(functional.conv1d(padded, weight, bias, groups=len(weight)))
     return y, padded[..., 1 - taps:]

@@ -40,7 +40,8 @@ def selective_scan(
         backend: None takes `backend_name(u)`.
 
     Returns:
-        Output (B, E, T) and the state (B, E, N) after the last step, from which the next call can go on.
+        Output (B, E, T) and the state (B, E, N) after the last step, from which the next call can go on. The kernel
+        passes no gradient through that state; ours does.
 
     """
     backend = backend or backend_name(u)
