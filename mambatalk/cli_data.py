@@ -93,6 +93,7 @@ def check(
     bounds = _bounds(params)
     with tempfile.TemporaryDirectory() as scratch:
         listing, store = Path(scratch) / "snapshot.json", Path(scratch) / "clips"
+        store.mkdir()
         with _progress("files") as progress:
             write_snapshot(root, listing, progress=progress)
         ingest(root, listing, store, speakers=[], clips_per_shard=32, workers=workers)
@@ -104,11 +105,10 @@ def check(
 
 
 def _bounds(params: Path | None) -> "CheckClipsConfig":
-    from mambatalk.config import CheckClipsConfig, load_config
+    from mambatalk.config import load_config
+    from mambatalk.data.checks import STANDARD_BOUNDS
 
-    if params is not None:
-        return load_config(params).check_clips
-    return CheckClipsConfig(min_seconds=4.0, max_length_gap_seconds=8.0, max_joint_speed=60.0, max_quarantined=0.25)
+    return STANDARD_BOUNDS if params is None else load_config(params).check_clips
 
 
 def _print_findings(findings: "pandas.DataFrame", clips: int) -> None:
@@ -118,7 +118,7 @@ def _print_findings(findings: "pandas.DataFrame", clips: int) -> None:
     if len(findings):
         table = Table("clip", "rule", "severity", "found", "expected")
         for row in findings.astype(str).itertuples():
-            table.add_row(row.clip, row.rule, row.severity, row.found, row.expected)
+            table.add_row(row.clip_id, row.rule, row.severity, row.found, row.expected)
         Console().print(table)
     counts = findings["severity"].value_counts()
     typer.echo(f"{clips} clips; " + ", ".join(f"{counts.get(key, 0)} {key}"
@@ -131,6 +131,7 @@ def _progress(what: str) -> Iterator["Progress"]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

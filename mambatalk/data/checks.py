@@ -17,6 +17,12 @@ Severity = Literal["critical", "quarantine", "warning"]
 COLUMNS = ("clip_id", "rule", "severity", "column", "found", "expected", "why")
 
 
+STANDARD_BOUNDS = CheckClipsConfig(
+    min_seconds=4.0, max_length_gap_seconds=8.0, max_joint_speed=60.0, max_translation_speed=8.0,
+    max_frozen_seconds=1.0, max_silent_share=0.9, max_quarantined=0.25)
+"""Bounds of all profiles, for a corpus that has no parameter file yet."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """A bound on one column of the table of clips.
