@@ -63,7 +63,8 @@ def test_a_cut_wav_keeps_what_is_there():
 
 @pytest.mark.parametrize("data", [
     b"", b"RIFF", b"not sound", bytes(1000), encode(tone(16_000), 16_000)[:20], encode(np.zeros(0), 16_000),
-    encode(tone(4_000), 4_000), encode(np.zeros((10, 9)), 16_000), b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + bytes(40),
+    encode(tone(4_000), 4_000), encode(np.zeros((10, 9)), 16_000),
+    b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + bytes(40),
 ], ids=range(9))
 def test_what_is_no_sound_ends_in_one_line(data):
     with pytest.raises(UserError) as error:

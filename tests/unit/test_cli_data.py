@@ -1,0 +1,54 @@
+"""`mambatalk sample` and `snapshot` as a person types them: one line and a code for every outcome."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mambatalk.files import read_json
+
+COMMAND = Path(sys.executable).with_name("mambatalk")
+PLAIN = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def mambatalk(*arguments):
+    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, PLAIN.sub("", done.stdout), PLAIN.sub("", done.stderr)
+
+
+def test_sample_then_snapshot(tmp_path):
+    pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+    code, out, err = mambatalk("sample", tmp_path / "corpus", "--hours", 0.02, "--seed", 3)
+    assert (code, err) == (0, "")
+    assert "mambatalk check" in out
+    code, out, _ = mambatalk("snapshot", tmp_path / "corpus", "--out", tmp_path / "snapshot.json")
+    assert code == 0
+    value = read_json(tmp_path / "snapshot.json")
+    assert len(value["files"]) == 4 * 12 + 2
+    assert value["digest"][:12] in out
+
+
+@pytest.mark.parametrize(("arguments", "named"), [
+    (("snapshot", "nowhere", "--out", "s.json"), "no such folder"),
+    (("check", "nowhere"), "no such folder"),
+    (("sample", "out", "--hours", "0.0001"), "hours"),
+    (("sample", "taken"), "other content"),
+])
+def test_a_mistake_is_one_line_and_code_2(tmp_path, arguments, named):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert named in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+@pytest.mark.parametrize("command", ["sample", "snapshot", "check"])
+def test_help_shows_an_example(command):
+    code, out, _ = mambatalk(command, "--help")
+    assert code == 0
+    assert f"mambatalk {command} /" in " ".join(out.split())
