@@ -1,0 +1,147 @@
+"""Beat consistency: what its docstring claims."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mambatalk.errors import UserError
+from mambatalk.metrics import BeatConsistency, L1Diversity
+from mambatalk.metrics.beat_consistency import RULES, beat_consistency
+from mambatalk.metrics.beats import alignment, motion_beats, sound_beats
+
+VARIANTS = ("published", "corrected", "evaltools")
+SPEEDS = np.full(55, 0.3)
+STOPS = np.arange(75, 420, 30)
+"""Frames at which every joint is slowest, a second apart."""
+
+
+def _drifting(speed: float = 0.3) -> torch.Tensor:
+    """Joints that swing and, across the swing, drift at `speed` m/s, so that they are slowest at STOPS, not still."""
+    time = np.arange(450)
+    swing = 0.2 * np.cos(2 * np.pi * (time - 75) / 60)[:, None] * np.array([0.0, 0.0, 1.0])
+    drift = time[:, None] / 30 * speed * np.array([1.0, 0.0, 0.0])
+    return torch.from_numpy(np.repeat((swing + drift)[:, None], 55, axis=1)).float()
+
+
+def _clicks(frames: int, seconds: float, at: np.ndarray) -> np.ndarray:
+    wave = np.random.default_rng(0).normal(0, 1e-4, round(seconds * 16_000)).astype(np.float32)
+    for frame in at:
+        start = frame * 16_000 // 30
+        wave[start : start + 600] += 0.5
+    return wave
+
+
+def _score(joints: torch.Tensor, wave: np.ndarray, variant: str = "corrected") -> float:
+    return float(BeatConsistency(SPEEDS, variant=variant)(joints, wave))
+
+
+def test_beats_are_found_where_the_joints_turn() -> None:
+    beats = motion_beats(_drifting().double().numpy(), SPEEDS, RULES["corrected"])
+    assert len(beats) == 13
+    for times in beats:
+        inside = STOPS[(STOPS >= 67) & (STOPS < 383)]
+        np.testing.assert_allclose(times, (inside - 60) / 30, atol=1 / 30)
+
+
+def test_in_time_is_better_than_out_of_time() -> None:
+    joints = _drifting()
+    on, off = _clicks(450, 15, STOPS), _clicks(450, 15, STOPS + 15)
+    assert _score(joints, on) > 0.9
+    assert _score(joints, off) < 0.5 * _score(joints, on)
+
+
+def test_alignment_of_known_beats() -> None:
+    onsets = np.array([1.0, 2.0])
+    assert alignment(onsets, [np.array([1.0, 2.0])]) == 1
+    assert alignment(onsets, [np.array([1.3, 2.3])]) == pytest.approx(np.exp(-0.5))
+    assert alignment(onsets, [np.array([1.0, 2.0]), np.zeros(0)]) == 0.5, "a joint without beats adds 0"
+    assert np.isnan(alignment(np.zeros(0), [onsets]))
+
+
+@pytest.mark.parametrize("seconds", [5.0, 15.0, 18.0])
+def test_corrected_does_not_change_when_silence_is_appended(seconds: float) -> None:
+    """Whether the sound ends before the motion or after it."""
+    joints = _drifting()
+    wave = _clicks(450, seconds, np.arange(75, min(420, 30 * seconds - 20), 30).astype(int))
+    longer = np.concatenate([wave, np.zeros(80_000, np.float32)])
+    assert _score(joints, longer) == _score(joints, wave)
+
+
+def test_published_hears_two_seconds_more_when_the_file_is_longer() -> None:
+    wave = _clicks(450, 15, np.array([*STOPS, 400, 440]))
+    longer = np.concatenate([wave, np.zeros(80_000, np.float32)])
+    assert len(sound_beats(longer, 450, RULES["published"])) > len(sound_beats(wave, 450, RULES["published"]))
+    for variant in ("corrected", "evaltools"):
+        np.testing.assert_array_equal(sound_beats(longer, 450, RULES[variant]), sound_beats(wave, 450, RULES[variant]))
+
+
+def test_published_measures_folded_positions() -> None:
+    joints, wave = _noise(0), _clicks(450, 15, STOPS)
+    folded = float(BeatConsistency(SPEEDS, variant="published")(joints, wave))
+    plain = beat_consistency(joints, wave, SPEEDS, replace(RULES["published"], folded=False))
+    by_hand = beat_consistency((joints - joints.mean(0)).abs(), wave, SPEEDS, replace(RULES["published"], folded=False))
+    assert folded == by_hand
+    assert folded != plain
+
+
+def test_l1_diversity_leaves_bc_alone() -> None:
+    """The published pair overwrites its argument, so that the order of calls matters."""
+    joints, wave = _noise(0), _clicks(450, 15, STOPS)
+    before, copy = _score(joints, wave), joints.clone()
+    L1Diversity(variant="published")(joints)
+    assert torch.equal(joints, copy)
+    assert _score(joints, wave) == before
+
+
+def test_the_threshold_is_read_at_the_beat_itself() -> None:
+    """Motion that rests for its first half: published reads the rest's speed for the beats that follow it."""
+    joints = _drifting()
+    joints[:128] = joints[128]
+    aligned = motion_beats(joints.double().numpy(), SPEEDS, RULES["corrected"])[0]
+    shifted = motion_beats(joints.double().numpy(), SPEEDS, replace(RULES["corrected"], aligned=False))[0]
+    assert set(shifted) < set(aligned)
+    assert min(shifted) >= (128 + 60 - 60) / 30 - 1 / 30
+
+
+def test_evaltools_takes_slower_beats() -> None:
+    """At its stops this motion has a fifth of the mean speed."""
+    joints = _drifting(0.06)
+    low = motion_beats(joints.double().numpy(), SPEEDS, RULES["evaltools"])[0]
+    high = motion_beats(joints.double().numpy(), SPEEDS, replace(RULES["evaltools"], threshold=0.3))[0]
+    assert len(low) > len(high)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_equal_however_clips_are_fed(variant: str) -> None:
+    """One metric over all clips is the mean of metrics over each, weighted by frames - 120."""
+    clips = [(_noise(seed, frames), _clicks(frames, frames / 30, np.arange(70, frames - 70, 25)))
+             for seed, frames in enumerate((300, 450, 200))]
+    metric = BeatConsistency(SPEEDS, variant=variant)
+    values = [float(metric(*clip)) for clip in clips]
+    weights = [len(joints) - 120 for joints, _ in clips]
+    assert float(metric.compute()) == pytest.approx(np.average(values, weights=weights), rel=1e-12)
+    assert all(0 <= value <= 1 for value in values)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_clips_without_a_value_leave_the_mean(variant: str) -> None:
+    metric = BeatConsistency(SPEEDS, variant=variant)
+    assert np.isnan(float(metric(_noise(1), np.zeros(240_000, np.float32)))), "no onset"
+    assert np.isnan(float(metric(_noise(1, 120), _clicks(120, 4, STOPS[:2])))), "too short"
+    value = float(metric(_noise(2), _clicks(450, 15, STOPS)))
+    assert float(metric.compute()) == value
+
+
+def test_speeds_must_be_joint_speeds() -> None:
+    with pytest.raises(UserError, match="shape"):
+        BeatConsistency(np.ones(54))
+    with pytest.raises(UserError, match="speed of 0"):
+        BeatConsistency(np.zeros(55))
+
+
+def _noise(seed: int, frames: int = 450) -> torch.Tensor:
+    steps = np.random.default_rng(seed).normal(0, 1, (frames + 20, 55, 3))
+    smooth = np.apply_along_axis(np.convolve, 0, steps, np.hanning(21), "valid")
+    return torch.from_numpy(0.05 * smooth).float()

@@ -1,0 +1,99 @@
+"""Frechet gesture distance: what its docstring claims."""
+
+import numpy as np
+import pytest
+import torch
+
+from mambatalk.errors import UserError
+from mambatalk.metrics import FrechetGestureDistance
+
+VARIANTS = ("published", "corrected", "evaltools")
+
+
+def _features(seed: int, rows: int = 400, dim: int = 8) -> torch.Tensor:
+    random = torch.Generator().manual_seed(seed)
+    mix = torch.randn(dim, dim, generator=torch.Generator().manual_seed(99)) / dim**0.5
+    return torch.randn(rows, dim, generator=random) @ mix + torch.linspace(0, 1, dim)
+
+
+def _distance(generated: torch.Tensor, truth: torch.Tensor, variant: str = "corrected", parts: int = 1) -> float:
+    metric = FrechetGestureDistance(generated.shape[-1], variant=variant)
+    for piece in generated.tensor_split(parts):
+        metric.update(piece, truth=False)
+    for piece in truth.tensor_split(parts):
+        metric.update(piece, truth=True)
+    return float(metric.compute())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_zero_with_itself_and_growing_with_noise(variant: str) -> None:
+    truth, noise = _features(0), torch.randn(400, 8, generator=torch.Generator().manual_seed(1))
+    assert _distance(truth, truth, variant) == pytest.approx(0, abs=1e-4)
+    distances = [_distance(truth + share * noise, truth, variant) for share in (0.1, 0.3, 1.0)]
+    assert 0 < distances[0] < distances[1] < distances[2]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_shift_of_the_mean_costs_its_square(variant: str) -> None:
+    truth = _features(0)
+    assert _distance(truth + 0.5, truth, variant) == pytest.approx(8 * 0.25, abs=1e-4)
+
+
+def test_equals_the_distance_of_known_gaussians() -> None:
+    """Commuting covariances: the sum of squared differences of standard deviations."""
+    scale = torch.tensor([1.0, 2.0, 0.5])
+    truth = torch.cat([s * torch.eye(3)[k] * torch.tensor([[1.0], [-1.0]]) for k, s in enumerate([1.0, 1.0, 1.0])])
+    generated = truth * scale
+    deviation = truth.double().T.cov().diagonal().sqrt()
+    expected = float((deviation * (scale.double() - 1)).square().sum())
+    assert _distance(generated, truth) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("parts", [2, 7, 400])
+def test_equal_however_clips_are_split(variant: str, parts: int) -> None:
+    generated, truth = _features(0), _features(1)
+    assert _distance(generated, truth, variant, parts) == pytest.approx(
+        _distance(generated, truth, variant), rel=1e-9)
+
+
+def test_memory_does_not_grow_with_clips() -> None:
+    metric = FrechetGestureDistance(8)
+    sizes = set()
+    for seed in range(5):
+        metric.update(_features(seed), truth=True)
+        sizes.add(sum(getattr(metric, name).numel() for name in metric._defaults))
+    assert len(sizes) == 1
+
+
+def test_published_and_corrected_agree_on_full_rank() -> None:
+    generated, truth = _features(0), 1.3 * _features(1)
+    assert _distance(generated, truth, "published") == pytest.approx(_distance(generated, truth), rel=1e-9)
+
+
+def test_evaltools_differs_by_its_jitter() -> None:
+    generated, truth = _features(0), 1.3 * _features(1)
+    difference = abs(_distance(generated, truth, "evaltools") - _distance(generated, truth, "published"))
+    assert 0 < difference < 1e-3
+
+
+def test_corrected_is_defined_and_not_negative_for_fewer_rows_than_dimensions() -> None:
+    generated, truth = torch.rand(5, 32), torch.rand(4, 32)
+    assert _distance(generated, truth) >= 0
+    assert _distance(truth, truth) == pytest.approx(0, abs=1e-6)
+
+
+def test_undefined_below_two_rows_and_estimable_from_ten_a_dimension() -> None:
+    metric = FrechetGestureDistance(4)
+    metric.update(torch.rand(1, 4), truth=True)
+    metric.update(torch.rand(50, 4), truth=False)
+    assert np.isnan(float(metric.compute()))
+    metric.update(torch.rand(38, 4), truth=True)
+    assert (metric.rows, metric.estimable) == (39, False)
+    metric.update(torch.rand(1, 4), truth=True)
+    assert metric.estimable
+
+
+def test_an_unknown_variant_is_named() -> None:
+    with pytest.raises(UserError, match="'legacy'.*published or corrected"):
+        FrechetGestureDistance(4, variant="legacy")

@@ -1,0 +1,136 @@
+"""L1 diversity, face MSE, LVD and SRGR: what their docstrings claim."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from mambatalk.errors import UserError
+from mambatalk.metrics import LVD, SRGR, FaceMSE, L1Diversity
+from mambatalk.metrics.srgr import semantic_weights
+
+BOTH = ("published", "corrected")
+
+
+def _points(seed: int, frames: int = 40, count: int = 55) -> torch.Tensor:
+    return torch.randn(frames, count, 3, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("variant", BOTH)
+def test_diversity_of_stillness_is_zero_and_scales_with_motion(variant: str) -> None:
+    still, moving = torch.ones(40, 55, 3), _points(0)
+    assert float(L1Diversity(variant=variant)(still)) == 0
+    value = float(L1Diversity(variant=variant)(moving))
+    assert float(L1Diversity(variant=variant)(3 * moving)) == pytest.approx(3 * value, rel=1e-5)
+    assert float(L1Diversity(variant=variant)(moving + 5)) == pytest.approx(value, rel=1e-4)
+
+
+def test_diversity_of_a_known_path() -> None:
+    path = torch.zeros(4, 55, 3)
+    path[:, 7, 0] = torch.tensor([0.0, 2.0, 0.0, 2.0])
+    assert float(L1Diversity()(path)) == 1.0
+
+
+def test_diversity_is_about_each_clips_own_mean_and_starts_anew() -> None:
+    metric = L1Diversity(variant="published")
+    metric.update(torch.zeros(10, 55, 3))
+    metric.update(torch.ones(30, 55, 3))
+    assert float(metric.compute()) == 0
+    metric.update(_points(0))
+    metric.reset()
+    metric.update(_points(1))
+    assert float(metric.compute()) == float(L1Diversity()(_points(1)))
+
+
+@pytest.mark.parametrize("variant", BOTH)
+def test_face_errors_of_equal_faces_are_zero(variant: str) -> None:
+    face = _points(0, count=9)
+    assert float(FaceMSE(variant=variant)(face, face, still=5)) == 0
+    assert float(LVD(variant=variant)(face, face, still=5)) == 0
+
+
+def test_a_constant_offset_is_an_error_to_published_lvd_alone() -> None:
+    face = _points(0, count=9)
+    assert float(LVD()(face + 0.01, face)) == pytest.approx(0, abs=1e-7)
+    assert float(LVD(variant="published")(face + 0.01, face)) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_corrected_lvd_is_the_difference_of_velocities() -> None:
+    truth = torch.zeros(5, 1, 3)
+    moving = torch.arange(5.0)[:, None, None] * torch.tensor([0.02, 0.0, -0.01])
+    assert float(LVD()(moving, truth)) == pytest.approx(0.01, rel=1e-6)
+
+
+def test_published_lvd_does_not_see_the_first_frame() -> None:
+    truth = _points(0, count=9)
+    predicted = truth.clone()
+    predicted[0] += 1
+    assert float(LVD(variant="published")(predicted, truth)) == 0
+    assert float(LVD()(predicted, truth)) > 0
+
+
+def test_published_face_errors_are_diluted_by_the_body() -> None:
+    predicted, truth = _points(0, count=9), _points(1, count=9)
+    padding = torch.zeros(40, 27, 3)
+    whole = torch.cat([predicted, padding], 1), torch.cat([truth, padding], 1)
+    for metric in (FaceMSE, LVD):
+        diluted = float(metric(variant="published")(predicted, truth, still=27))
+        assert diluted == pytest.approx(float(metric(variant="published")(*whole)), rel=1e-9)
+        assert diluted == pytest.approx(float(metric(variant="published")(predicted, truth)) / 4, rel=1e-9)
+        assert float(metric()(predicted, truth, still=27)) == float(metric()(predicted, truth))
+
+
+@pytest.mark.parametrize("variant", BOTH)
+def test_face_mse_is_equal_however_frames_are_split(variant: str) -> None:
+    predicted, truth = _points(0, count=9), _points(1, count=9)
+    metric = FaceMSE(variant=variant)
+    for piece in (slice(0, 3), slice(3, 25), slice(25, 40)):
+        metric.update(predicted[piece], truth[piece])
+    assert float(metric.compute()) == pytest.approx(float(FaceMSE(variant=variant)(predicted, truth)), rel=1e-12)
+
+
+def test_one_frame_has_no_velocity() -> None:
+    face = _points(0, frames=1, count=9)
+    for variant in BOTH:
+        assert np.isnan(float(LVD(variant=variant)(face, face)))
+
+
+def test_faces_of_other_lengths_are_refused() -> None:
+    with pytest.raises(UserError, match="equal shapes"):
+        FaceMSE()(_points(0, frames=3), _points(0, frames=4))
+
+
+def test_perfect_recall_is_one_only_when_corrected() -> None:
+    joints, weights = _points(0), torch.full((40,), 0.33)
+    assert float(SRGR()(joints, joints, weights)) == pytest.approx(1)
+    assert float(SRGR(variant="published")(joints, joints, weights)) == pytest.approx(2, rel=1e-6)
+
+
+def test_recall_by_sum_of_coordinates_or_by_distance() -> None:
+    truth, weights = torch.zeros(10, 55, 3), torch.full((10,), 0.165)
+    off = truth + 0.05  # 0.15 by the sum, 0.087 by distance.
+    assert float(SRGR(variant="published")(off, truth, weights)) == 0
+    assert float(SRGR()(off, truth, weights)) == pytest.approx(1)
+
+
+def test_frames_count_by_their_meaning() -> None:
+    truth = torch.zeros(4, 55, 3)
+    predicted, weights = truth.clone(), torch.tensor([0.0, 1.0, 0.0, 3.0])
+    predicted[3] += 1
+    assert float(SRGR()(predicted, truth, weights)) == 0.25
+    predicted[[0, 2]] += 1
+    assert float(SRGR()(predicted, truth, weights)) == 0.25
+
+
+def test_without_annotations_there_is_no_recall() -> None:
+    metric = SRGR()
+    assert np.isnan(float(metric(_points(0), _points(0), None)))
+    assert np.isnan(float(metric(_points(0), _points(0), torch.zeros(40))))
+    metric.update(_points(0), _points(0), torch.ones(40))
+    assert float(metric.compute()) == 1
+
+
+def test_weights_of_frames_are_those_of_the_first_stretch_that_holds_them() -> None:
+    stretches = [SimpleNamespace(start=0.0, end=0.1, score=0.1), SimpleNamespace(start=0.1, end=0.2, score=0.7)]
+    np.testing.assert_allclose(semantic_weights(stretches, 8), [0.1, 0.1, 0.1, 0.1, 0.7, 0.7, 0.7, 0], atol=1e-6)
