@@ -85,7 +85,7 @@ def check(
     """
     import tempfile
 
-    from mambatalk.data.checks import apply_rules, clip_rules
+    from mambatalk.data.checks import apply_rules, clip_rules, verdict
     from mambatalk.data.clips import ClipStore
     from mambatalk.data.ingest import ingest
     from mambatalk.data.snapshot import write_snapshot
@@ -99,8 +99,13 @@ def check(
         ingest(root, listing, store, speakers=[], clips_per_shard=32, workers=workers)
         manifest = ClipStore(store).manifest
     findings = apply_rules(manifest, clip_rules(bounds))
-    _print_findings(findings, len(manifest))
-    if (findings["severity"] != "warning").any():
+    judged = verdict(manifest, findings, max_quarantined=bounds.max_quarantined)
+    _print_findings(findings)
+    for reason in judged["critical"]:
+        typer.echo(f"critical: {reason}")
+    typer.echo(f"{len(manifest)} clips: {len(judged['accepted'])} accepted, {len(judged['quarantined'])} would be left "
+               f"out; {judged['warnings']} warnings")
+    if judged["critical"] or judged["quarantined"]:
         raise typer.Exit(1)
 
 
@@ -111,18 +116,18 @@ def _bounds(params: Path | None) -> "CheckClipsConfig":
     return STANDARD_BOUNDS if params is None else load_config(params).check_clips
 
 
-def _print_findings(findings: "pandas.DataFrame", clips: int) -> None:
+def _print_findings(findings: "pandas.DataFrame") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    if len(findings):
-        table = Table("clip", "rule", "severity", "found", "expected")
-        for row in findings.astype(str).itertuples():
-            table.add_row(row.clip_id, row.rule, row.severity, row.found, row.expected)
-        Console().print(table)
-    counts = findings["severity"].value_counts()
-    typer.echo(f"{clips} clips; " + ", ".join(f"{counts.get(key, 0)} {key}"
-                                              for key in ("critical", "quarantine", "warning")))
+    if findings.empty:
+        return
+    columns = ("clip_id", "rule", "severity", "found", "expected", "why")
+    table = Table("clip", *columns[1:])
+    for row in findings[list(columns)].astype(str).itertuples(index=False):
+        table.add_row(*map(escape, row))
+    Console().print(table)
 
 
 @contextmanager

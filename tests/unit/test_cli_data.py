@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from mambatalk.data.sample import write_sample
 from mambatalk.files import read_json
 
 COMMAND = Path(sys.executable).with_name("mambatalk")
+NEEDS = "eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
 PLAIN = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -18,8 +20,21 @@ def mambatalk(*arguments):
     return done.returncode, PLAIN.sub("", done.stdout), PLAIN.sub("", done.stderr)
 
 
+def test_check_accepts_a_sample_and_names_the_clip_that_is_broken(tmp_path):
+    pytest.importorskip("espeakng_loader", reason=NEEDS)
+    write_sample(tmp_path / "corpus", hours=0.02, speakers=3, seed=3)
+    code, out, err = mambatalk("check", tmp_path / "corpus", "--workers", 1)
+    assert (code, err) == (0, "")
+    assert "12 clips: 12 accepted" in out
+    (tmp_path / "corpus" / "smplxflame_30" / "1_ada_0_3_3.npz").write_bytes(b"PK broken")
+    code, out, err = mambatalk("check", tmp_path / "corpus", "--workers", 1)
+    assert (code, err) == (1, "")
+    assert "1_ada_0_3_3" in out
+    assert "11 accepted, 1 would be left out" in out
+
+
 def test_sample_then_snapshot(tmp_path):
-    pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+    pytest.importorskip("espeakng_loader", reason=NEEDS)
     code, out, err = mambatalk("sample", tmp_path / "corpus", "--hours", 0.02, "--seed", 3)
     assert (code, err) == (0, "")
     assert "mambatalk check" in out
