@@ -1,0 +1,30 @@
+"""Contacts and velocities."""
+
+import torch
+
+from mambatalk.motion.kinematics import central_velocity, foot_contacts, integrate_velocity
+
+
+def test_a_foot_is_planted_below_a_centimetre_a_frame():
+    joints = torch.zeros(4, 55, 3)
+    joints[1:, 7, 0] = 0.009
+    joints[2:, 8, 2] = 0.011
+    contact = foot_contacts(joints)
+    assert contact.shape == (4, 4)
+    assert contact[:, 0].tolist() == [1, 1, 1, 1]
+    assert contact[:, 1].tolist() == [1, 0, 1, 1], "the frame before the step"
+    assert contact[-1].tolist() == [1, 1, 1, 1], "the last frame has no step"
+
+
+def test_velocity_of_a_steady_walk():
+    position = torch.arange(10.0)[:, None] * torch.tensor([0.02, 0.0, -0.01])
+    velocity = central_velocity(position)
+    torch.testing.assert_close(velocity, torch.tensor([0.6, 0.0, -0.3]).expand(10, 3))
+    torch.testing.assert_close(integrate_velocity(velocity, position[0]), position)
+
+
+def test_integration_starts_where_told_and_ignores_the_last_velocity():
+    velocity = torch.zeros(2, 5, 2)
+    velocity[:, -1] = 100
+    start = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert torch.equal(integrate_velocity(velocity, start), start[:, None].expand(2, 5, 2))
