@@ -40,7 +40,8 @@ def execute(stage: str, work: Work) -> int:
 
     `work` gets the configuration, with all that `dvc.yaml` does not name for this stage barred, and the run's recorder.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("mambatalk").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _interrupt)
     _die_with_parent()
     fingerprint = None

@@ -2,10 +2,9 @@
 
 import sys
 
+from mambatalk.config import Config
 from mambatalk.data.clips import ClipStore
 from mambatalk.data.features import build_features
-
-from mambatalk.config import Config
 from mambatalk.files import atomic_directory, read_json
 from mambatalk.motion.body import load_body
 from mambatalk.training.runtime import make_deterministic
@@ -16,7 +15,7 @@ from tasks._tracking import Recorder
 
 def run(config: Config, recorder: Recorder) -> None:
     """Write `data/features` from the clips that `check_clips` accepted."""
-    make_deterministic(config.seed, threads())
+    make_deterministic(0, threads())
     with atomic_directory(FEATURES) as out:
         build_features(ClipStore(CLIPS), read_json(ACCEPTED)["accepted"], out, body=load_body(config.body.path),
                        config=config.features, fidelity=config.fidelity)

@@ -6,9 +6,8 @@ Where another corpus is configured only the stand-in is written, and only if the
 import sys
 from pathlib import Path
 
-from mambatalk.data.sample import write_sample
-
 from mambatalk.config import Config
+from mambatalk.data.sample import write_sample
 from mambatalk.data.snapshot import write_snapshot
 from mambatalk.files import atomic_directory, read_json, write_json
 from mambatalk.motion.stand_in import write_stand_in

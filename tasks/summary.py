@@ -1,6 +1,6 @@
 """The metrics in one short table, and where to look next: `python -m tasks.summary`, the end of `make repro`."""
 
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -8,6 +8,9 @@ from rich.table import Table
 from mambatalk.files import read_json
 from tasks._paths import BUNDLE, DATA_DOCS, EVALUATION, RENDERS, REPORT
 from tasks._store import home
+
+
+_WIDTH: Final = 132
 
 
 def table(evaluation: dict[str, Any]) -> Table:
@@ -33,6 +36,7 @@ def _number(value: float | None) -> str:
 def main() -> None:
     """Print it."""
     console = Console()
+    console.width = max(console.width, _WIDTH)
     console.print(table(read_json(EVALUATION)))
     for what, where in (("report", REPORT), ("data quality", DATA_DOCS), ("videos", RENDERS), ("model", BUNDLE),
                         ("runs", f"mlflow ui --backend-store-uri sqlite:///{home() / 'mlflow.db'}")):

@@ -1,0 +1,37 @@
+"""Stage render: films and stills of generated motion beside ground truth."""
+
+import sys
+
+from mambatalk.config import Config
+from mambatalk.data.readers import read_motion
+from mambatalk.data.store import open_features
+from mambatalk.evaluation.baselines import stored_motion
+from mambatalk.files import atomic_directory
+from mambatalk.motion.body import load_body
+from mambatalk.rendering.comparison import render_comparison, render_still
+from tasks._paths import FEATURES, RENDERS, RESULTS
+from tasks._stage import execute
+from tasks._tracking import Recorder
+
+
+def run(config: Config, recorder: Recorder) -> None:
+    """Write `renders/ID.mp4` and `renders/ID.png` of the first clips, in the order of their ids."""
+    store, body, section = open_features(FEATURES), load_body(config.body.path), config.render
+    clips = {clip.clip_id: clip for clip in store.clips}
+    with atomic_directory(RENDERS) as out:
+        for path in sorted(RESULTS.glob("*.npz"))[: section.clips]:
+            clip = clips[path.stem]
+            shown = {"generated": read_motion(path), "truth": stored_motion(store, clip), "body": body,
+                     "betas": clip.betas, "seconds": section.seconds, "size": section.size}
+            render_comparison(out / f"{path.stem}.mp4", wave=store.wave(clip), **shown)
+            render_still(out / f"{path.stem}.png", **shown)
+    recorder.artifact(RENDERS)
+
+
+def main() -> None:
+    """Run under DVC."""
+    sys.exit(execute("render", run))
+
+
+if __name__ == "__main__":
+    main()
