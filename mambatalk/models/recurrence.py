@@ -62,7 +62,7 @@ class Recurrence(torch.autograd.Function):
         grad_u, grad_delta = torch.empty_like(x.delta), torch.empty_like(x.delta)
         grad_B, grad_C = torch.empty_like(x.B), torch.empty_like(x.C)
         blocks = _Blocks(x)
-        grad_A, buffer = blocks.zeros(), torch.empty_like(blocks.decay)
+        grad_A, buffer, scratch = blocks.zeros(), torch.empty_like(blocks.decay), torch.empty_like(blocks.decay)
         after = grad_last.transpose(1, 2).contiguous()
         for block, before in reversed([*zip(blocks.slices, kept, strict=True)]):
             decay, states = blocks.run(block, before)
@@ -72,8 +72,10 @@ class Recurrence(torch.autograd.Function):
             for t in range(len(grad) - 2, -1, -1):
                 grad[t].addcmul_(decay[t + 1], grad[t + 1])
             after = decay[0] * grad[0]
-            torch.matmul(states[1:], grad_y[block, ..., None], out=grad_C[block, ..., None])
-            torch.matmul(grad, x.drive[block, ..., None], out=grad_B[block, ..., None])
+            # Product and sum: a batch of small matrices times vectors costs several times as much.
+            product = scratch[:len(decay)]
+            torch.sum(torch.mul(states[1:], grad_y[block, :, None], out=product), -1, out=grad_C[block])
+            torch.sum(torch.mul(grad, x.drive[block, :, None], out=product), -1, out=grad_B[block])
             grad_drive = (x.B[block, :, None] @ grad).squeeze(2)
             grad_u[block] = grad_drive * x.delta[block]
             # From here on `grad` is the gradient of the exponent, delta A.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mambatalk.models.generator import GeneratorOutput
 from mambatalk.models.vqvae import VQVAE
@@ -40,11 +40,14 @@ class _RoundedFace(VQVAE):
     published matrix-to-axis-angle formula turns that bit into up to 3e-4 rad of jaw, so here z is the fixture's own.
     """
 
-    latent: Tensor
+    def __init__(self, face: VQVAE, latent: Tensor) -> None:
+        nn.Module.__init__(self)
+        self.encoder, self.quantizer, self.decoder = face.encoder, face.quantizer, face.decoder
+        self._latent = latent
 
     def decode_index(self, index: Tensor) -> Tensor:
-        """Codes (1, T) to motion, T the length of `latent`."""
-        return self.decode(self.quantizer.quantized(self.latent[None], index).vectors)
+        """Codes (1, T) to motion, T the length of the latents."""
+        return self.decode(self.quantizer.quantized(self._latent[None], index).vectors)
 
 
 class _Rollout:
@@ -85,11 +88,9 @@ class _Rollout:
             yield self._fixture.close(f"{name}/rec_{key}", ours, bar=ROLLOUT_BAR)
 
     def _rounded_face(self, mode: Mode, count: int) -> VQVAE:
-        face = build_vqvae(self._fixture.state("auto_encoder", "state_face"))
-        face.__class__ = _RoundedFace
         latents = self._fixture[f"{mode}/window/rec_face"][:count]
-        face.latent = torch.cat([latent[SEED_FRAMES if k else 0:] for k, latent in enumerate(latents)])
-        return face
+        joined = torch.cat([latent[SEED_FRAMES if k else 0:] for k, latent in enumerate(latents)])
+        return _RoundedFace(self.networks["face"], joined)
 
 
 def code_scores(networks: dict[Part, VQVAE], output: GeneratorOutput, part: Part) -> Tensor:
