@@ -86,7 +86,7 @@ class Evaluation:
         frames = min(len(motion.poses) for motion in everything.values())
         self._check(truth, set(everything), frames)
         actual = self.poser.pose(truth.motion, truth.betas, frames)
-        weights = None if truth.semantics is None else torch.from_numpy(semantic_weights(truth.semantics, frames))
+        weights = torch.from_numpy(semantic_weights(truth.semantics, frames)) if truth.semantics else None
         real = fgd_features(self.encoder, actual) if self.encoder else {}
         table = []
         for name, motion in everything.items():

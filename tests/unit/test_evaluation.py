@@ -116,6 +116,7 @@ def test_the_noise_floor_is_every_second_clip_against_the_rest():
 def test_what_is_undefined_is_null():
     evaluation = _evaluation(latent=None, speeds=False)
     evaluation.add(_clip(0), {"model": smooth_motion(1)})
+    evaluation.add(_clip(1, semantics=[]), {"model": smooth_motion(2)})
     result = evaluation.result()
     for row in result["rows"].values():
         for metric in ("fgd", "bc", "srgr"):
