@@ -5,7 +5,7 @@ eSpeak NG (GPL-3.0-or-later) comes with the optional extra `sample` and is loade
 
 import _ctypes
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ _WORD, _PHONEME = 1, 7
 _UTF8, _POSITION_CHARACTER = 1, 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _EXPECTED_RATE: Final = 22_050
+_close_library: Callable[[int], object] = getattr(_ctypes, "dlclose" if hasattr(_ctypes, "dlclose") else "FreeLibrary")
 _WORD_BREAK: Final = " \u200b"
 """A zero-width space in front of a word keeps eSpeak from merging function words into one event."""
 
@@ -127,7 +128,7 @@ def _fresh_library() -> Iterator[Any]:
         yield library
         library.espeak_Terminate()
     finally:
-        getattr(_ctypes, "dlclose", getattr(_ctypes, "FreeLibrary", None))(library._handle)
+        _close_library(library._handle)
 
 
 def _set_voice(library: Any, voice: Voice) -> None:
@@ -147,7 +148,7 @@ def _speak_one(library: Any, sentence: str) -> Utterance:
     text = spaced.encode() + b"\0"
     library.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, _POSITION_CHARACTER, 0, _UTF8, None, None)
     library.espeak_Synchronize()
-    samples = np.frombuffer(b"".join(chunks), np.int16).astype(np.float32) / 32768
+    samples = np.frombuffer(b"".join(chunks), np.int16).astype(np.float32) / np.float32(32768)
     return Utterance(samples, _EXPECTED_RATE, _words(spaced, events, len(samples)))
 
 
