@@ -54,7 +54,7 @@ def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> MotionResu
     choices = [choice for choice in choices if choice.frames >= clip.frames] or [max(choices, key=lambda c: c.frames)]
     random = _generator(seed, clip)
     chosen = choices[random.integers(len(choices))]
-    start = random.integers(max(chosen.frames - clip.frames, 0) + 1)
+    start = int(random.integers(max(chosen.frames - clip.frames, 0) + 1))
     rows = chosen.first_frame + _there_and_back(chosen.frames, start, clip.frames)
     return _motion(store.motion[rows], store.expressions[rows])
 

@@ -1,6 +1,6 @@
 """Confidence intervals over clips: how far a number would move with other clips of the same kind."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ _NORMAL = 1.959964
 Interval = tuple[float, float]
 
 
-def mean_interval(values: Sequence[float | None], weights: Sequence[float], *, seed: int = 0) -> Interval | None:
+def mean_interval(values: Sequence[float | None], weights: Iterable[float], *, seed: int = 0) -> Interval | None:
     """95 % percentile bootstrap over clips of a weighted mean; none with fewer than two clips that have a value."""
     known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None and weight > 0]
     if len(known) < 2:

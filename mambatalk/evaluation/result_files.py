@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from mambatalk.data.readers import Motion, read_motion, read_semantics, read_wav
 from mambatalk.errors import UserError
@@ -18,6 +17,7 @@ from mambatalk.evaluation.posing import Poser
 from mambatalk.evaluation.row import METRICS
 from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
 from mambatalk.metrics.beats import MARGIN, joint_speed
+from mambatalk.models.fgd import FGDEncoder
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.skeleton import FPS
 from mambatalk.motion.stand_in import write_stand_in
@@ -50,7 +50,7 @@ def score_files(clips: Sequence[ClipFiles], *, body: Path | None = None, fgd: Pa
                      "notes": _notes(result, body, fgd, mean_velocity)}
 
 
-def load_fgd_encoder(path: Path) -> nn.Module:
+def load_fgd_encoder(path: Path) -> FGDEncoder:
     """The published FGD encoder out of its checkpoint, or one of ours out of its folder.
 
     Raises:

@@ -12,15 +12,16 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from mambatalk.config import Fidelity
 from mambatalk.data.sample_score import law_score
 from mambatalk.errors import UserError
-from mambatalk.evaluation.posing import Motion, Poser
+from mambatalk.evaluation.posing import Motion, Posed, Poser
 from mambatalk.evaluation.row import Row, Values, fgd_features
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
 from mambatalk.metrics.srgr import Annotation, semantic_weights
+from mambatalk.models.fgd import FGDEncoder
 from mambatalk.motion.body import Body
 
 GROUND_TRUTH: Final = "ground_truth"
@@ -48,18 +49,18 @@ class Evaluation:
     Args:
         body: Poses joints and faces.
         mean_velocity: Mean joint speeds (55,) in metres a second over training clips, for BC; none leaves BC null.
-        fgd_encoder: Module (1, n, 330) to (1, m, D) with an attribute `latent` (D); none leaves FGD null.
+        fgd_encoder: Encodes 6D poses for FGD; none leaves it null.
         fidelity: What the scored bundle follows; none for files of unknown making.
         keep_features: Keep each clip's FGD features (m, D) in `features`, which confidence intervals need.
 
     """
 
-    def __init__(self, *, body: Body, mean_velocity: NDArray[np.floating] | None, fgd_encoder: nn.Module | None,
+    def __init__(self, *, body: Body, mean_velocity: NDArray[np.floating] | None, fgd_encoder: FGDEncoder | None,
                  fidelity: Fidelity | None, keep_features: bool = False) -> None:
         self.body_kind, self.fidelity = body.kind, fidelity
         self.mean_velocity = mean_velocity
         self.encoder = fgd_encoder.eval() if fgd_encoder is not None else None
-        self.fgd_dim = int(fgd_encoder.latent) if fgd_encoder is not None else None
+        self.fgd_dim = fgd_encoder.latent if fgd_encoder is not None else None
         self.poser = Poser(body)
         self.rows: dict[str, Row] = {}
         self.laws: dict[str, list[float]] = {}
@@ -87,14 +88,13 @@ class Evaluation:
         self._check(truth, set(everything), frames)
         actual = self.poser.pose(truth.motion, truth.betas, frames)
         weights = torch.from_numpy(semantic_weights(truth.semantics, frames)) if truth.semantics else None
-        real = fgd_features(self.encoder, actual) if self.encoder else {}
+        real = self._features(actual)
         table = []
         for name, motion in everything.items():
             posed = actual if name == GROUND_TRUTH else self.poser.pose(motion, truth.betas, frames)
             row = self.rows.setdefault(name, Row(self.mean_velocity, self.fgd_dim))
             values = row.add(posed, actual, wave=truth.wave, weights=weights, still=self.poser.still)
-            if real:
-                self._add_features(name, real, real if name == GROUND_TRUTH else fgd_features(self.encoder, posed))
+            self._add_features(name, real, real if name == GROUND_TRUTH else self._features(posed))
             law = self._law(name, motion, truth, frames)
             table.append(_flat(truth.name, name, frames, values, law))
         self.clips += 1
@@ -128,8 +128,14 @@ class Evaluation:
             raise UserError(truth.name, found=f"rows {sorted(names)}", expected=f"{sorted(self.rows)}",
                             do="score the same methods on every clip")
 
+    def _features(self, posed: Posed) -> dict[str, Tensor]:
+        """By variant; none without an encoder, or for a clip too short for it."""
+        return fgd_features(self.encoder, posed) if self.encoder else {}
+
     def _add_features(self, name: str, real: dict[str, Tensor], generated: dict[str, Tensor]) -> None:
         """Truth against truth takes every second clip for generated."""
+        if not real:
+            return
         row = self.rows[name]
         if name == GROUND_TRUTH:
             row.add_features(real, truth=self.clips % 2 == 0)

@@ -1,7 +1,8 @@
 """Beat consistency (BC): whether the body's beats fall on the sound's onsets."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -10,10 +11,9 @@ from torch import Tensor
 
 from mambatalk.metrics.beats import MARGIN, BeatRule, alignment, check_mean_velocity, motion_beats, sound_beats
 from mambatalk.metrics.diversity import fold
-from mambatalk.metrics.variant import ClipMean, check_variant
+from mambatalk.metrics.variant import AnyVariant, ClipMean, check_variant
 
-BCVariant = Literal["published", "corrected", "evaltools"]
-RULES = MappingProxyType({
+RULES: Mapping[AnyVariant, BeatRule] = MappingProxyType({
     "published": BeatRule(threshold=0.3, folded=True, aligned=False, ends_with_motion=False, padded=False),
     "corrected": BeatRule(threshold=0.3, folded=False, aligned=True, ends_with_motion=True, padded=True),
     "evaltools": BeatRule(threshold=0.1, folded=False, aligned=False, ends_with_motion=True, padded=False),
@@ -40,9 +40,9 @@ class BeatConsistency(ClipMean):
 
     """
 
-    def __init__(self, mean_velocity: NDArray[np.floating], *, variant: BCVariant = "corrected") -> None:
+    def __init__(self, mean_velocity: NDArray[np.floating], *, variant: AnyVariant = "corrected") -> None:
         super().__init__()
-        self.variant = check_variant(variant, get_args(BCVariant))
+        self.variant = check_variant(variant, get_args(AnyVariant))
         self.rule = RULES[self.variant]
         self.mean_velocity = check_mean_velocity(np.asarray(mean_velocity, np.float64))
 

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -11,9 +11,8 @@ from scipy import linalg
 from torch import Tensor
 from torchmetrics import Metric
 
-from mambatalk.metrics.variant import check_variant
+from mambatalk.metrics.variant import AnyVariant, check_variant
 
-FGDVariant = Literal["published", "corrected", "evaltools"]
 JITTER = 1e-6
 """What the published code adds to the covariances' diagonals where their product has no finite root."""
 MAX_IMAGINARY = 1e-3
@@ -51,11 +50,13 @@ class FrechetGestureDistance(Metric):
 
     full_state_update = False
     higher_is_better = False
+    generated_rows: Tensor
+    truth_rows: Tensor
 
-    def __init__(self, dim: int = 240, *, variant: FGDVariant = "corrected") -> None:
+    def __init__(self, dim: int = 240, *, variant: AnyVariant = "corrected") -> None:
         super().__init__()
         self.dim = dim
-        self.variant = check_variant(variant, get_args(FGDVariant))
+        self.variant = check_variant(variant, get_args(AnyVariant))
         for side in ("generated", "truth"):
             self.add_state(f"{side}_rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
             self.add_state(f"{side}_sum", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
@@ -70,7 +71,7 @@ class FrechetGestureDistance(Metric):
 
     def compute(self) -> Tensor:
         """FGD (scalar, float64); NaN where a side has fewer than two rows."""
-        if min(self.generated_rows, self.truth_rows) < 2:
+        if self.rows < 2:
             return torch.tensor(torch.nan, dtype=torch.float64)
         a, b = self._gaussian("generated"), self._gaussian("truth")
         return torch.tensor(frechet_distance(a, b, variant=self.variant), dtype=torch.float64)
@@ -78,7 +79,7 @@ class FrechetGestureDistance(Metric):
     @property
     def rows(self) -> int:
         """Feature rows on the side that has fewer."""
-        return int(min(self.generated_rows, self.truth_rows))
+        return min(int(self.generated_rows), int(self.truth_rows))
 
     @property
     def estimable(self) -> bool:
@@ -95,7 +96,7 @@ def gaussian_of_sums(rows: Array, total: Array, outer: Array) -> Gaussian:
     return Gaussian(mean, (outer - rows * np.outer(mean, mean)) / (rows - 1))
 
 
-def frechet_distance(a: Gaussian, b: Gaussian, *, variant: FGDVariant = "corrected") -> float:
+def frechet_distance(a: Gaussian, b: Gaussian, *, variant: AnyVariant = "corrected") -> float:
     """|mean difference|^2 + Tr(A + B - 2 sqrt(A B)); NaN where the published root is imaginary.
 
     The variants agree to rounding on covariances of full rank.
@@ -113,7 +114,7 @@ def _trace_of_root(a: Array, b: Array) -> float:
     return float(np.sqrt(np.linalg.eigvalsh(half @ b @ half).clip(min=0)).sum())
 
 
-def _published_trace(a: Gaussian, b: Gaussian, variant: FGDVariant) -> float:
+def _published_trace(a: Gaussian, b: Gaussian, variant: AnyVariant) -> float:
     jitter = JITTER * np.eye(len(a.mean))
     with np.errstate(all="ignore"):
         root = None if variant == "evaltools" else _root(a.covariance @ b.covariance)

@@ -12,6 +12,9 @@ from mambatalk.errors import UserError
 Variant = Literal["published", "corrected"]
 """`published` is what papers print, faults included; `corrected` is the same metric without the faults."""
 
+AnyVariant = Literal["published", "corrected", "evaltools"]
+"""`evaltools` is the newer public evaluator, where it differs."""
+
 V = TypeVar("V", bound=str)
 
 
@@ -34,6 +37,8 @@ class ClipMean(Metric):
     """
 
     full_state_update = False
+    total: Tensor
+    weight: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -138,7 +138,7 @@ def load_body(path: str | Path) -> Body:
     # smplx unpickles whatever stands in the file it opens, so it is given a copy of the plain arrays alone.
     with tempfile.TemporaryDirectory() as folder:
         clean = Path(folder) / "SMPLX_NEUTRAL.npz"
-        np.savez(clean, **arrays)
+        np.savez(clean, allow_pickle=False, **arrays)
         model = smplx.SMPLX(str(clean), use_pca=False, flat_hand_mean=True, num_betas=BETAS_DIM,
                             num_expression_coeffs=EXPRESSION_DIM, ext="npz")
     directions = torch.cat([model.shapedirs, model.expr_dirs], dim=-1)

@@ -5,6 +5,7 @@ axis; its table has one line for each cross section: place on that axis, two hal
 (both in the order x, y, z without the axis). The right side mirrors the left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,7 +102,7 @@ def mannequin(joints: Array, mirrored: NDArray[np.int64]) -> Mesh:
     return _join([*middle, *left, *(_mirror(mesh, mirrored) for mesh in left)])
 
 
-def _limb(table: list[tuple[float, ...]], axis: int, size: tuple[int, int], chain: list[tuple[float, int]], *,
+def _limb(table: Sequence[tuple[float, ...]], axis: int, size: tuple[int, int], chain: list[tuple[float, int]], *,
           spread: float) -> Mesh:
     """Loft a table; `chain` names the joint that carries the limb from each place on its axis on."""
     vertices, faces = _loft(np.array(table, float), axis, *size)

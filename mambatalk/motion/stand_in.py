@@ -28,8 +28,8 @@ _SIDE = {  # Left joints relative to the pelvis, metres: x to the figure's left,
     13: (0.07, 0.44, 0.0), 16: (0.18, 0.45, -0.01), 18: (0.45, 0.45, -0.02), 20: (0.70, 0.45, -0.01),
     23: (0.032, 0.685, 0.085),
 }
-_MIDDLE = {0: (0, 0, 0), 3: (0, 0.11, 0), 6: (0, 0.23, 0), 9: (0, 0.31, 0.01), 12: (0, 0.51, -0.01),
-           15: (0, 0.60, 0.01), 22: (0, 0.615, 0.03)}
+_MIDDLE = {0: (0.0, 0.0, 0.0), 3: (0.0, 0.11, 0.0), 6: (0.0, 0.23, 0.0), 9: (0.0, 0.31, 0.01),
+           12: (0.0, 0.51, -0.01), 15: (0.0, 0.60, 0.01), 22: (0.0, 0.615, 0.03)}
 _FINGERS = {25: (0.09, 0.03), 28: (0.095, 0.01), 31: (0.08, -0.03), 34: (0.088, -0.01), 37: (0.03, 0.045)}
 _PHALANX = (0.032, 0.024)
 _MIRROR = {1: 2, 4: 5, 7: 8, 10: 11, 13: 14, 16: 17, 18: 19, 20: 21, 23: 24}
@@ -69,7 +69,8 @@ def write_stand_in(path: str | Path) -> None:
         "lmk_faces_idx": np.arange(51), STAND_IN_KEY: np.array(1),
     }
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{key: value.astype(np.float32) for key, value in arrays.items()},
+        np.savez_compressed(file, allow_pickle=False,
+                            **{key: value.astype(np.float32) for key, value in arrays.items()},
                             **{key: value.astype(np.int64) for key, value in integers.items()})
 
 

@@ -26,7 +26,7 @@ class Camera:
     @property
     def focal(self) -> float:
         """Pixels."""
-        return self.height / (2 * np.tan(FIELD_OF_VIEW / 2))
+        return float(self.height / (2 * np.tan(FIELD_OF_VIEW / 2)))
 
     @property
     def axes(self) -> Floats:
@@ -36,10 +36,12 @@ class Camera:
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
         """Pixels (N, 2) with y downwards, and nearness 1 / distance (N,), of points (N, 3) in metres."""
-        local = (points - self.position) @ self.axes.T
-        near = -1 / local[:, 2]
+        local = np.asarray((points - self.position) @ self.axes.T, np.float32)
+        near: Floats = np.float32(-1) / local[:, 2]
         centre = np.array([self.width / 2, self.height / 2], np.float32)
-        return centre + self.focal * local[:, :2] * np.array([1, -1], np.float32) * near[:, None], near
+        scale = np.array([self.focal, -self.focal], np.float32)
+        pixels: Floats = centre + scale * local[:, :2] * near[:, None]
+        return pixels, near
 
     def rays(self) -> Floats:
         """Directions (height, width, 3) through the pixels' centres."""

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -17,7 +17,7 @@ from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
 
 @contextmanager
-def film(path: str | Path, *, width: int, height: int, wave: NDArray[np.float32]) -> Iterator[BinaryIO]:
+def film(path: str | Path, *, width: int, height: int, wave: NDArray[np.float32]) -> Iterator[IO[bytes]]:
     """Yield a stream that takes frames as RGB bytes (height, width, 3), 30 a second; the file appears at the end.
 
     Args:
