@@ -4,6 +4,7 @@ One list of rules serves `mambatalk check`, which needs no Great Expectations, a
 memory: nothing is configured in files, nothing is sent anywhere, and nothing bears the time of day.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ def publish(checked: Checked, stage: str, *, docs: Path, metrics: Path, title: s
 def _validate(table: pandas.DataFrame, rules: Sequence[Rule], name: str) -> "ExpectationSuiteValidationResult":
     import great_expectations
 
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context = great_expectations.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = {"globally": False}

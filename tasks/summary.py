@@ -9,7 +9,6 @@ from mambatalk.files import read_json
 from tasks._paths import BUNDLE, DATA_DOCS, EVALUATION, RENDERS, REPORT
 from tasks._store import home
 
-
 _WIDTH: Final = 132
 
 
