@@ -52,6 +52,7 @@ class FrechetGestureDistance(Metric):
     higher_is_better = False
     generated_rows: Tensor
     truth_rows: Tensor
+    truth_sum: Tensor
 
     def __init__(self, dim: int = 240, *, variant: AnyVariant = "corrected") -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class FrechetGestureDistance(Metric):
 
     def update(self, features: Tensor, *, truth: bool) -> None:
         """Add features (..., D) of generated motion, or of ground truth."""
-        rows = features.detach().reshape(-1, self.dim).to(torch.float64)
+        rows = features.detach().reshape(-1, self.dim).to(self.truth_sum)
         side = "truth" if truth else "generated"
         for name, value in (("rows", len(rows)), ("sum", rows.sum(0)), ("outer", rows.T @ rows)):
             setattr(self, f"{side}_{name}", getattr(self, f"{side}_{name}") + value)

@@ -18,7 +18,7 @@ GRID = 0.5
 LINE_WIDTH = 0.012
 FADE = 6.0
 """Metres at which the floor has become the backdrop."""
-REACH = 0.3
+REACH = 0.22
 """Metres above the floor at which a point's shadow has faded to a third."""
 SHADOW_SCALE = 4
 """The shadow is made on a picture this many times smaller, being blurred anyway."""
