@@ -1,0 +1,91 @@
+"""Stage report: one self-contained page that a person reads first."""
+
+import base64
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from mambatalk.config import Config
+from mambatalk.files import atomic_file, read_json
+from tasks._paths import EVALUATION, RENDERS, REPORT
+from tasks._report_charts import curves
+from tasks._report_facts import facts
+from tasks._report_numbers import (
+    METRIC,
+    TABLE_1_KEYS,
+    clip_table,
+    code_books,
+    columns,
+    metrics_table,
+    published_row,
+    published_table,
+    strips,
+)
+from tasks._report_verdicts import headline, not_comparable, verdicts
+from tasks._stage import execute
+from tasks._tracking import Recorder, join_runs
+
+PAGE: Final = Path(__file__).parent / "report_page"
+SHOWN_FILMS: Final = 2
+
+
+def run(config: Config, recorder: Recorder) -> None:
+    """Write `reports/index.html` and gather the pipeline's runs in MLflow under one."""
+    page = render(content(config))
+    with atomic_file(REPORT) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    recorder.artifact(REPORT)
+    join_runs(_other_stages(), recorder=recorder)
+
+
+def content(config: Config) -> dict[str, Any]:
+    """Everything the template shows."""
+    evaluation, found = read_json(EVALUATION), facts(config)
+    results = verdicts(evaluation)
+    return {
+        "facts": found, "evaluation": evaluation, "split": config.evaluate.split, "headline": headline(results),
+        "verdicts": results,
+        "not_comparable": not_comparable(found, evaluation,
+                                         published_fgd=config.train_fgd_encoder.published is not None),
+        "metrics": METRIC, "columns": columns(evaluation), "rows": metrics_table(evaluation),
+        "strips": strips(evaluation), "ours": published_row(evaluation), "table_1": published_table(),
+        "table_1_keys": TABLE_1_KEYS, "clips": clip_table(), "curves": curves(),
+        "code_books": code_books(), "films": _films(),
+    }
+
+
+def render(values: dict[str, Any]) -> str:
+    """The page: styles, pictures and films inside, nothing fetched."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    return environment.get_template("template.html").render(values)
+
+
+def _films() -> dict[str, Any]:
+    """The first films and their stills as data URIs, and the names of the rest."""
+    paths = sorted(RENDERS.glob("*.mp4"))
+    shown = [{"clip": path.stem, "film": _data_uri(path, "video/mp4"),
+              "still": _data_uri(path.with_suffix(".png"), "image/png")} for path in paths[:SHOWN_FILMS]]
+    return {"shown": shown, "others": [path.name for path in paths[SHOWN_FILMS:]]}
+
+
+def _data_uri(path: Path, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _other_stages() -> list[str]:
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return sorted(stage.name for stage in repo.index.stages if stage.name != "report")
+
+
+def main() -> None:
+    """Run under DVC."""
+    sys.exit(execute("report", run))
+
+
+if __name__ == "__main__":
+    main()
