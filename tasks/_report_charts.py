@@ -65,7 +65,7 @@ def _axis(low: float, high: float, start: float, end: float, *, whole: bool = Fa
         low, high = low - 0.5, high + 0.5
     values = np.asarray(MaxNLocator(nbins=5, integer=whole).tick_values(low, high))
     if whole:
-        values = values[(values >= low) & (values <= high)]
+        values = values[(values >= low) & (values <= high) & (values == np.round(values))]
     else:
         low, high = values[0], values[-1]
     axis = Axis([], float(low), float(high), start, end)

@@ -72,7 +72,7 @@ def not_comparable(facts: dict[str, Any], evaluation: dict[str, Any], *, publish
         reasons.append("FGD is a distance in the space of one encoder. This one was trained here, the papers' is "
                        "AESKConv_240_100; numbers of two encoders have nothing to do with each other.")
     if evaluation["warnings"]:
-        reasons.append("FGD of so few frames is inflated: " + " ".join(evaluation["warnings"]) + ".")
+        reasons += [f"{note}." for note in evaluation["warnings"]]
     return reasons
 
 
