@@ -79,3 +79,8 @@ def _requirements() -> list[str]:
 def example_motion(channels: int) -> np.ndarray:
     """Two windows of still motion (2, 64, channels)."""
     return np.zeros((2, 64, channels), np.float32)
+
+
+def headline(metrics: dict[str, float]) -> dict[str, float]:
+    """The few numbers of a training that DVC shows in a column each; every term is in the curve and in MLflow."""
+    return {key: metrics[key] for key in ("loss", "codes_used", "perplexity") if key in metrics}

@@ -22,5 +22,6 @@ METRICS: Final = Path("metrics")
 PLOTS: Final = Path("plots")
 DATA_DOCS: Final = Path("reports/data_docs")
 EVALUATION: Final = METRICS / "metrics.json"
+SUMMARY: Final = METRICS / "summary.json"
 PER_CLIP: Final = METRICS / "per_clip.csv"
 REPORT: Final = Path("reports/index.html")

@@ -21,13 +21,13 @@ from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.result import MotionResult, write_result
 from mambatalk.synthesis.rollout import synthesise
 from mambatalk.training.runtime import device, make_deterministic
-from tasks._paths import BUNDLE, CLIPS, EVALUATION, FEATURES, FGD, PER_CLIP, RESULTS, SAMPLE_EVENTS
+from tasks._paths import BUNDLE, CLIPS, EVALUATION, FEATURES, FGD, PER_CLIP, RESULTS, SAMPLE_EVENTS, SUMMARY
 from tasks._stage import execute, threads
 from tasks._tracking import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:
-    """Write `results/ID.npz`, `metrics/metrics.json` and `metrics/per_clip.csv`."""
+    """Write `results/ID.npz`, `metrics/metrics.json`, its summary, and `metrics/per_clip.csv`."""
     make_deterministic(config.seed, threads())
     store, bundle = open_features(FEATURES), Bundle.load(BUNDLE).to(device())
     clips = store.of_split(config.evaluate.split)[: config.evaluate.max_clips or None]
@@ -42,6 +42,7 @@ def run(config: Config, recorder: Recorder) -> None:
     _write_table(table)
     result = evaluation.result()
     write_json(EVALUATION, result)
+    write_json(SUMMARY, _summary(result))
     recorder.metrics(result["rows"])
     recorder.artifact(EVALUATION)
     recorder.artifact(PER_CLIP)
@@ -73,6 +74,12 @@ def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
     for clip in clips:
         yield TruthClip(name=clip.clip_id, motion=stored_motion(store, clip), betas=clip.betas, wave=store.wave(clip),
                         semantics=recorded.read(clip.clip_id).semantics, events=events.get(clip.clip_id))
+
+
+def _summary(result: dict[str, Any]) -> dict[str, float | None]:
+    """What DVC shows and compares: the model's corrected metrics, one number each, and its law score."""
+    row = {metric: variants["corrected"] for metric, variants in result["rows"]["model"].items()}
+    return {**row, "law": result["law"]["model"]}
 
 
 def _write_table(table: list[dict[str, Any]]) -> None:

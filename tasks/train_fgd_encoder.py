@@ -1,15 +1,20 @@
 """Stage train_fgd_encoder: the motion encoder that FGD is measured with, trained here or imported as published."""
 
 import sys
+from pathlib import Path
 
 from mambatalk.config import Config
 from mambatalk.data.store import open_features
-from mambatalk.files import atomic_directory, write_json
+from mambatalk.errors import UserError
+from mambatalk.files import atomic_directory, sha256_file, write_json
 from mambatalk.models.storing_fgd import save_fgd_encoder
 from mambatalk.motion.skeleton import POSE_DIM
+from mambatalk.published.fgd import import_fgd_encoder
 from mambatalk.training.fgd import train_fgd_encoder
 from mambatalk.training.runtime import make_deterministic
-from tasks._models import example_motion, packed_model
+from mambatalk.training.tracker import Curve
+from mambatalk.training.vq import Trained
+from tasks._models import example_motion, headline, packed_model
 from tasks._paths import FEATURES, FGD, METRICS, PLOTS
 from tasks._stage import execute, threads
 from tasks._tracking import Recorder
@@ -19,16 +24,31 @@ def run(config: Config, recorder: Recorder) -> None:
     """Write `models/fgd`, its curve and its last numbers."""
     from tasks import _pyfunc_fgd
 
-    make_deterministic(config.seed, threads())
-    trained = train_fgd_encoder(open_features(FEATURES), config.train_fgd_encoder, fidelity=config.fidelity,
-                                seed=config.seed, tracker=recorder)
+    trained = _imported(config, recorder) if config.train_fgd_encoder.published else _trained(config, recorder)
     with atomic_directory(FGD) as out:
         save_fgd_encoder(out, trained.network)
     trained.curve.write(PLOTS / "train_fgd_encoder.csv")
-    write_json(METRICS / "train_fgd_encoder.json", trained.metrics)
+    write_json(METRICS / "train_fgd_encoder.json", headline(trained.metrics))
     recorder.metrics({"final": trained.metrics})
     recorder.artifact(PLOTS / "train_fgd_encoder.csv")
     recorder.model(packed_model("fgd_encoder", _pyfunc_fgd, FGD, example={"motion": example_motion(POSE_DIM)}))
+
+
+def _trained(config: Config, recorder: Recorder) -> Trained:
+    make_deterministic(config.seed, threads())
+    return train_fgd_encoder(open_features(FEATURES), config.train_fgd_encoder, fidelity=config.fidelity,
+                             seed=config.seed, tracker=recorder)
+
+
+def _imported(config: Config, recorder: Recorder) -> Trained:
+    """The published encoder, which has no curve and no numbers of its own."""
+    path = Path(config.train_fgd_encoder.published or "")
+    encoder = import_fgd_encoder(path)
+    if encoder.latent != config.train_fgd_encoder.latent:
+        raise UserError("train_fgd_encoder.latent", found=config.train_fgd_encoder.latent,
+                        expected=f"{encoder.latent}, which {path} has", do="correct the value")
+    recorder.params({"published_sha256": sha256_file(path)})
+    return Trained(encoder, {}, Curve(recorder))
 
 
 def main() -> None:

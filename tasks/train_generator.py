@@ -11,7 +11,7 @@ from mambatalk.motion.skeleton import PARTS
 from mambatalk.training.codes import read_codes
 from mambatalk.training.generator import train_generator
 from mambatalk.training.runtime import make_deterministic
-from tasks._models import packed_model
+from tasks._models import headline, packed_model
 from tasks._paths import CODES, FEATURES, GENERATOR, METRICS, PLOTS, VQ
 from tasks._stage import execute, threads
 from tasks._tracking import Recorder
@@ -31,7 +31,7 @@ def run(config: Config, recorder: Recorder) -> None:
     with atomic_directory(GENERATOR) as out:
         save_generator(out, trained.network)
     trained.curve.write(PLOTS / "train_generator.csv")
-    write_json(METRICS / "train_generator.json", trained.metrics)
+    write_json(METRICS / "train_generator.json", headline(trained.metrics))
     recorder.metrics({"final": trained.metrics})
     recorder.artifact(PLOTS / "train_generator.csv")
     recorder.model(packed_model("generator", _pyfunc_generator, GENERATOR, example=_pyfunc_generator.example()))

@@ -13,7 +13,7 @@ from mambatalk.motion.body import load_body
 from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
 from mambatalk.training.runtime import make_deterministic
 from mambatalk.training.vq import train_auto_encoder
-from tasks._models import example_motion, packed_model
+from tasks._models import example_motion, headline, packed_model
 from tasks._paths import FEATURES, METRICS, PLOTS, VQ
 from tasks._stage import execute, threads
 from tasks._tracking import Recorder
@@ -34,7 +34,7 @@ def run(config: Config, recorder: Recorder, *, part: AutoEncoder) -> None:
     with atomic_directory(VQ / part) as out:
         save_auto_encoder(out, part, trained.network)
     trained.curve.write(PLOTS / "train_vq" / f"{part}.csv")
-    write_json(METRICS / "train_vq" / f"{part}.json", trained.metrics)
+    write_json(METRICS / "train_vq" / f"{part}.json", headline(trained.metrics))
     recorder.metrics({"final": trained.metrics})
     recorder.artifact(PLOTS / "train_vq" / f"{part}.csv")
     recorder.model(packed_model(part, _pyfunc_auto_encoder, VQ / part,

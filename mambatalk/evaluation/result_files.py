@@ -61,7 +61,7 @@ def load_fgd_encoder(path: Path) -> FGDEncoder:
         from mambatalk.models import storing_fgd
 
         return storing_fgd.load_fgd_encoder(path)
-    from mambatalk.published.importing import import_fgd_encoder
+    from mambatalk.published.fgd import import_fgd_encoder
 
     return import_fgd_encoder(path)
 

@@ -4,75 +4,55 @@ Only head counts are not in the arrays; they are the published 4 and 8.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import TypeVar, cast
+from collections.abc import Iterable
 
-import torch
-from torch import Tensor, nn
-
-from mambatalk.errors import UserError
 from mambatalk.models.audio_encoder import AudioEncoder
-from mambatalk.models.fgd import BoneBlock, FGDEncoder
 from mambatalk.models.generator import Generator, GeneratorConfig
 from mambatalk.models.mamba import MambaAttention, MambaBlock, MambaScan
 from mambatalk.models.vqvae import VQVAE, AutoEncoder
-from mambatalk.motion.skeleton import PARENTS
+from mambatalk.published.filling import check_derived, fill
 from mambatalk.published.keymap import Translation
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def build_vqvae(translation: Translation) -> VQVAE:
     """An auto-encoder with a code book."""
     codebook_size = translation.shape("quantizer.embedding.weight")[0]
-    return _fill(VQVAE(*_auto_encoder_sizes(translation), codebook_size), translation)
+    return fill(VQVAE(*_auto_encoder_sizes(translation), codebook_size), translation)
 
 
 def build_auto_encoder(translation: Translation) -> AutoEncoder:
     """The plain auto-encoder."""
-    return _fill(AutoEncoder(*_auto_encoder_sizes(translation)), translation)
+    return fill(AutoEncoder(*_auto_encoder_sizes(translation)), translation)
 
 
 def build_audio_encoder(translation: Translation) -> AudioEncoder:
     """A sound encoder."""
     width, channels = translation.shape("blocks.0.conv1.weight")[:2]
-    return _fill(AudioEncoder(channels, width, translation.shape("projection.weight")[0]), translation)
+    return fill(AudioEncoder(channels, width, translation.shape("projection.weight")[0]), translation)
 
 
 def build_mamba_block(translation: Translation) -> MambaBlock:
     """One Mamba-1 block."""
     inner, state = translation.shape("A_log")
     dim, kernel = translation.shape("out_proj.weight")[0], translation.shape("conv1d.weight")[2]
-    return _fill(MambaBlock(dim, state=state, kernel=kernel, expand=inner // dim), translation)
+    return fill(MambaBlock(dim, state=state, kernel=kernel, expand=inner // dim), translation)
 
 
 def build_mamba_scan(translation: Translation) -> MambaScan:
     """The causal stack."""
     hidden, dim, layers = _stack_sizes(translation)
-    return _fill(MambaScan(dim, hidden, translation.shape("out.weight")[0], layers), translation)
+    return fill(MambaScan(dim, hidden, translation.shape("out.weight")[0], layers), translation)
 
 
 def build_mamba_attention(translation: Translation) -> MambaAttention:
     """The stack with attention in front."""
     hidden, dim, layers = _stack_sizes(translation)
-    return _fill(MambaAttention(dim, hidden, layers), translation)
-
-
-def build_fgd_encoder(translation: Translation, parents: Iterable[int] = PARENTS) -> FGDEncoder:
-    """The FGD encoder; what the published file stores of the skeleton must be what we derive from it."""
-    encoder = _fill(FGDEncoder(translation.shape("blocks.3.residual.bias")[0], tuple(parents)), translation)
-    derived = {}
-    for k, block in enumerate(cast(Iterable[BoneBlock], encoder.blocks)):
-        for name, conv in (("residual.0", block.residual), ("shortcut", block.shortcut)):
-            derived[f"encoder.layers.{k}.0.{name}.mask"] = conv.mask.expand_as(conv.weight)
-        derived[f"encoder.layers.{k}.0.common.0.weight"] = block.pooling
-    _check_derived(translation, derived)
-    return encoder
+    return fill(MambaAttention(dim, hidden, layers), translation)
 
 
 def build_generator(translation: Translation) -> Generator:
     """The generator; a stored positional table must be the one we compute."""
-    generator = _fill(Generator(generator_config(translation)), translation)
+    generator = fill(Generator(generator_config(translation)), translation)
     derived = {}
     for name in ("global_scan", "local_scan"):
         key = f"{name}.position_embeddings.pe"
@@ -80,7 +60,7 @@ def build_generator(translation: Translation) -> Generator:
             table = getattr(generator, name).position.table
             repeats = -(-translation.left_out[key].value.shape[1] // len(table))
             derived[key] = table.repeat(repeats, 1)[None, :translation.left_out[key].value.shape[1]]
-    _check_derived(translation, derived)
+    check_derived(translation, derived)
     return generator
 
 
@@ -117,28 +97,3 @@ def _stack_sizes(translation: Translation) -> tuple[int, int, int]:
 def _count(names: Iterable[str], pattern: str) -> int:
     """One more than the greatest number that the pattern finds at the start of a name."""
     return 1 + max((int(found[1]) for name in names if (found := re.match(pattern, name))), default=-1)
-
-
-def _fill(module: Module, translation: Translation) -> Module:
-    ours = module.state_dict()
-    for name in sorted(ours.keys() | translation.state.keys()):
-        here, there = ours.get(name), translation.state.get(name)
-        if here is None or there is None or here.shape != there.shape:
-            raise UserError(
-                f"{translation.where}: {name}",
-                found="no such key" if there is None else f"shape {tuple(there.shape)}",
-                expected="no such key" if here is None else f"shape {tuple(here.shape)}",
-                do="check that this is the file that the name says, and whole")
-    module.load_state_dict(translation.state, assign=True)
-    return module.eval().requires_grad_(False)
-
-
-def _check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> None:
-    for key, ours in derived.items():
-        stored = translation.left_out.get(key)
-        if stored is None:
-            continue
-        theirs = stored.value.to(ours.dtype)
-        if theirs.shape != ours.shape or not torch.allclose(theirs, ours, rtol=0, atol=1e-5):
-            raise UserError(f"{translation.where}: {key}", found="other values than those we compute",
-                            expected="the published ones", do="check that the file belongs to this network")

@@ -13,8 +13,9 @@ from mambatalk.models.generator import Generator
 from mambatalk.models.vqvae import VQVAE
 from mambatalk.models.vqvae import AutoEncoder as PlainAutoEncoder
 from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
-from mambatalk.published.building import build_auto_encoder, build_fgd_encoder, build_generator, build_vqvae
+from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
+from mambatalk.published.fgd import build_fgd_encoder
 from mambatalk.published.keymap import Kind, Translation, translate
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
@@ -90,16 +91,6 @@ def to_bundle(model: PublishedModel) -> Bundle:
         generator=model.generator, auto_encoders=model.auto_encoders, vocabulary=model.vocabulary or {},
         speakers=speaker_indices(BEATX_SPEAKERS), fidelity="published", seed_frames=SEED_FRAMES, window=WINDOW,
         rest=arms_down(), config={"source": "published", "files": [account.file for account in model.accounts]})
-
-
-def import_fgd_encoder(path: Path) -> FGDEncoder:
-    """The published FGD encoder alone.
-
-    Raises:
-        UserError: The file is missing, broken or not the encoder.
-
-    """
-    return build_fgd_encoder(translate(read_checkpoint(path), "fgd", where=str(path)))
 
 
 def _account(file: str, translation: Translation) -> FileAccount:

@@ -7,12 +7,12 @@ import torch
 from mambatalk.published.building import (
     build_audio_encoder,
     build_auto_encoder,
-    build_fgd_encoder,
     build_mamba_attention,
     build_mamba_block,
     build_mamba_scan,
     build_vqvae,
 )
+from mambatalk.published.fgd import build_fgd_encoder
 from mambatalk.published.fixture import Fixture, Measure, compare_codes
 
 

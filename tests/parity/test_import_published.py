@@ -24,7 +24,8 @@ from mambatalk.cli_published import app
 from mambatalk.errors import UserError
 from mambatalk.models.fgd import FGDEncoder
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
-from mambatalk.published.importing import import_fgd_encoder, import_published_files, to_bundle
+from mambatalk.published.fgd import import_fgd_encoder
+from mambatalk.published.importing import import_published_files, to_bundle
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rollout import synthesise
 

@@ -1,0 +1,49 @@
+"""Filling our modules with published arrays: every name and shape must fit, and what is derived must agree."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mambatalk.errors import UserError
+from mambatalk.published.keymap import Translation
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def fill(module: Module, translation: Translation) -> Module:
+    """Load a translated state dict into a module of its very names and shapes, and settle it for inference.
+
+    Raises:
+        UserError: A name or a shape differs.
+
+    """
+    ours = module.state_dict()
+    for name in sorted(ours.keys() | translation.state.keys()):
+        here, there = ours.get(name), translation.state.get(name)
+        if here is None or there is None or here.shape != there.shape:
+            raise UserError(
+                f"{translation.where}: {name}",
+                found="no such key" if there is None else f"shape {tuple(there.shape)}",
+                expected="no such key" if here is None else f"shape {tuple(here.shape)}",
+                do="check that this is the file that the name says, and whole")
+    module.load_state_dict(translation.state, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> None:
+    """Hold what the published file stores, and we derive, against ours.
+
+    Raises:
+        UserError: The two differ.
+
+    """
+    for key, ours in derived.items():
+        stored = translation.left_out.get(key)
+        if stored is None:
+            continue
+        theirs = stored.value.to(ours.dtype)
+        if theirs.shape != ours.shape or not torch.allclose(theirs, ours, rtol=0, atol=1e-5):
+            raise UserError(f"{translation.where}: {key}", found="other values than those we compute",
+                            expected="the published ones", do="check that the file belongs to this network")
