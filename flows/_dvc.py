@@ -10,10 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Line = Callable[[str], None]
 Kind = str
@@ -34,7 +35,7 @@ class StageError(Exception):
 class Graph:
     """Stages in an order in which each comes after all it depends on."""
 
-    parents: Mapping[str, frozenset[str]]
+    parents: dict[str, frozenset[str]]
 
     def with_ancestors(self, targets: Iterable[str]) -> list[str]:
         """The targets (a name, or a matrix by its name before @) and all they depend on; no target means all."""
@@ -73,7 +74,39 @@ def changed_stages(root: Path) -> set[str]:
     return {name.split(":")[-1] for name in json.loads(result.stdout or "{}")}
 
 
-def run_dvc(root: Path, arguments: list[str], *, on_line: Line, timeout: float, variables: Mapping[str, str]) -> int:
+class Children:
+    """Commands at work, so that one call ends them all and lets no other begin."""
+
+    def __init__(self) -> None:
+        self._lock, self._running, self.stopped = threading.Lock(), set[subprocess.Popen[str]](), False
+
+    @contextmanager
+    def start(self, command: list[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
+        """Run a command for the length of the block; the end of the block ends it."""
+        with self._lock:
+            if self.stopped:
+                raise StageError("build", "cancelled", "the build was stopped")
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, **options)
+            self._running.add(process)
+        try:
+            yield process
+        finally:
+            if process.stdin:
+                process.stdin.close()
+            process.wait()
+            with self._lock:
+                self._running.discard(process)
+
+    def stop(self) -> None:
+        """Tell every command to end, and start none from now on."""
+        with self._lock:
+            self.stopped = True
+            for process in self._running:
+                process.terminate()
+
+
+def run_dvc(root: Path, arguments: list[str], *, on_line: Line, timeout: float, variables: Mapping[str, str],
+            children: Children) -> int:
     """Run one DVC command under the launcher, line by line; it ends with us, however we end.
 
     Raises:
@@ -84,30 +117,29 @@ def run_dvc(root: Path, arguments: list[str], *, on_line: Line, timeout: float, 
     launcher_root = str(Path(__file__).parents[1])
     env = {**environment(), **variables, "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (launcher_root, env.get("PYTHONPATH"))))
-    process = subprocess.Popen(command, cwd=root, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, bufsize=1, errors="replace")
     deadline = time.monotonic() + timeout
-    timer = _stop_at(process, deadline)
-    try:
-        for line in process.stdout or ():
-            if line.strip():
-                on_line(line.rstrip())
-        code = process.wait()
-    finally:
-        timer.cancel()
-        process.stdin.close()
-        process.wait()
+    with children.start(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1,
+                        errors="replace") as process:
+        timer = _stop_at(process, deadline)
+        try:
+            for line in process.stdout or ():
+                if line.strip():
+                    on_line(line.rstrip())
+            code = process.wait()
+        finally:
+            timer.cancel()
     if time.monotonic() >= deadline:
         raise TimeoutError(f"stopped after {timeout:.0f} s")
     return code
 
 
-def run_stage(root: Path, stage: str, *, on_line: Line, timeout: float, variables: Mapping[str, str]
-              ) -> Literal["Ran", "Up to date"]:
+def run_stage(root: Path, stage: str, *, on_line: Line, timeout: float, variables: Mapping[str, str],
+              children: Children) -> Literal["Ran", "Up to date"]:
     """Run one stage whose upstream is fresh.
 
     Raises:
-        StageError: With the kind from `runs/STAGE/status.json`; `timeout` where it took too long.
+        StageError: With the kind from `runs/STAGE/status.json`; `timeout` where it took too long, `cancelled` where
+            `children` were stopped.
 
     """
     lines: list[str] = []
@@ -118,9 +150,12 @@ def run_stage(root: Path, stage: str, *, on_line: Line, timeout: float, variable
 
     _status_file(root, stage, variables).unlink(missing_ok=True)
     try:
-        code = run_dvc(root, ["repro", "--single-item", stage], on_line=keep, timeout=timeout, variables=variables)
+        code = run_dvc(root, ["repro", "--single-item", stage], on_line=keep, timeout=timeout, variables=variables,
+                       children=children)
     except TimeoutError as error:
         raise StageError(stage, "timeout", str(error)) from None
+    if code and children.stopped:
+        raise StageError(stage, "cancelled", "the build was stopped")
     if code:
         raise StageError(stage, *_why(root, stage, variables, lines))
     return "Up to date" if any(UNCHANGED in line for line in lines) else "Ran"

@@ -5,6 +5,7 @@ and a state that says whether it ran or was up to date. Siblings of a matrix run
 each, one after the other on a machine without. Works with no server configured, and against one.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows._dvc import RETRIED, Graph, StageError, changed_stages, read_graph, run_dvc, run_stage
+from flows._dvc import RETRIED, Children, Graph, StageError, changed_stages, read_graph, run_dvc, run_stage
+from flows._launch import go_on_supervised
 from flows._slots import Slots
 from flows._summary import summary
 
@@ -31,12 +33,13 @@ def worth_retrying(task: Any, run: Any, state: State) -> bool:
 
 @task(task_run_name="{stage}", retries=2, retry_delay_seconds=[2, 20], retry_condition_fn=worth_retrying,
       cache_policy=NO_CACHE, persist_result=False)
-def stage_task(stage: str, root: str, stale: bool, slots: Slots, timeout: float) -> State:
+def stage_task(stage: str, root: str, stale: bool, slots: Slots, children: Children, timeout: float) -> State:
     """Run one stage if it may be stale; the state's name says what came of it."""
     if not stale:
         return Completed(name="Up to date", message=f"{stage}: nothing it reads has changed")
     with slots.one() as variables:
-        name = run_stage(Path(root), stage, on_line=get_run_logger().info, timeout=timeout, variables=variables)
+        name = run_stage(Path(root), stage, on_line=get_run_logger().info, timeout=timeout, variables=variables,
+                         children=children)
     return Completed(name=name, message=f"{stage}: {name.lower()}")
 
 
@@ -59,13 +62,17 @@ def build(root: str = ".", mode: Mode = "stage", targets: list[str] | None = Non
 
 def _by_stage(root: Path, graph: Graph, names: list[str], timeout: float) -> dict[str, str]:
     stale = graph.downstream(changed_stages(root))
-    slots = Slots()
-    runs = {}
-    for name in names:
-        runs[name] = stage_task.submit(name, str(root), name in stale, slots, timeout,
-                                       wait_for=[runs[parent] for parent in graph.parents[name]])
-    for run in runs.values():
-        run.wait()
+    slots, children = Slots(), Children()
+    runs: dict[str, Any] = {}
+    try:
+        for name in names:
+            runs[name] = stage_task.submit(name, str(root), name in stale, slots, children, timeout, return_state=False,
+                                           wait_for=[runs[parent] for parent in graph.parents[name]])
+        for run in runs.values():
+            run.wait()
+    except BaseException:  # A signal. Prefect waits for its threads, and they for their stages.
+        children.stop()
+        raise
     for run in runs.values():
         run.result()
     return {name: run.state.name for name, run in runs.items()}
@@ -75,7 +82,8 @@ def _by_stage(root: Path, graph: Graph, names: list[str], timeout: float) -> dic
 def whole_task(root: str, targets: list[str], timeout: float) -> dict[str, str]:
     """One `dvc repro` for all: less to see, less to wait for."""
     logger = get_run_logger()
-    code = run_dvc(Path(root), ["repro", *targets], on_line=logger.info, timeout=timeout, variables={})
+    code = run_dvc(Path(root), ["repro", *targets], on_line=logger.info, timeout=timeout, variables={},
+                   children=Children())
     if code:
         raise StageError("dvc repro", "unexpected", f"exit code {code}; the log above says why")
     return dict.fromkeys(read_graph(Path(root)).with_ancestors(targets), "Built")
@@ -90,7 +98,9 @@ def main(
 
     `PREFECT_API_URL=http://127.0.0.1:4200/api python -m flows.build` shows the run and its stages on a server.
     """
-    runner = ThreadPoolTaskRunner(max_workers=Slots().count)
+    go_on_supervised()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that Prefect's temporary server is told to end.
+    runner: Any = ThreadPoolTaskRunner(max_workers=Slots().count)
     try:
         build.with_options(task_runner=runner)(mode=mode, targets=target, timeout=timeout_hours * HOURS)
     except StageError as error:

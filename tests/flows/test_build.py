@@ -1,13 +1,17 @@
 """The build flow with Prefect's own temporary server, and against a server on loopback."""
 
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.testing.utilities import prefect_test_harness
@@ -68,6 +72,37 @@ def test_siblings_run_side_by_side_where_there_is_room(prefect, toy, monkeypatch
     assert run(toy, slots=2)["last"] == "Ran"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_whatever_kills_a_build_nothing_of_it_is_left(toy, tmp_path, number):
+    """Neither the stage, nor DVC, nor Prefect's temporary server."""
+    order(toy, "first", "hang")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "MARK": str(tmp_path), "PREFECT_LOGGING_LEVEL": "INFO"}
+    process = subprocess.Popen([sys.executable, "-m", "flows.build"], cwd=toy, env=env, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    said = [next(process.stdout)]
+    while "hello from first" not in said[-1]:
+        said.append(next(process.stdout))
+    family = bearing(f"MARK={tmp_path}")
+    assert len(family) >= 5  # Two of the flow, its server, launcher, DVC, stage.
+    process.send_signal(number)
+    process.wait()
+    for one in family:
+        assert select.select([one], [], [], 60)[0]
+        os.close(one)
+    assert not bearing(f"MARK={tmp_path}")
+
+
+def bearing(mark):
+    """Handles of all processes with `mark` in their environment."""
+    handles = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in path.read_bytes().split(b"\0"):
+                handles.append(os.pidfd_open(int(path.parent.name)))
+    return handles
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with socket.socket() as probe:
@@ -83,9 +118,16 @@ def server(tmp_path_factory):
     url = f"http://127.0.0.1:{port}/api"
     with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
         client.get(f"{url}/health", timeout=60).raise_for_status()
+    assert port in listening(process.pid), "somebody else answers there"
     yield url
     process.terminate()
     process.wait(30)
+
+
+def listening(pid):
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    return [one.laddr.port for member in family for one in member.net_connections() if one.status == "LISTEN"]
 
 
 def test_run_and_stages_are_seen_through_a_servers_api(server, toy):
