@@ -11,7 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
 from mambatalk.config import Config, load_config
@@ -71,7 +71,9 @@ def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
     else:
         sys.stderr.write(f"{stage}: {kind}: {error}\n")
     message = f"{type(error).__name__}: {error}" if kind == "unexpected" else str(error)
-    write_status(stage, "failed", fingerprint=fingerprint, kind=kind, message=message)
+    # Where the disk is full the status cannot be written either.
+    with suppress(OSError, UserError):
+        write_status(stage, "failed", fingerprint=fingerprint, kind=kind, message=message)
     return _EXIT.get(kind, 1)
 
 

@@ -1,5 +1,6 @@
 """Bad input ends in one line that names it and a non-zero exit, and leaves nothing that a later run takes for good."""
 
+import fcntl
 import json
 import shutil
 from collections.abc import Callable
@@ -91,7 +92,7 @@ def test_too_many_bad_clips_fail_after_the_evidence(corpus: Workspace) -> None:
     assert done.returncode == 1
     one_line(done, "runs/check_clips")
     assert json.loads(corpus.read("runs/check_clips/status.json"))["kind"] == "data-contract"
-    assert (corpus.root / "runs" / "check_clips" / "index.html").exists()
+    assert (corpus.root / "runs" / "check_clips" / "evidence" / "index.html").exists()
     assert not (corpus.root / "data" / "accepted.json").exists()
 
 
@@ -99,7 +100,28 @@ def test_an_empty_split(corpus: Workspace) -> None:
     csv = corpus.root / "data/sample/corpus/train_test_split.csv"
     csv.write_text(csv.read_text().replace(",test", ",train"))
     snapshot(corpus)
-    done = corpus.dvc("repro", "--single-item", "--force-downstream", "evaluate")
-    assert done.returncode != 0
-    done = corpus.dvc("repro", "check_clips", "features")
-    one_line(corpus.stage("features") if done.returncode == 0 else done, "test")
+    assert corpus.stage("ingest").returncode == 0
+    one_line(corpus.stage("check_clips"), "split test", "no clip is left")
+    assert not (corpus.root / "data" / "accepted.json").exists()
+
+
+def test_a_full_disk(empty: Workspace) -> None:
+    """On a file system of 3 MB, which takes a name space of our own."""
+    small = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+    (empty.root / "data").mkdir()
+    if empty.run(*small, "mount -t tmpfs -o size=3m none data").returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    done = empty.run(*small, "mount -t tmpfs -o size=3m none data && python -m tasks.sample_corpus; "
+                             "code=$?; ls -A data; exit $code")
+    assert done.returncode == 2
+    one_line(done, "a full disk", "nothing half-written was kept")
+    assert done.stdout == ""
+
+
+def test_two_copies_of_a_stage_do_not_run_at_once(corpus: Workspace) -> None:
+    lock = corpus.root / "runs" / "ingest" / "lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        one_line(corpus.stage("ingest"), "another copy")
+    assert corpus.stage("ingest").returncode == 0

@@ -80,7 +80,7 @@ def test_every_parameter_belongs_to_a_stage() -> None:
 
 
 def test_every_task_is_a_stage_or_a_tool() -> None:
-    tools = {"graph", "profile", "real", "summary"}
+    tools = {"graph", "plots", "profile", "real", "summary"}
     modules = {path.stem for path in (ROOT / "tasks").glob("[a-z]*.py")}
     assert modules == set(STAGES) | tools
 
