@@ -111,17 +111,19 @@ def server(tmp_path_factory):
     env = {**os.environ, "PREFECT_HOME": str(tmp_path_factory.mktemp("server"))}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for line in process.stdout:
-        if "Uvicorn running" in line or "Check out the dashboard" in line:
-            break
-    assert process.poll() is None, "the server did not start"
-    url = f"http://127.0.0.1:{port}/api"
-    with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
-        client.get(f"{url}/health", timeout=60).raise_for_status()
-    assert port in listening(process.pid), "somebody else answers there"
-    yield url
-    process.terminate()
-    process.wait(30)
+    try:
+        for line in process.stdout:
+            if "Check out the dashboard" in line:
+                break
+        assert process.poll() is None, "the server did not start"
+        url = f"http://127.0.0.1:{port}/api"
+        with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
+            client.get(f"{url}/health", timeout=60).raise_for_status()
+        assert port in listening(process.pid), "somebody else answers there"
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def listening(pid):
