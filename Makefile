@@ -55,6 +55,10 @@ profile: install ## Switch params.yaml to a profile: make profile P=paper (sampl
 real: install ## The same pipeline on a corpus of your own, beside this checkout: make real ROOT=/path/to/beat_english_v2.0.0
 	@python -m tasks.real "$(ROOT)"
 
+.PHONY: plots
+plots: install ## DVC's plots as a page that opens offline: runs/plots/index.html
+	@python -m tasks.plots
+
 .PHONY: lint
 lint: install ## Style, types, and the graph against the imports
 	@ruff check . && mypy && python -m tasks.graph
