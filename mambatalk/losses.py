@@ -5,13 +5,17 @@ trainers of the auto-encoders and of the generator.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mambatalk.models.generator import GeneratorOutput
 from mambatalk.motion.skeleton import PARTS, Part
+
+if TYPE_CHECKING:
+    # At run time too, and every auto-encoder would be trained anew whenever the generator's code changes.
+    from mambatalk.models.generator import GeneratorOutput
 
 COSINE_LIMIT = 1 - 1e-6
 """The published clamp: the term never falls below about 1.4e-3 rad, and has no gradient there."""
@@ -57,11 +61,11 @@ def foot_sliding(feet: Tensor, contact: Tensor) -> Tensor:
     return torch.where((contact > PLANTED).unsqueeze(-1), step, 0).abs().mean()
 
 
-def latent_loss(output: GeneratorOutput, vectors: Mapping[Part, Tensor]) -> Tensor:
+def latent_loss(output: "GeneratorOutput", vectors: Mapping[Part, Tensor]) -> Tensor:
     """Three times the mean squared distance of latents to code vectors (B, T, C), summed over the four parts."""
     return sum(LATENT_WEIGHT * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS)
 
 
-def index_loss(output: GeneratorOutput, codes: Mapping[Part, Tensor], parts: tuple[Part, ...] = PARTS) -> Tensor:
+def index_loss(output: "GeneratorOutput", codes: Mapping[Part, Tensor], parts: tuple[Part, ...] = PARTS) -> Tensor:
     """Negative log-likelihood of codes (B, T), summed over parts."""
     return sum(functional.cross_entropy(output.logits[part].flatten(0, 1), codes[part].flatten()) for part in parts)

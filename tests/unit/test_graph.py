@@ -128,3 +128,10 @@ def test_mending_tells_and_keeps_data(tmp_path: Path, monkeypatch: pytest.Monkey
     assert mend(stages) == ["x: tasks/x.py is imported, but no dependency",
                             "x: tasks/gone.py is a dependency, but not imported"]
     assert stages["x"]["deps"] == ["tasks/x.py", "data/in"]
+
+
+def test_the_generator_s_code_retrains_no_auto_encoder() -> None:
+    for stage in ("train_vq", "train_fgd_encoder", "encode_codes", "features"):
+        assert "mambatalk/models/generator.py" not in STAGES[stage]["deps"]
+    for stage in ("train_generator", "bundle", "evaluate"):
+        assert "mambatalk/models/generator.py" in STAGES[stage]["deps"]
