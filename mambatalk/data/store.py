@@ -5,8 +5,11 @@ features, outside DVC, and can be deleted at any time. Pages are shared between 
 pressure, so that a corpus of any size trains in little memory of its own.
 """
 
+import fcntl
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from mambatalk.motion.skeleton import EXPRESSION_DIM, MOTION_DIM, SAMPLE_RATE
 
 LOOK_AHEAD = ENVELOPE_WINDOW - 1
 """Samples past a window that its envelope reads."""
+AGAIN = "run the stage features again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +87,28 @@ def open_features(directory: str | Path, cache_root: str | Path | None = None) -
     """Open a features folder, decoding it into the cache first if that has not been done.
 
     Raises:
-        UserError: The folder holds no features.
+        UserError: The folder holds no features, or its files do not fit each other.
 
     """
     directory = Path(directory)
     notes = read_json(directory / "features.json")
     clips = clip_table(directory)
     root = Path(cache_root or os.environ.get("MAMBATALK_CACHE") or "runs/cache")
-    arrays = root / notes["digest"]
-    if not arrays.is_dir():
-        with atomic_directory(arrays) as temporary:
-            _decode(directory, clips, temporary)
+    arrays = root / Path(notes["digest"]).name
+    with _sole(arrays):
+        if not arrays.is_dir():
+            with atomic_directory(arrays) as temporary:
+                _decode(directory, clips, temporary)
     return FeatureStore(arrays, clips, notes)
+
+
+@contextmanager
+def _sole(arrays: Path) -> Iterator[None]:
+    """Let one process at a time decode: the auto-encoders' stages start side by side."""
+    arrays.parent.mkdir(parents=True, exist_ok=True)
+    with arrays.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def clip_table(directory: Path) -> list[ClipInfo]:
@@ -125,13 +139,15 @@ def _decode(directory: Path, clips: list[ClipInfo], out: Path) -> None:
     rows = (row for batch in places.iter_batches(1, columns=columns) for row in batch.to_pylist())
     shards: dict[str, pq.ParquetFile] = {}
     for clip, row in zip(clips, rows, strict=True):
-        shard = shards.setdefault(row["shard"], pq.ParquetFile(directory / row["shard"]))
-        table = shard.read_row_group(row["row_group"])
+        if row["shard"] not in shards:
+            shards = {row["shard"]: pq.ParquetFile(directory / row["shard"])}
+        table = shards[row["shard"]].read_row_group(row["row_group"])
+        _check_length(clip, "frames", len(table), clip.frames)
         place = slice(clip.first_frame, clip.first_frame + clip.frames)
         motion[place] = _matrix(table["motion"], MOTION_DIM)
         expressions[place] = _matrix(table["expressions"], EXPRESSION_DIM)
         words[place] = table["word"].to_numpy()
-        wave[clip.first_sample : clip.first_sample + clip.samples + LOOK_AHEAD] = _padded_wave(row["audio"])
+        wave[clip.first_sample : clip.first_sample + clip.samples + LOOK_AHEAD] = _padded_wave(clip, row["audio"])
     for array in (motion, expressions, words, wave):
         array.flush()
 
@@ -140,10 +156,21 @@ def _matrix(column: Any, width: int) -> NDArray[np.float32]:
     return column.combine_chunks().flatten().to_numpy().reshape(-1, width)
 
 
-def _padded_wave(flac: bytes) -> NDArray[np.float32]:
+def _padded_wave(clip: ClipInfo, flac: bytes) -> NDArray[np.float32]:
     """A clip's sound, then its last envelope value: a maximum over windows that reach past the end stays there."""
-    wave, rate = soundfile.read(io.BytesIO(flac), dtype="float32")
+    try:
+        wave, rate = soundfile.read(io.BytesIO(flac), dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"features, clip {clip.clip_id}", found=f"sound that does not decode ({error})",
+                        expected="FLAC", do=AGAIN) from None
     if rate != SAMPLE_RATE:
-        raise UserError("features", found=f"sound at {rate} Hz", expected=f"{SAMPLE_RATE} Hz",
-                        do="run the stage features again")
+        raise UserError(f"features, clip {clip.clip_id}", found=f"sound at {rate} Hz", expected=f"{SAMPLE_RATE} Hz",
+                        do=AGAIN)
+    _check_length(clip, "samples", len(wave), clip.samples)
     return np.concatenate([wave, np.full(LOOK_AHEAD, np.abs(wave[-ENVELOPE_WINDOW:]).max(initial=0), np.float32)])
+
+
+def _check_length(clip: ClipInfo, what: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise UserError(f"features, clip {clip.clip_id}", found=f"{found} {what}",
+                        expected=f"the {expected} of clips.parquet", do=AGAIN)
