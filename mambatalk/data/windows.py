@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.audio.features import amplitude_envelope, expand_ctc, normalise
+from mambatalk.audio.features import amplitude_envelope, normalise
 from mambatalk.config import Fidelity
 from mambatalk.data.store import LOOK_AHEAD, ClipInfo, FeatureStore
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
@@ -36,21 +36,18 @@ class WindowBatch(NamedTuple):
     audio: Tensor | None
     """(B, S, 3) of sound channels, where asked for."""
 
-    def to(self, device: torch.device | str) -> "WindowBatch":
-        """The batch on a device."""
-        return WindowBatch(*(None if x is None else x.to(device, non_blocking=True) for x in self))
-
 
 def window_samples(length: int) -> int:
     """Samples of sound under `length` frames: floor(length / 30 * 16000)."""
     return length * SAMPLE_RATE // FPS
 
 
-def windows(store: FeatureStore, split: str, *, length: int, stride: int, fidelity: Fidelity) -> NDArray[np.int64]:
+def windows(store: FeatureStore, split: str, *, length: int, stride: int, audio: bool, fidelity: Fidelity
+            ) -> NDArray[np.int64]:
     """All windows of a split: (W, 2) of place in `store.clips` and first frame.
 
-    Published: motion and sound are cut to whole seconds first. Corrected: all frames that have sound count.
-    A clip shorter than a window gives none.
+    Published: motion and sound are cut to whole seconds first. Corrected: all frames count; with `audio`, all that have
+    sound. A clip shorter than a window gives none.
 
     Raises:
         UserError: The split has no clip.
@@ -58,38 +55,41 @@ def windows(store: FeatureStore, split: str, *, length: int, stride: int, fideli
     """
     chosen = {clip.clip_id for clip in store.of_split(split)}
     rows = [(place, first) for place, clip in enumerate(store.clips) if clip.clip_id in chosen
-            for first in range(0, usable_frames(clip, fidelity) - length + 1, stride)]
+            for first in range(0, usable_frames(clip, audio=audio, fidelity=fidelity) - length + 1, stride)]
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
-def usable_frames(clip: ClipInfo, fidelity: Fidelity) -> int:
-    """Frames of a clip that have sound; whole seconds of them if published."""
+def usable_frames(clip: ClipInfo, *, audio: bool, fidelity: Fidelity) -> int:
+    """Frames of a clip that windows may cover, with `audio` only those that have sound; whole seconds if published."""
     if fidelity == "published":
-        return FPS * min(clip.frames // FPS, clip.samples // SAMPLE_RATE)
-    return min(clip.frames, clip.samples * FPS // SAMPLE_RATE)
+        seconds = clip.frames // FPS
+        return FPS * (min(seconds, clip.samples // SAMPLE_RATE) if audio else seconds)
+    return min(clip.frames, clip.samples * FPS // SAMPLE_RATE) if audio else clip.frames
 
 
-def batch(store: FeatureStore, rows: NDArray[np.int64], length: int, *, audio: bool) -> WindowBatch:
-    """Gather windows (B, 2) into tensors."""
+def batch(store: FeatureStore, rows: NDArray[np.int64], length: int, *, audio: bool,
+          device: torch.device | str = "cpu") -> WindowBatch:
+    """Gather windows (B, 2) into tensors on a device; the sound's channels are computed there."""
     clips = [store.clips[place] for place in rows[:, 0]]
     first = np.array([clip.first_frame for clip in clips]) + rows[:, 1]
     index = first[:, None] + np.arange(length)
+    speaker = torch.tensor([clip.speaker_index for clip in clips], device=device)
     return WindowBatch(
-        motion=torch.from_numpy(store.motion[index]),
-        expressions=torch.from_numpy(store.expressions[index]),
-        betas=torch.from_numpy(np.stack([clip.betas for clip in clips])),
-        words=torch.from_numpy(store.words[index].astype(np.int64)),
-        speaker=torch.tensor([clip.speaker_index for clip in clips])[:, None].expand(-1, length),
-        frames=torch.from_numpy(first),
-        audio=_audio(store, clips, rows[:, 1], window_samples(length)) if audio else None,
+        motion=torch.from_numpy(store.motion[index]).to(device),
+        expressions=torch.from_numpy(store.expressions[index]).to(device),
+        betas=torch.from_numpy(np.stack([clip.betas for clip in clips])).to(device),
+        words=torch.from_numpy(store.words[index].astype(np.int64)).to(device),
+        speaker=speaker[:, None].expand(-1, length),
+        frames=torch.from_numpy(first).to(device),
+        audio=_audio(store, clips, rows[:, 1], window_samples(length), device) if audio else None,
     )
 
 
 def batches(store: FeatureStore, rows: NDArray[np.int64], length: int, *, batch_size: int, audio: bool,
-            ) -> Iterator[WindowBatch]:
+            device: torch.device | str = "cpu") -> Iterator[WindowBatch]:
     """Batches of windows in the order given; the last may be smaller."""
     for start in range(0, len(rows), batch_size):
-        yield batch(store, rows[start : start + batch_size], length, audio=audio)
+        yield batch(store, rows[start : start + batch_size], length, audio=audio, device=device)
 
 
 def audio_channels(wave: Tensor, mean: Tensor | float, std: Tensor | float, ctc: Tensor | None = None) -> Tensor:
@@ -108,17 +108,34 @@ def audio_channels(wave: Tensor, mean: Tensor | float, std: Tensor | float, ctc:
     return torch.stack([amplitude_envelope(wave)[..., :samples], tokens, normalise(heard, mean, std)], dim=-1)
 
 
-def clip_ctc(clip: ClipInfo) -> Tensor | None:
-    """CTC ids of a clip, one per sample (S,), or none."""
-    return None if clip.ctc is None else expand_ctc(torch.from_numpy(clip.ctc), clip.samples)
+def clip_ctc(clip: ClipInfo, first: int = 0, count: int | None = None) -> Tensor | None:
+    """CTC ids of `count` samples of a clip from sample `first` on, by default of all; none if it has none.
+
+    The ids that `expand_ctc` gives, of which only the slice asked for is made.
+    """
+    if clip.ctc is None:
+        return None
+    sample = np.arange(first, clip.samples if count is None else first + count)
+    # The last k with floor(k N / K) <= sample.
+    return torch.from_numpy(clip.ctc[((sample + 1) * len(clip.ctc) - 1) // clip.samples])
 
 
-def _audio(store: FeatureStore, clips: list[ClipInfo], frames: NDArray[np.int64], samples: int) -> Tensor:
+def _audio(store: FeatureStore, clips: list[ClipInfo], frames: NDArray[np.int64], samples: int,
+           device: torch.device | str) -> Tensor:
     start = frames * SAMPLE_RATE // FPS
-    index = (np.array([clip.first_sample for clip in clips]) + start)[:, None] + np.arange(samples + LOOK_AHEAD)
-    ctc = [clip_ctc(clip) for clip in clips]
-    tokens = None if ctc[0] is None else torch.stack(
-        [ids[begin : begin + samples] for ids, begin in zip(ctc, start, strict=True)])
-    mean = torch.tensor([[clip.wave_mean] for clip in clips], dtype=torch.float32)
-    std = torch.tensor([[clip.wave_std] for clip in clips], dtype=torch.float32)
-    return audio_channels(torch.from_numpy(store.samples[index]), mean, std, tokens)
+    first = start + np.array([clip.first_sample for clip in clips])
+    # A stack of slices copies memory; an index of every sample would be three times slower.
+    wave = np.stack([store.samples[begin : begin + samples + LOOK_AHEAD] for begin in first])
+    statistics = torch.tensor([[clip.wave_mean, clip.wave_std] for clip in clips], dtype=torch.float32, device=device)
+    return audio_channels(torch.from_numpy(wave).to(device), statistics[:, :1], statistics[:, 1:],
+                          _tokens(clips, start, samples).to(device))
+
+
+def _tokens(clips: list[ClipInfo], start: NDArray[np.int64], samples: int) -> Tensor:
+    """CTC ids (B, S) of windows; 0 for clips without any."""
+    tokens = torch.zeros(len(clips), samples, dtype=torch.uint8)
+    for row, clip, begin in zip(tokens, clips, start.tolist(), strict=True):
+        ids = clip_ctc(clip, begin, samples)
+        if ids is not None:
+            row.copy_(ids)
+    return tokens

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mambatalk.config import Fidelity, TrainFGDConfig
 from mambatalk.data.store import FeatureStore
-from mambatalk.data.windows import WindowBatch, windows
+from mambatalk.data.windows import WindowBatch
 from mambatalk.losses import geodesic, l1_of_differences
 from mambatalk.models.fgd import FGDDecoder, FGDEncoder
 from mambatalk.motion.skeleton import POSE_DIM
@@ -28,10 +28,7 @@ def train_fgd_encoder(store: FeatureStore, config: TrainFGDConfig, *, fidelity: 
     torch.manual_seed(seed)
     encoder = FGDEncoder(config.latent)
     network = nn.Sequential(encoder, FGDDecoder(config.latent)).to(device())
-    data = Windows(
-        store=store, length=config.window, audio=False,
-        train=windows(store, "train", length=config.window, stride=config.stride, fidelity=fidelity),
-        validation=windows(store, "val", length=config.window, stride=config.window, fidelity=fidelity))
+    data = Windows.of(store, length=config.window, stride=config.stride, audio=False, fidelity=fidelity)
     schedule = Schedule(epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, betas=(0.9, 0.999), seed=seed)
 
     def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mambatalk.config import Fidelity, TrainGeneratorConfig
 from mambatalk.data.store import FeatureStore
-from mambatalk.data.windows import WindowBatch, windows
+from mambatalk.data.windows import WindowBatch
+from mambatalk.errors import UserError
 from mambatalk.losses import index_loss, latent_loss
 from mambatalk.models.conditioning import full_mask, relative_motion
 from mambatalk.models.generator import BODY_CHANNELS, Generator, GeneratorConfig
@@ -42,10 +43,8 @@ def train_generator(store: FeatureStore, codes: Codes, networks: Mapping[Part, V
         vocabulary_size=vocabulary_size, speakers=speakers, hidden=config.hidden, audio_dim=config.audio_dim,
         audio_width=config.audio_width, word_dim=config.word_dim, motion_dim=width, code_dim=width, codebook_size=size,
         dropout=config.dropout)).to(device())
-    data = Windows(
-        store=store, length=config.window, audio=True,
-        train=windows(store, "train", length=config.window, stride=config.stride, fidelity=fidelity),
-        validation=windows(store, "val", length=config.window, stride=config.window, fidelity=fidelity))
+    data = Windows.of(store, length=config.window, stride=config.stride, audio=True, fidelity=fidelity)
+    _check_codes(codes, len(store.motion))
     schedule = Schedule(epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, betas=config.betas, seed=seed,
                         clip_norm=config.clip_norm)
     flat = {part: torch.from_numpy(codes[part]).to(device()) for part in PARTS}
@@ -86,3 +85,10 @@ def drop_text(words: Tensor, probability: float) -> Tensor:
     """Word ids (B, T) with whole windows turned to silence, so that the network also learns to go by sound alone."""
     dropped = torch.rand(len(words), 1, device=words.device) < probability
     return torch.where(dropped, PAD, words)
+
+
+def _check_codes(codes: Codes, frames: int) -> None:
+    for part in PARTS:
+        if len(codes[part]) != frames:
+            raise UserError(f"codes of {part}", found=f"{len(codes[part])} frames", expected=f"the features' {frames}",
+                            do="run the stage encode_codes again")

@@ -1,6 +1,7 @@
 """The one training loop: windows in, loss terms out, Adam between, validation after every epoch."""
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from mambatalk.config import Fidelity
 from mambatalk.data.store import FeatureStore
-from mambatalk.data.windows import WindowBatch, batches
+from mambatalk.data.windows import WindowBatch, batches, windows
 from mambatalk.errors import UserError
 from mambatalk.training.tracker import Curve
 
@@ -33,6 +35,13 @@ class Windows:
     validation: NDArray[np.int64]
     length: int
     audio: bool
+
+    @classmethod
+    def of(cls, store: FeatureStore, *, length: int, stride: int, audio: bool, fidelity: Fidelity) -> "Windows":
+        """Windows `stride` frames apart to learn from, and side by side to be watched on."""
+        train, validation = (windows(store, split, length=length, stride=step, audio=audio, fidelity=fidelity)
+                             for split, step in (("train", stride), ("val", length)))
+        return cls(store=store, train=train, validation=validation, length=length, audio=audio)
 
     def __post_init__(self) -> None:
         for split, rows in (("train", self.train), ("val", self.validation)):
@@ -55,14 +64,13 @@ class Schedule:
     clip_norm: float | None = None
 
 
-def fit(name: str, network: nn.Module, terms: Terms, windows: Windows, schedule: Schedule, curve: Curve,
-        after_step: Callable[[], None] = lambda: None) -> None:
+def fit(name: str, network: nn.Module, terms: Terms, data: Windows, schedule: Schedule, curve: Curve) -> None:
     """Train a network in place; the curve gets the mean of every term on both splits, epoch by epoch.
 
     The order of windows and all random draws follow `schedule.seed` alone.
 
     Raises:
-        FloatingPointError: A loss is not finite; the optimizer has not stepped on it.
+        FloatingPointError: A loss, of training or validation, is not finite; no step was taken on it.
 
     """
     device = next(network.parameters()).device
@@ -75,44 +83,49 @@ def fit(name: str, network: nn.Module, terms: Terms, windows: Windows, schedule:
                 optimizer.param_groups[0]["lr"] *= 0.1
             network.train()
             means = _Means()
-            for batch in _shuffled(windows, schedule.batch_size, order):
-                values = terms(batch.to(device), epoch)
+            for batch in _shuffled(data, schedule.batch_size, order, device):
+                values = terms(batch, epoch)
                 _step(name, network, optimizer, values, epoch, schedule.clip_norm)
                 means.add(values, len(batch.motion))
-                after_step()
-            row = {**means.row("train"), **validate(network, terms, windows, schedule, epoch)}
+            row = {**means.row("train"), **validate(network, terms, data, schedule, epoch)}
+            _check_finite(name, row["val/loss"], epoch)
             curve.add(epoch, row)
             advance(row["train/loss"], row["val/loss"])
     network.eval()
 
 
 @torch.no_grad()
-def validate(network: nn.Module, terms: Terms, windows: Windows, schedule: Schedule, epoch: int) -> dict[str, float]:
+def validate(network: nn.Module, terms: Terms, data: Windows, schedule: Schedule, epoch: int) -> dict[str, float]:
     """Mean terms over the validation windows, with the same random draws every epoch."""
     device = next(network.parameters()).device
     network.eval()
     means = _Means()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(schedule.seed)
-        for batch in batches(windows.store, windows.validation, windows.length, batch_size=schedule.batch_size,
-                             audio=windows.audio):
-            means.add(terms(batch.to(device), epoch), len(batch.motion))
+        for batch in batches(data.store, data.validation, data.length, batch_size=schedule.batch_size,
+                             audio=data.audio, device=device):
+            means.add(terms(batch, epoch), len(batch.motion))
     return means.row("val")
 
 
-def _shuffled(windows: Windows, batch_size: int, order: np.random.Generator) -> Iterator[WindowBatch]:
+def _shuffled(data: Windows, batch_size: int, order: np.random.Generator, device: torch.device
+              ) -> Iterator[WindowBatch]:
     """One epoch of shuffled batches; an incomplete last one is dropped, unless it is the only one."""
-    rows = windows.train[order.permutation(len(windows.train))]
+    rows = data.train[order.permutation(len(data.train))]
     whole = len(rows) // batch_size * batch_size or len(rows)
-    return batches(windows.store, rows[:whole], windows.length, batch_size=batch_size, audio=windows.audio)
+    return batches(data.store, rows[:whole], data.length, batch_size=batch_size, audio=data.audio, device=device)
+
+
+def _check_finite(name: str, loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"{name}: the loss is {loss} in epoch {epoch}; lower the learning rate, "
+                                 "or look at the data-quality report")
 
 
 def _step(name: str, network: nn.Module, optimizer: torch.optim.Optimizer, values: dict[str, Tensor], epoch: int,
           clip_norm: float | None) -> None:
     loss = sum(values.values())
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"{name}: the loss is {loss.item()} in epoch {epoch}; lower the learning rate, "
-                                 "or look at the data-quality report")
+    _check_finite(name, float(loss), epoch)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if clip_norm is not None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mambatalk.config import Fidelity, VQCommonConfig, VQPartConfig
 from mambatalk.data.store import FeatureStore
-from mambatalk.data.windows import WindowBatch, batches, windows
+from mambatalk.data.windows import WindowBatch, batches
 from mambatalk.models.vqvae import VQVAE, AutoEncoder
 from mambatalk.motion.body import Body
 from mambatalk.motion.part_io import part_input
@@ -47,10 +47,7 @@ def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: V
     torch.manual_seed(seed)
     network = build_auto_encoder(part, width=common.width, layers=config.layers, codebook_size=common.codebook_size)
     network, body = network.to(device()), body.to(device())
-    data = Windows(
-        store=store, length=common.window, audio=False,
-        train=windows(store, "train", length=common.window, stride=common.stride, fidelity=fidelity),
-        validation=windows(store, "val", length=common.window, stride=common.window, fidelity=fidelity))
+    data = Windows.of(store, length=common.window, stride=common.stride, audio=False, fidelity=fidelity)
     schedule = Schedule(epochs=config.epochs, batch_size=common.batch_size, lr=common.lr, betas=common.betas, seed=seed,
                         decay_epoch=config.decay_epoch)
     loss = PartLoss.of(part, body, mesh_vertices=mesh_vertices, mesh_weight=common.mesh_weight, fidelity=fidelity)
@@ -88,6 +85,5 @@ def _codebook_use(part: Name, network: nn.Module, data: Windows, fidelity: Fidel
         return {}
     index = [
         network.quantize(network.encode(part_input(part, batch.motion, batch.expressions, fidelity=fidelity))).index
-        for batch in (b.to(device()) for b in batches(data.store, data.validation, data.length, batch_size=64,
-                                                      audio=False))]
+        for batch in batches(data.store, data.validation, data.length, batch_size=64, audio=False, device=device())]
     return usage(torch.cat(index), network.quantizer.embedding.num_embeddings)
