@@ -128,13 +128,15 @@ def _global_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Ter
     trans, contact = batch.motion[..., TRANSLATION], prediction[..., PART_CONTACT]
     ground, target = prediction[..., PART_TRANSLATION], ground_velocity(trans)
     place = integrate_ground(ground, trans[:, 0])
-    plane = [0, 2]
+    # Published velocity is a term for x plus one for z, and so are its differences: as many times the mean over both.
+    axes = [0, 2]
+    ground_pair = ground[..., axes], target[..., axes]
     error = place - trans
     feet = _joints(loss, target_matrices("lower", batch), batch)[:, :, FOOT_JOINTS] + place.unsqueeze(2)
     terms = {
         "contact": functional.mse_loss(contact, batch.motion[..., CONTACT]),
-        "velocity": 2 * functional.l1_loss(ground[..., plane], target[..., plane]),
-        "velocity_differences": GLOBAL_WEIGHT * l1_of_differences(ground[..., plane], target[..., plane]),
+        "velocity": len(axes) * functional.l1_loss(*ground_pair),
+        "velocity_differences": GLOBAL_WEIGHT * len(axes) * l1_of_differences(*ground_pair),
         "position": functional.l1_loss(place, trans),
         "position_differences": GLOBAL_WEIGHT * l1_of_differences(place, trans),
         # Both meshes have the true legs, so that all vertices differ by the translation's error alone.
