@@ -27,10 +27,10 @@ class CodebookWatch:
         count = len(self._use)
         share = torch.bincount(index.flatten(), minlength=count) / index.numel()
         self._use.mul_(MEMORY).add_(share, alpha=1 - MEMORY)
-        dead = (self._use < DEAD_SHARE / count).nonzero().flatten()
         flat = latent.flatten(0, 1)
+        dead = (self._use < DEAD_SHARE / count).nonzero().flatten()[: len(flat)]
         chosen = torch.randperm(len(flat), device=flat.device)[: len(dead)]
-        self._quantizer.embedding.weight[dead[: len(chosen)]] = flat[chosen]
+        self._quantizer.embedding.weight[dead] = flat[chosen]
         self._use[dead] = 1 / count
         return len(dead)
 
