@@ -1,7 +1,7 @@
 """The release unit: a generator with the very auto-encoders, vocabulary and settings it was trained with.
 
 A folder of safetensors and JSON. Codes mean nothing against another code book, so the parts are never shipped apart,
-and `bundle.json` holds a digest of each.
+and `bundle.json` holds a digest of each and one of itself.
 """
 
 import os
@@ -69,11 +69,11 @@ class Bundle:
             write_json(out / "vocabulary.json", self.vocabulary)
             write_json(out / "config.json", self.config)
             write_json(out / "rest.json", self.rest.tolist())
-            files = {path.name: sha256_file(path) for path in sorted(out.iterdir())}
-            write_json(out / "bundle.json", {
+            about = {
                 "format": FORMAT, "fidelity": self.fidelity, "seed_frames": self.seed_frames, "window": self.window,
                 "speakers": {str(speaker): index for speaker, index in self.speakers.items()},
-                "files": files, "digest": digest(files)})
+                "files": {path.name: sha256_file(path) for path in sorted(out.iterdir())}}
+            write_json(out / "bundle.json", {**about, "digest": digest(about)})
 
     @classmethod
     def load(cls, folder: str | Path) -> "Bundle":
@@ -84,10 +84,7 @@ class Bundle:
 
         """
         folder = Path(folder)
-        about = read_json(folder / "bundle.json")
-        if about.get("format") != FORMAT:
-            raise UserError(folder / "bundle.json", found=f"format {about.get('format')}", expected=f"format {FORMAT}",
-                            do="make the bundle again with this version")
+        about = _read_about(folder / "bundle.json")
         for name, expected in about["files"].items():
             _check_file(folder, name, expected)
         return cls(
@@ -97,6 +94,20 @@ class Bundle:
             speakers={int(speaker): index for speaker, index in about["speakers"].items()},
             fidelity=about["fidelity"], seed_frames=about["seed_frames"], window=about["window"],
             rest=torch.tensor(read_json(folder / "rest.json")), config=read_json(folder / "config.json"))
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    """What `bundle.json` says, of a known format and as it was written."""
+    about = read_json(path)
+    version = about.get("format") if isinstance(about, dict) else None
+    if version != FORMAT:
+        raise UserError(path, found=f"format {version}", expected=f"format {FORMAT}",
+                        do="make the bundle again with this version")
+    stated = about.pop("digest", None)
+    if digest(about) != stated:
+        raise UserError(path, found=f"contents of digest {digest(about)}", expected=f"digest {stated}",
+                        do="fetch or make the bundle again")
+    return about
 
 
 def _check_file(folder: Path, name: str, expected: str) -> None:
