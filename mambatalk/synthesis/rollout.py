@@ -75,20 +75,16 @@ def synthesise(bundle: Bundle, wave: NDArray[np.float32], *, speaker: int, words
         fidelity: None follows the bundle.
 
     Raises:
-        UserError: There is too little sound, or published synthesis has no seed.
+        UserError: There is too little sound, it is not finite, the speaker is unknown, or published synthesis has no
+            seed.
 
     """
     fidelity = fidelity or bundle.fidelity
     device = next(bundle.generator.parameters()).device
-    frames = frames or len(wave) * FPS // SAMPLE_RATE
+    frames = len(wave) * FPS // SAMPLE_RATE if frames is None else frames
     rolling = Rolling(window=bundle.window, seed_frames=bundle.seed_frames, fidelity=fidelity,
                       exact_hop=fidelity == "corrected")
-    if frames < (bundle.window if fidelity == "published" else 1):
-        raise UserError("speech", found=f"{frames} frames", expected="at least one window" if frames else "some sound",
-                        do="give a longer recording")
-    if seed is None and fidelity == "published":
-        raise UserError("speech", found="no motion to start from", expected="four frames of true motion",
-                        do="use corrected fidelity, which starts from a rest pose")
+    _check_request(bundle, wave, speaker, frames, seed, fidelity)
     first = bundle.rest.expand(rolling.seed_frames, -1) if seed is None else torch.from_numpy(seed)
     text = np.full(frames, PAD) if words is None else words
     speech = Speech(audio=_channels(wave, ctc).to(device), speaker=speaker, frames=frames,
@@ -123,6 +119,26 @@ def to_result(decoded: Decoded, fidelity: Fidelity) -> MotionResult:
                                formula="published" if fidelity == "published" else "roma").flatten(1)
     return MotionResult(poses=poses.cpu().numpy(), expressions=decoded.expressions.cpu().numpy(),
                         trans=decoded.trans.float().cpu().numpy())
+
+
+def _check_request(bundle: Bundle, wave: NDArray[np.float32], speaker: int, frames: int,
+                   seed: NDArray[np.float32] | None, fidelity: Fidelity) -> None:
+    published = fidelity == "published"
+    if not len(wave) or frames < (bundle.window if published else 1):
+        raise UserError("speech", found=f"{len(wave)} samples for {frames} frames",
+                        expected=f"at least {bundle.window if published else 1} frames", do="give a longer recording")
+    if not np.isfinite(wave).all():
+        raise UserError("speech", found="samples that are not finite", expected="numbers in [-1, 1]",
+                        do="decode or record it again")
+    if not 0 <= speaker < bundle.generator.config.speakers:
+        raise UserError("speaker", found=f"index {speaker}", expected=f"0 to {bundle.generator.config.speakers - 1}",
+                        do="take an index from the bundle's speakers")
+    if seed is None and published:
+        raise UserError("speech", found="no motion to start from", expected="four frames of true motion",
+                        do="use corrected fidelity, which starts from a rest pose")
+    if seed is not None and seed.shape != bundle.rest.expand(bundle.seed_frames, -1).shape:
+        raise UserError("seed", found=f"shape {seed.shape}", expected=f"({bundle.seed_frames}, {len(bundle.rest)})",
+                        do="give the motion of the first frames")
 
 
 def _channels(wave: NDArray[np.float32], ctc: Tensor | None) -> Tensor:
