@@ -1,7 +1,7 @@
 """The SMPL-X body model: joints by the kinematic chain alone, vertices for a chosen few or for all.
 
-`smplx` loads the file and owns the blend shapes and the chain; what is added is that vertices are chosen before they
-are skinned (a full mesh of a batch costs seconds, 400 vertices cost milliseconds) and that the file is checked first,
+`smplx` loads the file and owns the blend shapes; what is added is a faster chain, that vertices are chosen before they
+are skinned (a full mesh of a batch costs seconds, 400 vertices cost milliseconds), and that the file is checked first,
 since smplx itself would unpickle it.
 """
 
@@ -14,11 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from smplx.lbs import batch_rigid_transform, blend_shapes
+from smplx.lbs import blend_shapes
 from torch import Tensor, nn
 
 from mambatalk.errors import UserError
-from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM, PART_JOINTS
+from mambatalk.motion.kinematics import pose_chain
+from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM, PARENTS, PART_JOINTS
 
 JAW = PART_JOINTS["face"][0]
 STAND_IN_KEY = "mambatalk_stand_in"
@@ -35,7 +36,6 @@ class Body(nn.Module):
     joint_shapedirs: Tensor
     weights: Tensor
     faces: Tensor
-    parents: Tensor
 
     def __init__(self, arrays: Mapping[str, Tensor], *, kind: Literal["stand-in", "smplx"]) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Body(nn.Module):
             trans: Translation (N, 3) in metres, or none for zero.
 
         """
-        posed, _ = batch_rigid_transform(rotations, rest.expand(len(rotations), -1, -1), self.parents)
+        _, posed = pose_chain(rotations, rest.expand(len(rotations), -1, -1))
         return posed if trans is None else posed + trans.unsqueeze(1)
 
     def vertices(self, rotations: Tensor, betas: Tensor, expressions: Tensor, *, trans: Tensor | None = None,
@@ -96,9 +96,11 @@ class Body(nn.Module):
         if self.bends:
             bend = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).flatten(1)
             rest_vertices = rest_vertices + (bend @ self.posedirs[:, pick].flatten(1)).view(len(bend), -1, 3)
-        _, transforms = batch_rigid_transform(rotations, rest_joints, self.parents)
-        blended = (self.weights[pick] @ transforms[:, :, :3].flatten(2)).unflatten(-1, (3, 4))
-        posed = (blended[..., :3] @ rest_vertices.unsqueeze(-1)).squeeze(-1) + blended[..., 3]
+        turned, placed = pose_chain(rotations, rest_joints)
+        moved = placed - (turned * rest_joints.unsqueeze(-2)).sum(-1)
+        transforms = torch.cat([turned, moved.unsqueeze(-1)], dim=-1)
+        blended = torch.tensordot(self.weights[pick], transforms, dims=([1], [1])).transpose(0, 1)
+        posed = (blended[..., :3] * rest_vertices.unsqueeze(-2)).sum(-1) + blended[..., 3]
         return posed if trans is None else posed + trans.unsqueeze(1)
 
     def subset(self, count: int, among: Tensor | None = None) -> Tensor:
@@ -141,6 +143,9 @@ def load_body(path: str | Path) -> Body:
         np.savez(clean, allow_pickle=False, **arrays)
         model = smplx.SMPLX(str(clean), use_pca=False, flat_hand_mean=True, num_betas=BETAS_DIM,
                             num_expression_coeffs=EXPRESSION_DIM, ext="npz")
+    if model.parents.tolist() != list(PARENTS):
+        raise UserError(path, found="another kinematic tree", expected="SMPL-X's 55 joints",
+                        do="take the file SMPLX_NEUTRAL_2020.npz")
     directions = torch.cat([model.shapedirs, model.expr_dirs], dim=-1)
     return Body({
         "v_template": model.v_template,
@@ -150,7 +155,6 @@ def load_body(path: str | Path) -> Body:
         "joint_shapedirs": torch.einsum("jv,vcs->jcs", model.J_regressor, directions),
         "weights": model.lbs_weights,
         "faces": torch.from_numpy(model.faces.astype(np.int64)),
-        "parents": model.parents,
     }, kind="stand-in" if STAND_IN_KEY in arrays else "smplx")
 
 

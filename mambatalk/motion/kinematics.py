@@ -1,9 +1,11 @@
 """Motion over time: foot contacts, velocities and the way back from velocity to position. 30 frames a second."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
-from mambatalk.motion.skeleton import FOOT_JOINTS, FPS
+from mambatalk.motion.skeleton import FOOT_JOINTS, FPS, PARENTS
 
 CONTACT_STEP = 0.01
 """A foot joint that moves less than this many metres to the next frame (0.3 m/s) is planted."""
@@ -43,3 +45,41 @@ def integrate_velocity(velocity: Tensor, start: Tensor) -> Tensor:
     """
     steps = torch.cat([torch.zeros_like(velocity[..., :1, :]), velocity[..., :-1, :]], dim=-2) / FPS
     return start.unsqueeze(-2) + steps.cumsum(dim=-2)
+
+
+def pose_chain(rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    """Follow the kinematic tree: rotations (N, 55, 3, 3) and positions (N, 55, 3) in the body's frame.
+
+    All joints of one depth go together: ten steps in place of 54, each a sum of products, since libraries are slow at
+    heaps of 3 x 3 matrices (`smplx` spends most of a training step there).
+
+    Args:
+        rotations: Local rotation matrices (N, 55, 3, 3).
+        rest: Rest joints (N, 55, 3) in metres.
+
+    """
+    bones = torch.cat([rest[:, :1], rest[:, 1:] - rest[:, PARENTS[1:]]], dim=1)
+    turned, placed = [rotations[:, :1]], [bones[:, :1]]
+    for joints, parents in _levels():
+        above = turned[-1][:, parents]
+        placed.append(placed[-1][:, parents] + (above * bones[:, joints].unsqueeze(-2)).sum(-1))
+        turned.append((above.unsqueeze(-1) * rotations[:, joints].unsqueeze(-3)).sum(-2))
+    order = _order(rotations.device)
+    return torch.cat(turned, dim=1)[:, order], torch.cat(placed, dim=1)[:, order]
+
+
+@cache
+def _levels() -> list[tuple[list[int], list[int]]]:
+    """For each depth below the root: its joints, and the places of their parents among those of the depth above."""
+    levels, above = [], [0]
+    while joints := [joint for joint, parent in enumerate(PARENTS) if parent in above]:
+        levels.append((joints, [above.index(PARENTS[joint]) for joint in joints]))
+        above = joints
+    return levels
+
+
+@cache
+def _order(device: torch.device) -> Tensor:
+    """Place of each joint where the levels are laid end to end."""
+    laid = [0, *(joint for joints, _ in _levels() for joint in joints)]
+    return torch.tensor(laid, device=device).argsort()
