@@ -63,7 +63,8 @@ def write_page(path: Path, result: "ExpectationSuiteValidationResult", *, title:
 
     document = ValidationResultsPageRenderer().render(result)
     view, sections, links = DefaultJinjaSectionView(), [], []
-    failed = {one.expectation_config.kwargs.get("column") for one in result.results if not one.success}
+    failed = {one.expectation_config.kwargs.get("column") for one in result.results
+              if one.expectation_config and not one.success}
     for index, section in enumerate(document.sections, 1):
         # Collapsed blocks hold the time of the run and identifiers drawn at random.
         section.content_blocks = [block for block in section.content_blocks if block.content_block_type != "collapse"]

@@ -85,11 +85,12 @@ def publish(checked: Checked, stage: str, *, docs: Path, metrics: Path, title: s
 
 def _validate(table: pandas.DataFrame, rules: Sequence[Rule], name: str) -> "ExpectationSuiteValidationResult":
     import great_expectations
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     context = great_expectations.get_context(mode="ephemeral")
     context.enable_analytics(False)
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     suite = context.suites.add(great_expectations.ExpectationSuite(
         name=name, expectations=[one for rule in rules for one in expectations(rule)]))
     batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
@@ -104,7 +105,7 @@ def expectations(rule: Rule) -> Iterator["Expectation"]:
     """A rule as one expectation, or as two where null is no value either."""
     from great_expectations import expectations as known
 
-    shared = {"column": rule.column, "severity": _SEVERITY[rule.severity], "meta": {"rule": rule.name}}
+    shared: dict[str, Any] = {"column": rule.column, "severity": _SEVERITY[rule.severity], "meta": {"rule": rule.name}}
     told = f"{rule.name.replace('_', ' ')} ({rule.severity}): %s; if not, {rule.why}"
     if rule.absent:
         yield known.ExpectColumnValuesToBeNull(**shared, description=told % "nothing here")

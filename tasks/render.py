@@ -1,6 +1,7 @@
 """Stage render: films and stills of generated motion beside ground truth."""
 
 import sys
+from typing import Any
 
 from mambatalk.config import Config
 from mambatalk.data.readers import read_motion
@@ -21,7 +22,7 @@ def run(config: Config, recorder: Recorder) -> None:
     with atomic_directory(RENDERS) as out:
         for path in sorted(RESULTS.glob("*.npz"))[: section.clips]:
             clip = clips[path.stem]
-            shown = {"generated": read_motion(path), "truth": stored_motion(store, clip), "body": body,
+            shown: dict[str, Any] = {"generated": read_motion(path), "truth": stored_motion(store, clip), "body": body,
                      "betas": clip.betas, "seconds": section.seconds, "size": section.size}
             render_comparison(out / f"{path.stem}.mp4", wave=store.wave(clip), **shown)
             render_still(out / f"{path.stem}.png", **shown)

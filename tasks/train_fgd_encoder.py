@@ -7,13 +7,14 @@ from mambatalk.config import Config
 from mambatalk.data.store import open_features
 from mambatalk.errors import UserError
 from mambatalk.files import atomic_directory, sha256_file, write_json
+from mambatalk.models.fgd import FGDEncoder
 from mambatalk.models.storing_fgd import save_fgd_encoder
 from mambatalk.motion.skeleton import POSE_DIM
 from mambatalk.published.fgd import import_fgd_encoder
 from mambatalk.training.fgd import train_fgd_encoder
+from mambatalk.training.loop import Trained
 from mambatalk.training.runtime import make_deterministic
 from mambatalk.training.tracker import Curve
-from mambatalk.training.vq import Trained
 from tasks._models import example_motion, headline, packed_model
 from tasks._paths import FEATURES, FGD, METRICS, PLOTS
 from tasks._stage import execute, threads
@@ -34,13 +35,13 @@ def run(config: Config, recorder: Recorder) -> None:
     recorder.model(packed_model("fgd_encoder", _pyfunc_fgd, FGD, example={"motion": example_motion(POSE_DIM)}))
 
 
-def _trained(config: Config, recorder: Recorder) -> Trained:
+def _trained(config: Config, recorder: Recorder) -> Trained[FGDEncoder]:
     make_deterministic(config.seed, threads())
     return train_fgd_encoder(open_features(FEATURES), config.train_fgd_encoder, fidelity=config.fidelity,
                              seed=config.seed, tracker=recorder)
 
 
-def _imported(config: Config, recorder: Recorder) -> Trained:
+def _imported(config: Config, recorder: Recorder) -> Trained[FGDEncoder]:
     """The published encoder, which has no curve and no numbers of its own."""
     path = Path(config.train_fgd_encoder.published or "")
     encoder = import_fgd_encoder(path)

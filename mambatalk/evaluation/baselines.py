@@ -2,6 +2,8 @@
 
 from functools import lru_cache
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from mambatalk.data.store import ClipInfo, FeatureStore
 from mambatalk.motion.rotations import axis_angle_from_6d
 from mambatalk.motion.skeleton import EXPRESSION_DIM, JOINT_COUNT, MOTION_DIM, POSE_DIM, TRANSLATION
 from mambatalk.synthesis.result import MotionResult
+
+Number = TypeVar("Number", bound=np.generic)
 
 
 def stored_motion(store: FeatureStore, clip: ClipInfo) -> MotionResult:
@@ -70,7 +74,7 @@ def shuffled_audio(store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *
     return others[_generator(seed, clip).integers(len(others))]
 
 
-def fit_length(values: NDArray[np.generic], length: int) -> NDArray[np.generic]:
+def fit_length(values: NDArray[Number], length: int) -> NDArray[Number]:
     """Sound (S,) or words (n,) cut, or begun anew as often as needed, to a length."""
     return np.resize(values, length)
 

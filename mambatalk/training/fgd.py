@@ -15,15 +15,14 @@ from mambatalk.data.windows import WindowBatch
 from mambatalk.losses import geodesic, l1_of_differences
 from mambatalk.models.fgd import FGDDecoder, FGDEncoder
 from mambatalk.motion.skeleton import POSE_DIM
-from mambatalk.training.loop import Schedule, Windows, fit
+from mambatalk.training.loop import Schedule, Trained, Windows, fit
 from mambatalk.training.part_losses import matrices
 from mambatalk.training.runtime import device
 from mambatalk.training.tracker import Curve, Tracker
-from mambatalk.training.vq import Trained
 
 
 def train_fgd_encoder(store: FeatureStore, config: TrainFGDConfig, *, fidelity: Fidelity, seed: int, tracker: Tracker
-                      ) -> Trained:
+                      ) -> Trained[FGDEncoder]:
     """Train encoder and decoder together and return the encoder."""
     torch.manual_seed(seed)
     encoder = FGDEncoder(config.latent)

@@ -24,17 +24,17 @@ from mambatalk.models.vqvae import VQVAE
 from mambatalk.motion.skeleton import PARTS, Part
 from mambatalk.text.vocabulary import PAD
 from mambatalk.training.codes import Codes
-from mambatalk.training.loop import Schedule, Windows, fit
+from mambatalk.training.loop import Schedule, Trained, Windows, fit
 from mambatalk.training.runtime import device
 from mambatalk.training.tracker import Curve, Tracker
-from mambatalk.training.vq import Trained
 
 FULL_PARTS: tuple[Part, ...] = ("upper", "hands", "lower")
 """Parts whose codes the full pass is held to; the face's latents alone are used in synthesis."""
 
 
 def train_generator(store: FeatureStore, codes: Codes, networks: Mapping[Part, VQVAE], config: TrainGeneratorConfig, *,
-                    vocabulary_size: int, speakers: int, fidelity: Fidelity, seed: int, tracker: Tracker) -> Trained:
+                    vocabulary_size: int, speakers: int, fidelity: Fidelity, seed: int, tracker: Tracker
+                    ) -> Trained[Generator]:
     """Train a generator on cached codes."""
     torch.manual_seed(seed)
     books = {part: networks[part].quantizer.embedding.weight.detach().to(device()) for part in PARTS}

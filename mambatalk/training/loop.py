@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from mambatalk.training.tracker import Curve
 
 log = logging.getLogger(__name__)
 
+Network = TypeVar("Network", bound=nn.Module)
 Terms = Callable[[WindowBatch, int], dict[str, Tensor]]
 """Weighted loss terms of a batch in an epoch; their sum is minimised."""
 
@@ -62,6 +64,14 @@ class Schedule:
     decay_epoch: int | None = None
     """Epoch from which the learning rate is a tenth."""
     clip_norm: float | None = None
+
+
+class Trained(NamedTuple, Generic[Network]):
+    """A trained network, its final numbers and its curve."""
+
+    network: Network
+    metrics: dict[str, float]
+    curve: Curve
 
 
 def fit(name: str, network: nn.Module, terms: Terms, data: Windows, schedule: Schedule, curve: Curve) -> None:

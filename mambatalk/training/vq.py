@@ -1,7 +1,5 @@
 """The representation stage: five auto-encoders, one after the other or side by side; each learns alone."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -14,22 +12,15 @@ from mambatalk.motion.part_io import part_input
 from mambatalk.motion.skeleton import PART_DIMS
 from mambatalk.motion.skeleton import AutoEncoder as Name
 from mambatalk.training.codebook import CodebookWatch, usage
-from mambatalk.training.loop import Schedule, Windows, fit
+from mambatalk.training.loop import Schedule, Trained, Windows, fit
 from mambatalk.training.part_losses import PartLoss
 from mambatalk.training.runtime import device
 from mambatalk.training.tracker import Curve, Tracker
 
 
-class Trained(NamedTuple):
-    """A trained network, its final numbers and its curve."""
-
-    network: nn.Module
-    metrics: dict[str, float]
-    curve: Curve
-
-
 def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: VQCommonConfig, config: VQPartConfig,
-                       mesh_vertices: int, fidelity: Fidelity, seed: int, tracker: Tracker) -> Trained:
+                       mesh_vertices: int, fidelity: Fidelity, seed: int, tracker: Tracker
+                       ) -> Trained[VQVAE | AutoEncoder]:
     """Train one auto-encoder.
 
     Args:
