@@ -135,7 +135,7 @@ def _check_finite(name: str, loss: float, epoch: int) -> None:
 def _step(name: str, network: nn.Module, optimizer: torch.optim.Optimizer, values: dict[str, Tensor], epoch: int,
           clip_norm: float | None) -> None:
     loss = sum(values.values())
-    _check_finite(name, float(loss), epoch)
+    _check_finite(name, loss.item(), epoch)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if clip_norm is not None:

@@ -14,7 +14,9 @@ from mambatalk.files import digest, write_json
 IDENTITY = np.array([1, 0, 0, 0, 1, 0], np.float32)
 
 
-def write_feature_folder(out: Path, *, seconds=(6.0, 4.0, 5.0), splits=("train", "val", "test"), seed=0) -> Path:
+def write_feature_folder(out: Path, *, seconds=(6.0, 4.0, 5.0), splits=("train", "val", "test"), seed=0,
+                         ctc=()) -> Path:
+    """`ctc`: places of the clips that have CTC ids, 50 a second."""
     out.mkdir(parents=True)
     random = np.random.default_rng(seed)
     rows = []
@@ -23,9 +25,11 @@ def write_feature_folder(out: Path, *, seconds=(6.0, 4.0, 5.0), splits=("train",
             frames = round(length * 30)
             writer.write_table(_frames(random, frames), row_group_size=frames)
             rows.append(_clip(random, place, split, frames, round((length + 0.3) * 16000)))
+    for place in ctc:
+        rows[place]["ctc"] = random.integers(1, 32, rows[place]["samples"] // 320).tolist()
     pq.write_table(pa.Table.from_pylist(rows, FEATURE_CLIP), out / "clips.parquet")
     write_json(out / "vocabulary.json", {w: k for k, w in enumerate(["PAD", "SOS", "EOS", "UNK", "yes", "no"])})
-    write_json(out / "features.json", {"digest": digest([seconds, splits, seed]), "speakers": {"1": 0, "2": 1}})
+    write_json(out / "features.json", {"digest": digest([seconds, splits, seed, ctc]), "speakers": {"1": 0, "2": 1}})
     np.save(out / "mean_velocity.npy", np.full(55, 0.1, np.float32))
     return out
 
