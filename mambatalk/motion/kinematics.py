@@ -63,9 +63,14 @@ def pose_chain(rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
     for joints, parents in _levels():
         above = turned[-1][:, parents]
         placed.append(placed[-1][:, parents] + (above * bones[:, joints].unsqueeze(-2)).sum(-1))
-        turned.append((above.unsqueeze(-1) * rotations[:, joints].unsqueeze(-3)).sum(-2))
+        turned.append(_product(above, rotations[:, joints]))
     order = _order(rotations.device)
     return torch.cat(turned, dim=1)[:, order], torch.cat(placed, dim=1)[:, order]
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Products of 3 x 3 matrices (..., 3, 3), column by row."""
+    return a[..., :1] * b[..., :1, :] + a[..., 1:2] * b[..., 1:2, :] + a[..., 2:] * b[..., 2:, :]
 
 
 @cache
