@@ -45,7 +45,7 @@ repro: install ## Rebuild everything that params.yaml asks for, then show the me
 
 .PHONY: test
 test: install ## Every test that needs no GPU
-	@python -m pytest
+	@python -m pytest -n 2 --dist loadgroup
 
 .PHONY: profile
 profile: install ## Switch params.yaml to a profile: make profile P=paper (sample, tiny, clips)

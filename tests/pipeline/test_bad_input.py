@@ -10,7 +10,7 @@ import pytest
 
 from tests.pipeline.workspace import Workspace, checkout
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
 
 
 def drop_key(workspace: Workspace) -> None:
