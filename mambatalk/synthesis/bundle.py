@@ -85,8 +85,9 @@ class Bundle:
         """
         folder = Path(folder)
         about = _read_about(folder / "bundle.json")
-        for name, expected in about["files"].items():
-            _check_file(folder, name, expected)
+        present = {path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json")}
+        for name in sorted(present.union(about["files"]) - {"bundle.json"}):
+            _check_file(folder, name, about["files"].get(name))
         return cls(
             generator=load_generator(folder),
             auto_encoders={name: load_auto_encoder(folder, name) for name in AUTO_ENCODERS},
@@ -110,9 +111,10 @@ def _read_about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _check_file(folder: Path, name: str, expected: str) -> None:
+def _check_file(folder: Path, name: str, expected: str | None) -> None:
     path = folder / name
     found = "a name outside the folder" if os.path.basename(name) != name else (
-        "no such file" if not path.is_file() else sha256_file(path))
-    if found != expected:
-        raise UserError(path, found=found, expected=f"sha256 {expected}", do="fetch or make the bundle again")
+        "no such file" if not path.is_file() else f"sha256 {sha256_file(path)}")
+    if found != f"sha256 {expected}":
+        raise UserError(path, found=found, expected=f"sha256 {expected}" if expected else "no file of that name",
+                        do="fetch or make the bundle again")
