@@ -32,6 +32,8 @@ class BodyConfig:
     """npz in SMPL-X form: the licensed model, or the stand-in that the sample stage writes."""
     mesh_vertices: Size
     """Vertices of the mesh losses, spread over the body; 0 takes all 10,475."""
+    mesh_frames: Size
+    """Consecutive frames of each window in the mesh losses of face, upper body and hands; 0 takes all."""
 
 
 @section

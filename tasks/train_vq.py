@@ -30,7 +30,8 @@ def run(config: Config, recorder: Recorder, *, part: AutoEncoder) -> None:
     trained = train_auto_encoder(
         part, open_features(FEATURES), load_body(config.body.path), common=section.common,
         config=section.global_ if part == "global" else getattr(section, part),
-        mesh_vertices=config.body.mesh_vertices, fidelity=config.fidelity, seed=config.seed, tracker=recorder)
+        mesh_vertices=config.body.mesh_vertices, mesh_frames=config.body.mesh_frames, fidelity=config.fidelity,
+        seed=config.seed, tracker=recorder)
     with atomic_directory(VQ / part) as out:
         save_auto_encoder(out, part, trained.network)
     trained.curve.write(PLOTS / "train_vq" / f"{part}.csv")

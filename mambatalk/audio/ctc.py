@@ -20,6 +20,7 @@ def load_ctc(name: str) -> CTCModel:
 
     Raises:
         UserError: `transformers` is not installed or the model cannot be found.
+
     """
     try:
         from transformers import AutoFeatureExtractor, Wav2Vec2ForCTC

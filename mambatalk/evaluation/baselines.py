@@ -1,7 +1,6 @@
 """What a model must beat: the mean pose, a random training clip, and itself given the sound of another clip."""
 
 from functools import lru_cache
-
 from typing import TypeVar
 
 import numpy as np

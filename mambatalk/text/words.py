@@ -15,13 +15,16 @@ class Interval(Protocol):
     """A labelled stretch of time, seconds."""
 
     @property
-    def start(self) -> float: ...
+    def start(self) -> float:
+        """When it begins."""
 
     @property
-    def end(self) -> float: ...
+    def end(self) -> float:
+        """When it ends."""
 
     @property
-    def text(self) -> str: ...
+    def text(self) -> str:
+        """Its label."""
 
 
 def frame_words(intervals: Sequence[Interval], vocabulary: dict[str, int], frames: int, *, fidelity: Fidelity

@@ -53,18 +53,27 @@ class PartLoss:
     """Vertices of the mesh terms."""
     mesh_weight: float
     fidelity: Fidelity
+    mesh_frames: int = 0
+    """Frames of a window that the mesh terms look at, a stretch drawn anew each time; 0 takes all."""
 
     @classmethod
-    def of(cls, part: AutoEncoder, body: Body, *, mesh_vertices: int, mesh_weight: float, fidelity: Fidelity
-           ) -> "PartLoss":
+    def of(cls, part: AutoEncoder, body: Body, *, mesh_vertices: int, mesh_weight: float, fidelity: Fidelity,
+           mesh_frames: int = 0) -> "PartLoss":
         """Choose the vertices: spread over the body, for the face over what jaw and expressions move."""
         among = body.moved_by_face() if part == "face" else None
         return cls(part=part, body=body, vertices=body.subset(mesh_vertices, among), mesh_weight=mesh_weight,
-                   fidelity=fidelity)
+                   fidelity=fidelity, mesh_frames=mesh_frames)
 
     def __call__(self, prediction: Tensor, batch: WindowBatch) -> Terms:
         """Weighted terms of a prediction (B, T, D)."""
         return _TERMS[self.part](self, prediction, batch)
+
+    def stretch(self, length: int) -> slice:
+        """Frames that the mesh terms look at this time, of `length`."""
+        if not 0 < self.mesh_frames < length:
+            return slice(length)
+        start = int(torch.randint(length - self.mesh_frames + 1, ()))
+        return slice(start, start + self.mesh_frames)
 
     @property
     def mesh_axis(self) -> int:
@@ -77,8 +86,8 @@ def _body_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Terms
     predicted, target = matrices(prediction), target_matrices(loss.part, batch)
     terms = {"geodesic": geodesic(predicted, target), "differences": l1_of_differences(predicted, target)}
     if loss.mesh_weight:
-        rest = loss.body.shape(batch.betas, subset=loss.vertices)
-        ours, theirs = (_mesh(loss, rotations, *rest) for rotations in (predicted, target))
+        rest, frames = loss.body.shape(batch.betas, subset=loss.vertices), loss.stretch(predicted.shape[1])
+        ours, theirs = (_mesh(loss, rotations[:, frames], *rest) for rotations in (predicted, target))
         terms["vertices"] = loss.mesh_weight * functional.mse_loss(ours, theirs)
         terms["mesh_differences"] = loss.mesh_weight * l1_of_differences(ours, theirs, axis=loss.mesh_axis)
     return terms
@@ -97,7 +106,9 @@ def _face_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Terms
         first, second = expressions, batch.expressions
         if loss.fidelity == "published":
             first, second = second, first
-        ours, theirs = _face_mesh(loss, predicted, first, batch), _face_mesh(loss, target, second, batch)
+        frames = loss.stretch(predicted.shape[1])
+        ours = _face_mesh(loss, predicted[:, frames], first[:, frames], batch)
+        theirs = _face_mesh(loss, target[:, frames], second[:, frames], batch)
         terms["vertices"] = loss.mesh_weight * functional.mse_loss(ours, theirs)
         terms["mesh_differences"] = loss.mesh_weight * mse_of_differences(ours, theirs, axis=loss.mesh_axis)
     return terms

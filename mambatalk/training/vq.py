@@ -19,7 +19,7 @@ from mambatalk.training.tracker import Curve, Tracker
 
 
 def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: VQCommonConfig, config: VQPartConfig,
-                       mesh_vertices: int, fidelity: Fidelity, seed: int, tracker: Tracker
+                       mesh_vertices: int, mesh_frames: int = 0, fidelity: Fidelity, seed: int, tracker: Tracker
                        ) -> Trained[VQVAE | AutoEncoder]:
     """Train one auto-encoder.
 
@@ -30,6 +30,7 @@ def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: V
         common: What all five share.
         config: What is this one's own.
         mesh_vertices: Vertices of the mesh terms; 0 takes all.
+        mesh_frames: Frames of each window in the mesh terms; 0 takes all.
         fidelity: Published or corrected losses and inputs; only corrected revives dead codes.
         seed: Of initial weights, order and draws.
         tracker: Gets the curve as it grows.
@@ -41,7 +42,8 @@ def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: V
     data = Windows.of(store, length=common.window, stride=common.stride, audio=False, fidelity=fidelity)
     schedule = Schedule(epochs=config.epochs, batch_size=common.batch_size, lr=common.lr, betas=common.betas, seed=seed,
                         decay_epoch=config.decay_epoch)
-    loss = PartLoss.of(part, body, mesh_vertices=mesh_vertices, mesh_weight=common.mesh_weight, fidelity=fidelity)
+    loss = PartLoss.of(part, body, mesh_vertices=mesh_vertices, mesh_weight=common.mesh_weight, fidelity=fidelity,
+                       mesh_frames=mesh_frames)
     watch = CodebookWatch(network.quantizer) if isinstance(network, VQVAE) else None
     # After the decay a moved code would have no time to settle.
     reviving = common.revive_dead_codes and fidelity == "corrected"
