@@ -8,7 +8,7 @@ words give is the same in every pass and computed once. The auto-encoders are fr
 code vectors from their code books. Source: published generator trainer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from mambatalk.data.windows import WindowBatch
 from mambatalk.errors import UserError
 from mambatalk.losses import index_loss, latent_loss
 from mambatalk.models.conditioning import full_mask, relative_motion
-from mambatalk.models.generator import BODY_CHANNELS, Generator, GeneratorConfig
+from mambatalk.models.generator import BODY_CHANNELS, Fused, Generator, GeneratorConfig, GeneratorOutput
 from mambatalk.models.vqvae import VQVAE
 from mambatalk.motion.skeleton import PARTS, Part
 from mambatalk.text.vocabulary import PAD
@@ -70,8 +70,8 @@ def step_terms(network: Generator, batch: WindowBatch, targets: Mapping[Part, Te
     motion = relative_motion(batch.motion) if corrected else batch.motion
     fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words)
     random = torch.rand(motion.shape, device=motion.device) < mask_probability
-    full = network.forward_fused(fused, batch.speaker, motion, full_mask(motion, config.seed_frames))
-    passes = [network.forward_fused(fused, batch.speaker, motion, random) for _ in range(1 if corrected else 2)]
+    masks = [full_mask(motion, config.seed_frames), *[random] * (1 if corrected else 2)]
+    full, *passes = run_passes(network, fused, batch.speaker, motion, masks)
     weight = 2 / len(passes)
     return {
         "latent_full": latent_loss(full, vectors),
@@ -79,6 +79,18 @@ def step_terms(network: Generator, batch: WindowBatch, targets: Mapping[Part, Te
         "latent_random": weight * sum(latent_loss(output, vectors) for output in passes),
         "index_random": weight * sum(index_loss(output, targets) for output in passes),
     }
+
+
+def run_passes(network: Generator, fused: Fused, speaker: Tensor, motion: Tensor, masks: Sequence[Tensor]
+               ) -> list[GeneratorOutput]:
+    """One output for each mask (B, T, 337): the passes go through the network side by side, as one larger batch."""
+    count = len(masks)
+    output = network.forward_fused(Fused(*(branch.repeat(count, 1, 1) for branch in fused)), speaker.repeat(count, 1),
+                                   motion.repeat(count, 1, 1), torch.cat(list(masks)))
+    latent = {part: output.latent[part].chunk(count) for part in PARTS}
+    logits = {part: output.logits[part].chunk(count) for part in PARTS}
+    return [GeneratorOutput({part: latent[part][k] for part in PARTS}, {part: logits[part][k] for part in PARTS})
+            for k in range(count)]
 
 
 def drop_text(words: Tensor, probability: float) -> Tensor:

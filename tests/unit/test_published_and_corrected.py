@@ -159,7 +159,8 @@ def step(batch, fidelity, *, dropout=0.0, training=False):
         vocabulary_size=9, speakers=2, hidden=32, audio_dim=16, audio_width=4, word_dim=8, motion_dim=12, code_dim=12,
         codebook_size=16, dropout=dropout)).train(training)
     passes = []
-    network.local_scan.register_forward_hook(lambda *_: passes.append(1))
+    # Passes lie side by side in one batch.
+    network.local_scan.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0]) // len(batch.motion)))
     books = {part: torch.randn(16, 12, requires_grad=True) for part in PARTS}
     codes = {part: torch.randint(16, (2, 64)) for part in PARTS}
     # The same motion either way: corrected counts x and z from the first frame, where this one starts at 0.
@@ -168,7 +169,7 @@ def step(batch, fidelity, *, dropout=0.0, training=False):
     torch.manual_seed(1)
     terms = step_terms(network, batch._replace(motion=motion), codes, books, STEP, mask_probability=0.5,
                        fidelity=fidelity)
-    return network, terms, len(passes)
+    return network, terms, sum(passes)
 
 
 def test_one_masked_pass_of_weight_two_is_two_passes_but_for_dropout(batch):
