@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from mambatalk.config import Fidelity
 from mambatalk.data.windows import WindowBatch
+from mambatalk.errors import UserError
 from mambatalk.losses import (
     TIME,
     VERTEX,
@@ -59,7 +60,15 @@ class PartLoss:
     @classmethod
     def of(cls, part: AutoEncoder, body: Body, *, mesh_vertices: int, mesh_weight: float, fidelity: Fidelity,
            mesh_frames: int = 0) -> "PartLoss":
-        """Choose the vertices: spread over the body, for the face over what jaw and expressions move."""
+        """Choose the vertices: spread over the body, for the face over what jaw and expressions move.
+
+        Raises:
+            UserError: `mesh_frames` is too few for an acceleration.
+
+        """
+        if mesh_frames in (1, 2):
+            raise UserError("body.mesh_frames", found=mesh_frames, expected="at least 3, or 0 for all",
+                            do="an acceleration takes 3 frames; correct the value")
         among = body.moved_by_face() if part == "face" else None
         return cls(part=part, body=body, vertices=body.subset(mesh_vertices, among), mesh_weight=mesh_weight,
                    fidelity=fidelity, mesh_frames=mesh_frames)

@@ -8,6 +8,7 @@ import torch
 from stand_in_body import stand_in_body
 
 from mambatalk.data.windows import WindowBatch
+from mambatalk.errors import UserError
 from mambatalk.losses import (
     VERTEX,
     foot_sliding,
@@ -42,8 +43,9 @@ def batch():
         frames=torch.tensor([0, LENGTH]), audio=None)
 
 
-def part_loss(part, fidelity, *, body=None, mesh_weight=1.0):
-    return PartLoss.of(part, body or stand_in_body(), mesh_vertices=40, mesh_weight=mesh_weight, fidelity=fidelity)
+def part_loss(part, fidelity, *, body=None, mesh_weight=1.0, mesh_frames=0):
+    return PartLoss.of(part, body or stand_in_body(), mesh_vertices=40, mesh_weight=mesh_weight, fidelity=fidelity,
+                       mesh_frames=mesh_frames)
 
 
 def truth(part, batch, fidelity="corrected"):
@@ -202,6 +204,26 @@ def test_without_mesh_weight_there_are_no_meshes(part, batch):
     terms = part_loss(part, "corrected", mesh_weight=0.0)(truth(part, batch), batch)
     assert "vertices" not in terms
     assert "mesh_differences" not in terms
+
+
+@pytest.mark.parametrize("part", ["upper", "face"])
+def test_meshes_of_a_stretch_of_frames_are_those_of_the_whole_window_there(part, batch):
+    prediction = truth(part, batch) + 0.05 * torch.randn(2, LENGTH, PART_DIMS[part],
+                                                         generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(0)
+    part_of, whole = (part_loss(part, "corrected", mesh_frames=frames)(prediction, batch) for frames in (5, 0))
+    stretches = [batch._replace(motion=batch.motion[:, k : k + 5], expressions=batch.expressions[:, k : k + 5])
+                 for k in range(LENGTH - 4)]
+    possible = [part_loss(part, "corrected")(prediction[:, k : k + 5], stretch)["vertices"]
+                for k, stretch in enumerate(stretches)]
+    assert any(torch.allclose(part_of["vertices"], value) for value in possible)
+    for name in part_of.keys() - {"vertices", "mesh_differences"}:
+        assert torch.equal(part_of[name], whole[name])
+
+
+def test_a_stretch_too_short_for_an_acceleration_is_one_line():
+    with pytest.raises(UserError, match="body.mesh_frames: found 2"):
+        part_loss("upper", "corrected", mesh_frames=2)
 
 
 def test_a_walk_with_planted_feet_is_punished_only_where_the_pelvis_stays(batch):
