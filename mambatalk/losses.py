@@ -4,7 +4,7 @@ Rotations are matrices (B, T, J, 3, 3), joints and vertices metres (B, T, V, 3),
 trainers of the auto-encoders and of the generator.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +29,11 @@ VERTEX = 2
 """Axis of vertices."""
 
 
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """Sum of terms, of which there is at least one."""
+    return torch.stack(list(terms)).sum()
+
+
 def geodesic(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean angle in radians between rotation matrices (..., 3, 3)."""
     cosine = ((predicted * target).sum((-1, -2)) - 1) / 2
@@ -43,13 +48,13 @@ def difference(x: Tensor, *, order: int, axis: int = TIME) -> Tensor:
 def l1_of_differences(predicted: Tensor, target: Tensor, *, axis: int = TIME) -> Tensor:
     """L1 of first plus second differences: velocity and acceleration when the axis is time."""
     error = predicted - target
-    return sum(difference(error, order=order, axis=axis).abs().mean() for order in (1, 2))
+    return total(difference(error, order=order, axis=axis).abs().mean() for order in (1, 2))
 
 
 def mse_of_differences(predicted: Tensor, target: Tensor, *, axis: int = TIME) -> Tensor:
     """Mean square of first plus second differences."""
     error = predicted - target
-    return sum(difference(error, order=order, axis=axis).square().mean() for order in (1, 2))
+    return total(difference(error, order=order, axis=axis).square().mean() for order in (1, 2))
 
 
 def foot_sliding(feet: Tensor, contact: Tensor) -> Tensor:
@@ -63,9 +68,9 @@ def foot_sliding(feet: Tensor, contact: Tensor) -> Tensor:
 
 def latent_loss(output: "GeneratorOutput", vectors: Mapping[Part, Tensor]) -> Tensor:
     """Three times the mean squared distance of latents to code vectors (B, T, C), summed over the four parts."""
-    return sum(LATENT_WEIGHT * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS)
+    return total(LATENT_WEIGHT * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS)
 
 
 def index_loss(output: "GeneratorOutput", codes: Mapping[Part, Tensor], parts: tuple[Part, ...] = PARTS) -> Tensor:
     """Negative log-likelihood of codes (B, T), summed over parts."""
-    return sum(functional.cross_entropy(output.logits[part].flatten(0, 1), codes[part].flatten()) for part in parts)
+    return total(functional.cross_entropy(output.logits[part].flatten(0, 1), codes[part].flatten()) for part in parts)

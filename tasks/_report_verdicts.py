@@ -7,6 +7,9 @@ from typing import Any, Final
 from tasks._report_numbers import METRIC, printed, value
 
 PAPER_CLIPS: Final = 15
+CLOSER: Final = 0.9
+"""Nearer to ground truth than a baseline is who leaves at most this share of its distance: a body that trembles by a
+hair is no nearer than one that stands still."""
 PAPER_SPEAKERS: Final = ["2 scott"]
 RIVALS: Final = {
     "mean_pose": "the mean pose", "random_clip": "a random training clip",
@@ -86,7 +89,7 @@ def _higher(evaluation: dict[str, Any], key: str, rival: str) -> Verdict:
 
 def _nearer(evaluation: dict[str, Any], key: str, rival: str) -> Verdict:
     truth = value(evaluation, "ground_truth", key)
-    return _verdict(evaluation, key, rival, lambda a, b: truth is not None and abs(a - truth) < abs(b - truth), tail=(
+    return _verdict(evaluation, key, rival, lambda a, b: truth is not None and abs(a - truth) < CLOSER * abs(b - truth), tail=(
                         f"; ground truth {printed(truth, key)}"))
 
 

@@ -76,7 +76,7 @@ class ClipStore:
 
         """
         shard, row_group = self._places.loc[clip_id] if clip_id in self._places.index else (None, None)
-        if shard is None:
+        if shard is None or row_group is None:
             raise UserError(self.folder, found=f"no data of clip {clip_id}", expected="a clip that was read",
                             do="look at its fault in the manifest")
         file = self._shards.setdefault(shard, pq.ParquetFile(self.folder / shard))

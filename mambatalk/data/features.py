@@ -179,7 +179,7 @@ class _Frames:
 
     def __init__(self, folder: Path, clips_per_shard: int) -> None:
         self._folder, self._size, self._count = folder, clips_per_shard, 0
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: Any = None
 
     def __enter__(self) -> "_Frames":
         return self

@@ -120,13 +120,9 @@ def read_clip(job: Job) -> Result:
 
 def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: dict[str, Any]) -> dict[str, Any]:
     """Parse a clip's files, adding what they say to `row`."""
-    for kind in ("motion", "wave"):
-        if files[kind] is None:
-            raise UserError(clip_path("", clip, kind), found="no such file", expected="motion and sound of every clip",
-                            do="fetch the file, or take the clip out of the split table")
-    motion = read_motion(files["motion"], where=str(clip_path("", clip, "motion")))
+    motion = read_motion(_needed(clip, files, "motion"), where=str(clip_path("", clip, "motion")))
     row |= motion_statistics(motion)
-    wave, facts = read_wav(files["wave"], where=str(clip_path("", clip, "wave")))
+    wave, facts = read_wav(_needed(clip, files, "wave"), where=str(clip_path("", clip, "wave")))
     row |= sound_statistics(wave, facts)
     tiers = semantics = None
     if files["textgrid"] is not None:
@@ -136,6 +132,14 @@ def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: dict[str, Any]
         semantics = read_semantics(files["semantics"], where=str(clip_path("", clip, "semantics")))
     words, phones = (tiers.words, tiers.phones) if tiers else (None, None)
     return clip_row(str(clip), motion, encode_flac(wave, facts), words, phones, semantics)
+
+
+def _needed(clip: ClipId, files: Mapping[Kind, bytes | None], kind: Kind) -> bytes:
+    data = files[kind]
+    if data is None:
+        raise UserError(clip_path("", clip, kind), found="no such file", expected="motion and sound of every clip",
+                        do="fetch the file, or take the clip out of the split table")
+    return data
 
 
 def _listed_files(listed: Mapping[str, Any], root: Path, clip: ClipId) -> dict[str, Any]:
@@ -185,7 +189,7 @@ class _Shards:
 
     def __init__(self, folder: Path, clips_per_shard: int) -> None:
         self._folder, self._size, self._count = folder, clips_per_shard, 0
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: Any = None
 
     def __enter__(self) -> "_Shards":
         return self

@@ -21,7 +21,7 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
     """Numbers of one clip's motion; rates per second."""
     arrays = (motion.poses, motion.trans, motion.expressions, motion.betas)
     broken = int(sum((~np.isfinite(array)).sum() for array in arrays))
-    poses, trans = (np.nan_to_num(array, posinf=0, neginf=0) for array in (motion.poses, motion.trans))
+    poses, trans = np.nan_to_num(motion.poses, posinf=0, neginf=0), np.nan_to_num(motion.trans, posinf=0, neginf=0)
     speed = joint_speed(poses)
     moved = np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS
     return {
@@ -32,7 +32,7 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
         "max_angle": _largest(np.linalg.norm(poses.reshape(len(poses), -1, 3), axis=-1)),
         "max_joint_speed": _largest(speed),
         "max_joint_acceleration": _largest(np.abs(np.diff(speed, axis=0))) * FPS,
-        "frozen_seconds": longest_run((speed < STILL * FPS).all(axis=-1)) / FPS,
+        "frozen_seconds": longest_run(np.all(speed < STILL * FPS, axis=-1)) / FPS,
         "max_translation_speed": _largest(moved),
         "translation_range": _largest(np.ptp(trans[:, (0, 2)], axis=0)),
         "max_expression": _largest(np.abs(np.nan_to_num(motion.expressions))),

@@ -46,12 +46,14 @@ class Bundle:
     @property
     def global_net(self) -> GlobalNet:
         """The auto-encoder that turns legs into ground velocity."""
-        return self.auto_encoders["global"]
+        network = self.auto_encoders["global"]
+        assert isinstance(network, GlobalNet)
+        return network
 
     @property
     def part_networks(self) -> dict[Part, VQVAE]:
         """The four auto-encoders that have codes."""
-        return {part: self.auto_encoders[part] for part in PARTS}
+        return {part: network for part in PARTS if isinstance(network := self.auto_encoders[part], VQVAE)}
 
     def to(self, device: torch.device | str) -> "Bundle":
         """The bundle with its networks moved to a device."""

@@ -48,9 +48,10 @@ def code_usage(codes: Codes, networks: Mapping[Part, VQVAE]) -> dict[str, float]
 def write_codes(path: str | Path, codes: Codes) -> None:
     """Write codes as safetensors."""
     with atomic_file(path) as temporary:
-        save_file(dict(codes), temporary)
+        save_file({str(part): array for part, array in codes.items()}, temporary)
 
 
 def read_codes(path: str | Path) -> Codes:
     """Read what `write_codes` wrote."""
-    return dict(load_file(path))
+    arrays = load_file(path)
+    return {part: arrays[part] for part in PARTS}

@@ -17,7 +17,7 @@ from mambatalk.config import Fidelity, TrainGeneratorConfig
 from mambatalk.data.store import FeatureStore
 from mambatalk.data.windows import WindowBatch
 from mambatalk.errors import UserError
-from mambatalk.losses import index_loss, latent_loss
+from mambatalk.losses import index_loss, latent_loss, total
 from mambatalk.models.conditioning import full_mask, relative_motion
 from mambatalk.models.generator import BODY_CHANNELS, Fused, Generator, GeneratorConfig, GeneratorOutput
 from mambatalk.models.vqvae import VQVAE
@@ -68,6 +68,7 @@ def step_terms(network: Generator, batch: WindowBatch, targets: Mapping[Part, Te
     corrected = fidelity == "corrected"
     words = drop_text(batch.words, config.text_dropout) if corrected and network.training else batch.words
     motion = relative_motion(batch.motion) if corrected else batch.motion
+    assert batch.audio is not None
     fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words)
     random = torch.rand(motion.shape, device=motion.device) < mask_probability
     masks = [full_mask(motion, config.seed_frames), *[random] * (1 if corrected else 2)]
@@ -76,8 +77,8 @@ def step_terms(network: Generator, batch: WindowBatch, targets: Mapping[Part, Te
     return {
         "latent_full": latent_loss(full, vectors),
         "index_full": index_loss(full, targets, FULL_PARTS),
-        "latent_random": weight * sum(latent_loss(output, vectors) for output in passes),
-        "index_random": weight * sum(index_loss(output, targets) for output in passes),
+        "latent_random": weight * total(latent_loss(output, vectors) for output in passes),
+        "index_random": weight * total(index_loss(output, targets) for output in passes),
     }
 
 

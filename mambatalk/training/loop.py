@@ -19,6 +19,7 @@ from mambatalk.config import Fidelity
 from mambatalk.data.store import FeatureStore
 from mambatalk.data.windows import WindowBatch, batches, windows
 from mambatalk.errors import UserError
+from mambatalk.losses import total
 from mambatalk.training.tracker import Curve
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def _check_finite(name: str, loss: float, epoch: int) -> None:
 
 def _step(name: str, network: nn.Module, optimizer: torch.optim.Optimizer, values: dict[str, Tensor], epoch: int,
           clip_norm: float | None) -> None:
-    loss = sum(values.values())
+    loss = total(values.values())
     _check_finite(name, loss.item(), epoch)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -24,6 +24,7 @@ from mambatalk.losses import (
     geodesic,
     l1_of_differences,
     mse_of_differences,
+    total,
 )
 from mambatalk.motion.body import Body
 from mambatalk.motion.part_io import LEGS, PART_CONTACT, PART_TRANSLATION, ground_velocity, integrate_ground
@@ -85,6 +86,12 @@ class PartLoss:
         return slice(start, start + self.mesh_frames)
 
     @property
+    def code_part(self) -> Part:
+        """The part, which has codes; the global-motion net has no rotations of its own."""
+        assert self.part != "global"
+        return self.part
+
+    @property
     def mesh_axis(self) -> int:
         """Axis of a mesh's "velocity"."""
         return VERTEX if self.fidelity == "published" else TIME
@@ -92,7 +99,7 @@ class PartLoss:
 
 def _body_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Terms:
     """Upper body and hands."""
-    predicted, target = matrices(prediction), target_matrices(loss.part, batch)
+    predicted, target = matrices(prediction), target_matrices(loss.code_part, batch)
     terms = {"geodesic": geodesic(predicted, target), "differences": l1_of_differences(predicted, target)}
     if loss.mesh_weight:
         rest, frames = loss.body.shape(batch.betas, subset=loss.vertices), loss.stretch(predicted.shape[1])
@@ -164,7 +171,7 @@ def _global_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Ter
         "foot": FOOT_WEIGHT * foot_sliding(feet, contact),
     }
     if loss.fidelity == "corrected":  # Along the vertex index, as published, these two are 0 whatever the error.
-        terms["mesh_differences"] = GLOBAL_WEIGHT * loss.mesh_weight * sum(
+        terms["mesh_differences"] = GLOBAL_WEIGHT * loss.mesh_weight * total(
             difference(error, order=order).square().mean() for order in (1, 2))
     return terms
 
@@ -197,7 +204,7 @@ def _mesh(loss: PartLoss, rotations: Tensor, rest_vertices: Tensor, rest_joints:
     windows, length = rotations.shape[:2]
     repeat = windows * length // len(rest_vertices)
     return loss.body.skin(
-        whole_body(loss.part, rotations), rest_vertices.repeat_interleave(repeat, 0),
+        whole_body(loss.code_part, rotations), rest_vertices.repeat_interleave(repeat, 0),
         rest_joints.repeat_interleave(repeat, 0), subset=loss.vertices).unflatten(0, (windows, length))
 
 

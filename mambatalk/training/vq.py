@@ -50,7 +50,7 @@ def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: V
 
     def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
         x = part_input(part, batch.motion, batch.expressions, fidelity=fidelity)
-        if watch is None:
+        if watch is None or not isinstance(network, VQVAE):
             return loss(network(x), batch)
         latent = network.encode(x)
         quantized = network.quantize(latent)
