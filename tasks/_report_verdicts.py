@@ -89,8 +89,11 @@ def _higher(evaluation: dict[str, Any], key: str, rival: str) -> Verdict:
 
 def _nearer(evaluation: dict[str, Any], key: str, rival: str) -> Verdict:
     truth = value(evaluation, "ground_truth", key)
-    return _verdict(evaluation, key, rival, lambda a, b: truth is not None and abs(a - truth) < CLOSER * abs(b - truth), tail=(
-                        f"; ground truth {printed(truth, key)}"))
+
+    def nearer(ours: float, theirs: float) -> bool:
+        return truth is not None and abs(ours - truth) < CLOSER * abs(theirs - truth)
+
+    return _verdict(evaluation, key, rival, nearer, tail=f"; ground truth {printed(truth, key)}")
 
 
 def _verdict(evaluation: dict[str, Any], key: str, rival: str, test: Test, *, estimable: bool = True,
