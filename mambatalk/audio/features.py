@@ -44,5 +44,5 @@ def wave_statistics(wave: Tensor) -> tuple[float, float]:
 
 def expand_ctc(ids: Tensor, samples: int) -> Tensor:
     """Token ids (K,) stretched over a clip: id k covers the samples [floor(k N / K), floor((k + 1) N / K))."""
-    edges = torch.arange(len(ids) + 1) * samples // len(ids)
+    edges = torch.arange(len(ids) + 1, device=ids.device) * samples // len(ids)
     return ids.repeat_interleave(edges.diff())

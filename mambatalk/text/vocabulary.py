@@ -10,9 +10,13 @@ SPECIAL = ("PAD", "SOS", "EOS", "UNK")
 _PUNCTUATION = str.maketrans(dict.fromkeys(",.?!", " "))
 
 
-def clean(mark: str) -> str:
-    """A TextGrid mark with , . ? ! taken out; case is kept. Source: published vocabulary builder."""
-    return mark.translate(_PUNCTUATION).strip()
+def clean(mark: str, *, fidelity: Fidelity = "corrected") -> str:
+    """A TextGrid mark with , . ? ! turned to blanks; corrected drops the blanks at its ends too. Case is kept.
+
+    Source: published vocabulary builder.
+    """
+    blank = mark.translate(_PUNCTUATION)
+    return blank if fidelity == "published" else blank.strip()
 
 
 def build_vocabulary(marks: Iterable[str], *, fidelity: Fidelity) -> dict[str, int]:
@@ -20,7 +24,7 @@ def build_vocabulary(marks: Iterable[str], *, fidelity: Fidelity) -> dict[str, i
 
     Published: the empty mark (silence) is a word like any other. Corrected: silence is PAD and no entry.
     """
-    counts = Counter(clean(mark) for mark in marks)
+    counts = Counter(clean(mark, fidelity=fidelity) for mark in marks)
     if fidelity == "corrected":
         counts.pop("", None)
     words = sorted(counts, key=lambda word: (-counts[word], word))
@@ -30,8 +34,8 @@ def build_vocabulary(marks: Iterable[str], *, fidelity: Fidelity) -> dict[str, i
 def look_up(mark: str, vocabulary: dict[str, int], *, fidelity: Fidelity) -> int:
     """Id of a mark.
 
-    Published: a single blank is PAD, and punctuation that was taken out when the vocabulary was built is not taken out
-    here, so `well,` is unknown. Corrected: the same cleaning in both places, and every blank is PAD.
+    Published: a single blank is PAD, and punctuation that was turned to blanks when the vocabulary was built is not
+    touched here, so `well,` is unknown. Corrected: the same cleaning in both places, and every blank is PAD.
     """
     if fidelity == "published":
         return PAD if mark == " " else vocabulary.get(mark, UNKNOWN)
