@@ -56,7 +56,8 @@ def environment(folder: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items()
             if not key.startswith(("MLFLOW_", "MAMBATALK_", "DVC_")) and key != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        # The plainest of shells: it stays between DVC and a stage wherever the stage lets it.
+        **kept, "SHELL": "/bin/sh", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MAMBATALK_HOME": str(folder / "home"), "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site"),
         "DVC_GLOBAL_CONFIG_DIR": str(folder / "global"), "DVC_SYSTEM_CONFIG_DIR": str(folder / "system"),
     }
