@@ -23,6 +23,7 @@ from tasks._view import PARAMS, restrict, stage_view
 Work = Callable[[Config, Recorder], None]
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 _EXIT: Final = {"interrupted": 143, "config": 2}
+_AGAIN_SECONDS: Final = 5
 
 
 def workers() -> int:
@@ -43,6 +44,7 @@ def execute(stage: str, work: Work) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("mambatalk").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGALRM, _interrupt)
     _die_with_parent()
     fingerprint = None
     try:
@@ -54,6 +56,7 @@ def execute(stage: str, work: Work) -> int:
             _fix_threads()
             with recording(stage, config, view) as recorder:
                 work(restrict(config, view.params), recorder)
+            _stop_listening()
             write_status(stage, "succeeded", fingerprint=fingerprint)
             return 0
     except BaseException as error:
@@ -61,6 +64,7 @@ def execute(stage: str, work: Work) -> int:
 
 
 def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
+    _stop_listening()
     kind = failure_kind(error)
     if isinstance(error, UserError):
         sys.stderr.write(f"{stage}: {error}\n")
@@ -78,7 +82,15 @@ def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
+    # What is raised in a callback of the interpreter (a finaliser, say) is swallowed there; so it is raised again.
+    signal.alarm(_AGAIN_SECONDS)
     raise Interrupted(f"signal {number}")
+
+
+def _stop_listening() -> None:
+    """Nothing may break into the last words."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.alarm(0)
 
 
 def _die_with_parent() -> None:

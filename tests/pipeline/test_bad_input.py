@@ -3,6 +3,7 @@
 import fcntl
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,3 +126,27 @@ def test_two_copies_of_a_stage_do_not_run_at_once(corpus: Workspace) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         one_line(corpus.stage("ingest"), "another copy")
     assert corpus.stage("ingest").returncode == 0
+
+
+def test_a_signal_that_lands_in_a_finaliser_still_stops_the_stage(corpus: Workspace) -> None:
+    """The interpreter swallows what is raised there."""
+    script = """
+import os, signal, sys, time
+from tasks._stage import execute
+
+class Fading:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+def work(config, recorder):
+    fading = Fading()
+    del fading
+    while True:
+        time.sleep(1)
+
+sys.exit(execute("ingest", work))
+"""
+    done = corpus.run(sys.executable, "-c", script, timeout=60)
+    assert done.returncode == 143, done.stderr
+    assert json.loads((corpus.root / "runs" / "ingest" / "status.json").read_text())["kind"] == "interrupted"
