@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from mambatalk.config import Config
 from mambatalk.files import atomic_file, read_json
+from mambatalk.page import html
 from tasks._paths import EVALUATION, RENDERS, REPORT
 from tasks._report_charts import curves
 from tasks._report_facts import facts
@@ -25,7 +26,7 @@ from tasks._report_verdicts import headline, not_comparable, verdicts
 from tasks._stage import execute
 from tasks._tracking import Recorder, join_runs
 
-PAGE: Final = Path(__file__).parent / "report_page"
+TEMPLATE: Final = Path(__file__).parent / "report_page" / "template.html"
 SHOWN_FILMS: Final = 2
 
 
@@ -56,11 +57,7 @@ def content(config: Config) -> dict[str, Any]:
 
 def render(values: dict[str, Any]) -> str:
     """The page: styles, pictures and films inside, nothing fetched."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    return environment.get_template("template.html").render(values)
+    return html.render(TEMPLATE, values)
 
 
 def _films() -> dict[str, Any]:

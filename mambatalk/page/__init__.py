@@ -1,0 +1,1 @@
+"""Pages that open anywhere: one style, pictures inside, nothing fetched."""
