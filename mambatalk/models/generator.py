@@ -41,6 +41,8 @@ class GeneratorConfig:
     decoder_layers: int = 8
     motion_layers: int = 3
     face_layers: int = 4
+    aligned: bool = False
+    """Whether the body's attention to the sound leans to each frame's own time; published, it cannot tell times."""
 
 
 class Fused(NamedTuple):
@@ -79,7 +81,8 @@ class Generator(nn.Module):
         self.local_scan = LocalScan(
             hidden=config.hidden, audio_dim=config.audio_dim, code_dim=config.code_dim,
             codebook_size=config.codebook_size, face_layers=config.face_layers, decoder_layers=config.decoder_layers,
-            decoder_heads=config.attention_heads, heads=config.local_heads, dropout=config.dropout)
+            decoder_heads=config.attention_heads, heads=config.local_heads, dropout=config.dropout,
+            aligned=config.aligned)
 
     def fuse(self, wave_face: Tensor, wave_body: Tensor, words: Tensor) -> Fused:
         """Sound channels (B, S, 3) and (B, S, 2) at 16 kHz and word ids (B, T) to features, once for all passes."""

@@ -14,13 +14,18 @@ class LocalScan(nn.Module):
     """Attend from the body's state to sound and words, then scan each part. Source: paper, local scan.
 
     The published code adds the speaker to the attention's query and then overwrites it; so the speaker enters after it.
+
+    The published attention knows where a frame of the body is, but not where a frame of the sound is: shuffling the
+    sound's frames changes nothing but for what a frame holds of its neighbours, and no stroke can be timed by it.
+    With `aligned` its scores fall with the distance in time (`time_bias`).
     """
 
     def __init__(
         self, *, hidden: int, audio_dim: int, code_dim: int, codebook_size: int, face_layers: int,
-        decoder_layers: int, decoder_heads: int, heads: int, dropout: float,
+        decoder_layers: int, decoder_heads: int, heads: int, dropout: float, aligned: bool,
     ) -> None:
         super().__init__()
+        self.heads, self.aligned = decoder_heads, aligned
         self.position = PositionalEncoding(hidden, dropout)
         self.memory = nn.Linear(audio_dim, hidden)
         layer = nn.TransformerDecoderLayer(hidden, decoder_heads, hidden, dropout, batch_first=True)
@@ -55,7 +60,8 @@ class LocalScan(nn.Module):
         return latent, {part: self.to_logits[part](latent[part]) for part in PARTS}
 
     def _body_states(self, body: Tensor, audio: Tensor, speaker: Tensor) -> dict[Part, Tensor]:
-        body = body + self.decoder(self.position(body), self.memory(audio))
+        bias = time_bias(audio.shape[1], self.heads, audio.device).repeat(len(audio), 1, 1) if self.aligned else None
+        body = body + self.decoder(self.position(body), self.memory(audio), memory_mask=bias)
         own = {part: self.part_mlp[part](body) for part in BODY_PARTS}
         states = {}
         for part in BODY_PARTS:
@@ -63,3 +69,14 @@ class LocalScan(nn.Module):
             mixed = self.mix[part](torch.cat((self.position(own[part] + speaker), one + other), dim=-1))
             states[part] = self.scan[part](mixed) + own[part]
         return states
+
+
+def time_bias(steps: int, heads: int, device: torch.device | None = None) -> Tensor:
+    """What is added to the scores of attention (heads, steps, steps): each head's slope times the distance in frames.
+
+    Slopes are 2^(-8/heads), 2^(-16/heads), and so on to 2^-8, so that one head hears a few frames and another all.
+    Source: Press et al. 2022, attention with linear biases; here on both sides.
+    """
+    slopes = 2.0 ** (-8 / heads * torch.arange(1, heads + 1, device=device))
+    time = torch.arange(steps, device=device)
+    return -slopes[:, None, None] * (time[:, None] - time).abs()

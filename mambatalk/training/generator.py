@@ -42,7 +42,7 @@ def train_generator(store: FeatureStore, codes: Codes, networks: Mapping[Part, V
     network = Generator(GeneratorConfig(
         vocabulary_size=vocabulary_size, speakers=speakers, hidden=config.hidden, audio_dim=config.audio_dim,
         audio_width=config.audio_width, word_dim=config.word_dim, motion_dim=width, code_dim=width, codebook_size=size,
-        dropout=config.dropout)).to(device())
+        dropout=config.dropout, aligned=fidelity == "corrected")).to(device())
     data = Windows.of(store, length=config.window, stride=config.stride, audio=True, fidelity=fidelity)
     _check_codes(codes, len(store.motion))
     schedule = Schedule(epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, betas=config.betas, seed=seed,

@@ -11,6 +11,7 @@ from mambatalk.data.labels import emotion_label
 from mambatalk.data.windows import WindowBatch
 from mambatalk.errors import UserError
 from mambatalk.losses import l1_of_differences
+from mambatalk.models.conditioning import full_mask
 from mambatalk.models.generator import Generator, GeneratorConfig
 from mambatalk.models.vqvae import VQVAE, AutoEncoder
 from mambatalk.motion.body import load_body
@@ -170,6 +171,23 @@ def step(batch, fidelity, *, dropout=0.0, training=False):
     terms = step_terms(network, batch._replace(motion=motion), codes, books, STEP, mask_probability=0.5,
                        fidelity=fidelity)
     return network, terms, sum(passes)
+
+
+def test_the_published_body_cannot_tell_when_a_sound_comes(batch):
+    """Its attention sees the sound's frames as a set: in another order they give the same body."""
+    other_order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    mask = full_mask(batch.motion, 4)
+    for aligned in (False, True):
+        torch.manual_seed(0)
+        network = Generator(GeneratorConfig(
+            vocabulary_size=9, speakers=2, hidden=32, audio_dim=16, audio_width=4, word_dim=8, motion_dim=12,
+            code_dim=12, codebook_size=16, aligned=aligned)).eval()
+        fused = network.fuse(batch.audio, batch.audio[..., :2], batch.words)
+        shuffled = fused._replace(body=fused.body[:, other_order])
+        heard, elsewhere = (network.forward_fused(sound, batch.speaker, batch.motion, mask).logits["upper"]
+                            for sound in (fused, shuffled))
+        distance = (heard - elsewhere).abs().max().item() / heard.abs().max().item()
+        assert distance > 1e-3 if aligned else distance < 1e-5
 
 
 def test_one_masked_pass_of_weight_two_is_two_passes_but_for_dropout(batch):
