@@ -1,6 +1,6 @@
 """Confidence intervals over clips: how far a number would move with other clips of the same kind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,12 @@ _NORMAL = 1.959964
 Interval = tuple[float, float]
 
 
-def mean_interval(values: Sequence[float | None], weights: Iterable[float], *, seed: int = 0) -> Interval | None:
-    """95 % percentile bootstrap over clips of a weighted mean; none with fewer than two clips that have a value."""
-    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None and weight > 0]
+def mean_interval(clips: Sequence[tuple[float | None, float]], *, seed: int = 0) -> Interval | None:
+    """95 % percentile bootstrap over clips, each a value and its weight, of the weighted mean.
+
+    None with fewer than two clips that have a value.
+    """
+    known = [(value, weight) for value, weight in clips if value is not None and weight > 0]
     if len(known) < 2:
         return None
     value, weight = np.array(known).T

@@ -16,7 +16,7 @@ from mambatalk.evaluation.pairing import ClipFiles
 from mambatalk.evaluation.posing import Poser
 from mambatalk.evaluation.row import METRICS
 from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
-from mambatalk.metrics.beats import MARGIN, joint_speed
+from mambatalk.metrics.beats import joint_speed
 from mambatalk.models.fgd import FGDEncoder
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.skeleton import FPS
@@ -43,10 +43,10 @@ def score_files(clips: Sequence[ClipFiles], *, body: Path | None = None, fgd: Pa
     truths = [_motion(clip.truth) for clip in clips] if mean_velocity is None else None
     speeds = _read_speeds(mean_velocity) if mean_velocity else mean_joint_speed(truths or [], model)
     evaluation = Evaluation(body=model, mean_velocity=speeds, fgd_encoder=load_fgd_encoder(fgd) if fgd else None,
-                            fidelity=None, keep_features=True)
+                            fidelity=None, keep_clips=True)
     table = [line for clip in clips for line in evaluation.add(_truth(clip), {RESULT: _motion(clip.result)})]
     result = evaluation.result()
-    return result | {"intervals": _intervals(evaluation, table), "per_clip": table,
+    return result | {"intervals": _intervals(evaluation), "per_clip": table,
                      "notes": _notes(result, body, fgd, mean_velocity)}
 
 
@@ -111,14 +111,11 @@ def _motion(path: Path) -> Motion:
     return motion
 
 
-def _intervals(evaluation: Evaluation, table: list[dict[str, Any]]) -> dict[str, Any]:
+def _intervals(evaluation: Evaluation) -> dict[str, Any]:
     intervals: dict[str, Any] = {}
     for name, row in evaluation.rows.items():
-        lines = [line for line in table if line["row"] == name]
-        frames = np.array([line["frames"] for line in lines])
         intervals[name] = {metric: {
-            variant: mean_interval([line[f"{metric}_{variant}"] for line in lines],
-                                   frames - 2 * MARGIN if metric == "bc" else frames)
+            variant: mean_interval([clip[metric][variant] for clip in evaluation.scores[name]])
             for variant in getattr(row, metric)} for metric in METRICS if metric != "fgd"}
         if name != GROUND_TRUTH:
             generated, truth = (evaluation.features.get(side, []) for side in (name, GROUND_TRUTH))

@@ -1,6 +1,7 @@
 """One row of the metrics table: every metric in every variant, fed clip by clip."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ METRICS = ("fgd", "bc", "l1div", "mse", "lvd", "srgr")
 FGD_MULTIPLE = 32
 """Published FGD cuts a clip to a multiple of this many frames."""
 Values = dict[str, dict[str, float | None]]
+ClipScores = dict[str, dict[str, tuple[float | None, float]]]
+"""By metric and variant: the clip's value, and its weight in the mean over clips."""
 
 
 class Row:
@@ -39,16 +42,15 @@ class Row:
         self.srgr = {"published": SRGR(variant="published"), "corrected": SRGR()}
 
     def add(self, motion: Posed, truth: Posed, *, wave: NDArray[np.float32], weights: Tensor | None, still: int
-            ) -> Values:
-        """Add a clip and return its own values; FGD is fed apart, having none for one clip."""
+            ) -> ClipScores:
+        """Add a clip and return its own values with what each weighs; FGD is fed apart, having none for one clip."""
+        face = {"still": still}
         return {
-            "bc": {variant: _value(metric(_joints(motion, variant), wave)) for variant, metric in self.bc.items()},
-            "l1div": {variant: _value(metric(_joints(motion, variant))) for variant, metric in self.l1div.items()},
-            "mse": {variant: _value(metric(motion.face, truth.face, still=still))
-                    for variant, metric in self.mse.items()},
-            "lvd": {variant: _value(metric(motion.face, truth.face, still=still))
-                    for variant, metric in self.lvd.items()},
-            "srgr": {variant: _value(metric(motion.joints, truth.joints, weights))
+            "bc": {variant: _clip(metric, _joints(motion, variant), wave) for variant, metric in self.bc.items()},
+            "l1div": {variant: _clip(metric, _joints(motion, variant)) for variant, metric in self.l1div.items()},
+            "mse": {variant: _clip(metric, motion.face, truth.face, **face) for variant, metric in self.mse.items()},
+            "lvd": {variant: _clip(metric, motion.face, truth.face, **face) for variant, metric in self.lvd.items()},
+            "srgr": {variant: _clip(metric, motion.joints, truth.joints, weights)
                      for variant, metric in self.srgr.items()},
         }
 
@@ -69,6 +71,13 @@ def fgd_features(encoder: nn.Module, posed: Posed) -> dict[str, Tensor]:
         return {}
     published, corrected = (encoder(pose[None, :frames])[0] for pose in (posed.pose, posed.pose_without_eyes))
     return {"published": published, "corrected": corrected, "evaltools": published}
+
+
+def _clip(metric: ClipMean, *arguments: Any, **options: Any) -> tuple[float | None, float]:
+    """The clip's value, and what it weighs in the mean."""
+    before = float(metric.weight)
+    value = _value(metric(*arguments, **options))
+    return value, float(metric.weight) - before
 
 
 def _joints(posed: Posed, variant: str) -> Tensor:

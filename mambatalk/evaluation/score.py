@@ -18,7 +18,7 @@ from mambatalk.config import Fidelity
 from mambatalk.data.sample_score import law_score
 from mambatalk.errors import UserError
 from mambatalk.evaluation.posing import Motion, Posed, Poser
-from mambatalk.evaluation.row import Row, Values, fgd_features
+from mambatalk.evaluation.row import ClipScores, Row, fgd_features
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
 from mambatalk.metrics.srgr import Annotation, semantic_weights
 from mambatalk.models.fgd import FGDEncoder
@@ -51,12 +51,13 @@ class Evaluation:
         mean_velocity: Mean joint speeds (55,) in metres a second over training clips, for BC; none leaves BC null.
         fgd_encoder: Encodes 6D poses for FGD; none leaves it null.
         fidelity: What the scored bundle follows; none for files of unknown making.
-        keep_features: Keep each clip's FGD features (m, D) in `features`, which confidence intervals need.
+        keep_clips: Keep each clip's FGD features (m, D) in `features` and its weighted values in `scores`, which
+            confidence intervals need.
 
     """
 
     def __init__(self, *, body: Body, mean_velocity: NDArray[np.floating] | None, fgd_encoder: FGDEncoder | None,
-                 fidelity: Fidelity | None, keep_features: bool = False) -> None:
+                 fidelity: Fidelity | None, keep_clips: bool = False) -> None:
         self.body_kind, self.fidelity = body.kind, fidelity
         self.mean_velocity = mean_velocity
         self.encoder = fgd_encoder.eval() if fgd_encoder is not None else None
@@ -64,8 +65,9 @@ class Evaluation:
         self.poser = Poser(body)
         self.rows: dict[str, Row] = {}
         self.laws: dict[str, list[float]] = {}
-        self.keep_features = keep_features
+        self.keep_clips = keep_clips
         self.features: dict[str, list[dict[str, Tensor]]] = {}
+        self.scores: dict[str, list[ClipScores]] = {}
         self.clips = self.frames = 0
 
     @torch.no_grad()
@@ -93,10 +95,12 @@ class Evaluation:
         for name, motion in everything.items():
             posed = actual if name == GROUND_TRUTH else self.poser.pose(motion, truth.betas, frames)
             row = self.rows.setdefault(name, Row(self.mean_velocity, self.fgd_dim))
-            values = row.add(posed, actual, wave=truth.wave, weights=weights, still=self.poser.still)
+            scores = row.add(posed, actual, wave=truth.wave, weights=weights, still=self.poser.still)
+            if self.keep_clips:
+                self.scores.setdefault(name, []).append(scores)
             self._add_features(name, real, real if name == GROUND_TRUTH else self._features(posed))
             law = self._law(name, motion, truth, frames)
-            table.append(_flat(truth.name, name, frames, values, law))
+            table.append(_flat(truth.name, name, frames, scores, law))
         self.clips += 1
         self.frames += frames
         return table
@@ -142,7 +146,7 @@ class Evaluation:
         else:
             row.add_features(real, truth=True)
             row.add_features(generated, truth=False)
-        if self.keep_features:
+        if self.keep_clips:
             self.features.setdefault(name, []).append(generated)
 
     def _law(self, name: str, motion: Motion, truth: TruthClip, frames: int) -> float | None:
@@ -165,6 +169,7 @@ class Evaluation:
                 f"{ROWS_PER_DIMENSION * self.fgd_dim} rows are the least for an estimate"]
 
 
-def _flat(clip: str, name: str, frames: int, values: Values, law: float | None) -> dict[str, Any]:
-    flat = {f"{metric}_{variant}": value for metric, variants in values.items() for variant, value in variants.items()}
+def _flat(clip: str, name: str, frames: int, scores: ClipScores, law: float | None) -> dict[str, Any]:
+    flat = {f"{metric}_{variant}": value for metric, variants in scores.items()
+            for variant, (value, _) in variants.items()}
     return {"clip": clip, "row": name, "frames": frames, **flat, "law": law}

@@ -100,6 +100,25 @@ def test_a_folder_as_csv_and_as_data_agree(folders):
     assert {line["metric"] for line in known} == {"fgd", "bc", "l1div", "mse", "lvd"}, "one clip has semantics: no SRGR"
 
 
+def test_a_clip_that_means_more_weighs_more_in_the_interval_too(folders, tmp_path):
+    """SRGR weighs clips by what their gestures mean: one clip, the only good one, means a hundred times the others."""
+    heavy, *light = NAMES
+    scored, sem = tmp_path / "scored", tmp_path / "sem"
+    sem.mkdir()
+    for name in NAMES:
+        with np.load(folders / "results" / f"gt_{name}.npz") as truth:
+            bad = 0.0 if name == heavy else 0.4
+            write_result(scored / f"res_{name}.npz", MotionResult(
+                poses=truth["poses"] + np.float32(bad), expressions=truth["expressions"], trans=truth["trans"]), BETAS)
+        score = 1.0 if name == heavy else 0.01
+        (sem / f"{name}.txt").write_text(f"10_metaphoric_h\t0\t600\t600\t{score}\tword\n")
+    scores = json.loads(_run(scored, *_folder_arguments(folders)[1:], "--sem", sem, "--json").stdout)
+    recalled = {line["clip"]: line["srgr_corrected"] for line in scores["per_clip"] if line["row"] == "result"}
+    assert max(recalled[name] for name in light) < 0.8 < recalled[heavy]
+    low, high = scores["intervals"]["result"]["srgr"]["corrected"]
+    assert low <= scores["rows"]["result"]["srgr"]["corrected"] <= high
+
+
 def test_a_folder_as_latex(folders):
     out = _run(*_folder_arguments(folders), "--format", "latex").stdout
     assert out.startswith(r"\begin{tabular}{llrrrrrr}")
@@ -160,18 +179,18 @@ def test_intervals_narrow_with_more_clips_and_hold_the_mean():
     widths = []
     for clips in (5, 50, 500):
         values = random.normal(1, 0.3, clips)
-        low, high = mean_interval(values, np.ones(clips))
+        low, high = mean_interval([(value, 1.0) for value in values])
         assert low < values.mean() < high
         widths.append(high - low)
     assert widths[0] > widths[1] > widths[2]
-    assert mean_interval([1.0, None], [1, 1]) is None
+    assert mean_interval([(1.0, 1.0), (None, 1.0)]) is None
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     random = np.random.default_rng(0)
     held = 0
     for _ in range(100):
-        low, high = mean_interval(random.normal(0, 1, 30), np.ones(30))
+        low, high = mean_interval([(value, 1.0) for value in random.normal(0, 1, 30)])
         held += low < 0 < high
     assert 85 <= held <= 100
 
