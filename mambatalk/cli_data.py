@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    import pandas
-
     from mambatalk.config import CheckClipsConfig
     from mambatalk.data.snapshot import Progress
+    from mambatalk.quality.look import Look
 
 app = typer.Typer()
+FEW = 3
+"""Clips named where there may be thousands."""
 
 
 @app.command()
@@ -70,6 +71,7 @@ def snapshot(
 def check(
     root: Annotated[Path, typer.Argument(help="Folder in BEATX layout; sem and textgrid may be missing.")],
     *,
+    report: Annotated[Path | None, typer.Option(help="Folder for a page with pictures, index.html.")] = None,
     params: Annotated[Path | None, typer.Option(help="Take the bounds of this params file.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
@@ -81,32 +83,55 @@ def check(
 
     `mambatalk check /data/my_corpus`
 
+    `mambatalk check /data/my_corpus --report /tmp/quality` also draws why, in `/tmp/quality/index.html`.
+
     `mambatalk check /data/my_corpus --params infra/profiles/paper.yaml` applies that profile's bounds.
     """
     import tempfile
 
-    from mambatalk.data.checks import apply_rules, clip_rules, verdict
+    bounds = _bounds(params)
+    with tempfile.TemporaryDirectory() as scratch:
+        look = _look(root, Path(scratch), bounds, workers)
+        if report is not None:
+            from mambatalk.quality.page import write_quality_page
+
+            write_quality_page(report / "index.html", look)
+    _tell(look)
+    if report is not None:
+        typer.echo(f"with pictures: {report / 'index.html'}")
+    if look.verdict["critical"] or look.verdict["quarantined"]:
+        raise typer.Exit(1)
+
+
+def _look(root: Path, scratch: Path, bounds: "CheckClipsConfig", workers: int) -> "Look":
     from mambatalk.data.clips import ClipStore
     from mambatalk.data.ingest import ingest
     from mambatalk.data.snapshot import write_snapshot
+    from mambatalk.quality.look import look_at
+    from mambatalk.quality.strays import strays
 
-    bounds = _bounds(params)
-    with tempfile.TemporaryDirectory() as scratch:
-        listing, store = Path(scratch) / "snapshot.json", Path(scratch) / "clips"
-        store.mkdir()
-        with _progress("files") as progress:
-            write_snapshot(root, listing, progress=progress)
-        ingest(root, listing, store, speakers=[], clips_per_shard=32, workers=workers)
-        manifest = ClipStore(store).manifest
-    findings = apply_rules(manifest, clip_rules(bounds))
-    judged = verdict(manifest, findings, max_quarantined=bounds.max_quarantined)
-    _print_findings(findings)
-    for reason in judged["critical"]:
+    with _progress("files") as progress:
+        files = write_snapshot(root, scratch / "snapshot.json", progress=progress)["files"]
+    (scratch / "clips").mkdir()
+    ingest(root, scratch / "snapshot.json", scratch / "clips", speakers=[], clips_per_shard=32, workers=workers)
+    return look_at(ClipStore(scratch / "clips"), bounds, corpus=str(root), strays=strays(files))
+
+
+def _tell(look: "Look") -> None:
+    """Say what was found: a line for each clip that would be left out, and for each rule that only warns."""
+    for clip, reasons in look.verdict["quarantined"].items():
+        for reason in reasons:
+            typer.echo(f"left out {clip}: {reason}")
+    for rule, found in look.findings[look.findings["severity"] == "warning"].groupby("rule", sort=False):
+        named = ", ".join(found["clip_id"][:FEW]) + (" and others" if len(found) > FEW else "")
+        typer.echo(f"warning {rule}: {len(found)} clips ({found['why'].iloc[0]}): {named}")
+    for reason in look.verdict["critical"]:
         typer.echo(f"critical: {reason}")
-    typer.echo(f"{len(manifest)} clips: {len(judged['accepted'])} accepted, {len(judged['quarantined'])} would be left "
-               f"out; {judged['warnings']} warnings")
-    if judged["critical"] or judged["quarantined"]:
-        raise typer.Exit(1)
+    if look.strays:
+        typer.echo(f"passed over, no clip id in the name: {', '.join(look.strays)}")
+    verdict = look.verdict
+    typer.echo(f"{len(look.store.manifest)} clips: {len(verdict['accepted'])} accepted, {len(verdict['quarantined'])} "
+               f"would be left out; {verdict['warnings']} warnings")
 
 
 def _bounds(params: Path | None) -> "CheckClipsConfig":
@@ -114,20 +139,6 @@ def _bounds(params: Path | None) -> "CheckClipsConfig":
     from mambatalk.data.checks import STANDARD_BOUNDS
 
     return STANDARD_BOUNDS if params is None else load_config(params).check_clips
-
-
-def _print_findings(findings: "pandas.DataFrame") -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    if findings.empty:
-        return
-    columns = ("clip_id", "rule", "severity", "found", "expected", "why")
-    table = Table("clip", *columns[1:])
-    for row in findings[list(columns)].astype(str).itertuples(index=False):
-        table.add_row(*map(escape, row))
-    Console().print(table)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ RENDERS: Final = Path("renders")
 METRICS: Final = Path("metrics")
 PLOTS: Final = Path("plots")
 DATA_DOCS: Final = Path("reports/data_docs")
+QUALITY: Final = Path("reports/quality/index.html")
 EVALUATION: Final = METRICS / "metrics.json"
 SUMMARY: Final = METRICS / "summary.json"
 PER_CLIP: Final = METRICS / "per_clip.csv"

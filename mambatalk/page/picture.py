@@ -59,7 +59,12 @@ def _inside(document: str) -> str:
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
-    body = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", body)
+    body = re.sub(r"<[^>]*>", _shortened, body)
     for colour, name in _VARIABLES.items():
         body = body.replace(colour, f"var(--{name})")
     return re.sub(r"\s*\n\s*", "\n", body).strip()
+
+
+def _shortened(tag: re.Match[str]) -> str:
+    """A tag whose coordinates have two decimals: less than a page can show."""
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
