@@ -12,11 +12,9 @@ from torch.nn import functional
 from mambatalk.config import Fidelity, TrainFGDConfig
 from mambatalk.data.store import FeatureStore
 from mambatalk.data.windows import WindowBatch
-from mambatalk.losses import geodesic, l1_of_differences
 from mambatalk.models.fgd import FGDDecoder, FGDEncoder
 from mambatalk.motion.skeleton import POSE_DIM
 from mambatalk.training.loop import Schedule, Trained, Windows, fit
-from mambatalk.training.part_losses import matrices
 from mambatalk.training.runtime import device
 from mambatalk.training.tracker import Curve, Tracker
 
@@ -32,10 +30,7 @@ def train_fgd_encoder(store: FeatureStore, config: TrainFGDConfig, *, fidelity: 
 
     def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
         pose = batch.motion[..., :POSE_DIM]
-        decoded = network(pose)
-        predicted, target = matrices(decoded), matrices(pose)
-        return {"channels": functional.mse_loss(decoded, pose), "geodesic": geodesic(predicted, target),
-                "differences": l1_of_differences(predicted, target)}
+        return {"channels": functional.mse_loss(network(pose), pose)}
 
     curve = Curve(tracker)
     fit("train_fgd_encoder", network, terms, data, schedule, curve)
