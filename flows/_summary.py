@@ -1,7 +1,8 @@
-"""The summary of a build as Markdown: what became of each stage, and the metrics table."""
+"""Summaries as Markdown: of a build, what became of each stage and the metrics table; of a look at the corpus."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 
 def summary(root: Path, states: dict[str, str]) -> str:
@@ -24,3 +25,16 @@ def _table(rows: dict[str, dict[str, dict[str, float | None]]]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
+
+
+def quality_summary(look: dict[str, Any], *, looked: bool) -> str:
+    """What a look at the corpus found: one line, then what it is made of."""
+    out = look["quarantined"]
+    first = (f"{look['clips']} clips, {len(out)} left out, {look['warnings']} warnings, {len(look['moved'])} measures "
+             f"moved{'' if looked else '; nothing has changed since the last look'}.")
+    lines = [f"- **critical** {reason}" for reason in look["critical"]]
+    lines += [f"- {count} clips {kind}" for kind, count in (look["changes"] or {}).items()]
+    lines += [f"- {one['feature']} of {'speaker ' if one['speaker'] != 'all' else ''}{one['speaker']} moved: PSI "
+              f"{one['psi']:.2f}, {one['reading']}" for one in look["moved"]]
+    lines += [f"- left out {clip}: {'; '.join(reasons)}" for clip, reasons in out.items()]
+    return "\n".join([first, "", *lines]).rstrip()

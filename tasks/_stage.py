@@ -48,7 +48,7 @@ def execute(stage: str, work: Work) -> int:
     _die_with_parent()
     fingerprint = None
     try:
-        with _only_one(stage):
+        with only_one(stage):
             config = load_config(PARAMS)
             view = stage_view(stage)
             fingerprint = view.fingerprint
@@ -100,7 +100,7 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def _only_one(stage: str) -> Iterator[None]:
+def only_one(stage: str) -> Iterator[None]:
     """Hold the stage's lock, so that two copies never write the same outputs."""
     folder = scratch(stage)
     folder.mkdir(parents=True, exist_ok=True)

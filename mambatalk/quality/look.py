@@ -9,15 +9,7 @@ import pandas as pd
 from mambatalk.config import CheckClipsConfig
 from mambatalk.data.checks import Rule, apply_rules, clip_rules, verdict
 from mambatalk.data.clips import ClipStore
-
-
-@dataclass(frozen=True, kw_only=True)
-class Earlier:
-    """An earlier look at the same corpus, to compare with."""
-
-    manifest: pd.DataFrame
-    snapshot: str
-    """Digest of the corpus as it was."""
+from mambatalk.quality.then_and_now import Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +28,8 @@ class Look:
     """Files beside the clips' that belong to none."""
     docs: str | None = None
     """Address of Great Expectations' page, as seen from this one."""
-    earlier: Earlier | None = None
-    """What to compare with."""
+    comparison: Comparison | None = None
+    """With an earlier look."""
 
 
 def look_at(store: ClipStore, bounds: CheckClipsConfig, *, corpus: str, strays: Sequence[str]) -> Look:

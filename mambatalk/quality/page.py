@@ -15,7 +15,7 @@ from mambatalk.quality.cases import cases
 from mambatalk.quality.distributions import distributions
 from mambatalk.quality.look import Look
 from mambatalk.quality.measures import numeric, with_derived
-from mambatalk.quality.then_and_now import compare, readings
+from mambatalk.quality.then_and_now import readings
 
 TEMPLATE: Final = Path(__file__).with_name("page.html")
 SEVERITIES: Final = ("critical", "quarantine", "warning")
@@ -31,7 +31,6 @@ def write_quality_page(path: Path, look: Look) -> None:
 def content(look: Look) -> dict[str, Any]:
     """Everything the template shows."""
     table, findings = with_derived(look.store.manifest), look.findings
-    comparison = compare(look.earlier, look.store.manifest, look.rules) if look.earlier else None
     left_out = sorted(look.verdict["quarantined"])
     return {
         "look": look, "headline": headline(look, len(table)), "facts": _facts(table), "left_out": left_out,
@@ -40,7 +39,7 @@ def content(look: Look) -> dict[str, Any]:
         "acting": list(findings[findings["severity"] != "warning"].itertuples()),
         "warnings": list(findings[findings["severity"] == "warning"].itertuples()),
         "pictures": distributions(table, look.rules, left_out), "speakers": _speakers(table, left_out),
-        "splits": SPLITS, "comparison": comparison, "moved": readings(comparison) if comparison else "",
+        "splits": SPLITS, "moved": readings(look.comparison) if look.comparison else "",
         "thresholds": {"moderate": MODERATE, "large": LARGE, "alarms": FALSE_DISCOVERIES, "clips": MIN_CLIPS},
     }
 

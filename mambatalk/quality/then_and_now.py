@@ -11,7 +11,6 @@ import pandas as pd
 from mambatalk.data.checks import Rule
 from mambatalk.data.drift import ALL, MODERATE, Shift, shifts
 from mambatalk.page.picture import BASE, MODEL, draw
-from mambatalk.quality.look import Earlier
 from mambatalk.quality.measures import Measure, measures, numeric, with_derived
 
 if TYPE_CHECKING:
@@ -21,6 +20,15 @@ if TYPE_CHECKING:
 PICTURED: Final = 6
 WIDTH, HEIGHT = 420, 170
 MOVED: Final = ("moderate", "large")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """An earlier look at the same corpus, to compare with."""
+
+    manifest: pd.DataFrame
+    snapshot: str
+    """Digest of the corpus as it was."""
 
 
 @dataclass(frozen=True, kw_only=True)
