@@ -25,9 +25,7 @@ LARGE: Final = 0.25
 FALSE_DISCOVERIES: Final = 0.05
 """Share of false alarms among the shifts reported."""
 MAX_BINS: Final = 10
-CLIPS_PER_BIN: Final = 5
-"""With fewer expected in a bin the index is noise."""
-MIN_CLIPS: Final = 2 * CLIPS_PER_BIN
+MIN_CLIPS: Final = 10
 ALL: Final = "all"
 
 
@@ -90,7 +88,7 @@ def psi(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
 
     A bin without a clip counts as half a clip, so that the index stays finite.
     """
-    edges = bin_edges(before)
+    edges = bin_edges(before, bin_count(len(before), len(now)))
     return stability(_shares(before, edges), _shares(now, edges))
 
 
@@ -101,13 +99,17 @@ def stability(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
 
 def chance_psi(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
     """The index to expect of two samples of these sizes from one distribution."""
-    return len(bin_edges(before)) * (1 / len(before) + 1 / len(now))
+    return len(bin_edges(before, bin_count(len(before), len(now)))) * (1 / len(before) + 1 / len(now))
 
 
-def bin_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inner edges of at most `MAX_BINS` bins with equal shares of `values`; fewer where values repeat."""
-    bins = min(MAX_BINS, max(2, len(values) // CLIPS_PER_BIN))
-    # A step to a value that stands there, not between two: the same bins whatever monotone scale is used.
+def bin_count(before: int, now: int) -> int:
+    """Bins for two samples of these sizes: so few that chance alone stays below a moderate shift; 2 to `MAX_BINS`."""
+    return min(MAX_BINS, max(2, 1 + int(MODERATE / (1 / before + 1 / now))))
+
+
+def bin_edges(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Inner edges of so many bins with equal shares of `values`; fewer where values repeat."""
+    # An edge is a value that stands there, not one between two: the same bins on whatever scale.
     edges = np.unique(np.quantile(values, np.arange(1, bins) / bins, method="lower"))
     return edges[edges < values.max()]
 

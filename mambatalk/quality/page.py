@@ -39,6 +39,7 @@ def content(look: Look) -> dict[str, Any]:
         "acting": list(findings[findings["severity"] != "warning"].itertuples()),
         "warnings": list(findings[findings["severity"] == "warning"].itertuples()),
         "pictures": distributions(table, look.rules, left_out), "speakers": _speakers(table, left_out),
+        "names": {str(one): f"{one} {name}" for one, name in table.groupby("speaker")["name"].first().items()},
         "splits": SPLITS, "moved": readings(look.comparison) if look.comparison else "",
         "thresholds": {"moderate": MODERATE, "large": LARGE, "alarms": FALSE_DISCOVERIES, "clips": MIN_CLIPS},
     }

@@ -111,4 +111,5 @@ def readings(comparison: Comparison) -> str:
         return (f"No measure has moved: every PSI is below {MODERATE} or within what chance does." if tested
                 else "Too few clips then or now to tell whether any measure has moved.")
     large = sum(one.reading == "large" for one in comparison.moved)
-    return f"{len(comparison.moved)} shifts beyond chance, {large} of them large."
+    count = len(comparison.moved)
+    return f"{count} shift{'' if count == 1 else 's'} beyond chance, {large} of them large."
