@@ -1,6 +1,8 @@
 """Real DVC and real Prefect, with every home in a temporary folder."""
 
 import pytest
+from prefect.testing.utilities import prefect_test_harness
+from servers import prefect_server
 from toy import make_toy
 
 
@@ -14,6 +16,20 @@ def homes(tmp_path_factory):
     patch.delenv("PREFECT_API_URL", raising=False)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def prefect(homes):
+    """Prefect's temporary server, shared by all flows that run in this process."""
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def server(homes, tmp_path_factory):
+    """A server as a team has it."""
+    with prefect_server(tmp_path_factory.mktemp("server")) as url:
+        yield url
 
 
 @pytest.fixture

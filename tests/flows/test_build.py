@@ -3,18 +3,14 @@
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.testing.utilities import prefect_test_harness
+from servers import ask, wait_for
 from toy import order
 
 from flows._dvc import StageError
@@ -22,12 +18,6 @@ from flows.build import build
 
 ROOT = Path(__file__).parents[2]
 ALL = {"first", "pair@left", "pair@right", "last"}
-
-
-@pytest.fixture(scope="module")
-def prefect():
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 def run(toy, slots=1, **parameters):
@@ -103,52 +93,13 @@ def bearing(mark):
     return handles
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = {**os.environ, "PREFECT_HOME": str(tmp_path_factory.mktemp("server"))}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        for line in process.stdout:
-            if "Check out the dashboard" in line:
-                break
-        assert process.poll() is None, "the server did not start"
-        url = f"http://127.0.0.1:{port}/api"
-        with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
-            client.get(f"{url}/health", timeout=60).raise_for_status()
-        assert port in listening(process.pid), "somebody else answers there"
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def listening(pid):
-    process = psutil.Process(pid)
-    family = [process, *process.children(recursive=True)]
-    return [one.laddr.port for member in family for one in member.net_connections() if one.status == "LISTEN"]
-
-
 def test_run_and_stages_are_seen_through_a_servers_api(server, toy):
     env = {**os.environ, "PREFECT_API_URL": server, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", "flows.build"], cwd=toy, env=env, check=True, capture_output=True)
     # The server writes task runs down from events, a moment after the run has ended.
-    tasks = wait_for(lambda: [one for one in ask(server, "task_runs") if one["state_type"] == "COMPLETED"], 4)
+    tasks = wait_for(lambda: [one for one in ask(server, "task_runs", "build") if one["state_type"] == "COMPLETED"], 4)
     assert {(one["name"], one["state_name"]) for one in tasks} == {(stage, "Ran") for stage in ALL}
-    assert [one["state_type"] for one in ask(server, "flow_runs")] == ["COMPLETED"]
+    assert [one["state_type"] for one in ask(server, "flow_runs", "build")] == ["COMPLETED"]
     artifacts = {one["key"]: one["data"] for one in ask(server, "artifacts")}
     assert "| last | Ran |" in artifacts["build-summary"]
 
-
-def ask(server, what):
-    return httpx.post(f"{server}/{what}/filter", json={}, timeout=60).json()
-
-
-def wait_for(read, count):
-    deadline = time.monotonic() + 60
-    while len(found := read()) < count and time.monotonic() < deadline:
-        pass
-    return found
