@@ -30,6 +30,8 @@ WEIGHTS: Final = "weights"
 Split = Literal["train", "val", "test", "additional"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 LANGUAGES: Final = ("english", "chinese", "spanish", "japanese")
+OTHER_LANGUAGE: Final = "other"
+"""Not BEATX's: for corpora of one's own, with the recording types after those of `LANGUAGES`."""
 MAX_TABLE_BYTES: Final = 64 * 2**20
 
 _NUMBER = r"(0|[1-9][0-9]{0,5})"
@@ -43,7 +45,7 @@ class ClipId:
     speaker: int
     name: str
     recording_type: int
-    """Even is a speech, odd a conversation; each pair is one of `LANGUAGES`."""
+    """Even is a speech, odd a conversation; each pair is a language (`language_of`)."""
     start: int
     """Number of the first of the recordings joined in the clip; most clips hold one."""
     end: int
@@ -70,9 +72,9 @@ def parse_clip_id(text: str, *, where: object = "clip id") -> ClipId:
                         do="correct the id; letters, digits and hyphens in the name, plain numbers elsewhere")
     speaker, name, recording_type, start, end = match.groups()
     clip = ClipId(int(speaker), name, int(recording_type), int(start), int(end))
-    if clip.recording_type >= 2 * len(LANGUAGES):
+    if clip.recording_type > 2 * len(LANGUAGES) + 1:
         raise UserError(where, found=f"recording type {recording_type} in {text!r}",
-                        expected=f"0 to {2 * len(LANGUAGES) - 1}", do="correct the third field of the id")
+                        expected=f"0 to {2 * len(LANGUAGES) + 1}", do="correct the third field of the id")
     if clip.start > clip.end:
         raise UserError(where, found=f"recordings {start} to {end} in {text!r}", expected="a start not after its end",
                         do="correct the last two fields of the id")
@@ -80,8 +82,8 @@ def parse_clip_id(text: str, *, where: object = "clip id") -> ClipId:
 
 
 def language_of(clip: ClipId) -> str:
-    """Language of a clip by its recording type: 0, 1 English; 2, 3 Chinese; 4, 5 Spanish; 6, 7 Japanese."""
-    return LANGUAGES[clip.recording_type // 2]
+    """Language of a clip by its recording type: 0, 1 English; 2, 3 Chinese; 4, 5 Spanish; 6, 7 Japanese; 8, 9 other."""
+    return (*LANGUAGES, OTHER_LANGUAGE)[clip.recording_type // 2]
 
 
 def clip_path(root: str | Path, clip: ClipId, kind: Kind) -> Path:
