@@ -51,6 +51,7 @@ def test_wrong_fields_are_refused(text):
 
 @pytest.mark.parametrize(("kind", "language"), [
     (0, "english"), (1, "english"), (2, "chinese"), (3, "chinese"), (4, "spanish"), (6, "japanese"), (7, "japanese"),
+    (8, "other"), (9, "other"),
 ])
 def test_language_follows_the_recording_type(kind, language):
     assert language_of(ClipId(12, "zhao", kind, 1, 8)) == language
