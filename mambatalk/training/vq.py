@@ -1,5 +1,7 @@
 """The representation stage: five auto-encoders, one after the other or side by side; each learns alone."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,7 @@ from mambatalk.motion.part_io import part_input
 from mambatalk.motion.skeleton import PART_DIMS
 from mambatalk.motion.skeleton import AutoEncoder as Name
 from mambatalk.training.codebook import CodebookWatch, usage
+from mambatalk.training.first_weights import WINDOWS, fit_scale
 from mambatalk.training.loop import Schedule, Trained, Windows, fit
 from mambatalk.training.part_losses import PartLoss
 from mambatalk.training.runtime import device
@@ -31,7 +34,7 @@ def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: V
         config: What is this one's own.
         mesh_vertices: Vertices of the mesh terms; 0 takes all.
         mesh_frames: Frames of each window in the mesh terms; 0 takes all.
-        fidelity: Published or corrected losses and inputs; only corrected revives dead codes.
+        fidelity: Published or corrected losses and inputs; only corrected revives dead codes and fits first weights.
         seed: Of initial weights, order and draws.
         tracker: Gets the curve as it grows.
 
@@ -40,6 +43,8 @@ def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: V
     network = build_auto_encoder(part, width=common.width, layers=config.layers, codebook_size=common.codebook_size)
     network, body = network.to(device()), body.to(device())
     data = Windows.of(store, length=common.window, stride=common.stride, audio=False, fidelity=fidelity)
+    if isinstance(network, VQVAE) and fidelity == "corrected":
+        fit_scale(network, _inputs(part, data, fidelity))
     schedule = Schedule(epochs=config.epochs, batch_size=common.batch_size, lr=common.lr, betas=common.betas, seed=seed,
                         decay_epoch=config.decay_epoch)
     loss = PartLoss.of(part, body, mesh_vertices=mesh_vertices, mesh_weight=common.mesh_weight, fidelity=fidelity,
@@ -70,6 +75,13 @@ def build_auto_encoder(part: Name, *, width: int, layers: int, codebook_size: in
     if part == "global":
         return AutoEncoder(PART_DIMS[part], width, layers)
     return VQVAE(PART_DIMS[part], width, layers, codebook_size)
+
+
+def _inputs(part: Name, data: Windows, fidelity: Fidelity) -> Iterator[Tensor]:
+    """What the network will read, of windows spread over the corpus."""
+    some = data.train[:: max(1, len(data.train) // WINDOWS)]
+    for batch in batches(data.store, some, data.length, batch_size=64, audio=False, device=device()):
+        yield part_input(part, batch.motion, batch.expressions, fidelity=fidelity)
 
 
 @torch.no_grad()
