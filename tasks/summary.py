@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mambatalk.files import read_json
-from tasks._paths import BUNDLE, DATA_DOCS, EVALUATION, RENDERS, REPORT
+from tasks._paths import BUNDLE, EVALUATION, QUALITY, RENDERS, REPORT
 from tasks._store import home
 
 _WIDTH: Final = 132
@@ -37,7 +37,7 @@ def main() -> None:
     console = Console()
     console.width = max(console.width, _WIDTH)
     console.print(table(read_json(EVALUATION)))
-    for what, where in (("report", REPORT), ("data quality", DATA_DOCS), ("videos", RENDERS), ("model", BUNDLE),
+    for what, where in (("report", REPORT), ("data quality", QUALITY), ("videos", RENDERS), ("model", BUNDLE),
                         ("runs", f"mlflow ui --backend-store-uri sqlite:///{home() / 'mlflow.db'}")):
         console.print(f"{what:>13}  {where}", highlight=False, soft_wrap=True)
 

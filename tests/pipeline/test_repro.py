@@ -31,7 +31,7 @@ def would_run(workspace: Workspace) -> set[str]:
 def test_every_output_is_there(built: Workspace) -> None:
     names = {path.relative_to(built.root).as_posix() for path in built.root.rglob("*") if path.is_file()}
     for expected in ("metrics/metrics.json", "metrics/check_clips.json", "metrics/check_features.json",
-                     "reports/index.html",
+                     "reports/index.html", "reports/quality/index.html",
                      "reports/data_docs/clips/index.html", "reports/data_docs/features/index.html",
                      *(f"plots/train_vq/{part}.csv" for part in PARTS)):
         assert expected in names

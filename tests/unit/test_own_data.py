@@ -1,5 +1,6 @@
 """A corpus of one's own: other speakers, names and languages, no semantics, no TextGrids, a split table by hand."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from mambatalk.config import FeaturesConfig
 from mambatalk.data.clips import ClipStore
 from mambatalk.data.features import build_features
 from mambatalk.data.ingest import ingest
+from mambatalk.data.readers import read_motion
 from mambatalk.data.sample import write_sample
 from mambatalk.data.snapshot import write_snapshot
 from mambatalk.data.store import open_features
@@ -20,6 +22,7 @@ from mambatalk.data.windows import windows
 from mambatalk.files import read_json
 
 pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+GUIDE = Path(__file__).parents[2] / "docs" / "own-data.md"
 COMMAND = Path(sys.executable).with_name("mambatalk")
 OWN = {"1_ada_0": "31_maria-luise_8", "2_bruno_0": "45_Ben_9", "3_celia_0": "1000_x_2"}
 """Sample clips by the speaker, name and recording type they get here."""
@@ -130,3 +133,14 @@ Object class = "TextGrid"
     assert heard == dict.fromkeys(said, 1)
     features_of(store, tmp_path)
     assert {"Größe", "año", "你好"} <= set(read_json(tmp_path / "features" / "vocabulary.json"))
+
+
+def test_the_guides_way_to_write_motion_is_read_back(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    found = {}
+    exec(code, found)
+    poses, betas = np.random.default_rng(0).normal(size=(90, 165)), np.ones(10)
+    found["write_clip"](tmp_path / "31_maria_8_1_1.npz", poses, np.zeros((90, 3)), np.ones((90, 50)), betas)
+    motion = read_motion(tmp_path / "31_maria_8_1_1.npz")
+    np.testing.assert_array_equal(motion.poses, poses.astype(np.float32))
+    assert (motion.expressions.sum(), motion.betas.sum(), motion.fps) == (90 * 50, 10, 30)
