@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -82,6 +83,7 @@ def test_a_clip_without_its_wav_is_quarantined_with_its_reason(corpus: Workspace
     accepted = json.loads(corpus.read("data/accepted.json"))
     assert wav.stem not in accepted["accepted"]
     assert "wav" in json.dumps(accepted["quarantined"][wav.stem])
+    assert f'<article class="card case" id="{wav.stem}">' in corpus.read("reports/quality/index.html").decode()
 
 
 def test_too_many_bad_clips_fail_after_the_evidence(corpus: Workspace) -> None:
@@ -93,7 +95,10 @@ def test_too_many_bad_clips_fail_after_the_evidence(corpus: Workspace) -> None:
     assert done.returncode == 1
     one_line(done, "runs/check_clips")
     assert json.loads(corpus.read("runs/check_clips/status.json"))["kind"] == "data-contract"
-    assert (corpus.root / "runs" / "check_clips" / "evidence" / "index.html").exists()
+    page = corpus.root / "runs" / "check_clips" / "quality" / "index.html"
+    (docs,) = set(re.findall(r'href="([^"#]*index[.]html)"', page.read_text()))
+    assert (page.parent / docs).resolve() == corpus.root / "runs" / "check_clips" / "evidence" / "index.html"
+    assert (page.parent / docs).exists()
     assert not (corpus.root / "data" / "accepted.json").exists()
 
 
