@@ -41,8 +41,12 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
 
 
 def sound_statistics(wave: NDArray[np.float32], facts: Facts) -> dict[str, Any]:
-    """Numbers of one clip's sound (S,) at 16 kHz, and of the file it came from."""
+    """Numbers of one clip's sound (S,) at 16 kHz, and of the file it came from.
+
+    `loudness` is the root mean square in dB of full scale of what is no silence; None where all is.
+    """
     loudness = block_loudness(wave)
+    heard = loudness[loudness >= SILENCE]
     return {
         "audio_seconds": len(wave) / SAMPLE_RATE,
         "sample_rate": facts.rate,
@@ -50,6 +54,7 @@ def sound_statistics(wave: NDArray[np.float32], facts: Facts) -> dict[str, Any]:
         "encoding": facts.subtype,
         "container": facts.format,
         "peak": _largest(np.abs(wave)),
+        "loudness": float(10 * np.log10(np.square(heard).mean())) if len(heard) else None,
         "clipped_share": float((np.abs(wave) >= 0.999).mean()),
         "silent_share": float((loudness < SILENCE).mean()) if len(loudness) else 1.0,
     }

@@ -12,8 +12,10 @@ import soundfile
 from mambatalk.data.checks import STANDARD_BOUNDS, Rule, apply_rules, verdict
 from mambatalk.data.clips import ClipStore
 from mambatalk.data.ingest import ingest
+from mambatalk.data.readers import Facts
 from mambatalk.data.sample import write_sample
 from mambatalk.data.snapshot import write_snapshot
+from mambatalk.data.statistics import sound_statistics
 from mambatalk.quality.look import look_at
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.strays import strays
@@ -211,3 +213,22 @@ def test_files_that_belong_to_no_clip_are_named():
     files = ["train_test_split.csv", "weights/any.npy", "wave16k/31_maria_0_1_1.wav", "wave16k/Maria.wav",
              "textgrid/31_maria_0_1_1.txt", "sem/31_maria_0_1_1.txt", "smplxflame_30/31_maria_9_1_1.npz"]
     assert strays(files) == ["wave16k/Maria.wav", "textgrid/31_maria_0_1_1.txt", "smplxflame_30/31_maria_9_1_1.npz"]
+
+
+def test_a_corpus_of_which_nothing_can_be_read_has_a_page_too(corpus, tmp_path):
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    for path in (root / "smplxflame_30").iterdir():
+        path.write_bytes(b"no npz")
+    (tmp_path / "out").mkdir()
+    page = page_of(look_at(store_of(root, tmp_path / "out"), BOUNDS, corpus="mine", strays=[]), tmp_path)
+    assert page.count('<article class="card case"') == len(list((root / "wave16k").iterdir()))
+
+
+def test_loudness_is_that_of_what_is_heard():
+    """A sine of half full scale is 9.03 dB below it, whatever silence stands around."""
+    facts = Facts(rate=16000, channels=1, format="WAV", subtype="PCM_16", frames=16000)
+    sine = 0.5 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000).astype(np.float32)
+    assert sound_statistics(sine, facts)["loudness"] == pytest.approx(-9.03, abs=0.01)
+    padded = np.concatenate([np.zeros(32000, np.float32), sine])
+    assert sound_statistics(padded, facts)["loudness"] == pytest.approx(-9.03, abs=0.01)
+    assert sound_statistics(np.zeros(16000, np.float32), facts)["loudness"] is None
