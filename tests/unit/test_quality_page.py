@@ -211,8 +211,8 @@ def test_a_shift_is_pictured_and_said(clean, tmp_path):
 
 def test_files_that_belong_to_no_clip_are_named():
     files = ["train_test_split.csv", "weights/any.npy", "wave16k/31_maria_0_1_1.wav", "wave16k/Maria.wav",
-             "textgrid/31_maria_0_1_1.txt", "sem/31_maria_0_1_1.txt", "smplxflame_30/31_maria_9_1_1.npz"]
-    assert strays(files) == ["wave16k/Maria.wav", "textgrid/31_maria_0_1_1.txt", "smplxflame_30/31_maria_9_1_1.npz"]
+             "textgrid/31_maria_0_1_1.txt", "sem/31_maria_0_1_1.txt", "smplxflame_30/31_maria_10_1_1.npz"]
+    assert strays(files) == ["wave16k/Maria.wav", "textgrid/31_maria_0_1_1.txt", "smplxflame_30/31_maria_10_1_1.npz"]
 
 
 def test_a_corpus_of_which_nothing_can_be_read_has_a_page_too(corpus, tmp_path):
