@@ -1,0 +1,105 @@
+"""Mapping over clips: in order, few in memory, the same wherever it is done, and no death of a worker ends a run."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from mambatalk.data.executors import ADDRESS, AHEAD, Cluster, Inline, Lost, Processes, open_executor
+from mambatalk.errors import UserError
+
+WORKERS = 2
+
+
+def double(item):
+    return 2 * item
+
+
+def refuse_seven(item):
+    if item == 7:
+        raise UserError("item 7", found="a seven", expected="another number", do="leave it out")
+    return item
+
+
+def die_on_seven(item):
+    if item == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def die_once(item):
+    """Kill the process that works on item 7, the first time."""
+    number, folder = item
+    mark = Path(folder) / "died"
+    if number == 7 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    with (dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+          distributed.LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster):
+        yield cluster
+
+
+@pytest.fixture(params=["inline", "processes", "cluster"])
+def executor(request):
+    if request.param == "inline":
+        yield Inline()
+    elif request.param == "processes":
+        with Processes(WORKERS) as processes:
+            yield processes
+    else:
+        with request.getfixturevalue("cluster").get_client() as client:
+            yield Cluster(client)
+
+
+def test_results_come_in_order_with_few_under_way(executor):
+    started = []
+
+    def items():
+        for item in range(20):
+            started.append(item)
+            yield item
+
+    for done, result in enumerate(executor.map(double, items())):
+        assert result == 2 * done
+        assert len(started) <= done + AHEAD * WORKERS
+    assert started == list(range(20))
+
+
+def test_an_exception_of_the_work_ends_the_map(executor):
+    with pytest.raises(UserError, match="found a seven"):
+        list(executor.map(refuse_seven, range(20)))
+
+
+@pytest.mark.parametrize("executor", ["processes", "cluster"], indirect=True)
+def test_an_item_that_kills_its_worker_is_lost_and_no_other(executor):
+    results = list(executor.map(die_on_seven, range(12)))
+    assert isinstance(results[7], Lost)
+    assert results[:7] + results[8:] == [item for item in range(12) if item != 7]
+
+
+@pytest.mark.parametrize("executor", ["processes", "cluster"], indirect=True)
+def test_a_worker_that_dies_once_costs_no_item(executor, tmp_path):
+    assert list(executor.map(die_once, [(item, str(tmp_path)) for item in range(12)])) == list(range(12))
+
+
+def test_the_environment_names_the_cluster(cluster, monkeypatch):
+    monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
+    with open_executor(1) as executor:
+        assert isinstance(executor, Cluster)
+        assert list(executor.map(double, range(3))) == [0, 2, 4]
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("mambatalk.data.executors.CONNECT_SECONDS", 0.5)
+    monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:1")
+    with pytest.raises(UserError, match="no scheduler at tcp://127.0.0.1:1"), open_executor(1):
+        pass
