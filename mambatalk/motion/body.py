@@ -162,8 +162,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise UserError(
             path, found="no such file", expected="the SMPL-X model SMPLX_NEUTRAL_2020.npz",
-            do="register at https://smpl-x.is.tue.mpg.de, download it (it is licensed and never shipped) and point "
-               "body.path at it, or use the sample profile, which makes a stand-in")
+            do="register at https://smpl-x.is.tue.mpg.de, download it (it is licensed and never shipped) and put it "
+               "there, or point body.path of params.yaml at it; the sample profile makes a stand-in")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: array for key in archive.files if (array := _plain(archive, key)) is not None}

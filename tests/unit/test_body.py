@@ -140,6 +140,14 @@ def test_pickles_are_never_loaded(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+def test_a_missing_body_says_where_to_get_it_and_where_to_put_it(tmp_path):
+    path = tmp_path / "SMPLX_NEUTRAL_2020.npz"
+    with pytest.raises(UserError) as caught:
+        load_body(path)
+    assert all(word in str(caught.value) for word in (str(path), "https://smpl-x.is.tue.mpg.de", "licensed",
+                                                      "put it there", "body.path of params.yaml"))
+
+
 @pytest.mark.parametrize("content", [b"", b"not an npz"])
 def test_a_broken_body_is_one_line(tmp_path, content):
     path = tmp_path / "body.npz"
