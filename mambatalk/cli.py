@@ -10,6 +10,7 @@ import typer
 
 from mambatalk.cli_bench import app as bench
 from mambatalk.cli_data import app as data
+from mambatalk.cli_download import app as downloads
 from mambatalk.cli_evaluate import app as evaluation
 from mambatalk.cli_published import app as published
 from mambatalk.errors import UserError
@@ -23,7 +24,7 @@ app = typer.Typer(
     repository trains on it.
     """,
 )
-for part in (data, evaluation, published, bench):
+for part in (data, downloads, evaluation, published, bench):
     app.add_typer(part)
 
 
