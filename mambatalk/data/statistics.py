@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mambatalk.data.readers import Facts, Interval, Motion
@@ -77,15 +76,18 @@ def word_statistics(words: Sequence[Interval], wave: NDArray[np.float32]) -> dic
 
 
 def joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rotation speed (n - 1, 55) in radians a second of axis-angle poses (n, 165): angle between frames."""
-    import roma
+    """Rotation speed (n - 1, 55) in radians a second of axis-angle poses (n, 165): angle between frames.
 
-    turns = roma.rotvec_to_unitquat(torch.from_numpy(poses).double().reshape(len(poses), -1, 3))
-    cosine = (turns[1:] * turns[:-1]).sum(-1).abs().clamp(max=1)
-    # By the chord: near 1 the arc cosine has no digits left.
-    chord = torch.minimum((turns[1:] - turns[:-1]).norm(dim=-1), (turns[1:] + turns[:-1]).norm(dim=-1))
-    angle = torch.where(cosine > 0.9, 4 * torch.asin(chord / 2), 2 * torch.acos(cosine))
-    return (angle * FPS).float().numpy()
+    In plain numpy, so that processes which only read clips need not load torch, by the chord between unit quaternions
+    and between one and the other's opposite: the arc cosine has no digits left where frames are near.
+    """
+    half = np.moveaxis(poses.reshape(len(poses), -1, 3), -1, 0) / np.float64(2)
+    angle = np.linalg.norm(half, axis=0)
+    turns = np.concatenate([half * np.sinc(angle / np.pi), np.cos(angle)[None]])
+    apart = np.linalg.norm(np.diff(turns, axis=1), axis=0)
+    opposite = np.linalg.norm(turns[:, 1:] + turns[:, :-1], axis=0)
+    chords = np.minimum(apart, opposite), np.maximum(apart, opposite)
+    return (4 * np.arctan2(*chords) * FPS).astype(np.float32)
 
 
 def block_loudness(wave: NDArray[np.float32]) -> NDArray[np.float32]:
