@@ -52,6 +52,6 @@ def plan_clips(styles: list[Style], *, hours: float, seed: int) -> list[ClipPlan
 
 def _splits(count: int) -> list[Split]:
     """Test clips first, so that small samples have every speaker among them, then val, additional and train."""
-    test, val, additional = max(4, round(0.15 * count)), max(3, round(0.1 * count)), max(1, round(0.05 * count))
+    test, val, additional = max(4, round(0.2 * count)), max(3, round(0.1 * count)), max(1, round(0.05 * count))
     parts: list[tuple[Split, int]] = [("test", test), ("val", val), ("additional", additional)]
     return [split for split, size in [*parts, ("train", count - test - val - additional)] for _ in range(size)]
