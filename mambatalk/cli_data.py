@@ -73,6 +73,7 @@ def check(
     *,
     report: Annotated[Path | None, typer.Option(help="Folder for a page with pictures, index.html.")] = None,
     params: Annotated[Path | None, typer.Option(help="Take the bounds of this params file.")] = None,
+    speakers: Annotated[str | None, typer.Option(help="Only these speakers, such as 2,4; by default all.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Read a corpus as the pipeline would, and say what is wrong with which clip.
@@ -83,15 +84,20 @@ def check(
 
     `mambatalk check /data/my_corpus`
 
+    `mambatalk check /data/beat2/beat_english_v2.0.0 --speakers 2` where only speaker 2 was downloaded.
+
     `mambatalk check /data/my_corpus --report /tmp/quality` also draws why, in `/tmp/quality/index.html`.
 
     `mambatalk check /data/my_corpus --params infra/profiles/paper.yaml` applies that profile's bounds.
     """
     import tempfile
 
+    from mambatalk.data.download_choice import parse_speakers
+
     bounds = _bounds(params)
+    numbers = [] if speakers is None else sorted(parse_speakers(speakers))
     with tempfile.TemporaryDirectory() as scratch:
-        look = _look(root, Path(scratch), bounds, workers)
+        look = _look(root, Path(scratch), bounds, numbers, workers)
         if report is not None:
             from mambatalk.quality.page import write_quality_page
 
@@ -103,7 +109,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _look(root: Path, scratch: Path, bounds: "CheckClipsConfig", workers: int) -> "Look":
+def _look(root: Path, scratch: Path, bounds: "CheckClipsConfig", speakers: list[int], workers: int) -> "Look":
     from mambatalk.data.clips import ClipStore
     from mambatalk.data.ingest import ingest
     from mambatalk.data.snapshot import write_snapshot
@@ -113,7 +119,7 @@ def _look(root: Path, scratch: Path, bounds: "CheckClipsConfig", workers: int) -
     with _progress("files") as progress:
         files = write_snapshot(root, scratch / "snapshot.json", progress=progress)["files"]
     (scratch / "clips").mkdir()
-    ingest(root, scratch / "snapshot.json", scratch / "clips", speakers=[], clips_per_shard=32, workers=workers)
+    ingest(root, scratch / "snapshot.json", scratch / "clips", speakers=speakers, clips_per_shard=32, workers=workers)
     return look_at(ClipStore(scratch / "clips"), bounds, corpus=str(root), strays=strays(files))
 
 
