@@ -1,6 +1,8 @@
 """`mambatalk download`: the BEAT2 data set from its hub, checked and pinned."""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ import typer
 from mambatalk.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
     from mambatalk.data.download import Plan, Progress
 
 app = typer.Typer()
@@ -37,8 +41,10 @@ def download(
 
     `mambatalk download /data/beat2 --speakers 2 --dry-run` says how much speaker 2 is.
 
-    `mambatalk download /data/beat2 --speakers 2,4`, then `mambatalk snapshot /data/beat2/beat_english_v2.0.0 ...`.
+    `mambatalk download /data/beat2 --speakers 2,4` fetches two speakers; `--speakers 2,4,6` later adds the third.
     """
+    from rich.filesize import decimal
+
     from mambatalk.data.download import download as fetch_plan
     from mambatalk.data.download import plan
     from mambatalk.data.download_choice import language_folder, parse_speakers
@@ -56,8 +62,8 @@ def download(
         _print_plan(wanted, out)
         return
     fetched = sum(file.fetched for file in there.values())
-    typer.echo(f"{out / wanted.folder}: {len(there)} files whole, {fetched} fetched. Next: mambatalk snapshot "
-               f"{out / wanted.folder} --out {wanted.folder}.json")
+    typer.echo(f"{out / wanted.folder}: {len(there):,} files, {decimal(wanted.size)}, all whole; {fetched:,} fetched "
+               f"now. Next: mambatalk check {out / wanted.folder}" + (f" --speakers {speakers}" if speakers else ""))
 
 
 def _accept(out: Path, *, given: bool) -> None:
@@ -114,13 +120,30 @@ def _bar() -> Iterator["Progress"]:
     """Yield a callback that draws bytes, speed and time left on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import Progress as Columns
 
     console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+               TimeRemainingColumn())
+    with Columns(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("listing", total=None)
         if console.is_terminal:
             for name in ("huggingface_hub", "mambatalk"):
                 logging.getLogger(name).handlers = [_Beside(lambda text: bar.update(task, description=text))]
+        _end_at_once(bar)
         yield lambda done, total: bar.update(task, completed=done, total=total, description="fetching")
+
+
+def _end_at_once(bar: "Bar") -> None:
+    """Let Ctrl-C and SIGTERM end the process, not wait for threads that wait for as long as the hub asks.
+
+    Nothing is lost: a download leaves whole files and goes on from them however it ends.
+    """
+    def end(number: int, _: object) -> None:
+        bar.stop()
+        sys.stderr.write("mambatalk: stopped; the same command goes on from here\n")
+        sys.stderr.flush()
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)

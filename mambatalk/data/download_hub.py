@@ -52,7 +52,7 @@ def patiently(where: object, call: Callable[[], T]) -> T:
 
     """
     tries = Retrying(stop=stop_after_attempt(TRIES), wait=_wait, retry=retry_if_exception(_passes), reraise=True,
-                     before_sleep=lambda state: _LOG.warning("trying again after %s", _failure(state)))
+                     before_sleep=lambda state: _LOG.warning("trying again: %s", _found(_failure(state))))
     try:
         return tries(call)
     except (httpx2.HTTPError, OSError, DamagedError) as error:
@@ -127,22 +127,30 @@ def _wait(state: RetryCallState) -> float:
     return float(asked) if asked.isdigit() else _BACK_OFF(state)
 
 
+def _found(error: BaseException | None) -> str:
+    if isinstance(error, HfHubHTTPError):
+        return f"{error.response.status_code} from the hub"
+    return str(error)[:200] if isinstance(error, DamagedError) else f"{type(error).__name__}: {str(error)[:200]}"
+
+
 def _told(where: object, error: BaseException | None) -> UserError:
     again = "run the same command again; what is whole is not fetched twice"
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    found, expected, do = f"{type(error).__name__}: {str(error)[:200]}", "an answer", f"check the network and {again}"
+    found, expected, do = _found(error), "an answer", f"check the network and {again}"
     if isinstance(error, DamagedError):
-        found, expected = f"{error}, {TRIES} times", "what the hub lists"
+        found, expected = f"{found}, {TRIES} times", "what the hub lists"
         do = f"{again}; where it stays so, the server or a proxy alters files"
     elif isinstance(error, OfflineModeIsEnabled):
-        found, do = "huggingface_hub in offline mode", "unset HF_HUB_OFFLINE"
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        found, expected, do = "a full disk", "room to write", f"free some space and {again}"
+        do = "unset HF_HUB_OFFLINE"
+    elif isinstance(error, OSError) and error.errno is not None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        expected = "room to write" if full else "a place to write to"
+        do = f"free some space and {again}" if full else f"mend that and {again}"
     elif status in _PASSING:
-        found, do = f"{status} from the hub, {TRIES} times", f"wait a while and {again}"
+        found, do = f"{found}, {TRIES} times", f"wait a while and {again}"
     elif status in (401, 403):
-        found, expected = f"{status}, no access", "a public data set"
+        expected = "a public data set"
         do = "remove or renew HF_TOKEN: a token that has expired is refused for public data too"
     elif status is not None:
-        found, do = f"{status} from the hub", "check --revision and, where it is set, HF_ENDPOINT"
+        do = "check --revision and, where it is set, HF_ENDPOINT"
     return UserError(where, found=found, expected=expected, do=do)

@@ -18,6 +18,7 @@ from mambatalk.data.download import download, plan
 from mambatalk.data.download_choice import language_folder
 from mambatalk.data.download_hub import REVISION, TRIES, connect
 from mambatalk.data.download_licence import ACCEPTED, NOTICE
+from mambatalk.data.sample import write_sample
 from mambatalk.errors import UserError
 from mambatalk.files import read_json, sha256_file
 
@@ -277,6 +278,31 @@ def test_a_killed_download_goes_on_and_fetches_nothing_that_was_whole(hub, tmp_p
     assert all((tmp_path / path).read_bytes() == hub.files[path] for path in wanted)
     assert {path.name for path in tmp_path.iterdir()} == {ENGLISH, "download.json", ACCEPTED}
     assert not NO_HOME.exists()
+
+
+def test_a_downloaded_corpus_is_one_that_check_accepts(tmp_path):
+    pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+    write_sample(tmp_path / "sample", hours=0.02, speakers=3, seed=3)
+    files = {f"{ENGLISH}/{path}": content for path, content in on_disk(tmp_path / "sample").items()}
+    with running(Hub(files, REVISION)) as hub:
+        fetch(hub, tmp_path / "out", speakers=frozenset({1, 3}))
+    root = tmp_path / "out" / ENGLISH
+    done = subprocess.run([COMMAND, "check", root, "--speakers", "1,3", "--workers", "1"], text=True, timeout=60,
+                          capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "8 clips: 8 accepted" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_waits_for_nobody(hub, tmp_path, number):
+    hub.gate = threading.Semaphore(0)
+    with subprocess.Popen([COMMAND, "download", tmp_path, "--accept-licence"], env=environment(hub), text=True,
+                          stderr=subprocess.PIPE) as process:
+        until(lambda: hub.half_sent() == 8)
+        process.send_signal(number)
+        # huggingface_hub waits ten seconds for a body that stands still.
+        assert process.wait(timeout=5) == 128 + number
+        assert process.stderr.read() == f"{NOTICE}\nmambatalk: stopped; the same command goes on from here\n"
 
 
 def test_the_terms_are_told_once_and_their_acceptance_is_kept(hub, tmp_path):
