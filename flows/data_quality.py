@@ -11,6 +11,7 @@ critical rule is broken and the stage check_clips would stop. 2: bad input.
 
 import signal
 import sys
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.exceptions import FailedRun
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed, State
@@ -29,8 +31,6 @@ from mambatalk.data.corpus import check_root
 from mambatalk.errors import UserError
 from tasks._quality import last_folder, last_look, look_again, question, survey
 from tasks._view import PARAMS
-
-HOUR = 3600
 
 
 @task(task_run_name="snapshot", cache_policy=NO_CACHE, persist_result=False)
@@ -60,7 +60,7 @@ def data_quality(force: bool = False) -> State:
 
 def main(
     force: Annotated[bool, typer.Option(help="Look even where nothing has changed.")] = False,
-    every: Annotated[float | None, typer.Option(help="Hours from one look to the next; needs a server.")] = None,
+    every: Annotated[float | None, typer.Option(min=0.001, help="Hours from look to look; needs a server.")] = None,
     cron: Annotated[str | None, typer.Option(help="When to look, as cron has it; needs a server.")] = None,
 ) -> None:
     """Look at the corpus with Prefect: once, with a server of its own, or on a schedule that a server keeps."""
@@ -93,10 +93,15 @@ def _serve(force: bool, every: float | None, cron: str | None) -> None:
                         do="prefect server start, then PREFECT_API_URL=http://127.0.0.1:4200/api with this command")
     if every is not None and cron is not None:
         raise UserError("--every, --cron", found="both", expected="one schedule", do="leave one out")
+    try:
+        schedule = CronSchedule(cron=cron) if cron else IntervalSchedule(interval=timedelta(hours=every or 0))
+    except ValueError as error:
+        raise UserError("--cron", found=cron, expected="five fields as cron has them, such as '0 6 * * *'",
+                        do="correct it") from error
     # A look that takes longer than the interval is not followed by a queue of others.
     alone = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-    data_quality.serve(name="data-quality", interval=None if every is None else every * HOUR, cron=cron,
-                       parameters={"force": force}, global_limit=alone, print_starting_message=False)
+    data_quality.serve(name="data-quality", schedules=[schedule], parameters={"force": force}, global_limit=alone,
+                       print_starting_message=False)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,6 @@ def cases(store: ClipStore, findings: pd.DataFrame, rules: Sequence[Rule]) -> li
 def _case(store: ClipStore, clip_id: str, findings: pd.DataFrame, rules: Sequence[Rule]) -> Case:
     table = store.manifest
     row = table[table["clip_id"] == clip_id].iloc[0].to_dict()
-    clip = None if pd.isna(row["shard"]) else store.read(clip_id)
+    clip = store.read(clip_id) if pd.isna(row["fault"]) else None
     broken = [rule for rule in rules if rule.name in set(findings["rule"])]
     return Case(row, list(findings.itertuples()), evidence(row, clip, broken, table))

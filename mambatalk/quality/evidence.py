@@ -190,6 +190,8 @@ def _sound(clip: Clip) -> Shown:
 
 def _among(row: Mapping[str, Any], rule: Rule, table: pd.DataFrame) -> Shown | None:
     """Where this clip's number lies among all clips'; nothing where it has no number."""
+    if table[rule.column].dtype == bool:
+        return None
     values, measure = numeric(table[rule.column]).dropna().to_numpy(), measure_of(rule.column)
     value = pd.to_numeric(row[rule.column], errors="coerce")
     if pd.isna(value) or not isinstance(value, int | float | np.number) or len(values) < 2:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import psutil
@@ -32,7 +32,10 @@ def prefect_server(home):
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        with suppress(subprocess.TimeoutExpired):  # It waits for whoever still listens to it.
+            process.wait(10)
+        process.kill()
+        process.wait()
 
 
 def listening(pid):

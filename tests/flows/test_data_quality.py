@@ -107,8 +107,9 @@ def run(*arguments, **env):
 
 
 def test_on_a_schedule_that_a_server_keeps(server, place):
-    process = run("--every", "0.001", PREFECT_API_URL=server, PREFECT_RUNNER_POLL_FREQUENCY="1")
+    process = run("--every", "0.004", PREFECT_API_URL=server, PREFECT_RUNNER_POLL_FREQUENCY="1")
     try:
+        assert any("Finished in state Clean" in line for line in process.stderr)
         done = wait_for(lambda: [one for one in ask(server, "flow_runs", "data-quality")
                                  if one["state_type"] == "COMPLETED"], 1)
         assert done[0]["state_name"] == "Clean"
@@ -124,12 +125,25 @@ def test_on_a_schedule_that_a_server_keeps(server, place):
     assert (LAST / "index.html").is_file()
 
 
-@pytest.mark.parametrize(("arguments", "told"), [
-    (("--every", "24"), "no PREFECT_API_URL"), ((), "corpus: found no such folder")])
-def test_bad_input_is_one_line_and_code_2(place, arguments, told):
+def test_without_a_server_the_exit_code_says_that_training_would_stop(place):
+    Path("corpus/train_test_split.csv").write_text("\n".join([
+        "id,type", *(f"{path.stem},train" for path in Path("corpus/wave16k").iterdir())]))
+    process = run()
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 1, err
+    assert out.startswith("data quality: fail: 12 clips")
+    assert "split test: no clip is left" in (LAST / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("arguments", "server", "told"), [
+    (("--every", "24"), "", "no PREFECT_API_URL"),
+    (("--cron", "at six"), "http://127.0.0.1:1/api", "found at six; expected five fields"),
+    ((), "", "corpus: found no such folder"),
+])
+def test_bad_input_is_one_line_and_code_2(place, arguments, server, told):
     if not arguments:
         shutil.rmtree("corpus")
-    process = run(*arguments)
+    process = run(*arguments, PREFECT_API_URL=server)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     assert told in err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,15 @@ def test_every_output_is_there(built: Workspace) -> None:
                      *(f"plots/train_vq/{part}.csv" for part in PARTS)):
         assert expected in names
     assert [name for name in names if name.startswith("renders/") and name.endswith(".mp4")]
+
+
+@pytest.mark.parametrize("page", ["reports/index.html", "reports/quality/index.html"])
+def test_every_link_of_a_page_leads_somewhere(built: Workspace, page: str) -> None:
+    links = {link for link in re.findall(r'href="([^"]+)"', built.read(page).decode()) if link != "data:,"}
+    assert len(links) > 5
+    for link in links:
+        assert f'id="{link[1:]}"' in built.read(page).decode() if link.startswith("#") else (
+            (built.root / page).parent / link).is_file(), link
 
 
 def test_the_metrics_have_the_contract_s_shape(built: Workspace) -> None:
