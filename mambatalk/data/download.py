@@ -146,17 +146,23 @@ def _recorded(out: Path, wanted: Plan) -> dict[str, Any]:
     if not (out / RECORD).exists():
         return {}
     record = read_json(out / RECORD)
+    if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
+        raise UserError(out / RECORD, found="no record of a download", expected="what this command wrote there",
+                        do="remove the file; what is whole beside it is not fetched twice")
     if record.get("commit") != wanted.commit or record.get("repository") != REPOSITORY:
         raise UserError(out / RECORD, found=f"{record.get('repository')} at {record.get('commit')}",
                         expected=f"{REPOSITORY} at {wanted.commit}",
                         do="take another folder, or the recorded commit as --revision")
-    files: dict[str, Any] = record["files"]
     for file in wanted.files:
-        old = files.get(file.path, {"size": file.size, "git_blob": file.git_blob})
-        if (old["size"], old["git_blob"]) != (file.size, file.git_blob):
+        if not _is_as_recorded(file, record["files"].get(file.path)):
             raise UserError(out / RECORD, found=f"{file.path} recorded with other content",
                             expected="the same commit to hold the same files", do="check HF_ENDPOINT")
-    return files
+    return record["files"]
+
+
+def _is_as_recorded(file: RemoteFile, old: Any) -> bool:
+    facts = {"size": file.size, "git_blob": file.git_blob}
+    return old is None or isinstance(old, dict) and facts == {key: old.get(key) for key in facts}
 
 
 def _record(wanted: Plan, recorded: dict[str, Any], there: dict[str, LocalFile]) -> dict[str, Any]:

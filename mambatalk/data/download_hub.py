@@ -44,19 +44,22 @@ def connect(endpoint: str | None = None) -> HfApi:
     return HfApi(endpoint=endpoint, library_name="mambatalk", library_version=__version__)
 
 
-def patiently(where: object, call: Callable[[], T]) -> T:
-    """Return what `call` returns, after up to `TRIES` tries.
+def patiently(where: object, call: Callable[[], T], *, tries: int = TRIES) -> T:
+    """Return what `call` returns, after so many tries at most.
 
     Raises:
         UserError: It fails for good (401, 404, a full disk), or still fails at the last try.
 
     """
-    tries = Retrying(stop=stop_after_attempt(TRIES), wait=_wait, retry=retry_if_exception(_passes), reraise=True,
-                     before_sleep=lambda state: _LOG.warning("trying again: %s", _found(_failure(state))))
+    retrying = Retrying(stop=stop_after_attempt(tries), wait=_wait, retry=retry_if_exception(_passes), reraise=True,
+                        before_sleep=lambda state: _LOG.warning("trying again: %s", _found(_failure(state))))
     try:
-        return tries(call)
+        return retrying(call)
     except (httpx2.HTTPError, OSError, DamagedError) as error:
         raise _told(where, _cause(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(where, found=f"an answer that is none of a hub ({type(error).__name__})", expected="its API",
+                        do="check HF_ENDPOINT, and whether this network asks for a login first") from error
 
 
 def resolve(api: HfApi, revision: str) -> str:
@@ -66,7 +69,7 @@ def resolve(api: HfApi, revision: str) -> str:
         UserError: The repository has no such revision, or the hub does not answer.
 
     """
-    if _is_commit(revision):
+    if _is_hex(revision, 40):
         return revision
 
     def ask() -> str | None:
@@ -78,7 +81,7 @@ def resolve(api: HfApi, revision: str) -> str:
             return found[0] if len(found) == 1 else None
 
     commit = patiently(f"{api.endpoint}/datasets/{REPOSITORY}", ask)
-    if commit is None or not _is_commit(commit):
+    if commit is None or not _is_hex(commit, 40):
         raise UserError("--revision", found=repr(revision), expected=f"a branch, a tag or a commit of {REPOSITORY}",
                         do="leave the option away for the revision that this program was written for")
     return commit
@@ -92,15 +95,21 @@ def list_files(api: HfApi, commit: str, folder: str) -> list[RemoteFile]:
 
     """
     where = f"{api.endpoint}/datasets/{REPOSITORY}/tree/{commit}/{folder}"
-    entries = patiently(where, lambda: list(api.list_repo_tree(
-        REPOSITORY, folder, recursive=True, revision=commit, repo_type="dataset")))
-    return [RemoteFile(entry.path, entry.lfs.size if entry.lfs else entry.size,
-                       entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
-            for entry in entries if isinstance(entry, RepoFile)]
+    # huggingface_hub tries each page for half a minute; who has no network should not wait for longer.
+    return patiently(where, lambda: [_remote(entry) for entry in api.list_repo_tree(
+        REPOSITORY, folder, recursive=True, revision=commit, repo_type="dataset") if isinstance(entry, RepoFile)],
+        tries=1)
 
 
-def _is_commit(text: str) -> bool:
-    return len(text) == 40 and set(text) <= set("0123456789abcdef")
+def _remote(entry: RepoFile) -> RemoteFile:
+    size, sha256 = (entry.lfs.size, entry.lfs.sha256) if entry.lfs else (entry.size, None)
+    if not isinstance(size, int) or size < 0 or not _is_hex(entry.blob_id, 40) or (sha256 and not _is_hex(sha256, 64)):
+        raise ValueError(entry.path)
+    return RemoteFile(entry.path, size, sha256, entry.blob_id)
+
+
+def _is_hex(text: str, length: int) -> bool:
+    return len(text) == length and set(text) <= set("0123456789abcdef")
 
 
 def _cause(error: BaseException | None) -> BaseException | None:
@@ -147,7 +156,7 @@ def _told(where: object, error: BaseException | None) -> UserError:
         expected = "room to write" if full else "a place to write to"
         do = f"free some space and {again}" if full else f"mend that and {again}"
     elif status in _PASSING:
-        found, do = f"{found}, {TRIES} times", f"wait a while and {again}"
+        found, do = f"{found}, again and again", f"wait a while and {again}"
     elif status in (401, 403):
         expected = "a public data set"
         do = "remove or renew HF_TOKEN: a token that has expired is refused for public data too"

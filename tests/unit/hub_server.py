@@ -30,8 +30,9 @@ class Hub:
 
     files: dict[str, bytes]
     commit: str
-    faults: dict[str, list[str]] = field(default_factory=dict)
-    """For a path, `tree` or `revision`: faults of the next requests, in order."""
+    faults: dict[str, list[str | bytes]] = field(default_factory=dict)
+    """Of the next requests, in order; one with an asterisk stays. For the body of a path: drop, reset, short, lie or a
+    status. For `HEAD path`, `GET path`, `tree` and `revision`: a status, or bytes to answer with."""
     log: list[dict] = field(default_factory=list)
     gate: threading.Semaphore | None = None
     """Where set, half of each body is sent at once and the other half for a permit."""
@@ -183,13 +184,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fault(self, name):
         fault = self._next_fault(name)
-        if fault:
+        if isinstance(fault, bytes):
+            self._say(200, {"Content-Type": "application/json"}, fault)
+        elif fault:
             self._refuse(fault, name)
         return bool(fault)
 
     def _next_fault(self, name):
         queue = self.hub.faults.get(name, [])
-        if queue and queue[0].endswith("*"):
+        if queue and queue[0][-1:] == "*":
             return queue[0][:-1]
         return queue.pop(0) if queue else None
 

@@ -62,7 +62,7 @@ def test_a_mistake_is_one_line_and_code_2(tmp_path, arguments, named):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
 
 
-@pytest.mark.parametrize("command", ["sample", "snapshot", "check"])
+@pytest.mark.parametrize("command", ["sample", "snapshot", "check", "download"])
 def test_help_shows_an_example(command):
     code, out, _ = mambatalk(command, "--help")
     assert code == 0
