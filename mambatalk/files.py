@@ -71,6 +71,11 @@ def _disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def cache_folder() -> Path:
+    """Where to keep what can be made again: `MAMBATALK_CACHE`, by default runs/cache; to be deleted at any time."""
+    return Path(os.environ.get("MAMBATALK_CACHE") or "runs/cache")
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write canonical JSON: sorted keys, two spaces, a final newline; NaN is refused."""
     with atomic_file(path) as temporary:

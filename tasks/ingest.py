@@ -3,10 +3,10 @@
 import sys
 
 import pandas
-from mambatalk.data.ingest import ingest
 
 from mambatalk.config import Config
-from mambatalk.files import atomic_directory
+from mambatalk.data.ingest import ingest
+from mambatalk.files import atomic_directory, cache_folder
 from tasks._paths import CLIPS
 from tasks._stage import execute, workers
 from tasks._tracking import Recorder
@@ -17,7 +17,7 @@ def run(config: Config, recorder: Recorder) -> None:
     section = config.ingest
     with atomic_directory(CLIPS) as out:
         ingest(section.root, section.snapshot, out, speakers=section.speakers,
-               clips_per_shard=section.clips_per_shard, workers=workers())
+               clips_per_shard=section.clips_per_shard, workers=workers(), scratch=cache_folder() / "ingest")
     manifest = pandas.read_parquet(CLIPS / "manifest.parquet")
     recorder.metrics({"clips": len(manifest), "faults": int(manifest["fault"].notna().sum()),
                       "hours": float(manifest["frames"].fillna(0).sum()) / 30 / 3600})

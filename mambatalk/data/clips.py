@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import soundfile
 from numpy.typing import NDArray
 
-from mambatalk.data.readers import Facts, Interval, Motion, Semantic
+from mambatalk.data.readers import Interval, Semantic
 from mambatalk.errors import UserError
 from mambatalk.motion.skeleton import EXPRESSION_DIM, FPS, JOINT_COUNT, SAMPLE_RATE
 
@@ -79,42 +79,18 @@ class ClipStore:
         if shard is None or row_group is None:
             raise UserError(self.folder, found=f"no data of clip {clip_id}", expected="a clip that was read",
                             do="look at its fault in the manifest")
-        file = self._shards.setdefault(shard, pq.ParquetFile(self.folder / shard))
-        return _clip(file.read_row_group(int(row_group)))
+        if shard not in self._shards:
+            self._shards[shard] = pq.ParquetFile(self.folder / shard)
+        return _clip(self._shards[shard].read_row_group(int(row_group)))
 
     def clips(self, clip_ids: list[str]) -> Iterator[Clip]:
         """Clips one by one, in the order given."""
         return (self.read(clip_id) for clip_id in clip_ids)
 
 
-def clip_row(clip_id: str, motion: Motion, audio: bytes, words: list[Interval] | None, phones: list[Interval] | None,
-             semantics: list[Semantic] | None) -> dict[str, Any]:
-    """One row of the store (schema.CLIP)."""
-    return {
-        "clip_id": clip_id, "poses": motion.poses.ravel(), "trans": motion.trans.ravel(),
-        "expressions": motion.expressions.ravel(), "betas": motion.betas, "audio": audio,
-        "words": _rows(words), "phones": _rows(phones), "semantics": _rows(semantics),
-    }
-
-
-def encode_flac(wave: NDArray[np.float32], facts: Facts) -> bytes:
-    """Sound (S,) at 16 kHz as FLAC: exact for int16 files at 16 kHz mono, else 24 bits (error at most 1.2e-7).
-
-    Samples past full scale are cut there; the manifest's `clipped_share` counts them.
-    """
-    exact = facts.subtype == "PCM_16" and facts.rate == SAMPLE_RATE and facts.channels == 1
-    file = io.BytesIO()
-    soundfile.write(file, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16" if exact else "PCM_24")
-    return file.getvalue()
-
-
 def _shift(items: list[Interval] | None, seconds: float) -> list[Interval] | None:
     return None if items is None else [
         Interval(item.start - seconds, item.end - seconds, item.text) for item in items if item.end > seconds]
-
-
-def _rows(items: list[Any] | None) -> list[dict[str, Any]] | None:
-    return None if items is None else [vars(item) for item in items]
 
 
 def _clip(table: pa.Table) -> Clip:

@@ -94,12 +94,23 @@ class _Workers(ABC):
         try:
             result = waiting[0][1].result()
         except self.death:
-            for item, future in _settled(waiting):
-                yield self._alone(work, item) if isinstance(future.exception(), self.death) else future.result()
+            settled = _settled(waiting)
             waiting.clear()
+            self._renew()
+            for item, future in settled:
+                yield self._alone(work, item) if isinstance(future.exception(), self.death) else future.result()
             return
         waiting.popleft()
         yield result
+
+    def _alone(self, work: Callable[[T], R], item: T) -> R | Lost:
+        """Work on an item while nothing else is under way."""
+        try:
+            result: R = self._submit(work, item).result()
+        except self.death:
+            self._renew()
+            return Lost()
+        return result
 
     @abstractmethod
     def _count(self) -> int:
@@ -110,8 +121,8 @@ class _Workers(ABC):
         """Begin on an item, and return its future."""
 
     @abstractmethod
-    def _alone(self, work: Callable[[T], R], item: T) -> R | Lost:
-        """Work on an item while nothing else is under way."""
+    def _renew(self) -> None:
+        """Replace who died."""
 
 
 def _settled(waiting: Iterable[tuple[T, Any]]) -> list[tuple[T, Any]]:
@@ -135,15 +146,15 @@ class Processes(_Workers):
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._renew()
 
     def _count(self) -> int:
         return self._workers
 
     def _submit(self, work: Callable[[T], R], item: T) -> "Future[R]":
-        self._pool = self._pool or _pool(self._workers)
+        if self._pool is None:
+            # Spawned, since a fork of a process whose libraries have threads can hang.
+            self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
         try:
             return self._pool.submit(work, item)
         except BrokenProcessPool as error:
@@ -152,13 +163,10 @@ class Processes(_Workers):
             broken.set_exception(error)
             return broken
 
-    def _alone(self, work: Callable[[T], R], item: T) -> R | Lost:
-        self.__exit__()
-        with _pool(1) as pool:
-            try:
-                return pool.submit(work, item).result()
-            except BrokenProcessPool:
-                return Lost()
+    def _renew(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
 
 class Cluster(_Workers):
@@ -177,12 +185,8 @@ class Cluster(_Workers):
     def _submit(self, work: Callable[[T], R], item: T) -> Any:
         return self._client.submit(work, item, pure=False)
 
-    def _alone(self, work: Callable[[T], R], item: T) -> R | Lost:
-        try:
-            result: R = self._submit(work, item).result()
-        except self.death:
-            return Lost()
-        return result
+    def _renew(self) -> None:
+        """Nothing: the cluster does."""
 
 
 @contextmanager
@@ -199,8 +203,3 @@ def _connect(address: str) -> Iterator["Client"]:
                         do=f"start it with `dask scheduler`, or unset {ADDRESS} to work on this machine") from None
     with client:
         yield client
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Spawned, since a fork of a process whose libraries have threads can hang.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

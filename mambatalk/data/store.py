@@ -5,11 +5,7 @@ features, outside DVC, and can be deleted at any time. Pages are shared between 
 pressure, so that a corpus of any size trains in little memory of its own.
 """
 
-import fcntl
 import io
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import soundfile
+from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from mambatalk.audio.features import ENVELOPE_WINDOW
 from mambatalk.errors import UserError
-from mambatalk.files import atomic_directory, read_json
+from mambatalk.files import atomic_directory, cache_folder, read_json
 from mambatalk.motion.skeleton import EXPRESSION_DIM, MOTION_DIM, SAMPLE_RATE
 
 LOOK_AHEAD = ENVELOPE_WINDOW - 1
@@ -93,22 +90,14 @@ def open_features(directory: str | Path, cache_root: str | Path | None = None) -
     directory = Path(directory)
     notes = read_json(directory / "features.json")
     clips = clip_table(directory)
-    root = Path(cache_root or os.environ.get("MAMBATALK_CACHE") or "runs/cache")
-    arrays = root / Path(notes["digest"]).name
-    with _sole(arrays):
+    arrays = Path(cache_root or cache_folder()) / Path(notes["digest"]).name
+    arrays.parent.mkdir(parents=True, exist_ok=True)
+    # One process at a time decodes: the auto-encoders' stages start side by side.
+    with FileLock(arrays.with_suffix(".lock")):
         if not arrays.is_dir():
             with atomic_directory(arrays) as temporary:
                 _decode(directory, clips, temporary)
     return FeatureStore(arrays, clips, notes)
-
-
-@contextmanager
-def _sole(arrays: Path) -> Iterator[None]:
-    """Let one process at a time decode: the auto-encoders' stages start side by side."""
-    arrays.parent.mkdir(parents=True, exist_ok=True)
-    with arrays.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def clip_table(directory: Path) -> list[ClipInfo]:

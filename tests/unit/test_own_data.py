@@ -123,6 +123,8 @@ Object class = "TextGrid"
 "IntervalTier" "{clip.split("_")[1]} - words" 0 4 2
 0 1.5 "{word}" 1.5 4 ""
 ''', encoding="utf-8")
+    table = root / "train_test_split.csv"
+    table.write_text(table.read_text().replace(",test", ",val", 1))  # Else one of the three might be carved for it.
     store = store_of(root, tmp_path)
     heard = store.manifest.set_index("clip_id")["words"].dropna().to_dict()
     assert heard == dict.fromkeys(said, 1)
