@@ -13,6 +13,7 @@ import pandas as pd
 from mambatalk.data.checks import Rule
 from mambatalk.data.clips import Clip
 from mambatalk.page.picture import BAD, BASE, MODEL, draw
+from mambatalk.quality.lag import LAG_COLUMNS, lagging
 from mambatalk.quality.measures import measure_of, numeric
 from mambatalk.quality.over_time import OVER_TIME, over_time
 from mambatalk.quality.shown import HEIGHT, WIDTH, Shown, mark_bound
@@ -52,6 +53,8 @@ def _shown(row: Mapping[str, Any], clip: Clip | None, rule: Rule, table: pd.Data
         return over_time(row, clip, rule)
     if clip is not None and rule.column in SOUND_COLUMNS:
         return sound(clip)
+    if clip is not None and rule.column in LAG_COLUMNS:
+        return lagging(row, clip, rule)
     return _among(row, rule, table)
 
 

@@ -39,14 +39,18 @@ KNOWN: Final = (
     Measure("max_joint_speed", "Fastest turn of a joint", "rad/s"),
     Measure("max_joint_acceleration", "Hardest jerk of a joint", "rad/s²"),
     Measure("max_angle", "Largest rotation", "rad"),
+    Measure("tilt", "Tilt of the body", "rad"),
     Measure("max_translation_speed", "Fastest move of the body", "m/s"),
     Measure("translation_range", "Room walked in", "m"),
     Measure("frozen_seconds", "Longest time without any motion", "s"),
+    Measure("frozen_limb_seconds", "Longest time one arm stands still", "s"),
+    Measure("mouth_lag", "Sound later than the mouth by", "s"),
+    Measure("word_lag", "Sound later than the words by", "s"),
     Measure("max_expression", "Strongest expression"),
     Measure("max_beta", "Largest shape parameter"),
 )
-COUNTS: Final = ("copies", "splits_of_content", "not_finite")
-"""Bounded, but no measure: 0 or 1 wherever nothing is wrong."""
+COUNTS: Final = ("copies", "splits_of_content", "not_finite", "semantic_unknown", "speaker_names", "training_clips")
+"""Bounded, but no measure of a clip: 0 or 1 wherever nothing is wrong, or the same for all of a speaker."""
 
 
 def with_derived(manifest: pd.DataFrame) -> pd.DataFrame:

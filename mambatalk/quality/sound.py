@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SOUND_COLUMNS: Final = ("peak", "loudness", "clipped_share", "silent_share", "words", "word_share", "word_contrast",
-                        "words_past_end", "has_textgrid", "sample_rate", "channels", "container")
+                        "words_past_end", "longest_word", "word_overlap", "silent_start", "silent_end", "dc_offset",
+                        "has_textgrid", "sample_rate", "channels", "container")
 
 
 def sound(clip: Clip) -> Shown:

@@ -16,6 +16,7 @@ from mambatalk.data.readers import Facts
 from mambatalk.data.sample import write_sample
 from mambatalk.data.snapshot import write_snapshot
 from mambatalk.data.statistics import sound_statistics
+from mambatalk.quality.evidence import evidence
 from mambatalk.quality.look import look_at
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.strays import strays
@@ -119,7 +120,7 @@ def test_a_clean_corpus_is_shown_and_nothing_is_left_out(clean, tmp_path):
 @pytest.mark.parametrize(("fault", "rule", "shown"), [
     ("torn", "readable", r"damaged npz"),
     ("spike", "joint speed", r"Fastest joint in each frame: [\d.]+ rad/s at (1\.97|2\.00) s \(left wrist\); 2 frames"),
-    ("frozen", "frozen", r"in the marked 2\.5 s no joint moves at all"),
+    ("frozen", "frozen", r"none moves at all in the marked 2\.5 s"),
     ("jump", "translation speed", r"Speed of the body in each frame: [\d.]+ m/s at 2\.97 s; 1 frame above"),
     ("long", "same length", r"Motion lasts [\d.]+ s, sound [\d.]+ s: [\d.]+ s apart"),
     ("silent", "audible", r"silence \(below −50 dB\), 100% of it; bars below are words"),
@@ -166,6 +167,19 @@ def test_a_rule_that_nobody_foresaw_has_a_picture_too(clean, tmp_path):
     assert f"Sway: 1 here, among {len(clean.manifest)} clips." in text(found)
     assert "<svg" in found
     assert "<h3>Sway</h3>" in page, "and its distribution"
+
+
+@pytest.mark.parametrize(("column", "value", "told"), [
+    ("mouth_lag", 1.5, "Mouth above, loudness below: the sound is 1.50 s late."),
+    ("word_lag", -0.4, "Words above, loudness below: the sound is 0.40 s early."),
+    ("speaker_lag", 1.5, "the sound is 1.50 s late; median of the speaker."),
+])
+def test_a_lag_is_shown_by_what_lags(clean, column, value, told):
+    row = clean.manifest.iloc[0].to_dict() | {column: value}
+    rule = Rule(name="lag", severity="quarantine", column=column, why="late", minimum=-0.1, maximum=0.1)
+    (shown,) = evidence(row, clean.read(row["clip_id"]), [rule], clean.manifest)
+    assert shown.caption.endswith(told)
+    assert str(shown.picture).count("<path") > 10
 
 
 def test_the_page_fetches_nothing_and_its_bytes_come_from_the_clips(faulty, page, tmp_path):
