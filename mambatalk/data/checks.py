@@ -5,15 +5,14 @@ list makes `mambatalk check` and the Great Expectations suites, so that the two 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from mambatalk.config import CheckClipsConfig, CheckFeaturesConfig
+from mambatalk.data.rule import Rule, Severity
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
-Severity = Literal["critical", "quarantine", "warning"]
 COLUMNS = ("clip_id", "rule", "severity", "column", "found", "expected", "why")
 
 
@@ -21,115 +20,125 @@ STANDARD_BOUNDS = CheckClipsConfig(
     min_seconds=4.0, max_length_gap_seconds=8.0, max_joint_speed=60.0, max_translation_speed=8.0,
     max_frozen_seconds=1.0, max_silent_share=0.9, max_quarantined=0.25)
 """Bounds of all profiles, for a corpus that has no parameter file yet."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A bound on one column of the table of clips.
-
-    Null passes unless `required`: a clip without a TextGrid has no words to judge.
-    """
-
-    name: str
-    severity: Severity
-    column: str
-    why: str
-    """What a value out of bounds means and does."""
-    minimum: float | None = None
-    maximum: float | None = None
-    allowed: tuple[Any, ...] | None = None
-    required: bool = False
-    absent: bool = False
-    """The column must be null: it holds a fault."""
-
-    @property
-    def expected(self) -> str:
-        """The bound in words."""
-        if self.absent:
-            return "none"
-        if self.allowed is not None:
-            return " or ".join(str(value) for value in self.allowed)
-        if self.minimum is None and self.maximum is None:
-            return "a value"
-        if self.minimum is None:
-            return f"at most {self.maximum:g}"
-        return f"at least {self.minimum:g}" if self.maximum is None else f"{self.minimum:g} to {self.maximum:g}"
-
-    def broken(self, values: "pd.Series[Any]") -> "pd.Series[bool]":
-        """Which values break the rule."""
-        if self.absent:
-            return values.notna()
-        null = values.isna()
-        bad = pd.Series(False, index=values.index)
-        if self.allowed is not None:
-            bad = ~values.isin(self.allowed)
-        if self.minimum is not None:
-            bad |= pd.to_numeric(values) < self.minimum
-        if self.maximum is not None:
-            bad |= pd.to_numeric(values) > self.maximum
-        return (bad & ~null) | (null & self.required)
+LIMITS = {"trunk": 1.6, "arms": 2.9, "legs": 2.9, "jaw": 0.9, "eyes": 1.0, "hands": 2.7}
+"""Radians that no joint of a group turns by in a person; the most seen in BEATX: 0.7, 2.4, 1.3, 0.1, 0.1 and 2.2."""
+MAX_LAG = 0.2
+"""Seconds; the two real clips measured are 0.07 off at most."""
+MAX_SPEAKER_LAG = 0.15
+"""Seconds; the median of a speaker's clips is surer than one clip."""
 
 
 def clip_rules(config: CheckClipsConfig) -> list[Rule]:
     """Rules for the manifest of a clip store."""
-    def rule(name: str, severity: Severity, column: str, why: str, **bounds: Any) -> Rule:
-        return Rule(name=name, severity=severity, column=column, why=why, **bounds)
-
     return [
-        rule("readable", "quarantine", "fault", "a file is missing or cannot be read", absent=True),
-        rule("listed", "quarantine", "split", "the clip is in no split of the table", required=True),
-        rule("frame_rate", "quarantine", "fps", "motion at another rate plays too fast or too slow",
-             allowed=(float(FPS),)),
-        rule("finite", "quarantine", "not_finite", "NaN or infinity in the motion poisons every loss", maximum=0),
-        rule("long_enough", "quarantine", "motion_seconds", "too short for windows and metrics",
-             minimum=config.min_seconds),
-        rule("same_length", "quarantine", "length_gap",
-             "sound and motion end far apart: likely misaligned or of different recordings",
-             minimum=-config.max_length_gap_seconds, maximum=config.max_length_gap_seconds),
-        rule("rotation_norm", "quarantine", "max_angle", "no axis-angle needs more than one turn", maximum=6.5),
-        rule("joint_speed", "quarantine", "max_joint_speed", "a joint jumps (rad/s): tracking was lost",
-             maximum=config.max_joint_speed),
-        rule("frozen", "quarantine", "frozen_seconds", "the whole body stands still to the last bit: tracking was lost",
-             maximum=config.max_frozen_seconds),
-        rule("translation_speed", "quarantine", "max_translation_speed", "the body jumps (m/s)",
-             maximum=config.max_translation_speed),
-        rule("audible", "quarantine", "peak", "the sound is silent", minimum=0.01),
-        rule("duplicate", "quarantine", "copies", "the same motion and sound under two ids", maximum=1),
-        rule("leak", "critical", "splits_of_content", "the same clip in two splits: every score would be too good",
-             maximum=1),
-        rule("sample_rate", "warning", "sample_rate", "resampled to 16 kHz", allowed=(SAMPLE_RATE,)),
-        rule("mono", "warning", "channels", "mixed down to one channel", allowed=(1,)),
-        rule("container", "warning", "container", "no wav, whatever its name says", allowed=("WAV", "WAVEX")),
-        rule("clipping", "warning", "clipped_share", "the sound is cut at full scale", maximum=0.001),
-        rule("silence", "warning", "silent_share", "most of the clip is silent", maximum=config.max_silent_share),
-        rule("joint_jerk", "warning", "max_joint_acceleration", "a joint jerks (rad/s²)", maximum=2000),
-        rule("room", "warning", "translation_range", "the body wanders far (m): drift, or a walk", maximum=4),
-        rule("expression_range", "warning", "max_expression", "expressions far outside what faces do", maximum=15),
-        rule("shape_range", "warning", "max_beta", "a body shape far from any person's", maximum=6),
-        rule("text", "warning", "has_textgrid", "no words: the clip trains by sound alone", allowed=(True,)),
-        rule("text_covers_sound", "warning", "word_share", "hardly any of the sound has words", minimum=0.1),
-        rule("text_fits_sound", "warning", "word_contrast",
-             "words are no louder (dB) than the rest: the alignment is off", minimum=3),
-        rule("text_ends_in_time", "warning", "words_past_end", "words after the sound's end (s)", maximum=0.1),
+        _rule("readable", "quarantine", "fault", "a file is missing or cannot be read", absent=True),
+        _rule("listed", "quarantine", "split", "the clip is in no split of the table", required=True),
+        *_motion_rules(config), *_sound_rules(config), *_text_rules(), *_kinship_rules(),
+    ]
+
+
+def _motion_rules(config: CheckClipsConfig) -> list[Rule]:
+    return [
+        _rule("frame_rate", "quarantine", "fps", "motion at another rate plays too fast or too slow",
+              allowed=(float(FPS),)),
+        _rule("finite", "quarantine", "not_finite", "NaN or infinity in the motion poisons every loss", maximum=0),
+        _rule("long_enough", "quarantine", "motion_seconds", "too short for windows and metrics",
+              minimum=config.min_seconds),
+        _rule("rotation_norm", "quarantine", "max_angle", "no axis-angle needs more than one turn", maximum=6.5),
+        _rule("joint_speed", "quarantine", "max_joint_speed", "a joint jumps (rad/s): tracking was lost",
+              maximum=config.max_joint_speed),
+        _rule("frozen", "quarantine", "frozen_seconds", "the whole body stands still to the last bit (s)",
+              maximum=config.max_frozen_seconds),
+        _rule("frozen_limb", "quarantine", "frozen_limb_seconds",
+              "one arm stands still to the last bit (s) while the other moves: its tracking was lost",
+              maximum=config.max_frozen_seconds),
+        _rule("upright", "quarantine", "tilt", "the body lies (rad from upright): another axis is up", maximum=1.0),
+        _rule("translation_speed", "quarantine", "max_translation_speed", "the body jumps (m/s)",
+              maximum=config.max_translation_speed),
+        _rule("joint_jerk", "warning", "max_joint_acceleration", "a joint jerks (rad/s²)", maximum=2000),
+        *(_rule(f"{group}_limit", "warning", f"angle_{group}", "a joint turns further (rad) than people's do",
+               maximum=limit) for group, limit in LIMITS.items()),
+        _rule("room", "warning", "translation_range", "the body wanders far (m): drift, or a walk", maximum=4),
+        _rule("rise", "warning", "translation_rise", "the body rises or sinks far (m): drift, or a seat", maximum=0.9),
+        _rule("expression_range", "warning", "max_expression", "expressions far outside what faces do", maximum=15),
+        _rule("face_moves", "warning", "face_range", "the face never moves: it was not tracked", minimum=0.01),
+        _rule("shape_range", "warning", "max_beta", "a body shape far from any person's", maximum=6),
+    ]
+
+
+def _sound_rules(config: CheckClipsConfig) -> list[Rule]:
+    return [
+        _rule("same_length", "quarantine", "length_gap",
+              "sound and motion end far apart: likely misaligned or of different recordings",
+              minimum=-config.max_length_gap_seconds, maximum=config.max_length_gap_seconds),
+        _rule("audible", "quarantine", "peak", "the sound is silent", minimum=0.01),
+        _rule("same_pace", "warning", "length_ratio", "motion lasts another time than sound: a rate may be misstated",
+              minimum=0.75, maximum=1.33),
+        _rule("mouth_fits_sound", "warning", "mouth_lag", "the mouth moves at other times than there is sound (s)",
+              minimum=-MAX_LAG, maximum=MAX_LAG),
+        _rule("sample_rate", "warning", "sample_rate", "resampled to 16 kHz", allowed=(SAMPLE_RATE,)),
+        _rule("mono", "warning", "channels", "mixed down to one channel", allowed=(1,)),
+        _rule("container", "warning", "container", "no wav, whatever its name says", allowed=("WAV", "WAVEX")),
+        _rule("clipping", "warning", "clipped_share", "the sound is cut at full scale", maximum=0.001),
+        _rule("dc_offset", "warning", "dc_offset", "the sound does not swing around zero", maximum=0.02),
+        _rule("silence", "warning", "silent_share", "most of the clip is silent", maximum=config.max_silent_share),
+        _rule("silent_start", "warning", "silent_start", "long silence before the first sound (s)", maximum=6),
+        _rule("silent_end", "warning", "silent_end", "long silence after the last sound (s)", maximum=6),
+    ]
+
+
+def _text_rules() -> list[Rule]:
+    return [
+        _rule("text", "warning", "has_textgrid", "no words: the clip trains by sound alone", allowed=(True,)),
+        _rule("text_covers_sound", "warning", "word_share", "hardly any of the sound has words", minimum=0.1),
+        _rule("text_fits_sound", "warning", "word_contrast",
+              "words are no louder (dB) than the rest: the alignment is off", minimum=3),
+        _rule("text_in_time", "warning", "word_lag", "the sound is late against the words, or early (s)",
+              minimum=-MAX_LAG, maximum=MAX_LAG),
+        _rule("text_ends_in_time", "warning", "words_past_end", "words after the sound's end (s)", maximum=0.1),
+        _rule("word_length", "warning", "longest_word", "no word takes so long (s): the alignment gave up", maximum=3),
+        _rule("words_apart", "warning", "word_overlap", "a word runs into the next (s)", maximum=0.05),
+        _rule("semantic_label", "warning", "semantic_unknown", "semantic labels that BEAT does not know", maximum=0),
+        _rule("semantic_score", "warning", "semantic_score", "a semantic score is no share of one", maximum=1),
+        _rule("semantic_ends_in_time", "warning", "semantic_past_end", "semantics after the sound's end (s)",
+              maximum=1),
+    ]
+
+
+def _kinship_rules() -> list[Rule]:
+    return [
+        _rule("duplicate", "quarantine", "copies", "the same motion and sound under two ids", maximum=1),
+        _rule("same_motion", "quarantine", "motion_twin", "moves, for a while at least, exactly like another clip",
+              absent=True),
+        _rule("same_sound", "warning", "sound_twin", "sounds exactly like a clip that moves otherwise", absent=True),
+        _rule("leak", "critical", "splits_of_content", "the same clip in two splits: every score would be too good",
+              maximum=1),
+        _rule("leak_of_a_part", "critical", "part_leak",
+              "motion or sound of a clip in another split: every score would be too good", absent=True),
+        _rule("speaker_lag", "quarantine", "speaker_lag",
+              "in this speaker's clips the sound comes late, or early (s): an offset between recordings was missed",
+              minimum=-MAX_SPEAKER_LAG, maximum=MAX_SPEAKER_LAG),
+        _rule("speaker_name", "warning", "speaker_names", "one speaker number with more names than one", maximum=1),
+        _rule("speaker_trains", "warning", "training_clips", "no clip of this speaker is trained on", minimum=1),
+        _rule("speaker_shape", "warning", "shape_share", "most clips of this speaker have another body", minimum=0.5),
     ]
 
 
 def feature_rules(config: CheckFeaturesConfig) -> list[Rule]:
     """Rules for the table of feature clips."""
-    def rule(name: str, severity: Severity, column: str, why: str, **bounds: Any) -> Rule:
-        return Rule(name=name, severity=severity, column=column, why=why, **bounds)
-
     return [
-        rule("finite", "critical", "not_finite", "features with NaN or infinity", maximum=0),
-        rule("speaker_index", "critical", "speaker_index", "outside the speaker table", minimum=0, required=True),
-        rule("split", "critical", "split", "no such split", allowed=("train", "val", "test", "additional")),
-        rule("known_words", "warning", "unknown_words", "most words are not in the vocabulary",
-             maximum=config.max_unknown_words),
-        rule("speech", "warning", "silent_share", "most of the clip is silent", maximum=config.max_silent_share),
-        rule("floor", "warning", "floor_height", "feet far from the floor (m): another up axis, or another body",
-             minimum=-config.max_floor_offset, maximum=config.max_floor_offset),
-        rule("skating", "warning", "foot_skate", "planted feet slide (m/s)", maximum=0.3),
-        rule("contact", "warning", "contact_share", "feet never, or always, on the ground", minimum=0.02),
+        _rule("finite", "critical", "not_finite", "features with NaN or infinity", maximum=0),
+        _rule("speaker_index", "critical", "speaker_index", "outside the speaker table", minimum=0, required=True),
+        _rule("split", "critical", "split", "no such split", allowed=("train", "val", "test", "additional")),
+        _rule("known_words", "warning", "unknown_words", "most words are not in the vocabulary",
+              maximum=config.max_unknown_words),
+        _rule("speech", "warning", "silent_share", "most of the clip is silent", maximum=config.max_silent_share),
+        _rule("floor", "warning", "floor_height", "feet far from the floor (m): another up axis, or another body",
+              minimum=-config.max_floor_offset, maximum=config.max_floor_offset),
+        _rule("floor_drift", "warning", "floor_drift", "the floor of the beginning is not that of the end (m)",
+              maximum=0.15),
+        _rule("skating", "warning", "foot_skate", "planted feet slide (m/s)", maximum=0.3),
+        _rule("contact", "warning", "contact_share", "feet never, or always, on the ground", minimum=0.02),
     ]
 
 
@@ -167,6 +176,10 @@ def verdict(table: pd.DataFrame, findings: pd.DataFrame, *, max_quarantined: flo
         critical.append(f"{len(quarantined)} of {len(table)} clips quarantined; at most {max_quarantined:.0%} may be")
     return {"ok": not critical, "accepted": accepted, "quarantined": quarantined, "critical": critical,
             "warnings": int((findings["severity"] == "warning").sum())}
+
+
+def _rule(name: str, severity: Severity, column: str, why: str, **bounds: Any) -> Rule:
+    return Rule(name=name, severity=severity, column=column, why=why, **bounds)
 
 
 def _shown(value: Any) -> str:

@@ -149,8 +149,15 @@ def clip_features(clip: Clip, features: Mapping[str, NDArray[Any]], joints: torc
         "contact_share": float(planted.mean()) if planted.size else 0.0,
         "foot_skate": float(slide[planted].mean()) if planted.any() else 0.0,
         "floor_height": float(np.percentile(feet[..., 1], 2)),
+        "floor_drift": _floor_drift(feet[..., 1]),
         "not_finite": int(sum((~np.isfinite(features[name])).sum() for name in ("motion", "expressions"))),
     }
+
+
+def _floor_drift(heights: NDArray[Any]) -> float:
+    """How far (m) the lowest foot of the last third lies from that of the first, of feet (n, 4) above the floor."""
+    third = -(-len(heights) // 3)
+    return float(abs(np.percentile(heights[-third:], 2) - np.percentile(heights[:third], 2)))
 
 
 def _marks(store: ClipStore, splits: Mapping[str, str], fidelity: Fidelity) -> Iterator[str]:

@@ -57,9 +57,11 @@ FEATURE_CLIP = pa.schema([
     ("contact_share", pa.float64()),
     ("foot_skate", pa.float64()),
     ("floor_height", pa.float64()),
+    ("floor_drift", pa.float64()),
     ("not_finite", pa.int64()),
 ])
 """Features by clip; the columns from `unknown_words` on are what check_features judges.
 
-foot_skate: mean horizontal speed (m/s) of planted feet; floor_height: lowest foot joint (m), 2nd percentile.
+foot_skate: mean horizontal speed (m/s) of planted feet; floor_height: lowest foot joint (m), 2nd percentile;
+floor_drift: how far it is from the first third of the clip to the last.
 """

@@ -42,7 +42,7 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
         "translation_range": _largest(np.ptp(trans[:, (0, 2)], axis=0)),
         "translation_rise": float(np.ptp(trans[:, 1])),
         "max_expression": _largest(np.abs(np.nan_to_num(motion.expressions))),
-        "expression_range": _largest(np.ptp(np.nan_to_num(motion.expressions), axis=0)),
+        "face_range": _largest(np.ptp(np.nan_to_num(motion.expressions), axis=0)),
         "max_beta": _largest(np.abs(np.nan_to_num(motion.betas))),
         "motion_print": motion_print(motion.poses),
         "shape_print": sha256(motion.betas.tobytes()).hexdigest()[:16],

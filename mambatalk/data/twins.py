@@ -17,19 +17,23 @@ def twin_columns(table: pd.DataFrame) -> dict[str, list[str | None]]:
         table: One row per clip: clip_id, split, content, motion_print, sound_print.
 
     Returns:
-        `motion_twin` and `sound_twin`, another clip with the same motion or sound in other files; `leak`, such a clip,
-        or a plain copy, in another split.
+        `motion_twin` and `sound_twin`, a clip with the same motion or sound in other files; `part_leak`, such a clip in
+        another split. Plain copies of both files are counted by `content` and left out here.
 
     """
-    shared = {name: _sharing(table, name) for name in PRINTS}
     split, content = (dict(zip(table["clip_id"], table[name], strict=True)) for name in ("split", "content"))
-    twins = {name.replace("print", "twin"): [
-        next((other for other in shared[name].get(clip, ()) if content[other] != content[clip]), None)
-        for clip in table["clip_id"]] for name in PRINTS}
-    leaks = [next((f"{name.split('_')[0]} of {other} in {split[other]}" for name in PRINTS
-                   for other in shared[name].get(clip, ()) if split[other] and split[clip] != split[other]), None)
-             if split[clip] else None for clip in table["clip_id"]]
-    return {**twins, "leak": leaks}
+    columns: dict[str, list[str | None]] = {}
+    leaks: dict[str, str | None] = dict.fromkeys(table["clip_id"])
+    for name in PRINTS:
+        kind = name.removesuffix("_print")
+        shared = {clip: [other for other in others if content[other] != content[clip]]
+                  for clip, others in _sharing(table, name).items()}
+        columns[f"{kind}_twin"] = [next(iter(shared.get(clip, ())), None) for clip in table["clip_id"]]
+        for clip, others in shared.items():
+            far = [other for other in others if split[clip] and split[other] and split[other] != split[clip]]
+            if far:
+                leaks[clip] = leaks[clip] or f"{kind} of {far[0]} in {split[far[0]]}"
+    return {**columns, "part_leak": list(leaks.values())}
 
 
 def _sharing(table: pd.DataFrame, name: str) -> dict[Any, list[Any]]:
