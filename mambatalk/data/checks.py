@@ -55,7 +55,7 @@ def _motion_rules(config: CheckClipsConfig) -> list[Rule]:
         _rule("upright", "quarantine", "tilt", "the body lies (rad from upright): another axis is up", maximum=1.0),
         _rule("translation_speed", "quarantine", "max_translation_speed", "the body jumps (m/s)",
               maximum=config.max_translation_speed),
-        _rule("joint_jerk", "warning", "max_joint_acceleration", "a joint jerks (rad/s²)", maximum=2000),
+        _rule("joint_jerk", "warning", "max_joint_acceleration", "a joint jerks (rad/s²)", maximum=1200),
         *(_rule(f"{group}_limit", "warning", f"angle_{group}", "a joint turns further (rad) than people's do",
                maximum=limit) for group, limit in LIMITS.items()),
         _rule("room", "warning", "translation_range", "the body wanders far (m): drift, or a walk", maximum=4),
@@ -137,7 +137,7 @@ def feature_rules(config: CheckFeaturesConfig) -> list[Rule]:
               minimum=-config.max_floor_offset, maximum=config.max_floor_offset),
         _rule("floor_drift", "warning", "floor_drift", "the floor of the beginning is not that of the end (m)",
               maximum=0.15),
-        _rule("skating", "warning", "foot_skate", "planted feet slide (m/s)", maximum=0.3),
+        _rule("skating", "warning", "foot_skate", "feet on the floor slide (m/s)", maximum=0.1),
         _rule("contact", "warning", "contact_share", "feet never, or always, on the ground", minimum=0.02),
     ]
 

@@ -62,6 +62,6 @@ FEATURE_CLIP = pa.schema([
 ])
 """Features by clip; the columns from `unknown_words` on are what check_features judges.
 
-foot_skate: mean horizontal speed (m/s) of planted feet; floor_height: lowest foot joint (m), 2nd percentile;
-floor_drift: how far it is from the first third of the clip to the last.
+foot_skate: mean horizontal speed (m/s) of feet within 3 cm of their lowest; floor_height: lowest foot
+joint (m), 2nd percentile; floor_drift: how far it is from the first third of the clip to the last.
 """
