@@ -197,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         return queue.pop(0) if queue else None
 
     def _refuse(self, status, path):
-        self._say(int(status), {"Retry-After": "3"} if status == "429" else {}, path=path)
+        self._say(int(status), {"Retry-After": "3"} if status in ("429", "503") else {}, path=path)
 
     def _json(self, value, headers=None):
         body = json.dumps(value).encode()

@@ -11,6 +11,7 @@ from mambatalk.data import download as module
 from mambatalk.data.download import plan
 from mambatalk.data.download_choice import language_folder
 from mambatalk.data.download_hub import REVISION, connect
+from mambatalk.data.download_licence import ACCEPTED, is_accepted, record_acceptance
 from mambatalk.errors import UserError
 from mambatalk.files import read_json, sha256_file
 
@@ -132,6 +133,14 @@ def test_two_downloads_do_not_share_a_folder(hub, tmp_path):
 def test_a_language_that_the_data_set_lacks_is_told():
     with pytest.raises(UserError, match="one of english, chinese, spanish, japanese"):
         language_folder("klingon")
+
+
+def test_terms_that_changed_are_asked_again(tmp_path):
+    assert not is_accepted(tmp_path)
+    record_acceptance(tmp_path)
+    assert is_accepted(tmp_path)
+    (tmp_path / ACCEPTED).write_text((tmp_path / ACCEPTED).read_text().replace("non-commercial", "any"))
+    assert not is_accepted(tmp_path)
 
 
 def test_the_pin_is_the_commit_that_holds_the_data():

@@ -69,8 +69,11 @@ def test_stopping_waits_for_nobody(hub, tmp_path, number):
                           stderr=subprocess.PIPE) as process:
         until(lambda: hub.half_sent() == 8)
         process.send_signal(number)
-        # huggingface_hub waits ten seconds for a body that stands still.
-        assert process.wait(timeout=5) == 128 + number
+        try:
+            # huggingface_hub waits ten seconds for a body that stands still.
+            assert process.wait(timeout=5) == 128 + number
+        finally:
+            process.kill()
         assert process.stderr.read() == f"{NOTICE}\nmambatalk: stopped; the same command goes on from here\n"
 
 

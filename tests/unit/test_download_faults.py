@@ -45,10 +45,11 @@ def test_a_large_file_goes_on_from_where_the_connection_dropped(hub, tmp_path, w
     assert [entry["range"] for entry in hub.asked(path) if "range" in entry] == [None, f"bytes={10 * 2**20}-"]
 
 
+@pytest.mark.parametrize("status", ["429", "503"])
 @pytest.mark.parametrize("request_", [f"HEAD {path_of('2_scott_0_1_1')}", f"GET {path_of('2_scott_0_1_1')}", "tree",
                                       path_of("2_scott_0_1_1")])
-def test_the_hub_is_left_alone_for_as_long_as_it_asks(hub, tmp_path, waits, request_):
-    hub.faults[request_] = ["429", "429"]
+def test_the_hub_is_left_alone_for_as_long_as_it_asks(hub, tmp_path, waits, request_, status):
+    hub.faults[request_] = [status, status]
     fetch(hub, tmp_path, speakers=frozenset({2}))
     assert hub.faults[request_] == []
     assert (tmp_path / path_of("2_scott_0_1_1")).read_bytes() == hub.files[path_of("2_scott_0_1_1")]
