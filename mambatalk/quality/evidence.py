@@ -22,7 +22,7 @@ from mambatalk.quality.sound import SOUND_COLUMNS, sound
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LENGTH_COLUMNS: Final = ("length_gap", "motion_seconds", "audio_seconds")
+LENGTH_COLUMNS: Final = ("length_gap", "length_ratio", "motion_seconds", "audio_seconds")
 CONTENT_COLUMNS: Final = ("copies", "splits_of_content")
 
 

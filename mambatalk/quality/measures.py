@@ -11,6 +11,7 @@ from typing import Final
 import pandas as pd
 
 from mambatalk.data.checks import Rule
+from mambatalk.data.posture import GROUPS
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ KNOWN: Final = (
     Measure("max_joint_speed", "Fastest turn of a joint", "rad/s"),
     Measure("max_joint_acceleration", "Hardest jerk of a joint", "rad/s²"),
     Measure("max_angle", "Largest rotation", "rad"),
+    *(Measure(f"angle_{group}", f"Largest rotation of the {group}", "rad") for group in GROUPS),
     Measure("tilt", "Tilt of the body", "rad"),
     Measure("max_translation_speed", "Fastest move of the body", "m/s"),
     Measure("translation_range", "Room walked in", "m"),
@@ -47,9 +49,11 @@ KNOWN: Final = (
     Measure("mouth_lag", "Sound later than the mouth by", "s"),
     Measure("word_lag", "Sound later than the words by", "s"),
     Measure("max_expression", "Strongest expression"),
+    Measure("face_range", "Range of the strongest expression"),
     Measure("max_beta", "Largest shape parameter"),
 )
-COUNTS: Final = ("copies", "splits_of_content", "not_finite", "semantic_unknown", "speaker_names", "training_clips")
+COUNTS: Final = ("copies", "splits_of_content", "not_finite", "semantic_unknown", "speaker_names", "speaker_lag",
+                 "training_clips", "shape_share")
 """Bounded, but no measure of a clip: 0 or 1 wherever nothing is wrong, or the same for all of a speaker."""
 
 
