@@ -9,7 +9,7 @@ from mambatalk.files import atomic_directory, read_json
 from mambatalk.motion.body import load_body
 from mambatalk.training.runtime import make_deterministic
 from tasks._paths import ACCEPTED, CLIPS, FEATURES
-from tasks._stage import execute, threads
+from tasks._stage import execute, threads, workers
 from tasks._tracking import Recorder
 
 
@@ -18,7 +18,7 @@ def run(config: Config, recorder: Recorder) -> None:
     make_deterministic(0, threads())
     with atomic_directory(FEATURES) as out:
         build_features(ClipStore(CLIPS), read_json(ACCEPTED)["accepted"], out, body=load_body(config.body.path),
-                       config=config.features, fidelity=config.fidelity)
+                       config=config.features, fidelity=config.fidelity, workers=workers())
     recorder.metrics(read_json(FEATURES / "features.json"))
     recorder.artifact(FEATURES / "features.json")
     recorder.artifact(FEATURES / "vocabulary.json")

@@ -66,10 +66,35 @@ class ClipStore:
         self.manifest = pd.read_parquet(self.folder / MANIFEST)
         """One row per clip, sorted by id."""
         self._places = self.manifest.set_index("clip_id")[["shard", "row_group"]]
-        self._shards: dict[str, pq.ParquetFile] = {}
+        self._shards: dict[Path, pq.ParquetFile] = {}
 
     def read(self, clip_id: str) -> Clip:
         """Read one clip.
+
+        Raises:
+            UserError: The store has no data of it.
+
+        """
+        return _clip(self.columns(clip_id))
+
+    def clips(self, clip_ids: list[str]) -> Iterator[Clip]:
+        """Clips one by one, in the order given."""
+        return (self.read(clip_id) for clip_id in clip_ids)
+
+    def columns(self, clip_id: str, names: list[str] | None = None) -> pa.Table:
+        """Columns of one clip (schema.CLIP), all by default; nothing else is read.
+
+        Raises:
+            UserError: The store has no data of it.
+
+        """
+        shard, row_group = self.place(clip_id)
+        if shard not in self._shards:
+            self._shards[shard] = pq.ParquetFile(shard)
+        return self._shards[shard].read_row_group(row_group, columns=names)
+
+    def place(self, clip_id: str) -> tuple[Path, int]:
+        """File and row group of a clip.
 
         Raises:
             UserError: The store has no data of it.
@@ -79,13 +104,12 @@ class ClipStore:
         if shard is None or row_group is None:
             raise UserError(self.folder, found=f"no data of clip {clip_id}", expected="a clip that was read",
                             do="look at its fault in the manifest")
-        if shard not in self._shards:
-            self._shards[shard] = pq.ParquetFile(self.folder / shard)
-        return _clip(self._shards[shard].read_row_group(int(row_group)))
+        return self.folder / shard, int(row_group)
 
-    def clips(self, clip_ids: list[str]) -> Iterator[Clip]:
-        """Clips one by one, in the order given."""
-        return (self.read(clip_id) for clip_id in clip_ids)
+
+def load_clip(shard: Path, row_group: int) -> Clip:
+    """Read the clip at a place that `ClipStore.place` gave."""
+    return _clip(pq.ParquetFile(shard).read_row_group(row_group))
 
 
 def _shift(items: list[Interval] | None, seconds: float) -> list[Interval] | None:

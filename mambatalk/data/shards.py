@@ -26,7 +26,8 @@ def assign(names: Iterable[str], size: int) -> dict[str, list[str]]:
 class ShardWriter:
     """One Parquet file, written clip by clip; a file to which nothing is added is not made."""
 
-    def __init__(self, path: Path, schema: pa.Schema, *, floats: Iterable[str], dictionary: Iterable[str] = ()) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, floats: Iterable[str] = (), dictionary: Iterable[str] = ()
+                 ) -> None:
         self.path, self._schema = path, schema
         self._options: dict[str, Any] = {
             "compression": "zstd", "use_dictionary": list(dictionary) or False,
@@ -39,8 +40,7 @@ class ShardWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        self.close()
 
     def add(self, clip: pa.Table) -> int:
         """Write a clip and return its row group."""
@@ -49,3 +49,8 @@ class ShardWriter:
         self._writer.write_table(clip, row_group_size=max(1, len(clip)))
         self._count += 1
         return self._count - 1
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        if self._writer is not None:
+            self._writer.close()

@@ -10,11 +10,12 @@ from stand_in_body import stand_in_body
 
 from mambatalk.config import FeaturesConfig
 from mambatalk.data.clips import ClipStore
-from mambatalk.data.features import build_features, settle_splits
+from mambatalk.data.features import build_features
 from mambatalk.data.ingest import ingest
 from mambatalk.data.readers import read_motion, read_wav
 from mambatalk.data.sample import write_sample
 from mambatalk.data.snapshot import write_snapshot
+from mambatalk.data.splits import settle_splits
 from mambatalk.data.store import open_features
 from mambatalk.errors import UserError
 from mambatalk.files import read_json, sha256_file
