@@ -37,7 +37,7 @@ class BoneConv(nn.Conv1d):
         # A bone hears few others: counted as if it heard all, weights begin so small that motion fades on the way.
         heard = mask.sum(1)[:, None, None] * kernel
         nn.init.uniform_(self.weight, -1, 1)
-        self.weight.data.mul_((3 / heard).sqrt())
+        self.weight.data.mul_(self.mask * (3 / heard).sqrt())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) to (B, C', T / 2)."""
@@ -97,20 +97,14 @@ class FGDEncoder(nn.Module):
 
 
 class FGDDecoder(nn.Module):
-    """Features back to 6D poses; only the training of the encoder needs it.
-
-    Features of a person who moves differ little from those of one who stands still; the batch norm at the entry brings
-    out what differs.
-    """
+    """Features back to 6D poses; only the training of the encoder needs it."""
 
     def __init__(self, latent: int = 240, hidden: int = 256) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [nn.BatchNorm1d(latent)]
+        blocks: list[nn.Module] = []
         for stage in range(4):
-            grow = nn.ConvTranspose1d(hidden if stage else latent, hidden, 4, stride=2, padding=1)
-            # Of four taps two meet each frame.
-            nn.init.normal_(grow.weight, std=grow.in_channels**-0.5)
-            blocks += [grow, nn.LeakyReLU(0.2)]
+            blocks += [nn.ConvTranspose1d(hidden if stage else latent, hidden, 4, stride=2, padding=1),
+                       nn.LeakyReLU(0.2)]
         self.blocks = nn.Sequential(*blocks, nn.Conv1d(hidden, POSE_DIM, 3, padding=1))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ net was trained elsewhere and cannot be trained again from what is public, so th
 with other numbers of the same encoder alone.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,8 +14,9 @@ from torch.nn import functional
 from mambatalk.config import Fidelity, TrainFGDConfig
 from mambatalk.data.store import FeatureStore
 from mambatalk.data.windows import WindowBatch
-from mambatalk.models.fgd import FGDDecoder, FGDEncoder
+from mambatalk.models.fgd import BoneBlock, FGDDecoder, FGDEncoder
 from mambatalk.motion.skeleton import POSE_DIM
+from mambatalk.training.first_weights import fit_scale
 from mambatalk.training.loop import Schedule, Trained, Windows, fit
 from mambatalk.training.runtime import device
 from mambatalk.training.tracker import Curve, Tracker
@@ -23,10 +26,13 @@ def train_fgd_encoder(store: FeatureStore, config: TrainFGDConfig, *, fidelity: 
                       ) -> Trained[FGDEncoder]:
     """Train encoder and decoder together and return the encoder."""
     torch.manual_seed(seed)
-    encoder = FGDEncoder(config.latent)
-    network = nn.Sequential(encoder, FGDDecoder(config.latent)).to(device())
+    encoder, decoder = FGDEncoder(config.latent), FGDDecoder(config.latent)
+    network = nn.Sequential(encoder, decoder).to(device())
     data = Windows.of(store, length=config.window, stride=config.stride, audio=False, fidelity=fidelity)
-    schedule = Schedule(epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, betas=(0.9, 0.999), seed=seed)
+    entry = cast(BoneBlock, encoder.blocks[0])
+    fit_scale((batch.motion[..., :POSE_DIM] for batch in data.spread(device())),
+              readers=[entry.residual, entry.shortcut], writer=cast(nn.Conv1d, decoder.blocks[-1]))
+    schedule = Schedule(epochs=config.epochs, batch_size=config.batch_size, lr=config.lr, betas=(0.9, 0.99), seed=seed)
 
     def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
         pose = batch.motion[..., :POSE_DIM]

@@ -5,39 +5,37 @@ training then rests at the mean pose for hundreds of steps before codes carry an
 convolution take on the data's mean and scale; the network's shape, and what it can become, stay as they are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from mambatalk.models.vqvae import VQVAE
-
 CONSTANT: Final = 0.05
 """A channel that varies less than this (of 6D rotations, expressions, m/s) is taken to vary this much."""
-WINDOWS: Final = 1024
-"""So many windows say enough of the mean and scale of a corpus."""
 
 
 @torch.no_grad()
-def fit_scale(network: VQVAE, data: Iterable[Tensor]) -> None:
+def fit_scale(data: Iterable[Tensor], *, readers: Sequence[nn.Conv1d], writer: nn.Conv1d) -> None:
     """Make a new auto-encoder treat data as if each channel had mean 0 and deviation 1.
 
     Args:
-        network: As built; changed in place.
-        data: Its inputs, batches (B, T, D).
+        data: What it will read and write, batches (B, T, D).
+        readers: Its convolutions of the input, changed in place.
+        writer: Its convolution to the output, changed in place.
 
     """
     mean, deviation = _moments(data)
-    first, last = network.encoder[0], network.decoder[-1]
-    assert isinstance(first, nn.Conv1d)
-    assert isinstance(last, nn.Conv1d)
-    assert first.bias is not None
-    assert last.bias is not None
-    first.weight /= deviation[:, None]
-    first.bias -= first.weight.sum(2) @ mean
-    last.weight *= deviation[:, None, None]
-    last.bias.mul_(deviation).add_(mean)
+    for reader in readers:
+        reader.weight /= deviation[:, None]
+        _bias(reader).sub_(reader.weight.sum(2) @ mean)
+    writer.weight *= deviation[:, None, None]
+    _bias(writer).mul_(deviation).add_(mean)
+
+
+def _bias(layer: nn.Conv1d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _moments(data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:

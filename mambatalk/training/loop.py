@@ -46,6 +46,11 @@ class Windows:
                              for split, step in (("train", stride), ("val", length)))
         return cls(store=store, train=train, validation=validation, length=length, audio=audio)
 
+    def spread(self, device: torch.device, *, most: int = 1024) -> Iterator[WindowBatch]:
+        """Some training windows from all over the corpus, without their sound: enough for its mean and scale."""
+        rows = self.train[:: max(1, len(self.train) // most)]
+        return batches(self.store, rows, self.length, batch_size=64, audio=False, device=device)
+
     def __post_init__(self) -> None:
         for split, rows in (("train", self.train), ("val", self.validation)):
             if not len(rows):

@@ -1,6 +1,6 @@
 """The representation stage: five auto-encoders, one after the other or side by side; each learns alone."""
 
-from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from mambatalk.motion.part_io import part_input
 from mambatalk.motion.skeleton import PART_DIMS
 from mambatalk.motion.skeleton import AutoEncoder as Name
 from mambatalk.training.codebook import CodebookWatch, usage
-from mambatalk.training.first_weights import WINDOWS, fit_scale
+from mambatalk.training.first_weights import fit_scale
 from mambatalk.training.loop import Schedule, Trained, Windows, fit
 from mambatalk.training.part_losses import PartLoss
 from mambatalk.training.runtime import device
@@ -44,7 +44,9 @@ def train_auto_encoder(part: Name, store: FeatureStore, body: Body, *, common: V
     network, body = network.to(device()), body.to(device())
     data = Windows.of(store, length=common.window, stride=common.stride, audio=False, fidelity=fidelity)
     if isinstance(network, VQVAE) and fidelity == "corrected":
-        fit_scale(network, _inputs(part, data, fidelity))
+        inputs = (part_input(part, batch.motion, batch.expressions, fidelity=fidelity)
+                  for batch in data.spread(device()))
+        fit_scale(inputs, readers=[cast(nn.Conv1d, network.encoder[0])], writer=cast(nn.Conv1d, network.decoder[-1]))
     schedule = Schedule(epochs=config.epochs, batch_size=common.batch_size, lr=common.lr, betas=common.betas, seed=seed,
                         decay_epoch=config.decay_epoch)
     loss = PartLoss.of(part, body, mesh_vertices=mesh_vertices, mesh_weight=common.mesh_weight, fidelity=fidelity,
@@ -75,13 +77,6 @@ def build_auto_encoder(part: Name, *, width: int, layers: int, codebook_size: in
     if part == "global":
         return AutoEncoder(PART_DIMS[part], width, layers)
     return VQVAE(PART_DIMS[part], width, layers, codebook_size)
-
-
-def _inputs(part: Name, data: Windows, fidelity: Fidelity) -> Iterator[Tensor]:
-    """What the network will read, of windows spread over the corpus."""
-    some = data.train[:: max(1, len(data.train) // WINDOWS)]
-    for batch in batches(data.store, some, data.length, batch_size=64, audio=False, device=device()):
-        yield part_input(part, batch.motion, batch.expressions, fidelity=fidelity)
 
 
 @torch.no_grad()
