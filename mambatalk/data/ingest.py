@@ -20,10 +20,11 @@ from mambatalk.data.executors import Lost, open_executor
 from mambatalk.data.schema import CLIP
 from mambatalk.data.scratch_shards import ScratchShards, code_digest, open_scratch
 from mambatalk.data.shards import ShardWriter, assign
+from mambatalk.data.snapshot import read_snapshot
 from mambatalk.data.speakers import speaker_columns
 from mambatalk.data.twins import twin_columns
 from mambatalk.errors import UserError
-from mambatalk.files import atomic_file, digest, read_json
+from mambatalk.files import atomic_file, digest
 
 FLOATS = ("poses", "trans", "expressions", "betas")
 FEW_CLIPS = 4
@@ -50,7 +51,7 @@ def ingest(root: str | Path, snapshot: str | Path, out: str | Path, *, speakers:
 
     """
     root, out = check_root(root).resolve(), Path(out)
-    jobs = _jobs(root, read_json(snapshot)["files"], speakers)
+    jobs = _jobs(root, read_snapshot(snapshot)["files"], speakers)
     shards = assign(jobs, clips_per_shard)
     with open_scratch(scratch) if scratch else nullcontext() as earlier:
         rows = _take_whole(shards, jobs, out, earlier) if earlier else {}

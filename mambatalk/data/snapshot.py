@@ -7,7 +7,7 @@ from typing import Any
 
 from mambatalk.data.corpus import FOLDERS, SPLIT_TABLE, WEIGHTS, check_root
 from mambatalk.errors import UserError
-from mambatalk.files import digest, sha256_file, write_json
+from mambatalk.files import digest, read_json, sha256_file, write_json
 
 Progress = Callable[[int, int], None]
 """Called with the number of things done and the number in all."""
@@ -45,6 +45,24 @@ def write_snapshot(root: str | Path, out: str | Path, *, workers: int = 2,
     """Write `snapshot(root)` as JSON, whole or not at all, and return it."""
     value = snapshot(root, workers=workers, progress=progress)
     write_json(out, value)
+    return value
+
+
+def read_snapshot(path: str | Path) -> dict[str, Any]:
+    """Read what `write_snapshot` wrote.
+
+    Raises:
+        UserError: The file is missing, or is no snapshot.
+
+    """
+    value = read_json(path)
+    files = value.get("files") if isinstance(value, dict) else None
+    whole = isinstance(files, dict) and all(
+        isinstance(entry, dict) and isinstance(entry.get("size"), int) and isinstance(entry.get("sha256"), str)
+        for entry in files.values())
+    if not whole:
+        raise UserError(path, found="JSON of another kind", expected="a snapshot: files with size and sha256",
+                        do="make it again: mambatalk snapshot ROOT")
     return value
 
 

@@ -1,0 +1,53 @@
+"""A small sample to spoil, and its clip store, which makes reading the spoilt copies cheap."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mambatalk.data.checks import STANDARD_BOUNDS, apply_rules, clip_rules
+from mambatalk.data.clips import ClipStore
+from mambatalk.data.ingest import ingest
+from mambatalk.data.sample import write_sample
+from mambatalk.data.snapshot import write_snapshot
+from tests.faults.damage import Corpus
+
+Findings = dict[str, set[str]]
+"""Rules that clips break, by clip."""
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+    root = tmp_path_factory.mktemp("faults") / "corpus"
+    write_sample(root, hours=0.03, speakers=3, seed=5, workers=1)
+    return root
+
+
+@pytest.fixture
+def corpus(sample: Path, tmp_path: Path) -> Corpus:
+    """A copy of the sample."""
+    return Corpus(shutil.copytree(sample, tmp_path / "corpus"))
+
+
+@pytest.fixture(scope="session")
+def take_in(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], ClipStore]:
+    """Snapshot and ingest as the stages do; what the sample and a spoilt copy share is read once."""
+    work = tmp_path_factory.mktemp("stores")
+
+    def run(root: Path) -> ClipStore:
+        out = Path(work / f"{len(list(work.iterdir()))}")
+        (out / "clips").mkdir(parents=True)
+        write_snapshot(root, out / "snapshot.json")
+        ingest(root, out / "snapshot.json", out / "clips", speakers=[], clips_per_shard=4, scratch=work / "scratch")
+        return ClipStore(out / "clips")
+
+    run(sample)
+    return run
+
+
+def findings(table: pd.DataFrame) -> Findings:
+    rows = apply_rules(table, clip_rules(STANDARD_BOUNDS))
+    return {str(clip): set(group["rule"]) for clip, group in rows.groupby("clip_id")}
