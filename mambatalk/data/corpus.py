@@ -32,7 +32,7 @@ SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 LANGUAGES: Final = ("english", "chinese", "spanish", "japanese")
 OTHER_LANGUAGE: Final = "other"
 """Not BEATX's: for corpora of one's own, with the recording types after those of `LANGUAGES`."""
-MAX_TABLE_BYTES: Final = 64 * 2**20
+MAX_TABLE_BYTES: Final = 16 * 2**20
 
 _NUMBER = r"(0|[1-9][0-9]{0,5})"
 _CLIP_ID = re.compile(rf"{_NUMBER}_([A-Za-z][A-Za-z0-9-]{{0,63}})_{_NUMBER}_{_NUMBER}_{_NUMBER}")
@@ -156,7 +156,7 @@ def read_text(path: str | Path) -> str:
     """Read a small UTF-8 file, with or without byte-order mark.
 
     Raises:
-        UserError: The file is missing, larger than 64 MiB or not UTF-8.
+        UserError: The file is missing, larger than 16 MiB or not UTF-8.
 
     """
     path = Path(path)

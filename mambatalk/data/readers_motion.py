@@ -14,9 +14,12 @@ from mambatalk.data.readers_source import Source, load_bytes
 from mambatalk.errors import UserError
 from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM, JOINT_COUNT
 
-MAX_FILE_BYTES: Final = 2**30
-MAX_ARRAY_BYTES: Final = 2**30
-"""More than an hour of motion; the longest real clip has 30 MB."""
+MAX_FILE_BYTES: Final = 2**29
+MAX_ARRAY_BYTES: Final = 2**28
+"""Of all arrays together: more than an hour of motion; the longest real clip has 30 MB."""
+MAX_MEMBERS: Final = 1000
+COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What numpy writes. The other kinds unpack without any bound on what comes out."""
 FRAME_ARRAYS: Final = {"poses": 3 * JOINT_COUNT, "expressions": EXPRESSION_DIM, "trans": 3}
 
 Floats = NDArray[np.float32]
@@ -62,6 +65,9 @@ def read_motion(source: Source, *, where: str | None = None) -> Motion:
 
 
 def _read_arrays(data: bytes, name: str, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    if data.count(b"PK\x01\x02") > MAX_MEMBERS:
+        raise UserError(name, found=f"more than {MAX_MEMBERS} files in one", expected=f"the arrays {', '.join(keys)}",
+                        do="export the clip in BEATX's npz form")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = set(archive.namelist())
@@ -69,6 +75,10 @@ def _read_arrays(data: bytes, name: str, keys: tuple[str, ...]) -> dict[str, NDA
             if missing:
                 raise UserError(name, found=f"no {', '.join(missing)}", expected=f"the arrays {', '.join(keys)}",
                                 do="export the clip in BEATX's npz form")
+            size = sum(archive.getinfo(f"{key}.npy").file_size for key in keys)
+            if size > MAX_ARRAY_BYTES:
+                raise UserError(name, found=f"arrays of {size} bytes", expected=f"at most {MAX_ARRAY_BYTES}",
+                                do="split the clip; this one does not fit in memory")
             return {key: _read_member(archive, key, name) for key in keys}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError,
             SyntaxError, TypeError, OverflowError, IndexError) as error:
@@ -80,18 +90,20 @@ def _read_arrays(data: bytes, name: str, keys: tuple[str, ...]) -> dict[str, NDA
 def _read_member(archive: zipfile.ZipFile, key: str, name: str) -> NDArray[Any]:
     """One array; its header must agree with its size before anything is allocated for it."""
     where = f"{name}: {key}"
-    size = archive.getinfo(f"{key}.npy").file_size
-    if size > MAX_ARRAY_BYTES:
-        raise UserError(where, found=f"{size} bytes", expected=f"at most {MAX_ARRAY_BYTES}",
-                        do="split the clip; this one does not fit in memory")
-    with archive.open(f"{key}.npy") as member:
-        version = npy.read_magic(member)
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = header(member)
-        if dtype.hasobject:
-            raise UserError(where, found="pickled objects, which are never loaded", expected="a plain array of numbers",
-                            do="export the clip again without dtype=object")
-        content = member.read()
+    entry = archive.getinfo(f"{key}.npy")
+    if entry.compress_type not in COMPRESSIONS:
+        raise UserError(where, found=f"compression {entry.compress_type}", expected="what np.savez_compressed writes",
+                        do="export the clip again")
+    with archive.open(entry) as file:
+        # A byte more than there should be, to meet the end and its checksum; without a number all would be unpacked.
+        member = io.BytesIO(file.read(entry.file_size + 1))
+    version = npy.read_magic(member)
+    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = header(member)
+    if dtype.hasobject:
+        raise UserError(where, found="pickled objects, which are never loaded", expected="a plain array of numbers",
+                        do="export the clip again without dtype=object")
+    content = member.getbuffer()[member.tell() :]
     count = int(np.prod(np.array(shape, dtype=object))) if shape else 1
     if min(shape, default=1) < 0 or count * dtype.itemsize != len(content):
         raise UserError(where, found=f"{len(content)} bytes for shape {shape} of {dtype}",

@@ -7,7 +7,7 @@ from typing import Final
 from mambatalk.data.readers_source import Source, load_bytes
 from mambatalk.errors import UserError
 
-MAX_FILE_BYTES: Final = 64 * 2**20
+MAX_FILE_BYTES: Final = 8 * 2**20
 
 
 @dataclass(frozen=True)

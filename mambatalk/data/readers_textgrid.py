@@ -17,7 +17,8 @@ from typing import Final, NoReturn
 from mambatalk.data.readers_source import Source, load_bytes
 from mambatalk.errors import UserError
 
-MAX_FILE_BYTES: Final = 64 * 2**20
+MAX_FILE_BYTES: Final = 8 * 2**20
+"""An hour of speech has less than 6 MB."""
 WORD_TIERS: Final = ("words", "word")
 PHONE_TIERS: Final = ("phones", "phone", "phons", "phonemes")
 

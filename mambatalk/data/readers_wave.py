@@ -13,9 +13,9 @@ from mambatalk.data.readers_source import Source, load_bytes
 from mambatalk.errors import UserError
 from mambatalk.motion.skeleton import SAMPLE_RATE
 
-MAX_FILE_BYTES: Final = 2**31
-MAX_SAMPLES: Final = 2**28
-"""Samples over all channels: four and a half hours of mono at 16 kHz."""
+MAX_FILE_BYTES: Final = 2**29
+MAX_SAMPLES: Final = 2**27
+"""Samples over all channels: two hours of mono at 16 kHz, 23 minutes of stereo at 48 kHz."""
 MAX_CHANNELS: Final = 8
 RATES: Final = range(8_000, 192_001)
 BLOCK: Final = 2**18
@@ -54,12 +54,13 @@ def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.fl
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _check_header(file, name)
             facts_of = (file.samplerate, file.channels, file.format, file.subtype)
-            samples = _read_blocks(file, name)
+            mono = _read_blocks(file, name)
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
-        raise UserError(name, found=f"no readable sound ({str(error).strip() or type(error).__name__})",
-                        expected="a wav, 16 kHz mono at best", do="fetch or convert the file again") from None
-    facts = Facts(*facts_of, frames=len(samples))
-    mono = samples[:, 0] if facts.channels == 1 else samples.mean(axis=1, dtype=np.float32)
+        # libsndfile's own words: soundfile's would hold an address in memory, another one each time.
+        reason = getattr(error, "error_string", str(error)).strip() or type(error).__name__
+        raise UserError(name, found=f"no readable sound ({reason})", expected="a wav, 16 kHz mono at best",
+                        do="fetch or convert the file again") from None
+    facts = Facts(*facts_of, frames=len(mono))
     if facts.rate != SAMPLE_RATE:
         mono = soxr.resample(mono, facts.rate, SAMPLE_RATE, quality="HQ")
     return np.ascontiguousarray(mono, dtype=np.float32), facts
@@ -75,11 +76,11 @@ def _check_header(file: soundfile.SoundFile, name: str) -> None:
 
 
 def _read_blocks(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
-    """All samples (frames, channels), block by block, so that memory follows what is there, not what a header says."""
+    """All samples (frames,), mixed block by block, so that memory follows what is there, not what a header says."""
     blocks: list[NDArray[np.float32]] = []
     total = 0
     while len(block := file.read(BLOCK // file.channels, dtype="float32", always_2d=True)):
-        blocks.append(block)
+        blocks.append(block[:, 0] if file.channels == 1 else block.mean(axis=1, dtype=np.float32))
         total += block.size
         if total > MAX_SAMPLES:
             raise UserError(name, found=f"more than {MAX_SAMPLES} samples", expected="a clip of speech",

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -118,6 +119,32 @@ def test_a_header_that_claims_too_much_allocates_nothing():
             archive.writestr(name, given.read(name).replace(honest, claim))
     with pytest.raises(UserError, match="3300000000000 bytes"):
         read_motion(file.getvalue())
+
+
+def packed(values, compression, *, claims=None):
+    """An npz whose first array is `values`, and whose directory may lie on how large it is."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name in arrays():
+            archive.writestr(f"{name}.npy", values)
+    data, size = file.getvalue(), len(values).to_bytes(4, "little")
+    return data if claims is None else data.replace(size, claims.to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize(("data", "named"), [
+    (packed(bytes(2**26), zipfile.ZIP_DEFLATED), "arrays of 335544320 bytes"),
+    (packed(bytes(2**26), zipfile.ZIP_DEFLATED, claims=1000), "damaged"),
+    (packed(bytes(2**20), zipfile.ZIP_LZMA), "compression 14"),
+    (packed(bytes(2**20), zipfile.ZIP_BZIP2), "compression 12"),
+    (packed(b"", zipfile.ZIP_STORED) + b"PK\x01\x02" * 1001, "more than 1000 files"),
+], ids=["as large as it says", "larger than it says", "lzma", "bzip2", "many files"])
+def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
+    tracemalloc.start()
+    with pytest.raises(UserError, match=named):
+        read_motion(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**22
 
 
 def test_a_missing_file_is_one_line(tmp_path):

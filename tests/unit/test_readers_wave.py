@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from mambatalk.data import readers_wave
 from mambatalk.data.readers import read_wav
 from mambatalk.errors import UserError
 
@@ -73,6 +74,25 @@ def test_what_is_no_sound_ends_in_one_line(data):
     assert "\n" not in str(error.value)
 
 
+def test_sound_without_end_is_refused_while_it_is_read(monkeypatch):
+    """An hour of nothing is a few kilobytes of FLAC."""
+    monkeypatch.setattr(readers_wave, "MAX_SAMPLES", 2**20)
+    data = encode(np.zeros(2**22), 16_000, container="FLAC")
+    assert len(data) < 2**16
+    with pytest.raises(UserError, match="more than 1048576 samples"):
+        read_wav(data)
+
+
+def test_the_line_says_the_same_each_time():
+    lines = set()
+    for _ in range(3):
+        with pytest.raises(UserError) as error:
+            read_wav(bytes(1000))
+        lines.add(str(error.value))
+    assert len(lines) == 1
+    assert "0x" not in lines.pop()
+
+
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_wav(tmp_path / "none.wav")
@@ -84,6 +104,17 @@ class TestReal:
         samples, facts = read_wav(SHARED / "beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_1_1.wav")
         assert (facts.subtype, len(samples)) == ("FLOAT", 1_025_558)
         assert np.abs(samples).max() == pytest.approx(0.926, abs=1e-3)
+
+    @pytest.mark.parametrize(("name", "seconds", "peak"), [
+        ("beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_2_2", 62.0, 0.898),
+        ("open_speech/acoustic_corpus", 26.72, None), ("open_speech/cold_corpus", 25.72, None),
+    ])
+    def test_integer_clips_are_read_sample_by_sample(self, name, seconds, peak):
+        samples, facts = read_wav(SHARED / f"{name}.wav")
+        assert (facts.subtype, facts.rate, facts.channels) == ("PCM_16", 16_000, 1)
+        assert len(samples) / 16_000 == pytest.approx(seconds, abs=0.01)
+        assert peak is None or np.abs(samples).max() == pytest.approx(peak, abs=1e-3)
+        np.testing.assert_array_equal(samples, np.round(samples * 2**15) / 2**15)
 
     def test_float_and_integer_twins_agree(self):
         integer, _ = read_wav(SHARED / "open_speech/cold_corpus.wav")
