@@ -32,8 +32,11 @@ def workers() -> int:
 
 
 def threads() -> int:
-    """Threads of every numeric library, from `MAMBATALK_THREADS`; fixed, since their number changes the last bits."""
-    return int(os.environ.get("MAMBATALK_THREADS") or 2)
+    """Threads of every numeric library, from `MAMBATALK_THREADS`; fixed, since their number changes the last bits.
+
+    One unless it says so: on networks as small as the sample's, two are slower than one.
+    """
+    return int(os.environ.get("MAMBATALK_THREADS") or 1)
 
 
 def execute(stage: str, work: Work) -> int:
