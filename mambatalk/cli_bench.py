@@ -1,17 +1,17 @@
-"""Benchmarks: `mambatalk bench ...`. They print what this machine does and judge nothing."""
+"""Benchmarks: `mambatalk bench ...`. They print what this machine does, where there is a bar beside it; exit code 0."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mambatalk.bench.figure import Figure
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
 app = typer.Typer()
 app.add_typer(bench, name="bench")
-
-
-@bench.callback()
-def _group() -> None:
-    """Keep `scan` a subcommand though it is the only one."""
 
 
 @bench.command()
@@ -43,3 +43,50 @@ def scan(
     console.print(table)
     console.print(f"batch {batch}, {channels} channels, state {state}, {steps} steps, "
                   f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+
+
+@bench.command()
+def data(
+    *,
+    hours: Annotated[float, typer.Option(min=0.5, help="Hours of sample to make; and a tenth of it to compare.")] = 5,
+    root: Annotated[Path | None, typer.Option(help="Measure on this corpus instead.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    json: Annotated[bool, typer.Option("--json", help="Print figures as data.")] = False,
+) -> None:
+    """Time ingest, features and the reading of windows; weigh store and memory; change one clip and do it again.
+
+    Everything is written to a temporary folder (`TMPDIR` moves it) of about three times the corpus' size. A sample of
+    10 hours takes some four minutes to make.
+    """
+    import tempfile
+
+    from mambatalk.bench.data import measure
+    from mambatalk.data.sample import write_sample
+
+    with tempfile.TemporaryDirectory() as folder:
+        corpora = [root] if root else [Path(folder) / name for name in ("small", "large")]
+        for corpus, size in zip(corpora, (max(0.5, hours / 10), hours), strict=False) if root is None else ():
+            typer.echo(f"making {size:g} h of sample", err=True)
+            write_sample(corpus, hours=size, speakers=8, seed=2021, workers=workers)
+        figures = []
+        for figure in measure(corpora, Path(folder), workers=workers):
+            typer.echo(f"{figure.quantity}: {figure.measured:.4g} {figure.unit}", err=True)
+            figures.append(figure)
+    _print_figures(figures, json=json)
+
+
+def _print_figures(figures: "Sequence[Figure]", *, json: bool) -> None:
+    if json:
+        from json import dumps
+
+        typer.echo(dumps([figure.as_data() for figure in figures], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("quantity", "measured", "bar", "ok")
+    for figure in figures:
+        bar = "" if figure.bar is None else f"{'at least' if figure.at_least else 'at most'} {figure.bar:,g}"
+        table.add_row(figure.quantity, f"{figure.measured:,.4g} {figure.unit}", bar,
+                      {None: "", True: "yes", False: "no"}[figure.ok])
+    Console().print(table)

@@ -29,8 +29,8 @@ from mambatalk.motion.skeleton import JOINT_COUNT
 from mambatalk.text.vocabulary import build_vocabulary, clean
 
 FLOATS = ("motion", "expressions")
-FEW_CLIPS = 24
-"""So few clips are done before processes that load torch have started."""
+FEW_SECONDS = 1800.0
+"""So little motion is done before processes that load torch have started."""
 
 
 def build_features(store: ClipStore, accepted: Sequence[str], out: str | Path, *, body: Body, config: FeaturesConfig,
@@ -56,7 +56,8 @@ def build_features(store: ClipStore, accepted: Sequence[str], out: str | Path, *
     indices = speaker_indices(table["speaker"])
     vocabulary = build_vocabulary(_marks(store, splits, fidelity), fidelity=fidelity)
     jobs = _jobs(store, splits, vocabulary, body, config, fidelity)
-    with open_executor(workers if len(splits) > FEW_CLIPS else 1) as executor, _Folder(out, config) as folder:
+    few = table["motion_seconds"].sum() <= FEW_SECONDS
+    with open_executor(1 if few else workers) as executor, _Folder(out, config) as folder:
         for clip_id, made in zip(splits, executor.map(make_features, jobs), strict=True):
             if isinstance(made, Lost):
                 notes.append(f"{clip_id} is left out: {made.reason}")

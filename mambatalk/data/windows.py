@@ -81,7 +81,7 @@ def batch(store: FeatureStore, rows: NDArray[np.int64], length: int, *, audio: b
         words=torch.from_numpy(store.words[index].astype(np.int64)).to(device),
         speaker=speaker[:, None].expand(-1, length),
         frames=torch.from_numpy(first).to(device),
-        audio=_audio(store, clips, rows[:, 1], window_samples(length), device) if audio else None,
+        audio=_audio(store, clips, rows, length, device) if audio else None,
     )
 
 
@@ -120,15 +120,20 @@ def clip_ctc(clip: ClipInfo, first: int = 0, count: int | None = None) -> Tensor
     return torch.from_numpy(clip.ctc[((sample + 1) * len(clip.ctc) - 1) // clip.samples])
 
 
-def _audio(store: FeatureStore, clips: list[ClipInfo], frames: NDArray[np.int64], samples: int,
-           device: torch.device | str) -> Tensor:
-    start = frames * SAMPLE_RATE // FPS
-    first = start + np.array([clip.first_sample for clip in clips])
+def gather_sound(store: FeatureStore, rows: NDArray[np.int64], length: int) -> Tensor:
+    """Sound under windows (B, 2) of so many frames, as recorded, with what the envelope looks ahead: (B, S + 1023)."""
+    size = window_samples(length) + LOOK_AHEAD
+    first = [store.clips[place].first_sample + frame * SAMPLE_RATE // FPS for place, frame in rows]
     # A stack of slices copies memory; an index of every sample would be three times slower.
-    wave = np.stack([store.samples[begin : begin + samples + LOOK_AHEAD] for begin in first])
+    return torch.from_numpy(np.stack([store.samples[begin : begin + size] for begin in first]))
+
+
+def _audio(store: FeatureStore, clips: list[ClipInfo], rows: NDArray[np.int64], length: int,
+           device: torch.device | str) -> Tensor:
     statistics = torch.tensor([[clip.wave_mean, clip.wave_std] for clip in clips], dtype=torch.float32, device=device)
-    return audio_channels(torch.from_numpy(wave).to(device), statistics[:, :1], statistics[:, 1:],
-                          _tokens(clips, start, samples).to(device))
+    tokens = _tokens(clips, rows[:, 1] * SAMPLE_RATE // FPS, window_samples(length))
+    return audio_channels(gather_sound(store, rows, length).to(device), statistics[:, :1], statistics[:, 1:],
+                          tokens.to(device))
 
 
 def _tokens(clips: list[ClipInfo], start: NDArray[np.int64], samples: int) -> Tensor:

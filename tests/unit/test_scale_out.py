@@ -51,7 +51,7 @@ def die_once(name, due):
 def bytes_of(corpus, out, monkeypatch, workers=1):
     """Digests of all files that ingest and features write."""
     monkeypatch.setattr(ingest_module, "FEW_CLIPS", 0)
-    monkeypatch.setattr(features_module, "FEW_CLIPS", 0)
+    monkeypatch.setattr(features_module, "FEW_SECONDS", 0)
     for folder in ("clips", "features"):
         (out / folder).mkdir(parents=True)
     ingest_module.ingest(corpus, corpus.with_suffix(".json"), out / "clips", speakers=[], clips_per_shard=4,

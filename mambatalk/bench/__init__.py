@@ -1,0 +1,1 @@
+"""Measurements of speed, memory and size against the project's bars."""
