@@ -47,6 +47,10 @@ repro: install ## Rebuild everything that params.yaml asks for, then show the me
 test: install ## Every test that needs no GPU
 	@python -m pytest -n 2 --dist loadgroup
 
+.PHONY: fuzz
+fuzz: install ## Thousands of damaged files through the readers, in half a minute
+	@python -m pytest -n 2 -m fuzz tests/fuzz
+
 .PHONY: profile
 profile: install ## Switch params.yaml to a profile: make profile P=paper (sample, tiny, clips)
 	@python -m tasks.profile "$(P)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
+from mambatalk.data.readers_source import Source, load_bytes
 from mambatalk.errors import UserError
 
 Kind = Literal["motion", "wave", "textgrid", "semantics"]
@@ -124,49 +125,41 @@ def clip_ids(root: str | Path) -> list[ClipId]:
     return sorted(parse_clip_id(text, where=root) for text in found)
 
 
-def read_split(path: str | Path) -> dict[str, Split]:
+def read_split(source: Source, *, where: str | None = None) -> dict[str, Split]:
     """Read the split table: clip id to train, val, test or additional, in the order of the file.
 
+    Args:
+        source: Path, or the file's bytes.
+        where: Name for errors; the path by default.
+
     Raises:
-        UserError: The file is missing, too large or no text; a column is missing; an id or a split is none; a clip
+        UserError: The file is missing, too large or not UTF-8; a column is missing; an id or a split is none; a clip
             stands there twice.
 
     """
-    rows = csv.DictReader(io.StringIO(read_text(path)), restkey="more", restval="")
-    splits: dict[str, Split] = {}
+    data, name = load_bytes(source, where=where, limit=MAX_TABLE_BYTES)
     try:
+        rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), restkey="more", restval="")
         if rows.fieldnames is None or not {"id", "type"} <= set(rows.fieldnames):
-            raise UserError(path, found=f"columns {rows.fieldnames or []}", expected="columns id,type",
+            raise UserError(name, found=f"columns {rows.fieldnames or []}"[:200], expected="columns id,type",
                             do="give the table the header line `id,type`")
-        for row in rows:
-            where = f"{path} line {rows.line_num}"
-            clip, split = str(parse_clip_id(row["id"], where=where)), row["type"]
-            if split not in SPLITS:
-                raise UserError(where, found=f"type {split!r}", expected=", ".join(SPLITS), do="correct the type")
-            if clip in splits:
-                raise UserError(where, found=f"{clip} a second time", expected="every clip once",
-                                do="remove one of its lines, or clips leak between splits")
-            splits[clip] = split
+        return _splits(rows, name)
     except csv.Error as error:
-        raise UserError(path, found=f"broken CSV ({error})", expected="a table id,type", do="make it again") from None
-    return splits
-
-
-def read_text(path: str | Path) -> str:
-    """Read a small UTF-8 file, with or without byte-order mark.
-
-    Raises:
-        UserError: The file is missing, larger than 16 MiB or not UTF-8.
-
-    """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
-            raise UserError(path, found=f"{path.stat().st_size} bytes", expected=f"at most {MAX_TABLE_BYTES}",
-                            do="check that this is the right file")
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(path, found="no such file", expected="a text file", do="check the path") from None
+        raise UserError(name, found=f"broken CSV ({error})", expected="a table id,type", do="make it again") from None
     except UnicodeDecodeError as error:
-        raise UserError(path, found=f"bytes that are not UTF-8 ({error.reason} at {error.start})", expected="UTF-8",
+        raise UserError(name, found=f"bytes that are not UTF-8 ({error.reason} at {error.start})", expected="UTF-8",
                         do="save the file as UTF-8") from None
+
+
+def _splits(rows: "csv.DictReader[str]", name: str) -> dict[str, Split]:
+    splits: dict[str, Split] = {}
+    for row in rows:
+        where = f"{name} line {rows.line_num}"
+        clip, split = str(parse_clip_id(row["id"], where=where)), row["type"]
+        if split not in SPLITS:
+            raise UserError(where, found=f"type {split[:120]!r}", expected=", ".join(SPLITS), do="correct the type")
+        if clip in splits:
+            raise UserError(where, found=f"{clip} a second time", expected="every clip once",
+                            do="remove one of its lines, or clips leak between splits")
+        splits[clip] = split
+    return splits

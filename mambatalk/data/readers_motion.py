@@ -97,9 +97,7 @@ def _read_member(archive: zipfile.ZipFile, key: str, name: str) -> NDArray[Any]:
     with archive.open(entry) as file:
         # A byte more than there should be, to meet the end and its checksum; without a number all would be unpacked.
         member = io.BytesIO(file.read(entry.file_size + 1))
-    version = npy.read_magic(member)
-    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = header(member)
+    shape, fortran, dtype = _read_header(member)
     if dtype.hasobject:
         raise UserError(where, found="pickled objects, which are never loaded", expected="a plain array of numbers",
                         do="export the clip again without dtype=object")
@@ -109,6 +107,20 @@ def _read_member(archive: zipfile.ZipFile, key: str, name: str) -> NDArray[Any]:
         raise UserError(where, found=f"{len(content)} bytes for shape {shape} of {dtype}",
                         expected=f"{count * dtype.itemsize} bytes", do="fetch the file again")
     return np.frombuffer(content, dtype=dtype, count=count).reshape(shape, order="F" if fortran else "C")
+
+
+def _read_header(member: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether columns come first, and type of an array.
+
+    Raises:
+        ValueError: The header is none.
+
+    """
+    try:
+        version = npy.read_magic(member)
+        return (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(member)
+    except Exception as error:  # It is Python text: tokenizer, parser and type each have errors of their own.
+        raise ValueError(f"array header: {error}") from None
 
 
 def _floats(array: NDArray[Any], shape: tuple[int, ...], where: str) -> Floats:

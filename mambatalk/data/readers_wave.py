@@ -1,6 +1,9 @@
 """Sound files: whatever libsndfile knows, whatever its suffix says, as 16 kHz mono float32."""
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +22,7 @@ MAX_SAMPLES: Final = 2**27
 MAX_CHANNELS: Final = 8
 RATES: Final = range(8_000, 192_001)
 BLOCK: Final = 2**18
+SILENT_FORMATS: Final = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.fl
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _quiet(data), soundfile.SoundFile(_Bytes(data)) as file:
             _check_header(file, name)
             facts_of = (file.samplerate, file.channels, file.format, file.subtype)
             mono = _read_blocks(file, name)
@@ -64,6 +68,34 @@ def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.fl
     if facts.rate != SAMPLE_RATE:
         mono = soxr.resample(mono, facts.rate, SAMPLE_RATE, quality="HQ")
     return np.ascontiguousarray(mono, dtype=np.float32), facts
+
+
+class _Bytes(io.BytesIO):
+    """A file that stays where it is when a damaged header sends libsndfile to before its beginning.
+
+    An error raised there would not be caught, but printed.
+    """
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        with suppress(ValueError):
+            super().seek(offset, whence)
+        return self.tell()
+
+
+@contextmanager
+def _quiet(data: bytes) -> Iterator[None]:
+    """Keep the MP3 decoder, which is tried on all that no other format knows, from writing to standard error."""
+    if data.startswith(SILENT_FORMATS):
+        yield
+        return
+    standard = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(standard, 2)
+        os.close(standard)
 
 
 def _check_header(file: soundfile.SoundFile, name: str) -> None:

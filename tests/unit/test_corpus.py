@@ -70,7 +70,7 @@ def test_split_table(tmp_path):
 
 @pytest.mark.parametrize(("text", "named"), [
     ("name,type\n2_scott_0_1_1,test\n", "columns"),
-    ("", "columns"),
+    ("", "an empty file"),
     ("id,type\n../../x,test\n", "line 2"),
     ("id,type\n2_scott_0_1_1,tset\n", "tset"),
     ("id,type\n2_scott_0_1_1\n", "line 2"),

@@ -1,0 +1,74 @@
+"""A process that reads mutated files under hard limits, and writes a line to standard output for each.
+
+    python -m tests.fuzz.reading KIND SEEDS FIRST COUNT
+
+SEEDS is a folder. The kernel ends the process where it takes too much memory or time, and any write to a file fails.
+"""
+
+import json
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mambatalk.data.corpus import read_split
+from mambatalk.data.readers import read_motion, read_semantics, read_textgrid, read_wav
+from mambatalk.errors import UserError
+from tests.fuzz.mutations import mutated
+
+READERS: dict[str, Callable[..., Any]] = {
+    "motion": read_motion, "wave": read_wav, "textgrid": read_textgrid, "semantics": read_semantics,
+    "split": read_split,
+}
+MEMORY = 2**30
+"""Bytes above what the process has before it reads."""
+SECONDS = 10
+"""For one file."""
+
+
+def limit() -> None:
+    """Ask the kernel to hold the limits."""
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
+def outcome(kind: str, data: bytes) -> str:
+    """`clean`, `refused`, or what else came of reading."""
+    try:
+        READERS[kind](data, where="file")
+    except UserError as error:
+        line = str(error)
+        return "refused" if line.startswith("file") and line.isprintable() else f"a broken line: {line!r}"
+    except BaseException as error:  # Whatever it is, it is a fault of the reader.
+        return f"{type(error).__name__}: {error!s:.300}"
+    return "clean"
+
+
+def tell(**line: Any) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Read so many files."""
+    kind, folder, first, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    seeds = [path.read_bytes() for path in sorted(folder.iterdir())]
+    limit()
+    for number in range(first, first + count):
+        data = mutated(kind, seeds, number)
+        tell(number=number)
+        signal.alarm(SECONDS)
+        begun = time.perf_counter()
+        found = outcome(kind, data)
+        signal.alarm(0)
+        tell(number=number, outcome=found, seconds=time.perf_counter() - begun)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Sound files to start from: a second of two sample clips in every form that readers take, and small real files."""
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from mambatalk.data.corpus import FOLDERS, SPLIT_TABLE
+from mambatalk.data.sample import write_sample
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+FORMS = (("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "DOUBLE"), ("WAV", "PCM_U8"), ("WAV", "ALAW"),
+         ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("FLAC", "PCM_16"),
+         ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16"))
+SMALL = 10_000
+"""Bytes up to which a real file is a seed: what is to be changed a thousand times is to be short."""
+
+
+def write_seeds(out: Path) -> None:
+    """Write a folder of seeds for each kind of file."""
+    write_sample(out / "corpus", hours=0.02, speakers=3, seed=3, workers=1)
+    corpus = out / "corpus"
+    for kind, (folder, _) in FOLDERS.items():
+        (out / kind).mkdir()
+        for place, path in enumerate(sorted((corpus / folder).iterdir())[:3]):
+            {"motion": motion, "wave": wave}.get(kind, shutil.copy)(path, out / kind / f"{place}")
+    (out / "split").mkdir()
+    shutil.copy(corpus / SPLIT_TABLE, out / "split")
+    shutil.rmtree(corpus)
+    for path in sorted(SHARED.glob("**/*.TextGrid")):
+        if path.stat().st_size <= SMALL:
+            shutil.copy(path, out / "textgrid" / f"real-{path.stem}")
+
+
+def motion(path: Path, out: Path) -> None:
+    """Ten frames, stored and compressed."""
+    with np.load(path) as archive:
+        arrays = {name: value[:10] if name in ("poses", "trans", "expressions") else value
+                  for name, value in archive.items()}
+    for name, save in (("stored", np.savez), ("compressed", np.savez_compressed)):
+        file = io.BytesIO()
+        save(file, **arrays)
+        out.with_suffix(f".{name}").write_bytes(file.getvalue())
+
+
+def wave(path: Path, out: Path) -> None:
+    """A second, mono and stereo, in every form that libsndfile here can write."""
+    samples, rate = soundfile.read(path, frames=16_000, start=16_000)
+    for container, subtype in FORMS:
+        if soundfile.check_format(container, subtype):
+            file = io.BytesIO()
+            soundfile.write(file, samples, rate, format=container, subtype=subtype)
+            out.with_suffix(f".{container}.{subtype}").write_bytes(file.getvalue())
+    soundfile.write(out.with_suffix(".stereo"), np.stack([samples, samples], axis=1), 44_100, format="WAV")
