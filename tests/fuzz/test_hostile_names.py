@@ -15,8 +15,8 @@ from mambatalk.files import write_json
 CLIP = "1_ada_0_1_1"
 PIECES = (
     "..", ".", "/", "//", "\\", "~", "%2e%2e", "%00", "\0", "\n", "\r", "\t", "\x1b[2J", "\x7f", "\u202e", "\u2215",
-    "$(id)", "`id`", ";", "|", "*", "?", "C:", "CON", "etc", "passwd", "tmp", "1", "_", "ada", CLIP, "0", "-1", " ", "é", "２",
-    "\udcff", "a" * 300)
+    "$(id)", "`id`", ";", "|", "*", "?", "C:", "CON", "etc", "passwd", "tmp", "1", "_", "ada", CLIP, "0", "-1", " ",
+    "é", "２", "\udcff", "a" * 300)
 
 
 def hostile(number: int) -> str:
