@@ -82,7 +82,7 @@ def make_features(job: FeatureJob) -> list[Piece] | Lost:
 def frame_features(clip: Clip, rest: NDArray[np.float32], vocabulary: dict[str, int], *, fidelity: Fidelity
                    ) -> tuple[dict[str, NDArray[Any]], torch.Tensor]:
     """Features by frame (schema.FRAME) of a clip and its joints (n, 55, 3) in metres, from those (55, 3) at rest."""
-    rotations = axis_angle_to_matrix(torch.from_numpy(clip.poses.copy()).unflatten(-1, (JOINT_COUNT, 3)))
+    rotations = axis_angle_to_matrix(torch.from_numpy(clip.poses).unflatten(-1, (JOINT_COUNT, 3)))
     trans = torch.from_numpy(clip.trans.astype(np.float32))
     joints = torch.cat([pose_chain(turn, torch.from_numpy(rest).expand(len(turn), -1, -1))[1]
                         for turn in rotations.split(CHUNK)]) + trans.unsqueeze(1)

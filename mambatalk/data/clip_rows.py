@@ -15,10 +15,10 @@ from mambatalk.motion.skeleton import SAMPLE_RATE
 
 def clip_row(clip_id: str, motion: Motion, audio: bytes, tiers: Tiers | None, semantics: list[Semantic] | None
              ) -> pa.Table:
-    """One row of the store (schema.CLIP); the numbers are not copied."""
+    """One row of the store (schema.CLIP)."""
     columns = {
-        "clip_id": [clip_id], "poses": _list(motion.poses), "trans": _list(motion.trans),
-        "expressions": _list(motion.expressions), "betas": _list(motion.betas), "audio": [audio],
+        "clip_id": [clip_id], "poses": _list(motion.poses.T), "trans": _list(motion.trans.T),
+        "expressions": _list(motion.expressions.T), "betas": _list(motion.betas), "audio": [audio],
         "words": [_rows(tiers.words if tiers else None)], "phones": [_rows(tiers.phones if tiers else None)],
         "semantics": [_rows(semantics)],
     }

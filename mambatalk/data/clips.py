@@ -120,13 +120,14 @@ def _shift(items: list[Interval] | None, seconds: float) -> list[Interval] | Non
 def _clip(table: pa.Table) -> Clip:
     row = {name: table[name][0] for name in table.column_names}
 
-    def array(name: str, *shape: int) -> NDArray[Any]:
-        return row[name].values.to_numpy().reshape(shape)
+    def frames(name: str, channels: int) -> NDArray[Any]:
+        return np.array(row[name].values.to_numpy().reshape(channels, -1).T, order="C")
 
     def items(name: str, kind: type) -> list[Any] | None:
         return None if row[name].as_py() is None else [kind(**item) for item in row[name].as_py()]
 
     return Clip(
-        clip_id=row["clip_id"].as_py(), poses=array("poses", -1, 3 * JOINT_COUNT), trans=array("trans", -1, 3),
-        expressions=array("expressions", -1, EXPRESSION_DIM), betas=array("betas", -1), audio=row["audio"].as_py(),
+        clip_id=row["clip_id"].as_py(), poses=frames("poses", 3 * JOINT_COUNT), trans=frames("trans", 3),
+        expressions=frames("expressions", EXPRESSION_DIM), betas=row["betas"].values.to_numpy(),
+        audio=row["audio"].as_py(),
         words=items("words", Interval), phones=items("phones", Interval), semantics=items("semantics", Semantic))

@@ -27,7 +27,7 @@ CLIP = pa.schema([
     ("phones", INTERVALS),
     ("semantics", SEMANTICS),
 ])
-"""Clip store; `poses` (n x 165), `trans` (n x 3) and `expressions` (n x 100) are flattened row by row."""
+"""Clip store; `poses` (165 x n), `trans` (3 x n) and `expressions` (100 x n) lie channel by channel: it packs best."""
 
 FRAME = pa.schema([
     ("motion", pa.list_(pa.float32(), MOTION_DIM)),
