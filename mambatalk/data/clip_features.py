@@ -28,8 +28,8 @@ from mambatalk.motion.skeleton import EXPRESSION_DIM, FOOT_JOINTS, FPS, JOINT_CO
 from mambatalk.text.vocabulary import PAD, UNKNOWN
 from mambatalk.text.words import frame_words
 
-CHUNK = 1024
-"""Frames posed at a time."""
+CHUNK = 256
+"""Frames posed at a time: few enough for a processor's cache, and for memory whatever a clip's length."""
 NEAR_FLOOR = 0.03
 """Metres above its own lowest within which a foot stands."""
 log = logging.getLogger(__name__)
@@ -82,13 +82,15 @@ def make_features(job: FeatureJob) -> list[Piece] | Lost:
 def frame_features(clip: Clip, rest: NDArray[np.float32], vocabulary: dict[str, int], *, fidelity: Fidelity
                    ) -> tuple[dict[str, NDArray[Any]], torch.Tensor]:
     """Features by frame (schema.FRAME) of a clip and its joints (n, 55, 3) in metres, from those (55, 3) at rest."""
-    rotations = axis_angle_to_matrix(torch.from_numpy(clip.poses).unflatten(-1, (JOINT_COUNT, 3)))
-    trans = torch.from_numpy(clip.trans.astype(np.float32))
-    joints = torch.cat([pose_chain(turn, torch.from_numpy(rest).expand(len(turn), -1, -1))[1]
-                        for turn in rotations.split(CHUNK)]) + trans.unsqueeze(1)
-    contacts = contacts_of_feet(joints[:, FOOT_JOINTS])
-    motion = torch.cat([matrix_to_6d(rotations).flatten(1), trans, contacts], dim=-1)
     frames = len(clip.poses)
+    motion, joints = torch.empty(frames, MOTION_DIM), torch.empty(frames, JOINT_COUNT, 3)
+    trans = torch.from_numpy(clip.trans.astype(np.float32))
+    for part in (slice(first, first + CHUNK) for first in range(0, frames, CHUNK)):
+        rotations = axis_angle_to_matrix(torch.from_numpy(clip.poses[part]).unflatten(-1, (JOINT_COUNT, 3)))
+        placed = pose_chain(rotations, torch.from_numpy(rest).expand(len(rotations), -1, -1))[1]
+        joints[part] = placed + trans[part].unsqueeze(1)
+        motion[part, : 6 * JOINT_COUNT] = matrix_to_6d(rotations).flatten(1)
+    motion[:, 6 * JOINT_COUNT :] = torch.cat([trans, contacts_of_feet(joints[:, FOOT_JOINTS])], dim=-1)
     words = np.full(frames, PAD, np.int32) if clip.words is None else frame_words(
         clip.words, vocabulary, frames, fidelity=fidelity)
     return {"motion": motion.numpy(), "expressions": clip.expressions, "word": words}, joints

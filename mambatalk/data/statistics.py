@@ -16,6 +16,8 @@ from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 BLOCK = SAMPLE_RATE // 100
 SILENCE = 10 ** (-50 / 20)
 """Root mean square of a 10 ms block below -50 dB of full scale is silence."""
+CHUNK = 256
+"""Frames looked at at a time: few enough for a processor's cache, and for memory whatever a clip's length."""
 SEMANTIC_LABELS = (
     "00_nogesture", "01_beat_align", "02_deictic_l", "03_deictic_m", "04_deictic_h", "05_iconic_l", "06_iconic_m",
     "07_iconic_h", "08_metaphoric_l", "09_metaphoric_m", "10_metaphoric_h", "habit", "need_cut")
@@ -112,13 +114,17 @@ def joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float32]:
     In plain numpy, so that processes which only read clips need not load torch, by the chord between unit quaternions
     and between one and the other's opposite: the arc cosine has no digits left where frames are near.
     """
+    parts = [_joint_speed(poses[first : first + CHUNK + 1]) for first in range(0, max(1, len(poses) - 1), CHUNK)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float64]:
     half = np.moveaxis(poses.reshape(len(poses), -1, 3), -1, 0) / np.float64(2)
     angle = np.linalg.norm(half, axis=0)
     turns = np.concatenate([half * np.sinc(angle / np.pi), np.cos(angle)[None]])
     apart = np.linalg.norm(np.diff(turns, axis=1), axis=0)
     opposite = np.linalg.norm(turns[:, 1:] + turns[:, :-1], axis=0)
-    chords = np.minimum(apart, opposite), np.maximum(apart, opposite)
-    return (4 * np.arctan2(*chords) * FPS).astype(np.float32)
+    return 4 * np.arctan2(np.minimum(apart, opposite), np.maximum(apart, opposite)) * FPS
 
 
 def block_loudness(wave: NDArray[np.float32]) -> NDArray[np.float32]:
