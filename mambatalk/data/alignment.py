@@ -17,12 +17,9 @@ from mambatalk.motion.skeleton import FPS, JOINTS, SAMPLE_RATE
 JAW: Final = JOINTS.index("jaw")
 REACH: Final = 3 * FPS
 """Lags looked at, frames to either side."""
-PEAK: Final = FPS // 2
-"""Half the width of a peak: what lies nearer to the best lag is the same peak."""
-CLEAR: Final = 0.75
-"""The next best peak must stay below this share of the best; where curves have nothing in common it is 0.8 and more."""
-CHANCE: Final = 6.0
-"""The best correlation must pass this over the root of the frames; where curves have nothing in common it is 4.2."""
+SURE: Final = 4.0
+"""The best agreement must be so many times what chance makes of such curves. Curves that have nothing in common reach
+it 3 times in 1,000; sound and mouth of the two real clips reach 4.4 and 5.3, sound and words 9."""
 FLOOR: Final = 1e-6
 """-60 dB, as power."""
 
@@ -52,13 +49,17 @@ def lag(first: Curve, second: Curve) -> float | None:
     # What is slower than two seconds is the clip's arc, which agrees at many lags.
     first, second = (_standard(curve[:frames]) for curve in (first, second))
     size = 1 << (frames + REACH).bit_length()
-    spectrum = np.fft.rfft(second, size) * np.conj(np.fft.rfft(first, size))
     lags = np.arange(-REACH, REACH + 1)
-    agreement = np.fft.irfft(spectrum, size)[lags] / frames
-    best = int(agreement.argmax())
-    rival = agreement[np.abs(lags - lags[best]) > PEAK].max()
-    clear = agreement[best] > CHANCE / np.sqrt(frames) and rival < CLEAR * agreement[best]
-    return float(lags[best]) / FPS if clear else None
+    spectra = np.fft.rfft(first, size), np.fft.rfft(second, size)
+
+    def agreement(one: int, other: int) -> Curve:
+        return np.fft.irfft(spectra[other] * np.conj(spectra[one]), size)[lags] / frames
+
+    found = agreement(0, 1)
+    # Bartlett: two curves agree by chance the more, the longer each agrees with itself.
+    chance = np.sqrt(max(0.0, float((agreement(0, 0) * agreement(1, 1)).sum())) / frames)
+    best = int(found.argmax())
+    return float(lags[best]) / FPS if found[best] > max(SURE * chance, 1e-6) else None
 
 
 def loudness_by_frame(wave: NDArray[np.float32]) -> Curve:

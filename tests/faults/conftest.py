@@ -22,7 +22,7 @@ Findings = dict[str, set[str]]
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
     root = tmp_path_factory.mktemp("faults") / "corpus"
-    write_sample(root, hours=0.03, speakers=3, seed=5, workers=1)
+    write_sample(root, hours=0.06, speakers=3, seed=5, workers=1)
     return root
 
 

@@ -18,6 +18,9 @@ TakeIn = Callable[[Path], ClipStore]
 TRAINED, COPY = "3_celia_0_4_4", "3_celia_0_9_9"
 ADA = tuple(f"1_ada_0_{number}_{number}" for number in range(1, 5))
 
+UNSURE = "1_ada_0_3_3"
+"""Too short to tell a lag by itself, and left out with the rest of its speaker."""
+
 
 def offset_speaker(corpus: Corpus) -> None:
     """As speaker 12 of BEATX was cut: sound and motion of all clips an offset apart, each of the right length."""
@@ -27,8 +30,8 @@ def offset_speaker(corpus: Corpus) -> None:
 
 
 def other_sound(corpus: Corpus) -> None:
-    corpus.copy(TRAINED, COPY, "train", ("motion", "semantics"))
-    noise = np.random.default_rng(0).normal(0, 0.1, 11 * RATE)
+    corpus.copy(TRAINED, COPY, "train", ("motion",))
+    noise = np.random.default_rng(0).normal(0, 0.1, corpus.frames(COPY) * RATE // 30)
     soundfile.write(corpus.path(COPY, "wave"), noise, RATE)
 
 
@@ -74,7 +77,8 @@ PLANTED: list[tuple[str, Callable[[Corpus], Any], Findings]] = [
     ("one motion to two sounds", other_sound, {TRAINED: {"same_motion"}, COPY: {"same_motion", "text"}}),
     ("one sound to two motions", other_motion, {TRAINED: {"same_sound"}, COPY: {"same_sound"}}),
     ("sound before motion in all clips of a speaker", offset_speaker,
-     {clip: {"speaker_lag", "mouth_fits_sound", "text"} for clip in ADA}),
+     {clip: {"speaker_lag", "mouth_fits_sound", "text"} - ({"mouth_fits_sound"} if clip == UNSURE else set())
+      for clip in ADA}),
     ("one speaker number under two names", other_name,
      {clip: {"speaker_name"} for clip in (*ADA[:3], "1_eve_0_4_4")}),
     ("a speaker of test clips alone", only_tested, {clip: {"speaker_trains"} for clip in ADA}),
