@@ -3,11 +3,7 @@
 import sys
 
 from mambatalk.config import Config
-from mambatalk.data.clips import ClipStore
-from mambatalk.data.features import build_features
 from mambatalk.files import atomic_directory, read_json
-from mambatalk.motion.body import load_body
-from mambatalk.training.runtime import make_deterministic
 from tasks._paths import ACCEPTED, CLIPS, FEATURES
 from tasks._stage import execute, threads, workers
 from tasks._tracking import Recorder
@@ -15,6 +11,12 @@ from tasks._tracking import Recorder
 
 def run(config: Config, recorder: Recorder) -> None:
     """Write `data/features` from the clips that `check_clips` accepted."""
+    # Here, since every worker process imports this module again.
+    from mambatalk.data.clips import ClipStore
+    from mambatalk.data.features import build_features
+    from mambatalk.motion.body import load_body
+    from mambatalk.training.runtime import make_deterministic
+
     make_deterministic(0, threads())
     with atomic_directory(FEATURES) as out:
         build_features(ClipStore(CLIPS), read_json(ACCEPTED)["accepted"], out, body=load_body(config.body.path),

@@ -2,10 +2,7 @@
 
 import sys
 
-import pandas
-
 from mambatalk.config import Config
-from mambatalk.data.ingest import ingest
 from mambatalk.files import atomic_directory, cache_folder
 from tasks._paths import CLIPS
 from tasks._stage import execute, workers
@@ -14,6 +11,11 @@ from tasks._tracking import Recorder
 
 def run(config: Config, recorder: Recorder) -> None:
     """Write `data/clips` from `ingest.root`, after holding every file against `ingest.snapshot`."""
+    # Here, since every worker process imports this module again.
+    import pandas
+
+    from mambatalk.data.ingest import ingest
+
     section = config.ingest
     with atomic_directory(CLIPS) as out:
         ingest(section.root, section.snapshot, out, speakers=section.speakers,

@@ -5,12 +5,16 @@ first two. Nothing is scaled further: a batch normalisation follows the first co
 extraction.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 ENVELOPE_WINDOW = 1024
 """Samples (64 ms) that the envelope looks ahead."""
+PART = 2**18
+"""Samples summed at a time."""
 VARIANCE_FLOOR = 1e-7
 """What the Wav2Vec2 processor adds to the variance."""
 
@@ -38,8 +42,11 @@ def normalise(wave: Tensor, mean: float | Tensor, std: float | Tensor) -> Tensor
 
 def wave_statistics(wave: Tensor) -> tuple[float, float]:
     """Mean and standard deviation (with the processor's floor) of one clip (S,), in float64."""
-    variance, mean = torch.var_mean(wave.double(), unbiased=False)
-    return float(mean), float((variance + VARIANCE_FLOOR).sqrt())
+    # Part by part: in double precision a long clip would be its own size twice over.
+    parts = wave.split(PART)
+    mean = sum(float(part.sum(dtype=torch.float64)) for part in parts) / len(wave)
+    variance = sum(float((part.double() - mean).square().sum()) for part in parts) / len(wave)
+    return mean, math.sqrt(variance + VARIANCE_FLOOR)
 
 
 def expand_ctc(ids: Tensor, samples: int) -> Tensor:

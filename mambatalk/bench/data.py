@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pandas
 import psutil
 
 from mambatalk.bench.figure import Figure
 from mambatalk.bench.windows import measure_windows
+from mambatalk.data.clips import MANIFEST
 from mambatalk.data.corpus import FOLDERS
 from mambatalk.data.snapshot import write_snapshot
+from mambatalk.errors import UserError
 from mambatalk.files import read_json, sha256_file
 
 LOOKS_A_SECOND: Final = 20
@@ -28,12 +31,13 @@ class Run:
     """One corpus through ingest and features."""
 
     hours: float
+    """Of motion."""
     ingest: float
     """Seconds."""
     features: float
-    """Seconds; 0 if not asked for."""
+    """Seconds."""
     peak: float
-    """Largest resident memory of all processes together, bytes; pages that they share count for each."""
+    """Largest resident memory of all processes of a stage together, bytes; pages that they share count for each."""
 
 
 def measure(corpora: list[Path], folder: Path, *, workers: int) -> Iterator[Figure]:
@@ -49,7 +53,7 @@ def measure(corpora: list[Path], folder: Path, *, workers: int) -> Iterator[Figu
     for number, root in enumerate(corpora):
         work = folder / f"work-{number}"
         write_snapshot(root, work / "snapshot.json", workers=workers)
-        runs.append(run_stages(root, work, "cold", workers=workers))
+        runs.append(_run(root, work, workers))
         yield from _speed(runs[-1])
     if len(runs) > 1:
         yield Figure(f"resident, {runs[-1].hours:.1f} h against {runs[0].hours:.1f} h", runs[-1].peak / runs[0].peak,
@@ -59,21 +63,31 @@ def measure(corpora: list[Path], folder: Path, *, workers: int) -> Iterator[Figu
     yield from measure_windows(work / "cold" / "features", folder / "cache")
 
 
-def run_stages(root: Path, work: Path, name: str, *, workers: int, features: bool = True) -> Run:
-    """Ingest, and features, in a process of their own, watched until it ends."""
-    arguments = {"root": str(root), "snapshot": str(work / "snapshot.json"), "out": str(work / name),
-                 "scratch": str(work / "scratch"), "workers": workers, "features": features}
+def _run(root: Path, work: Path, workers: int) -> Run:
+    ingest, first = _ingest(root, work, "cold", workers)
+    features, second = _watch("features", out=str(work / "cold"), workers=workers)
+    seconds = pandas.read_parquet(work / "cold" / "clips" / MANIFEST)["motion_seconds"].sum()
+    return Run(float(seconds) / 3600, ingest, features, max(first, second))
+
+
+def _ingest(root: Path, work: Path, name: str, workers: int) -> tuple[float, float]:
+    return _watch("ingest", root=str(root), snapshot=str(work / "snapshot.json"), out=str(work / name),
+                  scratch=str(work / "scratch"), workers=workers)
+
+
+def _watch(stage: str, **arguments: Any) -> tuple[float, float]:
+    """Run a stage in a process of its own: the seconds it took, and the most memory (bytes) it held."""
     peak = 0.0
-    with psutil.Popen([sys.executable, "-m", "mambatalk.bench.stages", json.dumps(arguments)],
+    with psutil.Popen([sys.executable, "-m", "mambatalk.bench.stages", stage, json.dumps(arguments)],
                       stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
             peak = max(peak, _resident(process))
             time.sleep(1 / LOOKS_A_SECOND)
         told = process.stdout.read()
     if process.returncode:
-        raise RuntimeError(f"ingest and features ended with {process.returncode}")
-    taken = json.loads(told)
-    return Run(taken["hours"], taken["ingest"], taken.get("features", 0.0), peak)
+        raise UserError(f"bench, stage {stage}", found=f"exit code {process.returncode}", expected="0",
+                        do="see the message above")
+    return float(told), peak
 
 
 def _resident(process: psutil.Process) -> float:
@@ -109,10 +123,10 @@ def _one_change(root: Path, work: Path, cold: Run, workers: int) -> Iterator[Fig
     before = _digests(work / "cold" / "clips")
     (work / "snapshot.json").unlink()
     write_snapshot(changed, work / "snapshot.json", workers=workers)
-    warm = run_stages(changed, work, "again", workers=workers, features=False)
+    again, _ = _ingest(changed, work, "again", workers)
     after = _digests(work / "again" / "clips")
-    yield Figure("ingest again after one clip changed", warm.ingest, "s")
-    yield Figure("  of the first ingest", warm.ingest / cold.ingest, "", 0.1)
+    yield Figure("ingest again after one clip changed", again, "s")
+    yield Figure("  of the first ingest", again / cold.ingest, "", 0.1)
     yield Figure("  shards written anew", sum(before.get(name) != digest for name, digest in after.items()),
                  f"of {len(after)}", 1)
 

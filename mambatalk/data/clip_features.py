@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mambatalk.audio.ctc import CTCModel, load_ctc
 from mambatalk.audio.features import wave_statistics
 from mambatalk.config import Fidelity
-from mambatalk.data.clips import Clip, load_clip
+from mambatalk.data.clip_rows import Clip, load_clip
 from mambatalk.data.executors import Lost
 from mambatalk.data.schema import FRAME
 from mambatalk.data.splits import pieces
@@ -68,6 +68,8 @@ class Piece:
 
 def make_features(job: FeatureJob) -> list[Piece] | Lost:
     """Features of a clip, in two pieces where it is cut; or why there are none."""
+    # Of the clip before; Arrow would keep it for this process, and there are many.
+    pa.default_memory_pool().release_unused()
     try:
         with _one_thread():
             return [_piece(job, clip, split) for clip, split in pieces(

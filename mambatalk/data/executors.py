@@ -27,8 +27,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 ADDRESS: Final = "MAMBATALK_DASK"
 """Names the variable that holds a Dask scheduler's address, such as tcp://scheduler:8786."""
-AHEAD: Final = 2
-"""Items under way for each worker: one in work, one ready."""
+AHEAD: Final = 1
+"""Items under way beside one for each worker, so that none waits for the next; each may hold minutes of motion."""
 CONNECT_SECONDS: Final = 20
 
 
@@ -84,7 +84,7 @@ class _Workers(ABC):
         waiting: deque[tuple[T, Any]] = deque()
         for item in items:
             waiting.append((item, self._submit(work, item)))
-            while len(waiting) >= AHEAD * self._count():
+            while len(waiting) >= self._count() + AHEAD:
                 yield from self._next(work, waiting)
         while waiting:
             yield from self._next(work, waiting)

@@ -47,6 +47,7 @@ class ShardWriter:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self.path, self._schema, **self._options)
         self._writer.write_table(clip, row_group_size=max(1, len(clip)))
+        pa.default_memory_pool().release_unused()
         self._count += 1
         return self._count - 1
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from mambatalk.data.clips import Clip
+from mambatalk.data.clip_rows import Clip
 from mambatalk.errors import UserError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mambatalk.data.checks import Rule
-from mambatalk.data.clips import Clip
+from mambatalk.data.clip_rows import Clip
 from mambatalk.page.picture import BAD, BASE, MODEL, draw
 from mambatalk.quality.lag import LAG_COLUMNS, lagging
 from mambatalk.quality.measures import measure_of, numeric

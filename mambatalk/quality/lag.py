@@ -7,7 +7,7 @@ import numpy as np
 
 from mambatalk.data.alignment import JAW, Curve, loudness_by_frame, words_by_frame
 from mambatalk.data.checks import Rule
-from mambatalk.data.clips import Clip
+from mambatalk.data.clip_rows import Clip
 from mambatalk.data.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS
 from mambatalk.page.picture import MODEL, SOFT, draw

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambatalk.data.checks import Rule
-from mambatalk.data.clips import Clip
+from mambatalk.data.clip_rows import Clip
 from mambatalk.data.posture import GROUPS, SIDES, STILL
 from mambatalk.data.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS, JOINTS

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mambatalk.data.clips import Clip
+from mambatalk.data.clip_rows import Clip
 from mambatalk.data.statistics import BLOCK, SILENCE, block_loudness
 from mambatalk.motion.skeleton import SAMPLE_RATE
 from mambatalk.page.picture import LINE, MODEL, SOFT, draw
