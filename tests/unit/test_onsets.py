@@ -22,6 +22,8 @@ def _bursts(seed: int, seconds: float) -> np.ndarray:
     return wave.astype(np.float32)
 
 
+# One process alone: two that compile librosa at the same time can leave a cache that crashes whoever reads it.
+@pytest.mark.xdist_group("librosa")
 @pytest.mark.parametrize(("seed", "seconds"), [(0, 12.0), (1, 7.3), (2, 1.0), (3, 0.05)])
 def test_equal_to_librosa(seed: int, seconds: float) -> None:
     import librosa
