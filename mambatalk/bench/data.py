@@ -1,6 +1,7 @@
 """`mambatalk bench data`: what the way from files to windows takes, against the project's bars."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,8 @@ class Run:
     """Seconds."""
     features: float
     """Seconds."""
+    processor: float
+    """Seconds of all cores together, the start of every process included."""
     peak: float
     """Largest resident memory of all processes of a stage together, bytes; pages that they share count for each."""
 
@@ -64,10 +67,12 @@ def measure(corpora: list[Path], folder: Path, *, workers: int) -> Iterator[Figu
 
 
 def _run(root: Path, work: Path, workers: int) -> Run:
+    before = _processor_seconds()
     ingest, first = _ingest(root, work, "cold", workers)
     features, second = _watch("features", out=str(work / "cold"), workers=workers)
+    processor = _processor_seconds() - before
     seconds = pandas.read_parquet(work / "cold" / "clips" / MANIFEST)["motion_seconds"].sum()
-    return Run(float(seconds) / 3600, ingest, features, max(first, second))
+    return Run(float(seconds) / 3600, ingest, features, processor, max(first, second))
 
 
 def _ingest(root: Path, work: Path, name: str, workers: int) -> tuple[float, float]:
@@ -90,6 +95,12 @@ def _watch(stage: str, **arguments: Any) -> tuple[float, float]:
     return float(told), peak
 
 
+def _processor_seconds() -> float:
+    """Of all processes that this one has started and that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _resident(process: psutil.Process) -> float:
     total = 0.0
     try:
@@ -106,6 +117,7 @@ def _speed(run: Run) -> Iterator[Figure]:
     yield Figure(f"ingest, {size}", seconds / run.ingest, "x real time")
     yield Figure(f"features, {size}", seconds / run.features, "x real time")
     yield Figure(f"ingest and features, {size}", seconds / (run.ingest + run.features), "x real time", 500, True)
+    yield Figure(f"  processor time, {size}", run.processor, "s of one core")
     yield Figure(f"resident, all processes, {size}", run.peak / GIB, "GiB", 2)
 
 
