@@ -1,6 +1,9 @@
 """Onsets are librosa's, without librosa's compile."""
 
+import importlib
 import warnings
+from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -22,12 +25,18 @@ def _bursts(seed: int, seconds: float) -> np.ndarray:
     return wave.astype(np.float32)
 
 
-# One process alone: two that compile librosa at the same time can leave a cache that crashes whoever reads it.
+@pytest.fixture(scope="module")
+def librosa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """librosa, compiled into a folder of its own: two processes that fill numba's shared cache at the same time can
+    leave code there that crashes whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("numba")))
+        yield importlib.import_module("librosa")
+
+
 @pytest.mark.xdist_group("librosa")
 @pytest.mark.parametrize(("seed", "seconds"), [(0, 12.0), (1, 7.3), (2, 1.0), (3, 0.05)])
-def test_equal_to_librosa(seed: int, seconds: float) -> None:
-    import librosa
-
+def test_equal_to_librosa(librosa: ModuleType, seed: int, seconds: float) -> None:
     wave = _bursts(seed, seconds)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # librosa says that a short wave is short.
