@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RevisionNotFoundError
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils._http import default_client_factory
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from mambatalk import __version__
@@ -41,7 +42,20 @@ def connect(endpoint: str | None = None) -> HfApi:
     # list there too. Both are the library's own switches, of the environment, read when it is imported.
     constants.HF_HUB_DISABLE_XET = True
     constants.HF_HUB_DISABLE_TELEMETRY = True
+    set_client_factory(_client)
     return HfApi(endpoint=endpoint, library_name="mambatalk", library_version=__version__)
+
+
+def _client() -> httpx2.Client:
+    client = default_client_factory()
+    client.event_hooks = {"request": [*client.event_hooks["request"], _end_of_patience]}
+    return client
+
+
+def _end_of_patience(request: httpx2.Request) -> None:
+    """Listings are asked for without any limit: a hub that takes the call and says nothing would be heard for ever."""
+    if request.extensions["timeout"]["read"] is None:
+        request.extensions["timeout"] = httpx2.Timeout(TIMEOUT).as_dict()
 
 
 def patiently(where: object, call: Callable[[], T], *, tries: int = TRIES) -> T:

@@ -32,7 +32,7 @@ class Hub:
     commit: str
     faults: dict[str, list[str | bytes]] = field(default_factory=dict)
     """Of the next requests, in order; one with an asterisk stays. For the body of a path: drop, reset, short, lie or a
-    status. For `HEAD path`, `GET path`, `tree` and `revision`: a status, or bytes to answer with."""
+    status. For `HEAD path`, `GET path`, `tree` and `revision`: a status, bytes to answer with, or stall."""
     log: list[dict] = field(default_factory=list)
     gate: threading.Semaphore | None = None
     """Where set, half of each body is sent at once and the other half for a permit."""
@@ -186,6 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self._next_fault(name)
         if isinstance(fault, bytes):
             self._say(200, {"Content-Type": "application/json"}, fault)
+        elif fault == "stall":
+            self.rfile.read(1)  # until the other side hangs up
+            self.close_connection = True
         elif fault:
             self._refuse(fault, name)
         return bool(fault)

@@ -7,6 +7,7 @@ import pytest
 from hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of
 from hub_server import Hub, running
 
+from mambatalk.data import download_hub
 from mambatalk.data.download_hub import REVISION, TRIES
 from mambatalk.errors import UserError
 
@@ -54,6 +55,14 @@ def test_the_hub_is_left_alone_for_as_long_as_it_asks(hub, tmp_path, waits, requ
     assert hub.faults[request_] == []
     assert (tmp_path / path_of("2_scott_0_1_1")).read_bytes() == hub.files[path_of("2_scott_0_1_1")]
     assert any(3 <= wait < 5 for wait in waits)
+
+
+@pytest.mark.parametrize("request_", ["tree", "revision"])
+def test_a_hub_that_says_nothing_is_not_waited_for(hub, tmp_path, waits, monkeypatch, request_):
+    monkeypatch.setattr(download_hub, "TIMEOUT", 0.2)
+    hub.faults[request_] = ["stall*"]
+    with pytest.raises(UserError, match="Timeout"):
+        fetch(hub, tmp_path, speakers=frozenset({2}), revision="main" if request_ == "revision" else REVISION)
 
 
 @pytest.mark.parametrize(("request_", "fault", "named"), [
