@@ -68,7 +68,7 @@ def backend_name(tensor: Tensor) -> Backend:
     training; with `warn_only=True`, or without gradients, it stays.
     """
     strict = torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
-    return _choose(tensor.device.type, strict and torch.is_grad_enabled())
+    return _choose(tensor.device.type, tensor.is_cuda and strict and torch.is_grad_enabled())
 
 
 @cache

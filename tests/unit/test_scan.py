@@ -110,11 +110,13 @@ def test_every_way_of_the_benchmark_computes_the_same(way):
     torch.testing.assert_close(WAYS[way](*inputs), plain_loop(*inputs), rtol=1e-9, atol=1e-9)
 
 
-def test_the_backend_is_said_once_a_device(caplog):
+def test_the_backend_is_said_once_a_device(caplog, monkeypatch):
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     scan._choose.cache_clear()
     with caplog.at_level(logging.INFO, logger="mambatalk.models.scan"):
-        for _ in range(3):
-            selective_scan(**_inputs())
+        for gradients in (True, False, True):
+            with torch.set_grad_enabled(gradients):
+                selective_scan(**_inputs())
     assert [record.getMessage() for record in caplog.records] == ["selective scan: torch (on cpu)"]
 
 
