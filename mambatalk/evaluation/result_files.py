@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mambatalk.data.readers import Motion, read_motion, read_semantics, read_wav
 from mambatalk.errors import UserError
 from mambatalk.evaluation.intervals import fgd_interval, mean_interval
+from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths
 from mambatalk.evaluation.pairing import ClipFiles
 from mambatalk.evaluation.posing import Poser
 from mambatalk.evaluation.row import METRICS
@@ -44,10 +45,15 @@ def score_files(clips: Sequence[ClipFiles], *, body: Path | None = None, fgd: Pa
     speeds = _read_speeds(mean_velocity) if mean_velocity else mean_joint_speed(truths or [], model)
     evaluation = Evaluation(body=model, mean_velocity=speeds, fgd_encoder=load_fgd_encoder(fgd) if fgd else None,
                             fidelity=None, keep_clips=True)
-    table = [line for clip in clips for line in evaluation.add(_truth(clip), {RESULT: _motion(clip.result)})]
+    table, lengths = [], []
+    for clip in clips:
+        truth, motion = _truth(clip), _motion(clip.result)
+        lengths.append(Lengths.of(truth, motion))
+        table += evaluation.add(truth, {RESULT: motion})
     result = evaluation.result()
-    return result | {"intervals": _intervals(evaluation), "per_clip": table,
-                     "notes": _notes(result, body, fgd, mean_velocity)}
+    notes = [*result["warnings"], *notes_on_lengths(lengths),
+             *notes_on_inputs(result["body"], body=body, fgd=fgd, mean_velocity=mean_velocity)]
+    return result | {"intervals": _intervals(evaluation), "per_clip": table, "notes": notes}
 
 
 def load_fgd_encoder(path: Path) -> FGDEncoder:
@@ -122,16 +128,3 @@ def _intervals(evaluation: Evaluation) -> dict[str, Any]:
             intervals[name]["fgd"] = {variant: fgd_interval([clip[variant] for clip in generated],
                                                             [clip[variant] for clip in truth]) for variant in row.fgd}
     return intervals
-
-
-def _notes(result: dict[str, Any], body: Path | None, fgd: Path | None, mean_velocity: Path | None) -> list[str]:
-    notes = list(result["warnings"])
-    if result["body"] == "stand-in":
-        notes.append("BC, DIV, MSE, LVD and SRGR are of the stand-in body and not comparable with published ones"
-                     + ("" if body else "; give --body SMPLX_NEUTRAL_2020.npz"))
-    if fgd is None:
-        notes.append("FGD is not computed without --fgd AESKConv_240_100.bin")
-    if mean_velocity is None:
-        notes.append("BC takes mean joint speeds from the ground truth given; published BC takes those of "
-                     "--mean-velocity mean_vel_smplxflame_30.npy")
-    return notes

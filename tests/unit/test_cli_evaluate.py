@@ -75,6 +75,22 @@ def test_a_result_of_itself_is_ground_truth(folders):
     assert rows["result"] == rows["ground_truth"]
 
 
+@pytest.mark.parametrize(("frames", "seconds", "named"), [
+    (180, 6, None), (120, 6, None), (60, 6, "result_1, 60 frames against 180"), (180, 3, "90 frames of sound"),
+])
+def test_what_is_cut_is_said(folders, tmp_path, frames, seconds, named):
+    """A method that writes the beginning of each clip alone must not look like one that writes all of it."""
+    with np.load(folders / "results" / f"gt_{NAMES[0]}.npz") as truth:
+        write_result(tmp_path / "result_1.npz", MotionResult(**{
+            name: truth[name][:frames] for name in ("poses", "expressions", "trans")}), BETAS)
+    soundfile.write(tmp_path / "sound.wav", clicks(180)[: seconds * 16_000], 16_000)
+    out = _run(tmp_path / "result_1.npz", "--truth", folders / "results" / f"gt_{NAMES[0]}.npz", "--audio",
+               tmp_path / "sound.wav", "--body", stand_in_file(), "--json")
+    notes = [note for note in json.loads(out.stdout)["notes"] if "frames" in note and "FGD" not in note]
+    assert len(notes) == (named is not None)
+    assert named is None or named in notes[0]
+
+
 def test_a_folder_as_markdown(folders):
     out = _run(*_folder_arguments(folders))
     assert out.exit_code == 0
