@@ -1,6 +1,7 @@
 """CTC token ids by a wav2vec2 model: what is being said, about 50 times a second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from mambatalk.errors import UserError
 from mambatalk.motion.skeleton import SAMPLE_RATE
 
+MOST_TOKENS: Final = 256
+"""Ids are stored in a byte."""
 CTCModel = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 
 
@@ -19,7 +22,7 @@ def load_ctc(name: str) -> CTCModel:
         name: A local folder, or the hub name of a wav2vec2 CTC model (published: facebook/wav2vec2-base-960h).
 
     Raises:
-        UserError: `transformers` is not installed or the model cannot be found.
+        UserError: `transformers` is not installed, the model cannot be found, has no CTC head, or too many tokens.
 
     """
     try:
@@ -29,10 +32,13 @@ def load_ctc(name: str) -> CTCModel:
                         do="pip install 'mambatalk[ctc]', or set features.ctc_model to null") from None
     try:
         extractor = AutoFeatureExtractor.from_pretrained(name)
-        model = Wav2Vec2ForCTC.from_pretrained(name, use_safetensors=True).eval()
+        loaded: Any = Wav2Vec2ForCTC.from_pretrained(name, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError) as error:
         raise UserError("features.ctc_model", found=f"{name} ({str(error).splitlines()[0]})",
                         expected="a wav2vec2 CTC model in safetensors", do="check the name or the folder") from None
+    model, report = loaded
+    _check(name, model.config.vocab_size, report["missing_keys"])
+    model.eval()
 
     @torch.inference_mode()
     def recognise(wave: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -40,3 +46,14 @@ def load_ctc(name: str) -> CTCModel:
         return model(values).logits[0].argmax(dim=-1).to(torch.uint8).numpy()
 
     return recognise
+
+
+def _check(name: str, vocabulary: int, missing: Iterable[str]) -> None:
+    # Weights that a file lacks are drawn at random without an error; masks serve training alone.
+    drawn = sorted(key for key in missing if not key.endswith("masked_spec_embed"))
+    if drawn:
+        raise UserError("features.ctc_model", found=f"{name} without {drawn[0]}", expected="a wav2vec2 with a CTC head",
+                        do="name a fine-tuned model, such as facebook/wav2vec2-base-960h")
+    if vocabulary > MOST_TOKENS:
+        raise UserError("features.ctc_model", found=f"{name} with {vocabulary} tokens",
+                        expected=f"at most {MOST_TOKENS}", do="name a model that spells, not one of words or syllables")

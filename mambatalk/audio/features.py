@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mambatalk.errors import UserError
+
 ENVELOPE_WINDOW = 1024
 """Samples (64 ms) that the envelope looks ahead."""
 PART = 2**18
@@ -26,6 +28,8 @@ def amplitude_envelope(wave: Tensor, window: int = ENVELOPE_WINDOW) -> Tensor:
     maximum is taken by doubling: ten passes in place of a thousand.
     """
     size = wave.shape[-1]
+    if not size:
+        return wave
     peak, width = wave.abs(), 1
     while width < min(window, size):
         step = min(width, size - width)
@@ -41,7 +45,14 @@ def normalise(wave: Tensor, mean: float | Tensor, std: float | Tensor) -> Tensor
 
 
 def wave_statistics(wave: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation (with the processor's floor) of one clip (S,), in float64."""
+    """Mean and standard deviation (with the processor's floor) of one clip (S,), in float64.
+
+    Raises:
+        UserError: It has no sample.
+
+    """
+    if not len(wave):
+        raise UserError("sound", found="no sample", expected="at least one", do="check the file it was read from")
     # Part by part: in double precision a long clip would be its own size twice over.
     parts = wave.split(PART)
     mean = sum(float(part.sum(dtype=torch.float64)) for part in parts) / len(wave)
@@ -50,6 +61,13 @@ def wave_statistics(wave: Tensor) -> tuple[float, float]:
 
 
 def expand_ctc(ids: Tensor, samples: int) -> Tensor:
-    """Token ids (K,) stretched over a clip: id k covers the samples [floor(k N / K), floor((k + 1) N / K))."""
+    """Token ids (K,) stretched over a clip: id k covers the samples [floor(k N / K), floor((k + 1) N / K)).
+
+    Raises:
+        UserError: There is no id.
+
+    """
+    if not len(ids):
+        raise UserError("CTC ids", found="none", expected="at least one", do="give the model more sound")
     edges = torch.arange(len(ids) + 1, device=ids.device) * samples // len(ids)
     return ids.repeat_interleave(edges.diff())

@@ -35,19 +35,35 @@ def test_ctc_ids_are_stretched_evenly(count, samples):
     assert spread.tolist() == expected
 
 
+def _save_tiny(folder, network, *, tokens):
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
+
+    network(Wav2Vec2Config(
+        vocab_size=tokens, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        conv_dim=(8, 8), conv_stride=(16, 20), conv_kernel=(16, 20), num_feat_extract_layers=2,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+
+
 def test_ctc_ids_come_from_a_local_model(tmp_path):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    config = transformers.Wav2Vec2Config(
-        vocab_size=32, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        conv_dim=(8, 8), conv_stride=(16, 20), conv_kernel=(16, 20), num_feat_extract_layers=2,
-        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)
-    transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path)
-    transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    _save_tiny(tmp_path, transformers.Wav2Vec2ForCTC, tokens=32)
     ids = load_ctc(str(tmp_path))(np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32))
     assert ids.dtype == np.uint8
     assert 45 <= len(ids) <= 50
     assert ids.max() < 32
+
+
+@pytest.mark.parametrize(("head", "tokens", "named"), [
+    ("Wav2Vec2Model", 32, "a wav2vec2 with a CTC head"),
+    ("Wav2Vec2ForCTC", 300, "300 tokens; expected at most 256"),
+])
+def test_a_ctc_model_that_would_give_other_ids_is_refused(tmp_path, head, tokens, named):
+    transformers = pytest.importorskip("transformers")
+    _save_tiny(tmp_path, getattr(transformers, head), tokens=tokens)
+    with pytest.raises(UserError, match=named):
+        load_ctc(str(tmp_path))
 
 
 def test_a_ctc_model_that_is_not_there_is_one_line(tmp_path):
@@ -70,3 +86,10 @@ def test_speakers_have_the_published_places_and_others_places_of_their_own():
     assert sorted(speaker_indices(BEATX_SPEAKERS).values()) == list(range(25))
     assert [speaker_indices(BEATX_SPEAKERS)[speaker] for speaker in (1, 2, 25, 30, 28, 27)] == [0, 1, 24, 7, 13, 18]
     assert speaker_indices([40, 31]) == {31: 0, 40: 1}
+
+
+def test_no_sound_is_one_line_and_its_envelope_empty():
+    assert amplitude_envelope(torch.zeros(0)).shape == (0,)
+    for of_nothing in (lambda: wave_statistics(torch.zeros(0)), lambda: expand_ctc(torch.zeros(0), 10)):
+        with pytest.raises(UserError):
+            of_nothing()
