@@ -39,7 +39,7 @@ class Row:
                       "evaltools": L1Diversity(variant="published")}
         self.mse = {"published": FaceMSE(variant="published"), "corrected": FaceMSE()}
         self.lvd = {"published": LVD(variant="published"), "corrected": LVD()}
-        self.srgr = {"published": SRGR(variant="published"), "corrected": SRGR()}
+        self.srgr = {variant: SRGR(variant=variant) for variant in RULES}
 
     def add(self, motion: Posed, truth: Posed, *, wave: NDArray[np.float32], weights: Tensor | None, still: int
             ) -> ClipScores:

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mambatalk.errors import UserError
 from mambatalk.metrics.beats import MARGIN, BeatRule, alignment, check_mean_velocity, motion_beats, sound_beats
 from mambatalk.metrics.diversity import fold
-from mambatalk.metrics.variant import AnyVariant, ClipMean, check_variant
+from mambatalk.metrics.variant import AnyVariant, ClipMean, check_clip, check_variant
 
 RULES: Mapping[AnyVariant, BeatRule] = MappingProxyType({
     "published": BeatRule(threshold=0.3, folded=True, aligned=False, ends_with_motion=False, padded=False),
@@ -47,7 +48,16 @@ class BeatConsistency(ClipMean):
         self.mean_velocity = check_mean_velocity(np.asarray(mean_velocity, np.float64))
 
     def update(self, joints: Tensor, wave: NDArray[np.float32]) -> None:
-        """Add one clip: joints (n, 55, 3) in metres, translation 0, 30 fps, beside its sound (S,) at 16 kHz."""
+        """Add one clip: joints (n, 55, 3) in metres, translation 0, 30 fps, beside its sound (S,) at 16 kHz.
+
+        Raises:
+            UserError: They are not one clip, or not finite.
+
+        """
+        check_clip("joints", joints)
+        if wave.ndim != 1 or not np.isfinite(wave).all():
+            raise UserError("sound", found=f"shape {wave.shape}, or a value that is not finite",
+                            expected="one channel (S,) in [-1, 1]", do="mix it down, and read it with read_wav")
         frames = len(joints)
         if frames > 2 * MARGIN:
             self.add(beat_consistency(joints, wave, self.mean_velocity, self.rule), frames - 2 * MARGIN)

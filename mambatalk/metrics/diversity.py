@@ -5,7 +5,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from mambatalk.metrics.variant import ClipMean, Variant, check_variant
+from mambatalk.metrics.variant import ClipMean, Variant, check_clip, check_variant
 
 
 class L1Diversity(ClipMean):
@@ -27,7 +27,13 @@ class L1Diversity(ClipMean):
         self.variant = check_variant(variant, get_args(Variant))
 
     def update(self, joints: Tensor) -> None:
-        """Add one clip of joints (n, 55, 3) in metres; the argument is left as it is."""
+        """Add one clip of joints (n, 55, 3) in metres; the argument is left as it is.
+
+        Raises:
+            UserError: They are not one clip, or not finite.
+
+        """
+        check_clip("joints", joints)
         self.add(float(fold(joints.to(torch.float64)).sum() / len(joints)), len(joints))
 
 

@@ -5,8 +5,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from mambatalk.errors import UserError
-from mambatalk.metrics.variant import ClipMean, Variant, check_variant
+from mambatalk.metrics.variant import ClipMean, Variant, check_clip, check_variant
 
 
 class _FaceMean(ClipMean):
@@ -18,9 +17,8 @@ class _FaceMean(ClipMean):
 
     def _share(self, predicted: Tensor, truth: Tensor, still: int) -> float:
         """Share of the vertices that count; the published mean runs over those at rest too."""
-        if predicted.shape != truth.shape:
-            raise UserError("face vertices", found=f"{tuple(predicted.shape)} against {tuple(truth.shape)}",
-                            expected="equal shapes (n, V, 3)", do="cut both clips to the same frames")
+        check_clip("face vertices", predicted, like=truth)
+        check_clip("face vertices of the truth", truth)
         moving = predicted.shape[1]
         return moving / (moving + still) if self.variant == "published" else 1.0
 
@@ -45,7 +43,7 @@ class FaceMSE(_FaceMean):
             still: How many further vertices the body has that neither jaw nor expressions move.
 
         Raises:
-            UserError: The shapes differ.
+            UserError: The shapes differ, are not those of one clip, or a value is not finite.
 
         """
         share = self._share(predicted, truth, still)

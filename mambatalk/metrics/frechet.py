@@ -11,6 +11,7 @@ from scipy import linalg
 from torch import Tensor
 from torchmetrics import Metric
 
+from mambatalk.errors import UserError
 from mambatalk.metrics.variant import AnyVariant, check_variant
 
 JITTER = 1e-6
@@ -64,7 +65,15 @@ class FrechetGestureDistance(Metric):
             self.add_state(f"{side}_outer", torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, features: Tensor, *, truth: bool) -> None:
-        """Add features (..., D) of generated motion, or of ground truth."""
+        """Add features (..., D) of generated motion, or of ground truth.
+
+        Raises:
+            UserError: They have other channels, or a value is not finite.
+
+        """
+        if features.shape[-1:] != (self.dim,) or not features.isfinite().all():
+            raise UserError("FGD features", found=f"shape {tuple(features.shape)}, or a value that is not finite",
+                            expected=f"{self.dim} finite channels", do="take the encoder that the metric was made for")
         rows = features.detach().reshape(-1, self.dim).to(self.truth_sum)
         side = "truth" if truth else "generated"
         for name, value in (("rows", len(rows)), ("sum", rows.sum(0)), ("outer", rows.T @ rows)):

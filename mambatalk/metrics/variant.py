@@ -30,6 +30,28 @@ def check_variant(variant: V, known: Sequence[str]) -> V:
     return variant
 
 
+def check_clip(what: str, points: Tensor, *, like: Tensor | None = None) -> None:
+    """Look whether points are those of one clip, (n, K, 3) with n of at least 1 and all finite.
+
+    Args:
+        what: Names them in the message.
+        points: The points.
+        like: What they are held against, and must have the shape of.
+
+    Raises:
+        UserError: They are not.
+
+    """
+    shape = tuple(points.shape)
+    if like is not None and points.shape != like.shape:
+        raise UserError(what, found=f"{shape} against {tuple(like.shape)}", expected="equal shapes (n, K, 3)",
+                        do="cut both clips to the same frames")
+    if points.ndim != 3 or shape[2] != 3 or not shape[0]:
+        raise UserError(what, found=f"shape {shape}", expected="one clip (n, K, 3)", do="add clips one by one")
+    if not points.isfinite().all():
+        raise UserError(what, found="values that are not finite", expected="metres", do="generate the clip again")
+
+
 class ClipMean(Metric):
     """A weighted mean of clip values; calling it (torchmetrics `forward`) gives the value of that clip alone.
 

@@ -22,15 +22,18 @@ def foot_contacts(joints: Tensor) -> Tensor:
 def contacts_of_feet(feet: Tensor) -> Tensor:
     """Foot contacts (..., T, 4) from the positions (..., T, 4, 3) of ankles and feet in metres."""
     step = (feet[..., 1:, :, :] - feet[..., :-1, :, :]).norm(dim=-1)
-    step = torch.cat([step, step.new_zeros(*step.shape[:-2], 1, step.shape[-1])], dim=-2)
+    step = torch.cat([step, torch.zeros_like(feet[..., :1, :, 0])], dim=-2)
     return (step < CONTACT_STEP).to(feet.dtype)
 
 
 def central_velocity(position: Tensor) -> Tensor:
     """Velocity (..., T, C) per second of positions (..., T, C): central differences, one-sided at both ends.
 
+    A single frame has velocity 0.
     Source: published global-motion trainer, whose targets are the x and z of this.
     """
+    if position.shape[-2] < 2:
+        return torch.zeros_like(position)
     first = position[..., 1:2, :] - position[..., :1, :]
     last = position[..., -1:, :] - position[..., -2:-1, :]
     middle = (position[..., 2:, :] - position[..., :-2, :]) / 2

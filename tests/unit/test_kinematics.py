@@ -1,8 +1,9 @@
 """Contacts and velocities."""
 
+import pytest
 import torch
 
-from mambatalk.motion.kinematics import central_velocity, foot_contacts, integrate_velocity
+from mambatalk.motion.kinematics import central_velocity, contacts_of_feet, foot_contacts, integrate_velocity
 
 
 def test_a_foot_is_planted_below_a_centimetre_a_frame():
@@ -28,3 +29,9 @@ def test_integration_starts_where_told_and_ignores_the_last_velocity():
     velocity[:, -1] = 100
     start = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert torch.equal(integrate_velocity(velocity, start), start[:, None].expand(2, 5, 2))
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_a_moment_stands_still(frames):
+    assert central_velocity(torch.ones(2, frames, 3)).tolist() == torch.zeros(2, frames, 3).tolist()
+    assert contacts_of_feet(torch.ones(frames, 4, 3)).tolist() == torch.ones(frames, 4).tolist()

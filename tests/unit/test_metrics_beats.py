@@ -52,6 +52,15 @@ def test_in_time_is_better_than_out_of_time() -> None:
     assert _score(joints, off) < 0.5 * _score(joints, on)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_not_finite_has_no_beats_to_score(variant: str) -> None:
+    joints, wave = _drifting(), _clicks(450, 15, STOPS)
+    for spoilt, heard in ((joints * torch.nan, wave), (joints, wave * np.nan), (joints[None], wave),
+                          (joints, np.stack([wave, wave], 1))):
+        with pytest.raises(UserError):
+            BeatConsistency(SPEEDS, variant=variant).update(spoilt, heard)
+
+
 def test_alignment_of_known_beats() -> None:
     onsets = np.array([1.0, 2.0])
     assert alignment(onsets, [np.array([1.0, 2.0])]) == 1

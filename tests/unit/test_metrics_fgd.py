@@ -94,6 +94,12 @@ def test_undefined_below_two_rows_and_estimable_from_ten_a_dimension() -> None:
     assert metric.estimable
 
 
+@pytest.mark.parametrize("features", [torch.rand(10, 8), torch.full((10, 4), torch.nan)])
+def test_features_of_another_encoder_or_not_finite_are_refused(features: torch.Tensor) -> None:
+    with pytest.raises(UserError, match="FGD features"):
+        FrechetGestureDistance(4).update(features, truth=True)
+
+
 def test_an_unknown_variant_is_named() -> None:
     with pytest.raises(UserError, match="'legacy'.*published or corrected"):
         FrechetGestureDistance(4, variant="legacy")

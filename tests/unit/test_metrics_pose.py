@@ -101,6 +101,29 @@ def test_faces_of_other_lengths_are_refused() -> None:
         FaceMSE()(_points(0, frames=3), _points(0, frames=4))
 
 
+CLIP = _points(0)
+SPOILT = CLIP.clone()
+SPOILT[3, 5, 1] = torch.nan
+ONES = torch.ones(40)
+
+
+@pytest.mark.parametrize("wrong", [
+    lambda: L1Diversity().update(CLIP[None].expand(3, -1, -1, -1)),
+    lambda: L1Diversity().update(CLIP[:0]),
+    lambda: L1Diversity().update(SPOILT),
+    lambda: FaceMSE().update(CLIP[None], CLIP[None]),
+    lambda: FaceMSE().update(SPOILT, CLIP),
+    lambda: LVD().update(CLIP, SPOILT),
+    lambda: SRGR().update(CLIP, CLIP[:1], ONES),
+    lambda: SRGR().update(CLIP, SPOILT, ONES),
+    lambda: SRGR().update(CLIP, CLIP, ONES[:1]),
+    lambda: SRGR().update(CLIP, CLIP, ONES * torch.inf),
+], ids=range(10))
+def test_what_is_not_one_clip_of_finite_points_is_refused(wrong) -> None:
+    with pytest.raises(UserError):
+        wrong()
+
+
 def test_perfect_recall_is_one_only_when_corrected() -> None:
     joints, weights = _points(0), torch.full((40,), 0.33)
     assert float(SRGR()(joints, joints, weights)) == pytest.approx(1)
@@ -112,6 +135,7 @@ def test_recall_by_sum_of_coordinates_or_by_distance() -> None:
     off = truth + 0.05  # 0.15 by the sum, 0.087 by distance.
     assert float(SRGR(variant="published")(off, truth, weights)) == 0
     assert float(SRGR()(off, truth, weights)) == pytest.approx(1)
+    assert float(SRGR(variant="evaltools")(off, truth, weights)) == pytest.approx(0.165 / 0.1672)
 
 
 def test_frames_count_by_their_meaning() -> None:
