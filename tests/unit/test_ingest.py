@@ -19,6 +19,7 @@ from mambatalk.data.splits import settle_splits
 from mambatalk.data.store import open_features
 from mambatalk.errors import UserError
 from mambatalk.files import read_json, sha256_file
+from mambatalk.text.vocabulary import clean
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,22 @@ def test_features_hold_every_accepted_frame_and_open_for_training(corpus, tmp_pa
     assert set(np.unique(opened.motion[:, 333:])) == {0.0, 1.0}
     assert (opened.motion[opened.frames(clip)][-1, 333:] == 1).all()
     assert (np.load(tmp_path / "features/mean_velocity.npy") > 0).all()
+
+
+def test_words_of_test_clips_alone_are_known_to_published_features_only(corpus, tmp_path):
+    store = store_of(corpus, tmp_path / "out")
+    split = store.manifest.set_index("clip_id")["split"]
+    heard = {clip: {clean(word.text) for word in store.read(clip).words} for clip in split.index}
+    learnt = set().union(*(heard[clip] for clip in split.index if split[clip] in ("train", "additional")))
+    new = set().union(*heard.values()) - learnt - {""}
+    assert new
+    for fidelity in ("corrected", "published"):
+        (tmp_path / fidelity).mkdir()
+        build_features(store, list(split.index), tmp_path / fidelity, body=stand_in_body(), fidelity=fidelity,
+                       config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4))
+        known = set(read_json(tmp_path / fidelity / "vocabulary.json"))
+        assert (new <= known) == (fidelity == "published")
+        assert not new & known or fidelity == "published"
 
 
 def test_validation_is_carved_from_train_and_said_so():

@@ -1,5 +1,6 @@
 """The one training loop, the code book's second life, codes, and that small networks learn."""
 
+import copy
 import csv
 
 import numpy as np
@@ -249,6 +250,25 @@ def test_codes_are_those_of_whole_clips(store, networks):
         for part in PARTS:
             x = part_input(part, motion, expressions, fidelity="corrected")
             np.testing.assert_array_equal(codes[part][rows], networks[part](x).quantized.index[0])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_window_alone_is_encoded_otherwise_near_its_edges_only(store, networks, part):
+    rows = store.frames(store.clips[0])
+    motion, expressions = (torch.from_numpy(x[rows].copy())[None] for x in (store.motion, store.expressions))
+    x, window = part_input(part, motion, expressions, fidelity="published"), slice(20, 84)
+    with torch.no_grad():
+        whole, alone = networks[part].encode(x)[0, window], networks[part].encode(x[:, window])[0]
+    torch.testing.assert_close(alone[12:-12], whole[12:-12])
+    assert not torch.isclose(alone[0], whole[0], atol=1e-3).all()
+
+
+def test_the_generator_leaves_auto_encoders_as_they_were(store, networks):
+    before = copy.deepcopy(networks)
+    generator(store, networks, epochs=1)
+    for part in PARTS:
+        assert same_weights(before[part], networks[part])
+        assert all(weight.grad is None for weight in networks[part].parameters())
 
 
 def test_codes_survive_the_disk_to_the_byte(store, networks, tmp_path):
