@@ -8,11 +8,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
+from mambatalk.data import readers_motion, readers_semantics, readers_textgrid, readers_wave
 from mambatalk.data.alignment import lag_statistics
 from mambatalk.data.clip_rows import clip_row, encode_flac
 from mambatalk.data.corpus import KINDS, ClipId, Kind, clip_path, language_of
@@ -23,6 +25,10 @@ from mambatalk.errors import UserError
 MOTION_COLUMNS = ("frames", "fps", "motion_seconds", "not_finite", "max_angle", "max_joint_speed",
                   "max_joint_acceleration", "frozen_seconds", "max_translation_speed", "translation_range",
                   "max_expression", "max_beta", "mouth_lag", "motion_print", "sound_print", "shape_print")
+
+LIMITS: Mapping[Kind, int] = MappingProxyType({
+    "motion": readers_motion.MAX_FILE_BYTES, "wave": readers_wave.MAX_FILE_BYTES,
+    "textgrid": readers_textgrid.MAX_FILE_BYTES, "semantics": readers_semantics.MAX_FILE_BYTES})
 
 Row: TypeAlias = dict[str, Any]
 """A clip's row of the manifest, as far as the clip alone decides it: numbers, texts and None."""
@@ -50,8 +56,12 @@ def read_clip(job: Job) -> tuple[Row, pa.Table | None]:
         UserError: A file is not the one the snapshot names.
 
     """
-    files = {kind: _checked_bytes(job, kind) for kind in KINDS}
     row = empty_row(job)
+    try:
+        _check_sizes(job)
+    except UserError as error:
+        return row | {"fault": str(error)}, None
+    files = {kind: _checked_bytes(job, kind) for kind in KINDS}
     try:
         data = _parse(job.clip, files, row)
     except UserError as error:
@@ -59,9 +69,6 @@ def read_clip(job: Job) -> tuple[Row, pa.Table | None]:
     except Exception as error:  # One clip that nobody foresaw does not end a run over thousands.
         log.exception("clip %s", job.clip)
         return row | {"fault": f"{job.clip}: found {type(error).__name__}: {error}; expected a clip"}, None
-    row["content"] = _sha256((row["motion_sha256"] + row["wave_sha256"]).encode())
-    row["length_gap"] = row["audio_seconds"] - row["motion_seconds"]
-    row["length_ratio"] = row["motion_seconds"] / row["audio_seconds"]
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}, data
 
 
@@ -92,6 +99,9 @@ def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.Tab
     if files["semantics"] is not None:
         semantics = read_semantics(files["semantics"], where=_name(clip, "semantics"))
         row |= semantic_statistics(semantics, row["audio_seconds"])
+    row["content"] = _sha256((row["motion_sha256"] + row["wave_sha256"]).encode())
+    row["length_gap"] = row["audio_seconds"] - row["motion_seconds"]
+    row["length_ratio"] = row["motion_seconds"] / row["audio_seconds"]
     return clip_row(str(clip), motion, encode_flac(wave, header), tiers, semantics)
 
 
@@ -105,13 +115,28 @@ def _needed(clip: ClipId, files: Mapping[Kind, bytes | None], kind: Kind) -> byt
 
 def _checked_bytes(job: Job, kind: Kind) -> bytes | None:
     path, entry = clip_path(job.root, job.clip, kind), job.entry(kind)
-    if entry is None and not path.exists():
+    if entry is None and not path.is_file():
         return None
-    found = path.read_bytes() if path.is_file() else None
+    size = path.stat().st_size if path.is_file() else None
+    found = path.read_bytes() if entry and size == entry["size"] else None
     if entry is None or found is None or _sha256(found) != entry["sha256"]:
-        raise UserError(path, found="no such file" if found is None else "other bytes than the snapshot's",
-                        expected="the corpus the snapshot describes", do="make a new snapshot: mambatalk snapshot ROOT")
+        raise not_listed(path, "no such file" if size is None else "other bytes than the snapshot's")
     return found
+
+
+def not_listed(path: Path, found: str) -> UserError:
+    """The error of a file that is not what the snapshot says."""
+    return UserError(path, found=found, expected="the corpus the snapshot describes",
+                     do="make a new snapshot: mambatalk snapshot ROOT")
+
+
+def _check_sizes(job: Job) -> None:
+    """Refuse a clip with a file that no reader would take, before it is in memory."""
+    for kind in KINDS:
+        entry = job.entry(kind)
+        if entry and entry["size"] > LIMITS[kind]:
+            raise UserError(_name(job.clip, kind), found=f"{entry['size']} bytes", expected=f"at most {LIMITS[kind]}",
+                            do="check that this is the file")
 
 
 def _name(clip: ClipId, kind: Kind) -> str:

@@ -7,7 +7,7 @@ this module accepts cannot leave its folder. Source of layout and names: BEAT v2
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -111,17 +111,22 @@ def check_root(root: str | Path) -> Path:
     return root
 
 
-def clip_ids(root: str | Path) -> list[ClipId]:
-    """Every clip of a corpus, sorted: those of the split table and those that only have files.
+def clip_ids(root: str | Path, splits: Iterable[str] | None = None, listed: Iterable[str] = ()) -> list[ClipId]:
+    """Every clip of a corpus, sorted: those of the split table, those that only have files, those listed.
 
     Files whose name is no clip id are none of the corpus' clips and are passed over.
+
+    Args:
+        root: Language folder.
+        splits: Ids of the split table; none reads it.
+        listed: Paths of a snapshot; a clip is one of the corpus also when all its files are gone.
+
     """
     root = check_root(root)
-    found = set(read_split(root / SPLIT_TABLE))
+    found = set(read_split(root / SPLIT_TABLE) if splits is None else splits)
     for folder, suffix in FOLDERS.values():
-        for path in (root / folder).glob(f"*{suffix}"):
-            if _CLIP_ID.fullmatch(path.stem):
-                found.add(path.stem)
+        paths = [*(root / folder).glob(f"*{suffix}"), *(Path(path) for path in listed if path.startswith(f"{folder}/"))]
+        found |= {path.stem for path in paths if path.suffix == suffix and _CLIP_ID.fullmatch(path.stem)}
     return sorted(parse_clip_id(text, where=root) for text in found)
 
 

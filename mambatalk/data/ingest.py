@@ -7,16 +7,28 @@ shards that an earlier run made from the same files are taken from its scratch f
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from mambatalk.data.clip_reading import Job, Row, empty_row, read_clip
+from mambatalk.data.clip_reading import Job, Row, empty_row, not_listed, read_clip
 from mambatalk.data.clips import MANIFEST
-from mambatalk.data.corpus import KINDS, SPLIT_TABLE, ClipId, check_root, clip_ids, clip_path, read_split
+from mambatalk.data.corpus import (
+    KINDS,
+    MAX_TABLE_BYTES,
+    SPLIT_TABLE,
+    ClipId,
+    Split,
+    check_root,
+    clip_ids,
+    clip_path,
+    read_split,
+)
 from mambatalk.data.executors import Lost, open_executor
+from mambatalk.data.readers_source import load_bytes
 from mambatalk.data.schema import CLIP
 from mambatalk.data.scratch_shards import ScratchShards, code_digest, open_scratch
 from mambatalk.data.shards import ShardWriter, assign
@@ -51,13 +63,14 @@ def ingest(root: str | Path, snapshot: str | Path, out: str | Path, *, speakers:
 
     """
     root, out = check_root(root).resolve(), Path(out)
-    jobs = _jobs(root, read_snapshot(snapshot)["files"], speakers)
+    listed = read_snapshot(snapshot)["files"]
+    splits = _split_table(root, listed)
+    jobs = _jobs(root, splits, listed, speakers)
     shards = assign(jobs, clips_per_shard)
     with open_scratch(scratch) if scratch else nullcontext() as earlier:
         rows = _take_whole(shards, jobs, out, earlier) if earlier else {}
         rows |= _write_rest({file: jobs_in for file, names in shards.items()
                              if (jobs_in := [jobs[name] for name in names if name not in rows])}, out, earlier, workers)
-    splits = read_split(root / SPLIT_TABLE)
     table = pd.DataFrame([rows[name] | {"split": splits.get(name)} for name in jobs])
     table["copies"] = table.groupby("content")["clip_id"].transform("size").astype("float64")
     table["splits_of_content"] = table.groupby("content")["split"].transform("nunique").astype("float64")
@@ -66,9 +79,18 @@ def ingest(root: str | Path, snapshot: str | Path, out: str | Path, *, speakers:
         table.to_parquet(temporary, index=False)
 
 
-def _jobs(root: Path, listed: Mapping[str, Any], speakers: Sequence[int]) -> dict[str, Job]:
+def _split_table(root: Path, listed: Mapping[str, Any]) -> dict[str, Split]:
+    """The split table that the snapshot names: with another one clips would change sides without a word."""
+    path = root / SPLIT_TABLE
+    data, _ = load_bytes(path, where=None, limit=MAX_TABLE_BYTES)
+    if sha256(data).hexdigest() != listed.get(SPLIT_TABLE, {}).get("sha256"):
+        raise not_listed(path, "other bytes than the snapshot's")
+    return read_split(data, where=str(path))
+
+
+def _jobs(root: Path, splits: Iterable[str], listed: Mapping[str, Any], speakers: Sequence[int]) -> dict[str, Job]:
     """Clips to read by id, in order."""
-    clips = [clip for clip in clip_ids(root) if not speakers or clip.speaker in speakers]
+    clips = [clip for clip in clip_ids(root, splits, listed) if not speakers or clip.speaker in speakers]
     if not clips:
         raise UserError(root, found="no clip" + (f" of speakers {list(speakers)}" if speakers else ""),
                         expected="at least one", do="check ingest.speakers and the split table")
@@ -131,6 +153,6 @@ def _key(job: Job) -> str | None:
     """Digest of what a clip is made from; none where its files do not look like the snapshot's."""
     for kind in KINDS:
         path, entry = clip_path(job.root, job.clip, kind), job.entry(kind)
-        if (entry and entry["size"]) != (path.stat().st_size if path.exists() else None):
+        if (entry and entry["size"]) != (path.stat().st_size if path.is_file() else None):
             return None
     return digest([code_digest(), str(job.clip), {path: file["sha256"] for path, file in job.listed.items()}])

@@ -78,6 +78,28 @@ def test_what_is_missing_or_broken_is_a_fact_in_the_manifest(corpus, tmp_path):
     assert not table.at[third, "has_textgrid"]
 
 
+def test_another_split_table_than_the_snapshots_is_one_line(corpus, tmp_path):
+    """Or test clips would become training clips without a word."""
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    write_snapshot(root, tmp_path / "snapshot.json")
+    table = root / "train_test_split.csv"
+    table.write_text(table.read_text().replace(",test", ",train"))
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(UserError, match="train_test_split.csv: found other bytes than the snapshot's"):
+        ingest(root, tmp_path / "snapshot.json", tmp_path / "clips", speakers=[], clips_per_shard=4)
+
+
+def test_a_clip_that_left_no_trace_is_missed(corpus, tmp_path):
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    write_snapshot(root, tmp_path / "snapshot.json")
+    gone = sorted((root / "wave16k").iterdir())[0].stem
+    for path in root.glob(f"*/{gone}.*"):
+        path.unlink()
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(UserError, match=f"{gone}.*found no such file"):
+        ingest(root, tmp_path / "snapshot.json", tmp_path / "clips", speakers=[], clips_per_shard=4)
+
+
 def test_an_unknown_speaker_is_one_line(corpus, tmp_path):
     with pytest.raises(UserError, match=r"no clip of speakers \[99\]"):
         store_of(corpus, tmp_path / "out", speakers=[99])
