@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import soundfile
@@ -22,6 +22,10 @@ MAX_SAMPLES: Final = 2**27
 MAX_CHANNELS: Final = 8
 RATES: Final = range(8_000, 192_001)
 BLOCK: Final = 2**18
+STREAMED: Final = 2**32 - 1
+"""The size that a wav's writer gives which did not know it yet."""
+AMISS: Final = 4096
+"""Bytes, about 0.1 s, by which headers are wrong in files that are whole."""
 SILENT_FORMATS: Final = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
 
 
@@ -54,6 +58,7 @@ def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.fl
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
+    _check_whole(data, name)
     try:
         with _quiet(data), soundfile.SoundFile(_Bytes(data)) as file:
             _check_header(file, name)
@@ -67,6 +72,8 @@ def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.fl
     facts = Facts(*facts_of, frames=len(mono))
     if facts.rate != SAMPLE_RATE:
         mono = soxr.resample(mono, facts.rate, SAMPLE_RATE, quality="HQ")
+    if not len(mono):
+        raise UserError(name, found="no samples", expected="sound", do="fetch the file again")
     return np.ascontiguousarray(mono, dtype=np.float32), facts
 
 
@@ -98,6 +105,21 @@ def _quiet(data: bytes) -> Iterator[None]:
         os.close(standard)
 
 
+def _check_whole(data: bytes, name: str) -> None:
+    """Refuse a wav that was cut off, which libsndfile reads as if it were a shorter one."""
+    if data[:4] not in (b"RIFF", b"RIFX", b"RF64"):
+        return
+    order: Literal["big", "little"] = "big" if data[:4] == b"RIFX" else "little"
+    start = 12
+    while start + 8 <= len(data):
+        chunk, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], order)
+        there = len(data) - start - 8
+        if chunk == b"data" and size != STREAMED and size - there > AMISS:
+            raise UserError(name, found=f"{there} of {size} bytes of sound", expected="all of them",
+                            do="fetch the file again")
+        start += 8 + size + size % 2
+
+
 def _check_header(file: soundfile.SoundFile, name: str) -> None:
     if file.samplerate not in RATES:
         raise UserError(name, found=f"{file.samplerate} samples a second", expected=f"{RATES[0]} to {RATES[-1]}",
@@ -117,6 +139,7 @@ def _read_blocks(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
         if total > MAX_SAMPLES:
             raise UserError(name, found=f"more than {MAX_SAMPLES} samples", expected="a clip of speech",
                             do="cut the recording into clips")
-    if not blocks:
-        raise UserError(name, found="no samples", expected="sound", do="fetch the file again")
-    return np.concatenate(blocks)
+    mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if not np.isfinite(mono).all():
+        raise UserError(name, found="NaN or infinity in the sound", expected="numbers", do="export the file again")
+    return mono

@@ -30,7 +30,7 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
     broken = int(sum((~np.isfinite(array)).sum() for array in arrays))
     poses, trans = np.nan_to_num(motion.poses, posinf=0, neginf=0), np.nan_to_num(motion.trans, posinf=0, neginf=0)
     speed, turns = joint_speed(poses), np.linalg.norm(poses.reshape(len(poses), -1, 3), axis=-1)
-    moved = np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS
+    moved, repeated = np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS, np.all(speed < STILL * FPS, axis=-1)
     return {
         "frames": len(motion.poses),
         "fps": motion.fps,
@@ -39,7 +39,8 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
         "max_angle": _largest(turns),
         "max_joint_speed": _largest(speed),
         "max_joint_acceleration": _largest(np.abs(np.diff(speed, axis=0))) * FPS,
-        "frozen_seconds": longest_run(np.all(speed < STILL * FPS, axis=-1)) / FPS,
+        "frozen_seconds": longest_run(repeated) / FPS,
+        "repeated_share": float(repeated.mean()) if len(repeated) else 0.0,
         "max_translation_speed": _largest(moved),
         "translation_range": _largest(np.ptp(trans[:, (0, 2)], axis=0)),
         "translation_rise": float(np.ptp(trans[:, 1])),
@@ -55,7 +56,8 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
 def sound_statistics(wave: NDArray[np.float32], facts: Facts) -> dict[str, Any]:
     """Numbers of one clip's sound (S,) at 16 kHz, and of the file it came from.
 
-    `loudness` is the root mean square in dB of full scale of what is no silence; None where all is.
+    `peak` is the farthest that it swings from its mean, which a dead microphone may have too. `loudness` is the root
+    mean square in dB of full scale of what is no silence; None where all is.
     """
     loudness = block_loudness(wave)
     loud = np.flatnonzero(loudness >= SILENCE)
@@ -67,7 +69,7 @@ def sound_statistics(wave: NDArray[np.float32], facts: Facts) -> dict[str, Any]:
         "channels": facts.channels,
         "encoding": facts.subtype,
         "container": facts.format,
-        "peak": _largest(np.abs(wave)),
+        "peak": _largest(np.abs(wave - wave.mean())),
         "loudness": float(10 * np.log10(np.square(heard).mean())) if len(heard) else None,
         "clipped_share": float((np.abs(wave) >= 0.999).mean()),
         "silent_share": float((loudness < SILENCE).mean()) if len(loudness) else 1.0,

@@ -45,6 +45,7 @@ KNOWN: Final = (
     Measure("max_translation_speed", "Fastest move of the body", "m/s"),
     Measure("translation_range", "Room walked in", "m"),
     Measure("frozen_seconds", "Longest time without any motion", "s"),
+    Measure("repeated_share", "Frames like those before them", "share of the motion"),
     Measure("frozen_limb_seconds", "Longest time one arm stands still", "s"),
     Measure("mouth_lag", "Sound later than the mouth by", "s"),
     Measure("word_lag", "Sound later than the words by", "s"),

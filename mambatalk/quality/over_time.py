@@ -63,6 +63,7 @@ def _group(name: str, joints: list[int]) -> Series:
 OVER_TIME: Final[Mapping[str, Series]] = {
     "max_joint_speed": Series("Fastest joint", "rad/s", _speed, JOINTS),
     "frozen_seconds": Series("Fastest joint", "rad/s", _speed, JOINTS, lambda still: still.all(axis=1)),
+    "repeated_share": Series("Fastest joint", "rad/s", _speed, JOINTS, lambda still: still.all(axis=1)),
     "frozen_limb_seconds": Series("Fastest joint of either arm", "rad/s", _arms, ("left", "right"),
                                   lambda still: still[:, 0] ^ still[:, 1]),
     "max_joint_acceleration": Series("Hardest jerk", "rad/s²", _jerk, JOINTS),

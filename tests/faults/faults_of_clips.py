@@ -1,5 +1,6 @@
 """Faults of one clip: what is done to its files, the rule that names it, and the rules that see it as well."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mambatalk.data.corpus import Kind
 from mambatalk.data.readers import Interval
 from tests.faults.damage import FPS, RATE, Arrays, Corpus, shifted, turning
 
@@ -73,6 +75,23 @@ def slower(arrays: Arrays) -> Arrays:
     return {name: value[::2] if name in ("poses", "trans", "expressions") else value for name, value in arrays.items()}
 
 
+def held(arrays: Arrays) -> Arrays:
+    """Fifteen frames a second, each written twice."""
+    return {name: np.repeat(value[::2], 2, axis=0)[: len(value)] if name in ("poses", "trans", "expressions") else value
+            for name, value in arrays.items()}
+
+
+def spoil(samples: Any, value: float) -> Any:
+    samples[RATE] = value
+    return samples
+
+
+def folder_for(corpus: Corpus, kind: Kind) -> None:
+    path = corpus.path(CLIP, kind)
+    path.unlink()
+    path.mkdir()
+
+
 def back_and_forth(arrays: Arrays) -> Arrays:
     """Nine seconds more of motion, and no jump."""
     return {name: np.concatenate([value, value[::-1], value])[: len(value) + 9 * FPS]
@@ -129,6 +148,13 @@ READING = [
     fault("a web page in place of the sound", "readable", lambda c: c.bytes(
         CLIP, "wave", lambda data: b"<!DOCTYPE html><html><title>429 Too Many Requests</title></html>")),
     fault("a sound file that ends after its header", "readable", lambda c: c.bytes(CLIP, "wave", lambda d: d[:44])),
+    fault("a sound file cut off after two thirds", "readable", lambda c: c.bytes(CLIP, "wave", cut)),
+    fault("a sound of one sample, none at 16 kHz", "readable", lambda c: c.wave(
+        CLIP, lambda samples: samples[:1], rate=48_000)),
+    fault("NaN in the sound", "readable", lambda c: c.wave(CLIP, partial(spoil, value=np.nan), subtype="FLOAT")),
+    fault("infinity in the sound", "readable", lambda c: c.wave(CLIP, partial(spoil, value=np.inf), subtype="FLOAT")),
+    fault("a folder in place of the sound", "readable", lambda c: folder_for(c, "wave")),
+    fault("more than the motion's reader takes", "readable", lambda c: os.truncate(c.path(CLIP, "motion"), 2**29 + 1)),
     fault("a TextGrid cut short", "readable", lambda c: c.bytes(CLIP, "textgrid", cut)),
     fault("an interval that ends before it starts", "readable", lambda c: c.words(
         CLIP, lambda words: [Interval(2.0, 1.0, "back"), *words])),
@@ -152,6 +178,7 @@ MOTION = [
     fault("a shoulder that jerks", "joint_jerk", lambda c: c.motion(CLIP, partial(spike, angle=0.85))),
     fault("all joints frozen for three seconds", "frozen", lambda c: c.motion(
         CLIP, partial(freeze, columns=slice(0, 165)))),
+    fault("15 frames a second, each written twice", "repeated", lambda c: c.motion(CLIP, held)),
     fault("the left arm frozen for three seconds", "frozen_limb", lambda c: c.motion(CLIP, freeze_left_arm)),
     fault("another axis is up", "upright", lambda c: c.motion(CLIP, lie)),
     fault("the body two metres away for a frame", "translation_speed", lambda c: c.motion(
@@ -180,6 +207,10 @@ SOUND = [
     fault("every second frame missing", "same_pace", lambda c: c.motion(CLIP, slower), "same_length"),
     fault("silence for sound", "audible", lambda c: c.wave(CLIP, lambda samples: 0 * samples),
           "silence", "silent_start", "silent_end", "text_fits_sound"),
+    fault("a dead microphone with an offset", "audible", lambda c: c.wave(CLIP, lambda samples: 0 * samples + 0.3),
+          "dc_offset", "text_fits_sound"),
+    fault("whole numbers in a float file", "overdriven", lambda c: c.wave(
+        CLIP, lambda samples: samples * 32_768, subtype="FLOAT"), "clipping", "dc_offset"),
     fault("44.1 kHz", "sample_rate", lambda c: c.wave(
         CLIP, lambda samples: np.interp(np.arange(0, len(samples), RATE / 44_100), np.arange(len(samples)), samples),
         rate=44_100)),
@@ -201,6 +232,7 @@ SOUND = [
         CLIP, lambda samples: samples[RATE // 2 :]), "text_in_time", "text_ends_in_time", "text_fits_sound"),
 ]
 TEXT = [
+    fault("a folder in place of the TextGrid", "text", lambda c: folder_for(c, "textgrid")),
     fault("no TextGrid", "text", lambda c: c.path(CLIP, "textgrid").unlink()),
     fault("a TextGrid without words", "text_covers_sound", lambda c: c.words(
         CLIP, lambda words: [replace(word, text="") for word in words]), "text_fits_sound"),

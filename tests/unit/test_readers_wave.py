@@ -57,9 +57,17 @@ def test_an_mp3_under_a_wav_name_is_read_for_what_it_is(tmp_path):
     assert np.abs(np.fft.rfft(samples)).argmax() / len(samples) * 16_000 == pytest.approx(440, abs=1)
 
 
-def test_a_cut_wav_keeps_what_is_there():
-    samples, _ = read_wav(encode(tone(16_000), 16_000)[:8_044])
-    assert len(samples) == 4_000
+def test_a_cut_wav_is_refused_and_one_whose_header_is_a_little_off_is_read():
+    whole = encode(tone(16_000), 16_000)
+    with pytest.raises(UserError, match="8000 of 16000 bytes of sound"):
+        read_wav(whole[:8_044])
+    assert len(read_wav(whole[:-100])[0]) == 7_950
+
+
+def test_a_wav_of_which_the_writer_did_not_know_the_length_is_read():
+    data = encode(tone(16_000), 16_000)
+    streamed = data[:40] + b"\xff" * 4 + data[44:]
+    np.testing.assert_array_equal(read_wav(streamed)[0], read_wav(data)[0])
 
 
 @pytest.mark.parametrize("data", [
