@@ -22,6 +22,7 @@ from mambatalk.errors import UserError
 from mambatalk.files import read_json, write_json
 
 RECORD: Final = "download.json"
+LOCK: Final = "lock"
 WORKERS: Final = 8
 SPARE_BYTES: Final = 64 * 2**20
 """For the unused ends of blocks and the record."""
@@ -88,7 +89,7 @@ def download(api: HfApi, wanted: Plan, out: str | Path, *, progress: Progress | 
         write_json(out / RECORD, _record(wanted, recorded, {}))
         there = _fetch_all(api, wanted, out, progress)
         write_json(out / RECORD, _record(wanted, recorded, there))
-    shutil.rmtree(out / UNFINISHED)
+        _empty(out / UNFINISHED)
     return there
 
 
@@ -132,13 +133,22 @@ def _alone(out: Path) -> Iterator[None]:
     """Keep a second download out of the folder, whose unfinished files it would share."""
     make_folder(out / UNFINISHED)
     try:
-        with FileLock(out / UNFINISHED / "lock", timeout=0):
+        with FileLock(out / UNFINISHED / LOCK, timeout=0):
             for stale in (out / UNFINISHED).rglob("*.incomplete"):
                 stale.unlink()
             yield
     except Timeout:
         raise UserError(out, found="another download into this folder", expected="one at a time",
                         do="wait for it, or stop it") from None
+
+
+def _empty(unfinished: Path) -> None:
+    """Leave nothing but the lock: without it, two that come next would each hold a file of that name."""
+    for path in unfinished.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _recorded(out: Path, wanted: Plan) -> dict[str, Any]:

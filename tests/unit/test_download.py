@@ -4,6 +4,7 @@ import json
 import threading
 
 import pytest
+from filelock import FileLock, Timeout
 from hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of, until
 from hub_server import Hub, running
 
@@ -14,6 +15,8 @@ from mambatalk.data.download_hub import REVISION, connect
 from mambatalk.data.download_licence import ACCEPTED, is_accepted, record_acceptance
 from mambatalk.errors import UserError
 from mambatalk.files import read_json, sha256_file
+
+LOCK = ".download/lock"
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def test_a_download_holds_what_was_asked_for_and_a_record_of_it(hub, tmp_path):
     wanted = {path: content for path, content in hub.files.items() if path.startswith(ENGLISH)
               and "4_lawrence" not in path and not path.endswith("readme.md")}
     record = read_json(tmp_path / "download.json")
-    assert on_disk(tmp_path) == {**wanted, "download.json": (tmp_path / "download.json").read_bytes()}
+    assert on_disk(tmp_path) == {**wanted, "download.json": (tmp_path / "download.json").read_bytes(), LOCK: b""}
     assert (record["repository"], record["commit"]) == ("H-Liu1997/BEAT2", REVISION)
     assert {path: (file["size"], file["sha256"]) for path, file in record["files"].items()} == {
         path: (len(content), sha256_file(tmp_path / path)) for path, content in wanted.items()}
@@ -127,7 +130,24 @@ def test_two_downloads_do_not_share_a_folder(hub, tmp_path):
     finally:
         hub.gate.release(1000)
         first.join()
-    assert not (tmp_path / ".download").exists()
+    assert list((tmp_path / ".download").iterdir()) == [tmp_path / LOCK]
+
+
+def test_a_download_that_begins_when_another_ends_keeps_its_files(hub, tmp_path, monkeypatch):
+    class Followed(FileLock):
+        """Another download takes the lock as soon as it is free."""
+
+        def __exit__(self, *error):
+            super().__exit__(*error)
+            later.acquire(timeout=0)
+            (tmp_path / ".download" / "its.incomplete").touch()
+
+    later = FileLock(tmp_path / LOCK)
+    monkeypatch.setattr(module, "FileLock", Followed)
+    fetch(hub, tmp_path, speakers=frozenset({2}))
+    assert {path.name for path in (tmp_path / ".download").iterdir()} == {"lock", "its.incomplete"}
+    with later, pytest.raises(Timeout):
+        FileLock(tmp_path / LOCK).acquire(timeout=0)
 
 
 def test_a_language_that_the_data_set_lacks_is_told():

@@ -58,7 +58,7 @@ def test_a_killed_download_goes_on_and_fetches_nothing_that_was_whole(hub, tmp_p
     assert asked <= wanted - kept
     assert whole() == wanted
     assert all((tmp_path / path).read_bytes() == hub.files[path] for path in wanted)
-    assert {path.name for path in tmp_path.iterdir()} == {ENGLISH, "download.json", ACCEPTED}
+    assert {path.name for path in tmp_path.iterdir()} == {ENGLISH, "download.json", ACCEPTED, ".download"}
     assert not NO_HOME.exists()
 
 
