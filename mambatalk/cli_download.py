@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -131,19 +131,24 @@ def _bar() -> Iterator["Progress"]:
             for name in ("huggingface_hub", "mambatalk"):
                 logging.getLogger(name).handlers = [_Beside(lambda text: bar.update(task, description=text))]
         _end_at_once(bar)
-        yield lambda done, total: bar.update(task, completed=done, total=total, description="fetching")
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total, description="fetching")
+        except UserError as error:
+            _end(bar, str(error), 2)
 
 
 def _end_at_once(bar: "Bar") -> None:
-    """Let Ctrl-C and SIGTERM end the process, not wait for threads that wait for as long as the hub asks.
+    """Let Ctrl-C and SIGTERM end the process."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: _end(bar, "stopped; the same command goes on from here", 128 + number))
+
+
+def _end(bar: "Bar", message: str, code: int) -> NoReturn:
+    """End without a wait for the threads, which wait for as long as the hub asks.
 
     Nothing is lost: a download leaves whole files and goes on from them however it ends.
     """
-    def end(number: int, _: object) -> None:
-        bar.stop()
-        sys.stderr.write("mambatalk: stopped; the same command goes on from here\n")
-        sys.stderr.flush()
-        os._exit(128 + number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    bar.stop()
+    sys.stderr.write(f"mambatalk: {message}\n")
+    sys.stderr.flush()
+    os._exit(code)

@@ -114,17 +114,17 @@ def check_room(wanted: Plan, out: Path) -> None:
 def _fetch_all(api: HfApi, wanted: Plan, out: Path, progress: Progress | None) -> dict[str, LocalFile]:
     there: dict[str, LocalFile] = {}
     whole = 0
-    with ThreadPoolExecutor(WORKERS) as pool:
+    # No `with`, which waits for all threads: one may have been told to wait for minutes when another fails for good.
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
         jobs = {pool.submit(fetch, api, file, wanted.commit, out): file for file in wanted.files}
-        try:
-            for job in as_completed(jobs):
-                there[jobs[job].path] = job.result()
-                whole += jobs[job].size
-                if progress is not None:
-                    progress(whole, wanted.size)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for job in as_completed(jobs):
+            there[jobs[job].path] = job.result()
+            whole += jobs[job].size
+            if progress is not None:
+                progress(whole, wanted.size)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
     return there
 
 

@@ -26,6 +26,8 @@ REVISION: Final = "8689ecb43513ba31964fd60e0ca69be02d3b0872"
 """The commit "init" of 10 February 2024, the only one that holds data."""
 TRIES: Final = 5
 TIMEOUT: Final = 30.0
+LONGEST_WAIT: Final = 120
+"""Seconds before another try, whatever the hub asks for."""
 _PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BACK_OFF: Final = wait_exponential_jitter(initial=1, max=30)
 _LOG: Final = logging.getLogger(__name__)
@@ -48,7 +50,8 @@ def connect(endpoint: str | None = None) -> HfApi:
 
 def _client() -> httpx2.Client:
     client = default_client_factory()
-    client.event_hooks = {"request": [*client.event_hooks["request"], _end_of_patience]}
+    client.event_hooks = {"request": [*client.event_hooks["request"], _end_of_patience],
+                          "response": [*client.event_hooks["response"], _limit_wait]}
     return client
 
 
@@ -56,6 +59,13 @@ def _end_of_patience(request: httpx2.Request) -> None:
     """Listings are asked for without any limit: a hub that takes the call and says nothing would be heard for ever."""
     if request.extensions["timeout"]["read"] is None:
         request.extensions["timeout"] = httpx2.Timeout(TIMEOUT).as_dict()
+
+
+def _limit_wait(response: httpx2.Response) -> None:
+    """Shorten what is asked for, also for huggingface_hub, which sleeps for as long as it is told."""
+    asked = response.headers.get("Retry-After", "")
+    if asked.isdecimal():
+        response.headers["Retry-After"] = str(min(int(asked), LONGEST_WAIT))
 
 
 def patiently(where: object, call: Callable[[], T], *, tries: int = TRIES) -> T:

@@ -36,6 +36,8 @@ class Hub:
     log: list[dict] = field(default_factory=list)
     gate: threading.Semaphore | None = None
     """Where set, half of each body is sent at once and the other half for a permit."""
+    retry_after: int = 3
+    """Seconds asked for with a 429 or a 503."""
     url: str = ""
     cdn: str = ""
 
@@ -200,7 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
         return queue.pop(0) if queue else None
 
     def _refuse(self, status, path):
-        self._say(int(status), {"Retry-After": "3"} if status in ("429", "503") else {}, path=path)
+        asked = {"Retry-After": str(self.hub.retry_after)}
+        self._say(int(status), asked if status in ("429", "503") else {}, path=path)
 
     def _json(self, value, headers=None):
         body = json.dumps(value).encode()

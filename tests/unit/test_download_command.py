@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hub_downloads import ENGLISH, corpus, fetch, on_disk, until, wanted_of
+from hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of, until, wanted_of
 from hub_server import Hub, running
 
 from mambatalk.data.download_hub import REVISION
@@ -75,6 +75,21 @@ def test_stopping_waits_for_nobody(hub, tmp_path, number):
         finally:
             process.kill()
         assert process.stderr.read() == f"{NOTICE}\nmambatalk: stopped; the same command goes on from here\n"
+
+
+def test_a_failure_for_good_waits_for_nobody(hub, tmp_path):
+    hub.faults[f"HEAD {path_of('2_scott_0_1_1')}"] = ["503*"]
+    hub.faults[f"HEAD {path_of('2_scott_0_2_2')}"] = ["401*"]
+    with subprocess.Popen([COMMAND, "download", tmp_path, "--accept-licence"], env=environment(hub), text=True,
+                          stderr=subprocess.PIPE) as process:
+        try:
+            # The other file is tried for two minutes.
+            assert process.wait(timeout=20) == 2
+        finally:
+            process.kill()
+        line = process.stderr.read().removeprefix(f"{NOTICE}\n").splitlines()[-1]
+    assert path_of("2_scott_0_2_2") in line
+    assert "HF_TOKEN" in line
 
 
 def test_the_terms_are_told_once_and_their_acceptance_is_kept(hub, tmp_path):

@@ -8,7 +8,7 @@ from hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of
 from hub_server import Hub, running
 
 from mambatalk.data import download_hub
-from mambatalk.data.download_hub import REVISION, TRIES
+from mambatalk.data.download_hub import LONGEST_WAIT, REVISION, TRIES
 from mambatalk.errors import UserError
 
 
@@ -55,6 +55,14 @@ def test_the_hub_is_left_alone_for_as_long_as_it_asks(hub, tmp_path, waits, requ
     assert hub.faults[request_] == []
     assert (tmp_path / path_of("2_scott_0_1_1")).read_bytes() == hub.files[path_of("2_scott_0_1_1")]
     assert any(3 <= wait < 5 for wait in waits)
+
+
+@pytest.mark.parametrize("request_", ["HEAD", "GET"])
+def test_a_wait_that_the_hub_asks_for_has_a_limit(hub, tmp_path, waits, request_):
+    hub.retry_after = 10**6
+    hub.faults[f"{request_} {path_of('2_scott_0_1_1')}"] = ["429", "503"]
+    fetch(hub, tmp_path, speakers=frozenset({2}))
+    assert max(waits) <= LONGEST_WAIT + 1
 
 
 @pytest.mark.parametrize("request_", ["tree", "revision"])
