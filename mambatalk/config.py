@@ -197,8 +197,8 @@ class RenderConfig:
 
     clips: Count
     seconds: Rate
-    size: Count
-    """Height of one figure in pixels."""
+    height: Count
+    """Of one figure, in pixels."""
 
 
 @section

@@ -21,7 +21,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = checkout(tmp_path_factory.mktemp("real"))
     profile = workspace.root / "infra" / "profiles" / "clips.yaml"
     profile.write_text(profile.read_text().replace("epochs: 4, decay_epoch: 4", "epochs: 1, decay_epoch: 1")
-                       .replace("epochs: 4\n", "epochs: 1\n").replace("size: 480", "size: 120")
+                       .replace("epochs: 4\n", "epochs: 1\n").replace("height: 480", "height: 120")
                        .replace("seconds: 10.0", "seconds: 1.0"))
     workspace.git("commit", "--all", "--quiet", "-m", "short")
     done = workspace.stage("real", str(CLIPS))

@@ -135,3 +135,12 @@ def test_the_generator_s_code_retrains_no_auto_encoder() -> None:
         assert "mambatalk/models/generator.py" not in STAGES[stage]["deps"]
     for stage in ("train_generator", "bundle", "evaluate"):
         assert "mambatalk/models/generator.py" in STAGES[stage]["deps"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "infra/profiles").glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_parameter_has_a_name_that_dvc_overlooks(path: Path) -> None:
+    """DVC leaves keys `size` and `nfiles` out of what it finds earlier runs by: a change of them would run nothing."""
+    def keys(value: Any) -> set[str]:
+        return set(value) | set().union(*map(keys, value.values())) if isinstance(value, dict) else set()
+
+    assert not keys(YAML(typ="safe", pure=True).load(path)) & {"size", "nfiles"}
