@@ -6,7 +6,7 @@ from collections.abc import Callable
 from mambatalk.errors import UserError
 
 
-def run_tool(work: Callable[[], None]) -> None:
+def run_tool(work: Callable[[], object]) -> None:
     """Call `work`, and end the process with one line where it raises a `UserError`."""
     try:
         work()

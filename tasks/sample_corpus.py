@@ -1,6 +1,7 @@
 """Stage sample_corpus: speak and move the embedded corpus, and write the stand-in body; next to nothing elsewhere.
 
-Where another corpus is configured only the stand-in is written, and only if the configuration asks for it.
+It runs first, so it also says what is missing of that which others give. Where another corpus is configured only the
+stand-in is written, and only if the configuration asks for it.
 """
 
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from mambatalk.config import Config
 from mambatalk.data.sample import write_sample
 from mambatalk.data.snapshot import write_snapshot
+from mambatalk.errors import UserError
 from mambatalk.files import atomic_directory, read_json, write_json
 from mambatalk.motion.stand_in import write_stand_in
 from tasks._paths import SAMPLE, SAMPLE_BODY, SAMPLE_CORPUS, SAMPLE_EVENTS, SAMPLE_SNAPSHOT
@@ -21,6 +23,7 @@ def run(config: Config, recorder: Recorder) -> None:
 
     The last holds what the sample's law did in each clip; it is always there, and empty for a corpus without a law.
     """
+    _check_given(config)
     sample, events = config.sample_corpus, {}
     with atomic_directory(SAMPLE) as out:
         if Path(config.body.path) == SAMPLE_BODY:
@@ -33,6 +36,18 @@ def run(config: Config, recorder: Recorder) -> None:
             recorder.metrics({"files": len(snapshot["files"]),
                               "bytes": sum(file["size"] for file in snapshot["files"].values())})
         write_json(out / SAMPLE_EVENTS.relative_to(SAMPLE), events)
+
+
+def _check_given(config: Config) -> None:
+    """Look for what a person must give, before hours go into what comes before its first use."""
+    snapshot = config.ingest.snapshot
+    for name, path, expected, do in (
+        ("ingest.root", config.ingest.root, "a corpus in BEATX layout", "mambatalk download, or say where it is"),
+        ("ingest.snapshot", snapshot, "a snapshot of the corpus", f"mambatalk snapshot ROOT --out {snapshot}"),
+        ("body.path", config.body.path, "a SMPL-X model, npz", "get it at smpl-x.is.tue.mpg.de and put it there"),
+    ):
+        if not (Path(path).is_relative_to(SAMPLE) or Path(path).exists()):
+            raise UserError(f"params.yaml: {name}", found=f"nothing at {path}", expected=expected, do=do)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from functools import partial
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
 from mambatalk.config import Config
 from mambatalk.data.store import open_features
@@ -16,6 +16,7 @@ from mambatalk.training.vq import train_auto_encoder
 from tasks._models import example_motion, headline, packed_model
 from tasks._paths import FEATURES, METRICS, PLOTS, VQ
 from tasks._stage import execute, threads
+from tasks._tool import run_tool
 from tasks._tracking import Recorder
 
 NAMES: Final[tuple[AutoEncoder, ...]] = get_args(AutoEncoder)
@@ -45,9 +46,13 @@ def run(config: Config, recorder: Recorder, *, part: AutoEncoder) -> None:
 def main() -> None:
     """Run under DVC."""
     part = sys.argv[1] if len(sys.argv) > 1 else ""
+    run_tool(lambda: _check(part))
+    sys.exit(execute(f"train_vq@{part}", partial(run, part=cast(AutoEncoder, part))))
+
+
+def _check(part: str) -> None:
     if part not in NAMES:
         raise UserError("python -m tasks.train_vq", found=f"part {part!r}", expected=" or ".join(NAMES), do="name one")
-    sys.exit(execute(f"train_vq@{part}", partial(run, part=part)))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,12 @@ def test_a_missing_corpus_root(corpus: Workspace) -> None:
     assert not (corpus.root / "data" / "clips").exists()
 
 
+@pytest.mark.parametrize("key", ["ingest__root", "ingest__snapshot", "body__path"])
+def test_what_a_person_must_give_is_asked_for_first(corpus: Workspace, key: str) -> None:
+    corpus.set_params(**{key: "data/nowhere"})
+    one_line(corpus.stage("sample_corpus"), key.replace("__", "."), "nothing at data/nowhere", "expected")
+
+
 def test_a_corpus_that_is_not_its_snapshot(corpus: Workspace) -> None:
     wav = next((corpus.root / "data/sample/corpus/wave16k").glob("*.wav"))
     wav.write_bytes(wav.read_bytes() + b"more")
