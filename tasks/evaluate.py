@@ -3,7 +3,7 @@
 import csv
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from tasks._paths import BUNDLE, CLIPS, EVALUATION, FEATURES, FGD, PER_CLIP, RES
 from tasks._stage import execute, threads
 from tasks._tracking import Recorder
 
+SMALL: Final = {"mse": "1e-8", "lvd": "1e-5"}
+"""Metrics of faces and the units that papers print them in."""
+
 
 def run(config: Config, recorder: Recorder) -> None:
     """Write `results/ID.npz`, `metrics/metrics.json`, its summary, and `metrics/per_clip.csv`."""
@@ -43,7 +46,7 @@ def run(config: Config, recorder: Recorder) -> None:
     result = evaluation.result()
     write_json(EVALUATION, result)
     write_json(SUMMARY, _summary(result))
-    recorder.metrics(result["rows"])
+    recorder.metrics({**result["rows"], "law": result["law"]})
     recorder.artifact(EVALUATION)
     recorder.artifact(PER_CLIP)
 
@@ -77,8 +80,14 @@ def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
 
 
 def _summary(result: dict[str, Any]) -> dict[str, float | None]:
-    """What DVC shows and compares: the model's corrected metrics, one number each, and its law score."""
+    """What DVC shows and compares: the model's corrected metrics, one number each, and its law score.
+
+    Faces in the units that papers print them in, since DVC shows five decimals.
+    """
     row = {metric: variants["corrected"] for metric, variants in result["rows"]["model"].items()}
+    for metric, unit in SMALL.items():
+        value = row.pop(metric)
+        row[f"{metric}_{unit}"] = None if value is None else value / float(unit)
     return {**row, "law": result["law"]["model"]}
 
 

@@ -15,6 +15,7 @@ from mambatalk.data.snapshot import write_snapshot
 from mambatalk.errors import UserError
 from tasks._tool import run_tool
 from tasks.profile import switch
+from tasks.summary import show
 
 WORKTREE: Final = Path("runs/real")
 
@@ -53,7 +54,7 @@ def main() -> None:
     run_tool(lambda: prepare(Path(sys.argv[1] if len(sys.argv) > 1 else "").resolve(), WORKTREE))
     if code := subprocess.run(["dvc", "repro"], check=False).returncode:
         sys.exit(code)
-    subprocess.run([sys.executable, "-m", "tasks.summary"], check=True)
+    show(WORKTREE)
     sys.stdout.write(f"the run lies in {WORKTREE}; `git worktree remove --force {WORKTREE}` throws it away\n")
 
 

@@ -1,15 +1,19 @@
 """The metrics in one short table, and where to look next: `python -m tasks.summary`, the end of `make repro`."""
 
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
+from mambatalk.config import load_config
 from mambatalk.files import read_json
 from tasks._paths import BUNDLE, EVALUATION, QUALITY, RENDERS, REPORT
 from tasks._store import home
+from tasks._tool import run_tool
+from tasks._view import PARAMS
 
-_WIDTH: Final = 132
+_WIDTH: Final = 146
 
 
 def table(evaluation: dict[str, Any]) -> Table:
@@ -20,11 +24,13 @@ def table(evaluation: dict[str, Any]) -> Table:
              f"fidelity {evaluation['fidelity']}; each cell: published / corrected")
     result = Table(title=title, title_justify="left")
     result.add_column("")
-    for metric in metrics:
+    law = {name: score for name, score in evaluation["law"].items() if score is not None}
+    for metric in (*metrics, *(["law score"] if law else [])):
         result.add_column(metric, justify="right")
     for name, row in rows.items():
         result.add_row(name.replace("_", " "), *(f"{_number(row[metric].get('published'))} / "
-                                                 f"{_number(row[metric].get('corrected'))}" for metric in metrics))
+                                                 f"{_number(row[metric].get('corrected'))}" for metric in metrics),
+                       *([_number(law.get(name))] if law else []))
     return result
 
 
@@ -32,14 +38,25 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def main() -> None:
-    """Print it."""
+def show(checkout: Path) -> None:
+    """Print the table of the build that lies here, and where to look, as seen from the folder that `checkout` is in."""
     console = Console()
     console.width = max(console.width, _WIDTH)
-    console.print(table(read_json(EVALUATION)))
-    for what, where in (("report", REPORT), ("data quality", QUALITY), ("videos", RENDERS), ("model", BUNDLE),
+    evaluation = read_json(EVALUATION)
+    console.print(table(evaluation))
+    for note in evaluation["warnings"]:
+        console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
+    for what, where in (("report", checkout / REPORT), ("data quality", checkout / QUALITY),
+                        ("videos", checkout / RENDERS), ("model", checkout / BUNDLE),
+                        ("commands", "source .venv/bin/activate"),
                         ("runs", f"mlflow ui --backend-store-uri sqlite:///{home() / 'mlflow.db'}")):
         console.print(f"{what:>13}  {where}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Print it; parameters that no stage had a reason to read are read here."""
+    run_tool(lambda: load_config(PARAMS))
+    show(Path())
 
 
 if __name__ == "__main__":

@@ -97,6 +97,37 @@ def test_the_environment_names_the_cluster(cluster, monkeypatch):
         assert list(executor.map(double, range(3))) == [0, 2, 4]
 
 
+@pytest.mark.parametrize("address", ["scheduler", "tcp://scheduler", "tcp://scheduler:port"])
+def test_an_address_without_a_port_is_not_dialled(monkeypatch, address):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed, "Client", None)
+    monkeypatch.setenv(ADDRESS, address)
+    with pytest.raises(UserError, match=f"no scheduler at {address} .*expected one such as tcp"), open_executor(1):
+        pass
+
+
+def test_a_cluster_without_workers_is_one_line(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("mambatalk.data.executors.CONNECT_SECONDS", 0.5)
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
+        with pytest.raises(UserError, match="without workers; expected one worker at least"), open_executor(1):
+            pass
+
+
+def test_a_scheduler_that_is_lost_on_the_way_is_one_line():
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    with (dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}),
+          distributed.LocalCluster(n_workers=1, processes=False, protocol="tcp", dashboard_address=None) as cluster,
+          distributed.Client(cluster.scheduler_address, set_as_default=False) as client):
+        results = Cluster(client).map(double, range(100))
+        assert next(results) == 0
+        cluster.close()
+        with pytest.raises(UserError, match="scheduler lost on the way"):
+            list(results)
+
+
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("mambatalk.data.executors.CONNECT_SECONDS", 0.5)
