@@ -7,6 +7,7 @@ run with it: its items are tried again, and one that kills whoever works on it i
 On a cluster every worker must see the corpus and the stores under the same paths, and have this package installed.
 """
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections import deque
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from mambatalk.errors import UserError
 
@@ -173,14 +175,26 @@ class Cluster(_Workers):
     """The workers of a Dask cluster, which itself tries again a few times elsewhere what was on one that died."""
 
     def __init__(self, client: "Client") -> None:
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
+        from distributed.comm import CommClosedError
 
         self.death = KilledWorker
+        self._gone = CancelledError, CommClosedError
         self._client = client
+
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Lost]:
+        """As `Executor.map` says, or a UserError when the scheduler is lost, and with it what was under way."""
+        try:
+            yield from super().map(work, items)
+        except self._gone as error:
+            raise _lost(error) from None
 
     def _count(self) -> int:
         """Threads of all workers; the cluster may grow and shrink meanwhile."""
-        return max(1, sum(self._client.nthreads().values()))
+        try:
+            return max(1, sum(self._client.nthreads().values()))
+        except OSError as error:
+            raise _lost(error) from None
 
     def _submit(self, work: Callable[[T], R], item: T) -> Any:
         return self._client.submit(work, item, pure=False)
@@ -189,17 +203,43 @@ class Cluster(_Workers):
         """Nothing: the cluster does."""
 
 
+def _lost(error: BaseException) -> UserError:
+    return UserError(ADDRESS, found=f"the scheduler lost on the way ({type(error).__name__})",
+                     expected="one that stays", do="look into its log and run the same command again")
+
+
 @contextmanager
 def _connect(address: str) -> Iterator["Client"]:
+    """A client of a scheduler that answers and has workers."""
     try:
         from distributed import Client
     except ImportError:
         raise UserError(ADDRESS, found="no package distributed", expected="the extra `cluster`",
                         do=f"pip install 'mambatalk[cluster]', or unset {ADDRESS}") from None
     try:
+        _check_address(address)
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise UserError(ADDRESS, found=f"no scheduler at {address} ({error})", expected="one such as tcp://host:8786",
                         do=f"start it with `dask scheduler`, or unset {ADDRESS} to work on this machine") from None
+    # Cut off, these log tracebacks beside the one line.
+    for name in ("distributed.client", "distributed.batched"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with client:
+        _wait_for_workers(client, address)
         yield client
+
+
+def _check_address(address: str) -> None:
+    """Raise a ValueError where no port is named: a client would dial it for long after it gave up."""
+    if urlsplit(address if "://" in address else f"tcp://{address}").port is None:
+        raise ValueError("no port in it")
+
+
+def _wait_for_workers(client: "Client", address: str) -> None:
+    """Raise a UserError where nobody would ever begin to work."""
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except TimeoutError:
+        raise UserError(ADDRESS, found=f"a scheduler at {address} without workers", expected="one worker at least",
+                        do=f"start some with `dask worker {address}`, or unset {ADDRESS}") from None
