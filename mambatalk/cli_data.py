@@ -90,23 +90,36 @@ def check(
 
     `mambatalk check /data/my_corpus --params infra/profiles/paper.yaml` applies that profile's bounds.
     """
-    import tempfile
-
     from mambatalk.data.download_choice import parse_speakers
+    from mambatalk.files import make_folder
 
     bounds = _bounds(params)
     numbers = [] if speakers is None else sorted(parse_speakers(speakers))
-    with tempfile.TemporaryDirectory() as scratch:
-        look = _look(root, Path(scratch), bounds, numbers, workers)
+    if report is not None:
+        make_folder(report)
+    with _scratch() as scratch:
+        look = _look(root, scratch, bounds, numbers, workers)
+        _tell(look)
         if report is not None:
             from mambatalk.quality.page import write_quality_page
 
             write_quality_page(report / "index.html", look)
-    _tell(look)
-    if report is not None:
-        typer.echo(f"with pictures: {report / 'index.html'}")
+            typer.echo(f"with pictures: {report / 'index.html'}")
     if look.verdict["critical"] or look.verdict["quarantined"]:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Yield a folder that goes with the block; that its disk is full is told of the place that TMPDIR names."""
+    import tempfile
+
+    from mambatalk.files import full_disk_errors, place_errors
+
+    with place_errors("TMPDIR", expected="a folder to write to"):
+        folder = tempfile.TemporaryDirectory()
+    with folder as scratch, full_disk_errors(scratch):
+        yield Path(scratch)
 
 
 def _look(root: Path, scratch: Path, bounds: "CheckClipsConfig", speakers: list[int], workers: int) -> "Look":

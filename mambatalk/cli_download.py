@@ -67,7 +67,6 @@ def download(
 
 
 def _accept(out: Path, *, given: bool) -> None:
-    from mambatalk.data.download import make_folder
     from mambatalk.data.download_licence import NOTICE, is_accepted, record_acceptance
 
     if is_accepted(out):
@@ -79,7 +78,6 @@ def _accept(out: Path, *, given: bool) -> None:
     if not given and not typer.confirm("Do you accept these terms?", err=True):
         raise UserError("licence", found="terms not accepted", expected="the terms accepted once",
                         do="nothing was fetched")
-    make_folder(out)
     record_acceptance(out)
 
 

@@ -9,9 +9,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mambatalk.errors import UserError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_OF_PLACES: Final = _FULL | {
+    errno.EACCES, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
+    errno.ENOTDIR, errno.ENOTEMPTY, errno.EPERM, errno.EROFS,
+}
+"""What a person can mend. What may pass by itself (EIO, ESTALE, ...) is not among it: a scheduler tries that again."""
 
 
 @contextmanager
@@ -19,19 +26,21 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` that takes its name when the block ends well, and vanishes otherwise.
 
     Raises:
-        UserError: The disk is full.
+        UserError: No file can be written there, or the disk is full.
 
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    make_folder(path.parent)
+    with place_errors(path, expected="a file to write"):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
-        with _disk_errors(path):
+        with full_disk_errors(path):
             yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        with place_errors(path, expected="a file to write"):
+            temporary.chmod(0o644)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -41,34 +50,57 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling directory that replaces `path` when the block ends well, and vanishes otherwise.
 
     Raises:
-        UserError: The disk is full.
+        UserError: No folder can be written there, or the disk is full.
 
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    make_folder(path.parent)
+    with place_errors(path, expected="a folder to write"):
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        with _disk_errors(path):
+        with full_disk_errors(path):
             yield temporary
-        temporary.chmod(0o755)
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
+        with place_errors(path, expected="a folder to write"):
+            temporary.chmod(0o755)
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def make_folder(folder: str | Path) -> None:
+    """Make a folder where none is, or raise a UserError that says why not."""
+    with place_errors(folder, expected="a folder to write to"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def full_disk_errors(path: str | Path) -> Iterator[None]:
+    """Turn the error of a full disk into a UserError; any other may be about something else than `path`."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _FULL:
             raise
-        free = shutil.disk_usage(path.parent).free
-        raise UserError(
-            path, found=f"a full disk ({free / 2**20:.0f} MiB free)", expected="room to write",
-            do="free some space and run the same command again; nothing half-written was kept",
-        ) from error
+        raise UserError(path, found=f"a full disk{_room(Path(path))}", expected="room to write",
+                        do="free some space and run the same command again; nothing half-written was kept") from error
+
+
+@contextmanager
+def place_errors(path: str | Path, *, expected: str) -> Iterator[None]:
+    """Turn what is wrong with `path` itself, or the way to it, into a UserError."""
+    try:
+        with full_disk_errors(path):
+            yield
+    except OSError as error:
+        if error.errno not in _OF_PLACES:
+            raise
+        raise UserError(path, found=error.strerror, expected=expected, do="mend that or name another one") from error
+
+
+def _room(path: Path) -> str:
+    place = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
+    return f" ({shutil.disk_usage(place).free / 2**20:.0f} MiB free)" if place else ""
 
 
 def cache_folder() -> Path:
@@ -98,8 +130,13 @@ def read_json(path: str | Path) -> Any:
 
 
 def sha256_file(path: str | Path) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
-    with Path(path).open("rb") as file:
+    """Hexadecimal sha256 of a file's bytes.
+
+    Raises:
+        UserError: It cannot be read: no file, or no right to.
+
+    """
+    with place_errors(path, expected="a file to read"), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

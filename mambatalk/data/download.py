@@ -19,7 +19,7 @@ from mambatalk.data.download_choice import RemoteFile, choose, language_folder
 from mambatalk.data.download_files import UNFINISHED, LocalFile, fetch, has_size
 from mambatalk.data.download_hub import REPOSITORY, list_files, resolve
 from mambatalk.errors import UserError
-from mambatalk.files import read_json, write_json
+from mambatalk.files import make_folder, read_json, write_json
 
 RECORD: Final = "download.json"
 LOCK: Final = "lock"
@@ -91,14 +91,6 @@ def download(api: HfApi, wanted: Plan, out: str | Path, *, progress: Progress | 
         write_json(out / RECORD, _record(wanted, recorded, there))
         _empty(out / UNFINISHED)
     return there
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, or raise a UserError that says why not."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(folder, found=error.strerror, expected="a folder to write to", do="name another one") from None
 
 
 def check_room(wanted: Plan, out: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mambatalk.data.corpus import FOLDERS, SPLIT_TABLE, WEIGHTS, check_root
 from mambatalk.errors import UserError
-from mambatalk.files import digest, read_json, sha256_file, write_json
+from mambatalk.files import digest, place_errors, read_json, sha256_file, write_json
 
 Progress = Callable[[int, int], None]
 """Called with the number of things done and the number in all."""
@@ -26,7 +26,7 @@ def snapshot(root: str | Path, *, workers: int = 2, progress: Progress | None = 
         bytes, the digest over all files.
 
     Raises:
-        UserError: `root` is no corpus, or a file's name holds control characters.
+        UserError: `root` is no corpus, a file cannot be read, or its name holds control characters.
 
     """
     root = check_root(root)
@@ -34,7 +34,8 @@ def snapshot(root: str | Path, *, workers: int = 2, progress: Progress | None = 
     files = {}
     with ThreadPoolExecutor(workers) as pool:
         for done, (path, sha256) in enumerate(zip(paths, pool.map(sha256_file, paths), strict=True), start=1):
-            files[path.relative_to(root).as_posix()] = {"size": path.stat().st_size, "sha256": sha256}
+            with place_errors(path, expected="a file to read"):
+                files[path.relative_to(root).as_posix()] = {"size": path.stat().st_size, "sha256": sha256}
             if progress is not None:
                 progress(done, len(paths))
     return {"layout": "BEATX", "files": files, "digest": digest(files)}
@@ -71,7 +72,9 @@ def _layout_files(root: Path) -> list[Path]:
     paths = [root / SPLIT_TABLE]
     for folder in folders:
         if (root / folder).is_dir():
-            paths += [path for path in (root / folder).iterdir() if path.is_file() and not path.name.startswith(".")]
+            with place_errors(root / folder, expected="a folder to read"):
+                found = list((root / folder).iterdir())
+            paths += [path for path in found if path.is_file() and not path.name.startswith(".")]
     for path in paths:
         if not path.name.isprintable():
             raise UserError(root, found=f"the file name {path.name!r}", expected="printable names",

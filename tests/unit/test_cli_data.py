@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mambatalk.cli_data import check
 from mambatalk.data.sample import write_sample
+from mambatalk.errors import UserError
 from mambatalk.files import read_json
 
 COMMAND = Path(sys.executable).with_name("mambatalk")
@@ -60,6 +62,47 @@ def test_a_mistake_is_one_line_and_code_2(tmp_path, arguments, named):
     assert named in done.stderr
     assert done.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    pytest.importorskip("espeakng_loader", reason=NEEDS)
+    root = tmp_path_factory.mktemp("sample") / "corpus"
+    write_sample(root, hours=0.02, speakers=3, seed=3)
+    return root
+
+
+@pytest.mark.parametrize(("arguments", "named"), [
+    (("check", "{}", "--report", "{}/train_test_split.csv"), "train_test_split.csv: found File exists"),
+    (("check", "{}", "--report", "/proc/nowhere"), "/proc/nowhere: found No such file or directory"),
+    (("snapshot", "{}", "--out", "/proc/nowhere/snapshot.json"), "/proc/nowhere: found No such file or directory"),
+    (("snapshot", "{}", "--out", "{}/wave16k"), "wave16k: found Is a directory"),
+    (("sample", "/proc/nowhere", "--hours", "0.02"), "/proc/nowhere: found No such file or directory"),
+])
+def test_a_place_that_cannot_be_written_is_one_line_and_code_2(corpus, arguments, named):
+    before = sorted(corpus.rglob("*"))
+    code, out, err = mambatalk(*(argument.format(corpus) for argument in arguments))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert named in err
+    assert sorted(corpus.rglob("*")) == before
+
+
+def test_the_verdict_is_told_also_where_the_page_cannot_be_written(corpus, tmp_path):
+    (tmp_path / "index.html").mkdir()
+    code, out, err = mambatalk("check", corpus, "--workers", 1, "--report", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "12 clips: 12 accepted" in out
+    assert "index.html: found Is a directory" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a disk without room, on Linux alone")
+def test_scratch_on_a_full_disk_is_one_line(corpus, monkeypatch):
+    def fill(*_, **__):
+        Path("/dev/full").write_text("x")
+
+    monkeypatch.setattr("mambatalk.data.ingest.ingest", fill)
+    with pytest.raises(UserError, match=r"found a full disk \(.* MiB free\); expected room to write"):
+        check(corpus)
 
 
 @pytest.mark.parametrize("command", ["sample", "snapshot", "check", "download"])

@@ -1,6 +1,7 @@
 """A snapshot changes when a byte of the corpus does, and with nothing else."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -65,6 +66,29 @@ def test_control_characters_in_a_name_are_refused(root):
     with pytest.raises(UserError, match="printable") as error:
         snapshot(root)
     assert "\x1b" not in str(error.value)
+
+
+def test_a_folder_in_place_of_a_file_is_one_line(root):
+    (root / "train_test_split.csv").unlink()
+    (root / "train_test_split.csv").mkdir()
+    with pytest.raises(UserError, match=r"train_test_split\.csv: found Is a directory; expected a file to read"):
+        snapshot(root)
+
+
+def test_a_file_that_goes_while_others_are_read_is_one_line(root):
+    def remove(done, total):
+        (root / "wave16k" / "1_a_0_1_1.wav").unlink(missing_ok=True)
+
+    with pytest.raises(UserError, match=r"1_a_0_1_1\.wav: found No such file"):
+        snapshot(root, progress=remove)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["wave16k", "wave16k/1_a_0_1_1.wav"])
+def test_what_may_not_be_read_is_one_line(root, name):
+    (root / name).chmod(0)
+    with pytest.raises(UserError, match=r"found Permission denied; expected a (file|folder) to read"):
+        snapshot(root)
 
 
 def test_no_corpus_writes_nothing(tmp_path):
