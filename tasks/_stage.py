@@ -28,7 +28,7 @@ _AGAIN_SECONDS: Final = 5
 
 def workers() -> int:
     """Processes a stage may use, from `MAMBATALK_WORKERS`; all processors otherwise."""
-    return int(os.environ.get("MAMBATALK_WORKERS") or os.cpu_count() or 1)
+    return _count("MAMBATALK_WORKERS") or os.cpu_count() or 1
 
 
 def threads() -> int:
@@ -36,7 +36,14 @@ def threads() -> int:
 
     One unless it says so: on networks as small as the sample's, two are slower than one.
     """
-    return int(os.environ.get("MAMBATALK_THREADS") or 1)
+    return _count("MAMBATALK_THREADS") or 1
+
+
+def _count(name: str) -> int | None:
+    text = os.environ.get(name)
+    if text and not (text.isdecimal() and int(text)):
+        raise UserError(name, found=repr(text), expected="a whole number from 1", do="set it to one, or unset it")
+    return int(text) if text else None
 
 
 def execute(stage: str, work: Work) -> int:

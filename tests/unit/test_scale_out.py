@@ -17,7 +17,9 @@ from mambatalk.data.clips import ClipStore
 from mambatalk.data.executors import ADDRESS
 from mambatalk.data.sample import write_sample
 from mambatalk.data.snapshot import write_snapshot
+from mambatalk.errors import UserError
 from mambatalk.files import read_json, sha256_file
+from tasks._stage import threads, workers
 
 DEATHS = "MAMBATALK_TEST_DEATHS"
 
@@ -67,6 +69,16 @@ def bytes_of(corpus, out, monkeypatch, workers=1):
 def inline(corpus, tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         return bytes_of(corpus, tmp_path_factory.mktemp("inline"), monkeypatch)
+
+
+@pytest.mark.parametrize(("name", "count"), [("MAMBATALK_WORKERS", workers), ("MAMBATALK_THREADS", threads)])
+@pytest.mark.parametrize("text", ["abc", "0", "-1", "1.5"])
+def test_a_number_of_workers_that_is_none_is_one_line(monkeypatch, name, count, text):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(UserError, match=f"{name}: found '{text}'; expected a whole number from 1"):
+        count()
+    monkeypatch.setenv(name, "3")
+    assert count() == 3
 
 
 def test_processes(corpus, inline, tmp_path, monkeypatch):
