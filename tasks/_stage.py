@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
@@ -44,6 +45,18 @@ def _count(name: str) -> int | None:
     if text and not (text.isdecimal() and int(text)):
         raise UserError(name, found=repr(text), expected="a whole number from 1", do="set it to one, or unset it")
     return int(text) if text else None
+
+
+def stage_command(stage: str, work: Work, about: str | None) -> NoReturn:
+    """Be `python -m tasks.STAGE`, which takes no arguments and tells `--help` what it is."""
+    command_parser(f"python -m tasks.{stage}", about).parse_args()
+    sys.exit(execute(stage, work))
+
+
+def command_parser(name: str, about: str | None) -> ArgumentParser:
+    """Read a stage's arguments, if it has any; its settings are no arguments."""
+    return ArgumentParser(prog=name, description=about, formatter_class=RawDescriptionHelpFormatter, epilog=(
+        "Its settings stand in params.yaml. Under `dvc repro STAGE` what it depends on runs before it."))
 
 
 def execute(stage: str, work: Work) -> int:

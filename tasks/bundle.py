@@ -1,6 +1,5 @@
 """Stage bundle: generator, auto-encoders, vocabulary and configuration as one release unit."""
 
-import sys
 
 from mambatalk.config import Config, config_dict
 from mambatalk.data.store import open_features
@@ -12,7 +11,7 @@ from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import mean_rest
 from tasks._models import packed_model
 from tasks._paths import BUNDLE, FEATURES, GENERATOR, VQ
-from tasks._stage import execute
+from tasks._stage import stage_command
 from tasks._tracking import Recorder
 
 
@@ -38,7 +37,7 @@ def run(config: Config, recorder: Recorder) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("bundle", run))
+    stage_command("bundle", run, __doc__)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ before would differ from checkout to checkout, and DVC wipes it before each run.
 the business of `python -m flows.data_quality`, which keeps what it saw.
 """
 
-import sys
 from pathlib import Path
 
 from mambatalk.config import Config
@@ -16,7 +15,7 @@ from mambatalk.quality.look import Look
 from mambatalk.quality.page import write_quality_page
 from tasks._expectations import Checked, check, publish
 from tasks._paths import ACCEPTED, CLIPS, DATA_DOCS, METRICS, QUALITY
-from tasks._stage import execute
+from tasks._stage import stage_command
 from tasks._status import scratch
 from tasks._tracking import Recorder
 
@@ -45,7 +44,7 @@ def _places(checked: Checked) -> tuple[Path, str]:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("check_clips", run))
+    stage_command("check_clips", run, __doc__)
 
 
 if __name__ == "__main__":

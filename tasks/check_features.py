@@ -1,6 +1,5 @@
 """Stage check_features: what the networks would learn from, one row per clip, against the rules."""
 
-import sys
 
 import pandas
 import pyarrow.parquet as pq
@@ -9,7 +8,7 @@ from mambatalk.config import Config
 from mambatalk.data.checks import feature_rules
 from tasks._expectations import check, publish
 from tasks._paths import DATA_DOCS, FEATURES, METRICS
-from tasks._stage import execute
+from tasks._stage import stage_command
 from tasks._tracking import Recorder
 
 
@@ -31,7 +30,7 @@ def _table() -> pandas.DataFrame:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("check_features", run))
+    stage_command("check_features", run, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Stage encode_codes: the code of every frame and part, by the frozen auto-encoders."""
 
-import sys
 
 from mambatalk.config import Config
 from mambatalk.data.store import open_features
@@ -10,7 +9,7 @@ from mambatalk.motion.skeleton import PARTS
 from mambatalk.training.codes import code_usage, encode_codes, write_codes
 from mambatalk.training.runtime import device, make_deterministic
 from tasks._paths import CODES, FEATURES, METRICS, VQ
-from tasks._stage import execute, threads
+from tasks._stage import stage_command, threads
 from tasks._tracking import Recorder
 
 
@@ -28,7 +27,7 @@ def run(config: Config, recorder: Recorder) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("encode_codes", run))
+    stage_command("encode_codes", run, __doc__)
 
 
 if __name__ == "__main__":

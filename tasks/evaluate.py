@@ -1,7 +1,6 @@
 """Stage evaluate: the bundle on held-out clips, beside ground truth and baselines, by every metric."""
 
 import csv
-import sys
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from mambatalk.synthesis.result import MotionResult, write_result
 from mambatalk.synthesis.rollout import synthesise
 from mambatalk.training.runtime import device, make_deterministic
 from tasks._paths import BUNDLE, CLIPS, EVALUATION, FEATURES, FGD, PER_CLIP, RESULTS, SAMPLE_EVENTS, SUMMARY
-from tasks._stage import execute, threads
+from tasks._stage import stage_command, threads
 from tasks._tracking import Recorder
 
 SMALL: Final = {"mse": "1e-8", "lvd": "1e-5"}
@@ -100,7 +99,7 @@ def _write_table(table: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("evaluate", run))
+    stage_command("evaluate", run, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """Stage features: accepted clips to motion, audio and word features."""
 
-import sys
 
 from mambatalk.config import Config
 from mambatalk.files import atomic_directory, read_json
 from tasks._paths import ACCEPTED, CLIPS, FEATURES
-from tasks._stage import execute, threads, workers
+from tasks._stage import stage_command, threads, workers
 from tasks._tracking import Recorder
 
 
@@ -28,7 +27,7 @@ def run(config: Config, recorder: Recorder) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("features", run))
+    stage_command("features", run, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """Stage ingest: the corpus named by its snapshot becomes a clip store, one row per clip."""
 
-import sys
 
 from mambatalk.config import Config
 from mambatalk.files import atomic_directory, cache_folder
 from tasks._paths import CLIPS
-from tasks._stage import execute, workers
+from tasks._stage import stage_command, workers
 from tasks._tracking import Recorder
 
 
@@ -29,7 +28,7 @@ def run(config: Config, recorder: Recorder) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("ingest", run))
+    stage_command("ingest", run, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Stage render: films and stills of generated motion beside ground truth."""
 
-import sys
 from typing import Any
 
 from mambatalk.config import Config
@@ -11,7 +10,7 @@ from mambatalk.files import atomic_directory
 from mambatalk.motion.body import load_body
 from mambatalk.rendering.comparison import render_comparison, render_still
 from tasks._paths import FEATURES, RENDERS, RESULTS
-from tasks._stage import execute
+from tasks._stage import stage_command
 from tasks._tracking import Recorder
 
 
@@ -31,7 +30,7 @@ def run(config: Config, recorder: Recorder) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("render", run))
+    stage_command("render", run, __doc__)
 
 
 if __name__ == "__main__":

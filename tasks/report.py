@@ -1,7 +1,6 @@
 """Stage report: one self-contained page that a person reads first."""
 
 import base64
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from tasks._report_numbers import (
     strips,
 )
 from tasks._report_verdicts import headline, not_comparable, verdicts
-from tasks._stage import execute
+from tasks._stage import stage_command
 from tasks._tracking import Recorder, join_runs
 
 TEMPLATE: Final = Path(__file__).parent / "report_page" / "template.html"
@@ -81,7 +80,7 @@ def _other_stages() -> list[str]:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("report", run))
+    stage_command("report", run, __doc__)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ It runs first, so it also says what is missing of that which others give. Where 
 stand-in is written, and only if the configuration asks for it.
 """
 
-import sys
 from pathlib import Path
 
 from mambatalk.config import Config
@@ -14,7 +13,7 @@ from mambatalk.errors import UserError
 from mambatalk.files import atomic_directory, read_json, write_json
 from mambatalk.motion.stand_in import write_stand_in
 from tasks._paths import SAMPLE, SAMPLE_BODY, SAMPLE_CORPUS, SAMPLE_EVENTS, SAMPLE_SNAPSHOT
-from tasks._stage import execute
+from tasks._stage import stage_command
 from tasks._tracking import Recorder
 
 
@@ -52,7 +51,7 @@ def _check_given(config: Config) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("sample_corpus", run))
+    stage_command("sample_corpus", run, __doc__)
 
 
 if __name__ == "__main__":

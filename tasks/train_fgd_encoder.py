@@ -1,6 +1,5 @@
 """Stage train_fgd_encoder: the motion encoder that FGD is measured with, trained here or imported as published."""
 
-import sys
 from pathlib import Path
 
 from mambatalk.config import Config
@@ -17,7 +16,7 @@ from mambatalk.training.runtime import make_deterministic
 from mambatalk.training.tracker import Curve
 from tasks._models import example_motion, headline, packed_model
 from tasks._paths import FEATURES, FGD, METRICS, PLOTS
-from tasks._stage import execute, threads
+from tasks._stage import stage_command, threads
 from tasks._tracking import Recorder
 
 
@@ -54,7 +53,7 @@ def _imported(config: Config, recorder: Recorder) -> Trained[FGDEncoder]:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("train_fgd_encoder", run))
+    stage_command("train_fgd_encoder", run, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Stage train_generator: speech to codes, over frozen code books."""
 
-import sys
 
 from mambatalk.config import Config
 from mambatalk.data.store import open_features
@@ -13,7 +12,7 @@ from mambatalk.training.generator import train_generator
 from mambatalk.training.runtime import make_deterministic
 from tasks._models import headline, packed_model
 from tasks._paths import CODES, FEATURES, GENERATOR, METRICS, PLOTS, VQ
-from tasks._stage import execute, threads
+from tasks._stage import stage_command, threads
 from tasks._tracking import Recorder
 
 
@@ -39,7 +38,7 @@ def run(config: Config, recorder: Recorder) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    sys.exit(execute("train_generator", run))
+    stage_command("train_generator", run, __doc__)
 
 
 if __name__ == "__main__":

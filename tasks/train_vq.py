@@ -2,11 +2,10 @@
 
 import sys
 from functools import partial
-from typing import Final, cast, get_args
+from typing import Final, get_args
 
 from mambatalk.config import Config
 from mambatalk.data.store import open_features
-from mambatalk.errors import UserError
 from mambatalk.files import atomic_directory, write_json
 from mambatalk.models.storing_auto_encoders import save_auto_encoder
 from mambatalk.motion.body import load_body
@@ -15,8 +14,7 @@ from mambatalk.training.runtime import make_deterministic
 from mambatalk.training.vq import train_auto_encoder
 from tasks._models import example_motion, headline, packed_model
 from tasks._paths import FEATURES, METRICS, PLOTS, VQ
-from tasks._stage import execute, threads
-from tasks._tool import run_tool
+from tasks._stage import command_parser, execute, threads
 from tasks._tracking import Recorder
 
 NAMES: Final[tuple[AutoEncoder, ...]] = get_args(AutoEncoder)
@@ -45,14 +43,10 @@ def run(config: Config, recorder: Recorder, *, part: AutoEncoder) -> None:
 
 def main() -> None:
     """Run under DVC."""
-    part = sys.argv[1] if len(sys.argv) > 1 else ""
-    run_tool(lambda: _check(part))
-    sys.exit(execute(f"train_vq@{part}", partial(run, part=cast(AutoEncoder, part))))
-
-
-def _check(part: str) -> None:
-    if part not in NAMES:
-        raise UserError("python -m tasks.train_vq", found=f"part {part!r}", expected=" or ".join(NAMES), do="name one")
+    parser = command_parser("python -m tasks.train_vq", __doc__)
+    parser.add_argument("part", choices=NAMES)
+    part = parser.parse_args().part
+    sys.exit(execute(f"train_vq@{part}", partial(run, part=part)))
 
 
 if __name__ == "__main__":
