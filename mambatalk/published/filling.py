@@ -22,14 +22,18 @@ def fill(module: Module, translation: Translation) -> Module:
     ours = module.state_dict()
     for name in sorted(ours.keys() | translation.state.keys()):
         here, there = ours.get(name), translation.state.get(name)
-        if here is None or there is None or here.shape != there.shape:
+        if here is None or there is None or _kind(here) != _kind(there):
             raise UserError(
-                f"{translation.where}: {name}",
-                found="no such key" if there is None else f"shape {tuple(there.shape)}",
-                expected="no such key" if here is None else f"shape {tuple(here.shape)}",
+                f"{translation.where}: {name}", found=_kind(there), expected=_kind(here),
                 do="check that this is the file that the name says, and whole")
     module.load_state_dict(translation.state, assign=True)
     return module.eval().requires_grad_(False)
+
+
+def _kind(value: Tensor | None) -> str:
+    if value is None:
+        return "no such key"
+    return f"shape {tuple(value.shape)}" + ("" if value.is_floating_point() else f" of {value.dtype}")
 
 
 def check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from mambatalk.models.fgd import FGDEncoder
 from mambatalk.models.generator import Generator
 from mambatalk.models.vqvae import VQVAE
 from mambatalk.models.vqvae import AutoEncoder as PlainAutoEncoder
-from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
+from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoder
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import build_fgd_encoder
@@ -76,6 +76,8 @@ def import_published_files(directory: Path) -> PublishedModel:
         auto_encoders[part] = build(read(file, "auto_encoder"))
         _check_dim(directory / file, auto_encoders[part], PART_DIMS[part])
     generator = build_generator(read(GENERATOR_FILE, "generator"))
+    for part in PARTS:
+        _check_codes(directory / AUTO_ENCODER_FILES[part], auto_encoders[part], generator)
     fgd_encoder = build_fgd_encoder(read(FGD_FILE, "fgd")) if (directory / FGD_FILE).is_file() else None
     vocabulary = read_vocabulary(directory / VOCABULARY_FILE) if (directory / VOCABULARY_FILE).is_file() else None
     if vocabulary and max(vocabulary.values()) >= generator.config.vocabulary_size:
@@ -101,6 +103,16 @@ def _account(file: str, translation: Translation) -> FileAccount:
 
 def _is_parameter(key: str) -> bool:
     return not key.endswith((".running_mean", ".running_var", ".num_batches_tracked", ".pe"))
+
+
+def _check_codes(path: Path, network: VQVAE | PlainAutoEncoder, generator: Generator) -> None:
+    assert isinstance(network, VQVAE)
+    codes, width = network.quantizer.embedding.weight.shape
+    config = generator.config
+    if (codes, width) != (config.codebook_size, config.code_dim):
+        raise UserError(path, found=f"{codes} codes of {width} channels",
+                        expected=f"{config.codebook_size} of {config.code_dim}, as the generator predicts them",
+                        do="take the auto-encoders that were published with this generator")
 
 
 def _check_dim(path: Path, module: VQVAE | PlainAutoEncoder, expected: int) -> None:

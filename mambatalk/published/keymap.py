@@ -59,12 +59,13 @@ _LEFT_OUT: Mapping[Kind, tuple[tuple[str, str], ...]] = {
     "audio_encoder": (),
     "mamba": (),
     "generator": (
-        (r"^global_scan\.face_q_self_attn\.", "its result is never read"),
-        (r"\.position_embeddings\.pe$", "computed, the same for every model"),
+        (r"^global_scan\.face_q_self_attn\.layers\.0\.(self_attn\.|linear[12]\.|norm[12]\.)",
+         "its result is never read"),
+        (r"^(global|local)_scan\.position_embeddings\.pe$", "computed, the same for every model"),
     ),
     "fgd": (
-        (r"\.mask$", "derived from the skeleton"),
-        (r"\.common\.0\.weight$", "derived from the skeleton"),
+        (r"^encoder\.layers\.[0-3]\.0\.(residual\.0|shortcut)\.mask$", "derived from the skeleton"),
+        (r"^encoder\.layers\.[0-3]\.0\.common\.0\.weight$", "derived from the skeleton"),
         (r"^decoder\.", "FGD reads the encoder alone"),
     ),
 }
@@ -102,15 +103,29 @@ class Translation:
 
 
 def translate(published: Mapping[str, Tensor], kind: Kind, *, where: str) -> Translation:
-    """Rename a published state dict; a `module.` prefix, left by data-parallel training, is stripped."""
-    state, left_out = {}, {}
+    """Rename a published state dict; a `module.` prefix, left by data-parallel training, is stripped.
+
+    Raises:
+        UserError: Two keys are one array to us; which of them counts is not ours to say.
+
+    """
+    state: dict[str, Tensor] = {}
+    left_out: dict[str, LeftOut] = {}
     for key, value in published.items():
         name = key.removeprefix("module.")
         reason = next((why for pattern, why in _LEFT_OUT[kind] if re.search(pattern, name)), None)
         if reason is not None:
+            _check_new(key, name, left_out, where)
             left_out[name] = LeftOut(value, reason)
             continue
         for pattern, ours in _RENAMES[kind]:
             name = re.sub(pattern, ours, name)
+        _check_new(key, name, state, where)
         state[name] = value
     return Translation(where, state, left_out)
+
+
+def _check_new(key: str, name: str, known: Mapping[str, object], where: str) -> None:
+    if name in known:
+        raise UserError(f"{where}: {key}", found=f"a second array for {name}", expected="one",
+                        do="remove the key that does not belong to the network")

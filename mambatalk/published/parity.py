@@ -77,5 +77,15 @@ def run_parity(directory: Path) -> Report:
         raise UserError(directory, found="no known reference file" if directory.is_dir() else "no such folder",
                         expected=f"files such as {next(iter(CHECKS))}.npz", do="check the path")
     with torch.no_grad():
-        measures = [measure for name in present for measure in CHECKS[name](Fixture(directory / f"{name}.npz"))]
+        measures = [measure for name in present for measure in _check(name, directory / f"{name}.npz")]
     return Report(measures, [name for name in CHECKS if name not in present])
+
+
+def _check(name: str, path: Path) -> list[Measure]:
+    try:
+        return list(CHECKS[name](Fixture(path)))
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # Whatever arrays that fit no network do to one; what is merely wrong shows in the table.
+        why = next(iter(str(error).splitlines()), "")[:120]
+        raise UserError(path, found=f"arrays that do not fit each other ({type(error).__name__}: {why})",
+                        expected=f"those of {name}, whole", do="make the file again") from error

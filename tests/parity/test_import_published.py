@@ -142,6 +142,55 @@ def test_a_file_that_is_missing_exchanged_or_of_another_network_is_named(small, 
         import_published_files(small)
 
 
+def change(folder, file, edit):
+    stored = torch.load(folder / file, weights_only=True)
+    edit(stored["model_state"])
+    torch.save(stored, folder / file)
+
+
+@pytest.mark.parametrize(("file", "edit", "named"), [
+    ("mambatalk_100.bin", lambda state: state["module.global_scan.learnable_query"].fill_(torch.nan), "not finite"),
+    ("face.bin", lambda state: state.update({"encoder.main.0.weight": torch.zeros(3)}), "a second array"),
+    ("face.bin", lambda state: state.update({"encoder.0.weight": torch.zeros(3)}), "a second array"),
+    ("mambatalk_100.bin", lambda state: state.update({
+        "module.global_scan.face_q_self_attn.junk": torch.zeros(3)}), "face_q_self_attn.junk"),
+    ("face.bin", lambda state: state.update({0: torch.zeros(3)}), "no state dict"),
+    ("face.bin", lambda state: state.update({
+        "module.encoder.main.0.weight": state["module.encoder.main.0.weight"].to(torch.int64)}), "int64"),
+    ("face.bin", lambda state: state.update({
+        "module.encoder.main.0.weight": state["module.encoder.main.0.weight"].to(torch.complex64)}), "complex64"),
+], ids=range(7))
+def test_a_file_that_holds_more_or_other_than_weights_is_refused(small, tmp_path, file, edit, named):
+    change(small, file, edit)
+    error = run(small, tmp_path / "bundle").exception
+    assert isinstance(error, UserError)
+    assert named in str(error)
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(("codes", "width"), [(8, 16), (16, 24)])
+def test_auto_encoders_of_another_generator_are_refused(small, codes, width):
+    """They would import, and synthesis would end in an index or a shape."""
+    write_files(small, {"upper.bin": auto_encoder(78, width, 2, codes)}, prefix="module.")
+    with pytest.raises(UserError, match=f"{codes} codes of {width} channels; expected 16 of 16"):
+        import_published_files(small)
+
+
+def test_tied_layers_are_written_one_by_one(small, tmp_path):
+    name = "module.text_pre_encoder_{}.weight"
+    change(small, "mambatalk_100.bin", lambda state: state.update({name.format("face"): state[name.format("body")]}))
+    assert run(small, tmp_path / "bundle").exit_code == 0
+    fusion = Bundle.load(tmp_path / "bundle").generator.fusion
+    assert torch.equal(fusion["face"].embedding.weight, fusion["body"].embedding.weight)
+
+
+def test_a_vocabulary_that_asks_for_terabytes_is_refused(tmp_path):
+    path = tmp_path / "vocab.pkl"
+    path.write_bytes(b"cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x40\x00tR.")
+    with pytest.raises(UserError, match="no published vocabulary"):
+        read_vocabulary(path)
+
+
 def test_nothing_is_written_when_a_file_is_bad(small, tmp_path):
     (small / "foot.bin").write_bytes(b"not a checkpoint")
     result = run(small, tmp_path / "bundle")

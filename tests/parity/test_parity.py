@@ -113,6 +113,30 @@ def test_an_empty_or_missing_folder_and_a_broken_file_are_told_in_one_line(tmp_p
         run_parity(tmp_path)
 
 
+@needs_fixtures
+@pytest.mark.parametrize(("name", "arrays"), [
+    ("vqvae_face", {"x": np.zeros((1, 64, 180), np.float32)}),
+    ("vqvae_face", {"x": np.array(["text"])}),
+    ("features", {"wave": np.zeros(0, np.float32)}),
+])
+def test_arrays_that_fit_no_network_are_one_line(tmp_path, name, arrays):
+    with np.load(FIXTURES / f"{name}.npz") as whole:
+        assert set(arrays) <= set(whole.files)
+        np.savez(tmp_path / f"{name}.npz", **{**{key: whole[key] for key in whole.files}, **arrays})
+    assert isinstance(run(tmp_path).exception, UserError)
+
+
+@needs_fixtures
+@pytest.mark.parametrize("seed", range(12))
+def test_a_file_with_flipped_bits_is_never_a_traceback(tmp_path, seed):
+    data = bytearray((FIXTURES / "rotations.npz").read_bytes())
+    chance = np.random.default_rng(seed)
+    for place in chance.integers(len(data), size=30):
+        data[place] ^= 1 << int(chance.integers(8))
+    (tmp_path / "rotations.npz").write_bytes(data)
+    assert isinstance(run(tmp_path).exception, UserError | SystemExit | None)
+
+
 def test_a_pickle_inside_an_npz_is_refused(tmp_path):
     np.savez(tmp_path / "rotations.npz", axis_angle=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match=r"rotations\.npz"):
