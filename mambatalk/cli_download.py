@@ -16,7 +16,7 @@ from mambatalk.errors import UserError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from mambatalk.data.download import Plan, Progress
+    from mambatalk.data.download import Failed, Plan, Progress
 
 app = typer.Typer()
 
@@ -55,9 +55,9 @@ def download(
     if not dry_run:
         _accept(out, given=accept_licence)
     api = connect()
-    with _bar() as progress:
+    with _bar() as (progress, failed):
         wanted = plan(api, language=language, speakers=numbers, revision=revision or REVISION)
-        there = {} if dry_run else fetch_plan(api, wanted, out, progress=progress)
+        there = {} if dry_run else fetch_plan(api, wanted, out, progress=progress, failed=failed)
     if dry_run:
         _print_plan(wanted, out)
         return
@@ -114,8 +114,8 @@ class _Beside(logging.Handler):
 
 
 @contextmanager
-def _bar() -> Iterator["Progress"]:
-    """Yield a callback that draws bytes, speed and time left on standard error, where that is a terminal."""
+def _bar() -> Iterator[tuple["Progress", "Failed"]]:
+    """Yield what draws bytes, speed and time left on standard error, where that is a terminal, and what ends it."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Columns
@@ -129,10 +129,8 @@ def _bar() -> Iterator["Progress"]:
             for name in ("huggingface_hub", "mambatalk"):
                 logging.getLogger(name).handlers = [_Beside(lambda text: bar.update(task, description=text))]
         _end_at_once(bar)
-        try:
-            yield lambda done, total: bar.update(task, completed=done, total=total, description="fetching")
-        except UserError as error:
-            _end(bar, str(error), 2)
+        yield (lambda done, total: bar.update(task, completed=done, total=total, description="fetching"),
+               lambda error: _end(bar, str(error), 2))
 
 
 def _end_at_once(bar: "Bar") -> None:

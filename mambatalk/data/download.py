@@ -28,6 +28,8 @@ SPARE_BYTES: Final = 64 * 2**20
 """For the unused ends of blocks and the record."""
 Progress = Callable[[int, int], None]
 """Called with the bytes that are whole and the bytes in all."""
+Failed = Callable[[UserError], None]
+"""Called with what fails for good, at once."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def plan(api: HfApi, *, language: str, speakers: frozenset[int] | None, revision
     return Plan(commit, folder, files, len(listed) - len(files))
 
 
-def download(api: HfApi, wanted: Plan, out: str | Path, *, progress: Progress | None = None) -> dict[str, LocalFile]:
+def download(api: HfApi, wanted: Plan, out: str | Path, *, progress: Progress | None = None,
+             failed: Failed | None = None) -> dict[str, LocalFile]:
     """Bring every file of a plan to `out`, several at a time.
 
     Args:
@@ -73,6 +76,7 @@ def download(api: HfApi, wanted: Plan, out: str | Path, *, progress: Progress | 
         wanted: From `plan`.
         out: Folder that holds, or will hold, the folders of the languages.
         progress: Told after each file.
+        failed: Told what ends the download before it waits for files under way, which the hub may hold up for minutes.
 
     Returns:
         What stands at each path.
@@ -87,7 +91,7 @@ def download(api: HfApi, wanted: Plan, out: str | Path, *, progress: Progress | 
         recorded = _recorded(out, wanted)
         check_room(wanted, out)
         write_json(out / RECORD, _record(wanted, recorded, {}))
-        there = _fetch_all(api, wanted, out, progress)
+        there = _fetch_all(api, wanted, out, progress, failed)
         write_json(out / RECORD, _record(wanted, recorded, there))
         _empty(out / UNFINISHED)
     return there
@@ -103,20 +107,23 @@ def check_room(wanted: Plan, out: Path) -> None:
                         do="free some space, take another disk, or fewer --speakers")
 
 
-def _fetch_all(api: HfApi, wanted: Plan, out: Path, progress: Progress | None) -> dict[str, LocalFile]:
+def _fetch_all(api: HfApi, wanted: Plan, out: Path, progress: Progress | None, failed: Failed | None
+               ) -> dict[str, LocalFile]:
     there: dict[str, LocalFile] = {}
     whole = 0
-    # No `with`, which waits for all threads: one may have been told to wait for minutes when another fails for good.
-    pool = ThreadPoolExecutor(WORKERS)
-    try:
+    with ThreadPoolExecutor(WORKERS) as pool:
         jobs = {pool.submit(fetch, api, file, wanted.commit, out): file for file in wanted.files}
-        for job in as_completed(jobs):
-            there[jobs[job].path] = job.result()
-            whole += jobs[job].size
-            if progress is not None:
-                progress(whole, wanted.size)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            for job in as_completed(jobs):
+                there[jobs[job].path] = job.result()
+                whole += jobs[job].size
+                if progress is not None:
+                    progress(whole, wanted.size)
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if failed is not None and isinstance(error, UserError):
+                failed(error)
+            raise
     return there
 
 
