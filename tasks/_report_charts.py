@@ -10,7 +10,7 @@ import numpy as np
 from tasks._paths import PLOTS
 
 WIDTH, HEIGHT = 360, 210
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 28
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 28
 NETS: Final = {
     "train_vq/face": "Face auto-encoder", "train_vq/upper": "Upper-body auto-encoder",
     "train_vq/hands": "Hands auto-encoder", "train_vq/lower": "Lower-body auto-encoder",

@@ -49,13 +49,13 @@ def headline(found: Sequence[Verdict]) -> tuple[str, str]:
     lost = "; ".join(one.name for one in told if not one.holds)
     untold = "; ".join(one.name for one in found if one.holds is None)
     if not told:
-        first = "Whether the model beats its baselines cannot be told from these clips"
+        first = "Whether the model does what it must cannot be told from these clips"
     elif won == len(told):
-        first = f"The model beats its baselines in all {won} comparisons"
+        first = f"The model passes all {won} checks of what it must do"
     elif won > len(told) / 2:
-        first = f"The model beats its baselines in {won} of {len(told)} comparisons"
+        first = f"The model passes {won} of {len(told)} checks of what it must do"
     else:
-        first = f"The model does not beat its baselines yet: {won} of {len(told)} comparisons"
+        first = f"The model does not do yet what it must: it passes {won} of {len(told)} checks"
     return first, " ".join(filter(None, (lost and f"It loses: {lost}.", untold and f"Not estimable: {untold}.")))
 
 

@@ -132,7 +132,7 @@ def test_mambatalk_stands_in_the_published_table() -> None:
 def test_a_model_ahead_of_all_is_said_to_be() -> None:
     found = verdicts(evaluation())
     assert [one.holds for one in found] == [True] * 7
-    assert headline(found) == ("The model beats its baselines in all 7 comparisons", "")
+    assert headline(found) == ("The model passes all 7 checks of what it must do", "")
 
 
 @pytest.mark.parametrize(("key", "model", "name"), [
@@ -145,7 +145,7 @@ def test_a_comparison_that_is_lost_is_named(key: str, model: float, name: str) -
     numbers = evaluation()
     numbers["rows"]["model"][key]["corrected"] = model
     first, second = headline(verdicts(numbers))
-    assert first == "The model beats its baselines in 6 of 7 comparisons"
+    assert first == "The model passes 6 of 7 checks of what it must do"
     assert second == f"It loses: {name}."
 
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_told_is_not_counted(build: Callable[..., str]) -> None:
     numbers = evaluation(warnings=[note], law=dict.fromkeys(NAMES))
     numbers["rows"]["model"]["bc"]["corrected"] = None
     first, second = headline(verdicts(numbers))
-    assert first == "The model beats its baselines in all 3 comparisons"
+    assert first == "The model passes all 3 checks of what it must do"
     assert second == "Not estimable: FGD against the mean pose; BC against the mean pose."
     page = text(build(numbers=numbers))
     assert "FGD is not estimable here" in page
