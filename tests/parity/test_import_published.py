@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import sys
+import tracemalloc
 import types
 from unittest.mock import patch
 
@@ -184,11 +185,55 @@ def test_tied_layers_are_written_one_by_one(small, tmp_path):
     assert torch.equal(fusion["face"].embedding.weight, fusion["body"].embedding.weight)
 
 
-def test_a_vocabulary_that_asks_for_terabytes_is_refused(tmp_path):
-    path = tmp_path / "vocab.pkl"
-    path.write_bytes(b"cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x40\x00tR.")
+@pytest.mark.parametrize("pickled", [
+    b"cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x40\x00tR.",
+    b"cnumpy._core.multiarray\nscalar\n(cnumpy\ndtype\n(S'V2147483647'\ntRtR.",
+], ids=["array", "scalar"])
+def test_a_vocabulary_that_asks_for_more_than_it_holds_gets_no_memory(tmp_path, pickled):
+    (tmp_path / "vocab.pkl").write_bytes(pickled)
+    tracemalloc.start()
     with pytest.raises(UserError, match="no published vocabulary"):
-        read_vocabulary(path)
+        read_vocabulary(tmp_path / "vocab.pkl")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_a_vocabulary_whose_vectors_are_garbled_is_read_without_them(tmp_path):
+    """The words are all that is ours; numpy must not see what the rest says."""
+    path = tmp_path / "vocab.pkl"
+    write_vocabulary(path, {"a": 4})
+    assert path.read_bytes().count(b"f4") == 1
+    path.write_bytes(path.read_bytes().replace(b"f4", b"f9"))
+    assert read_vocabulary(path) == {"a": 4}
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_damaged_file_is_never_a_traceback(small, tmp_path):
+    write_vocabulary(small / "vocab.pkl", {"hello": 4}, scalar=np.float64(1.5))
+    chance = np.random.default_rng(0)
+    for file, read, start in (("face.bin", read_checkpoint, 64), ("vocab.pkl", read_vocabulary, 0)):
+        whole, refused = (small / file).read_bytes(), 0
+        for _ in range(200):
+            data = bytearray(whole)
+            for place in chance.integers(start, start + 300, size=3):
+                data[place] = chance.integers(256)
+            (tmp_path / file).write_bytes(data)
+            try:
+                read(tmp_path / file)
+            except UserError:
+                refused += 1
+        assert refused > 20
+
+
+@pytest.mark.parametrize(("value", "named"), [
+    (torch.zeros(3).to_sparse(), "plain array"), (torch.zeros(3, device="meta"), "plain array"),
+    (torch.zeros(1).expand(2**40), "plain array"), (torch.tensor([1e39], dtype=torch.float64), "not finite"),
+], ids=["sparse", "without data", "stretched", "over single precision"])
+def test_a_tensor_that_holds_no_weights_is_refused(tmp_path, value, named):
+    torch.save({"model_state": {"encoder.main.0.weight": value}}, tmp_path / "face.bin")
+    with pytest.raises(UserError, match=rf"face\.bin: encoder\.main\.0\.weight: .*{named}"):
+        read_checkpoint(tmp_path / "face.bin")
 
 
 def test_nothing_is_written_when_a_file_is_bad(small, tmp_path):
