@@ -90,11 +90,13 @@ def check(
 
     `mambatalk check /data/my_corpus --params infra/profiles/paper.yaml` applies that profile's bounds.
     """
+    from mambatalk.data.corpus import check_root
     from mambatalk.data.download_choice import parse_speakers
     from mambatalk.files import make_folder
 
     bounds = _bounds(params)
     numbers = [] if speakers is None else sorted(parse_speakers(speakers))
+    check_root(root)
     if report is not None:
         make_folder(report)
     with _scratch() as scratch:
