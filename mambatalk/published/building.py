@@ -4,8 +4,8 @@ Only head counts are not in the arrays; they are the published 4 and 8.
 """
 
 import re
-from collections.abc import Iterable
 
+from mambatalk.errors import UserError
 from mambatalk.models.audio_encoder import AudioEncoder
 from mambatalk.models.generator import Generator, GeneratorConfig
 from mambatalk.models.mamba import MambaAttention, MambaBlock, MambaScan
@@ -77,23 +77,27 @@ def generator_config(translation: Translation) -> GeneratorConfig:
         motion_dim=shape("global_scan.motion_projection.weight")[1],
         code_dim=shape("local_scan.to_latent.face.weight")[0],
         codebook_size=shape("local_scan.to_logits.face.2.weight")[0],
-        decoder_layers=_count(translation.state, r"local_scan\.decoder\.layers\.(\d+)\."),
+        decoder_layers=_count(translation, r"local_scan\.decoder\.layers\.(\d+)\."),
         # Convolution, activation, residual block: three places of the sequence to a layer.
-        motion_layers=-(-_count(translation.state, r"global_scan\.motion_encoder\.(\d+)\.") // 3),
-        face_layers=_count(translation.state, r"local_scan\.scan\.face\.layers\.(\d+)\."),
+        motion_layers=-(-_count(translation, r"global_scan\.motion_encoder\.(\d+)\.") // 3),
+        face_layers=_count(translation, r"local_scan\.scan\.face\.layers\.(\d+)\."),
     )
 
 
 def _auto_encoder_sizes(translation: Translation) -> tuple[int, int, int]:
     width, dim = translation.shape("encoder.0.weight")[:2]
-    return dim, width, -(-_count(translation.state, r"encoder\.(\d+)\.") // 3)
+    return dim, width, -(-_count(translation, r"encoder\.(\d+)\.") // 3)
 
 
 def _stack_sizes(translation: Translation) -> tuple[int, int, int]:
     width, dim = translation.shape("layers.0.mlp.fc1.weight")
-    return width // 2, dim, _count(translation.state, r"layers\.(\d+)\.")
+    return width // 2, dim, _count(translation, r"layers\.(\d+)\.")
 
 
-def _count(names: Iterable[str], pattern: str) -> int:
+def _count(translation: Translation, pattern: str) -> int:
     """One more than the greatest number that the pattern finds at the start of a name."""
-    return 1 + max((int(found[1]) for name in names if (found := re.match(pattern, name))), default=-1)
+    count = 1 + max((int(found[1]) for name in translation.state if (found := re.match(pattern, name))), default=-1)
+    if count > len(translation.state):  # A stray key is no reason to build millions of layers.
+        raise UserError(translation.where, found=f"a layer numbered {count - 1}", expected="layers numbered in turn",
+                        do="remove the key that does not belong to the network")
+    return count

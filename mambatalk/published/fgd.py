@@ -7,7 +7,7 @@ from typing import cast
 from mambatalk.models.fgd import BoneBlock, FGDEncoder
 from mambatalk.motion.skeleton import PARENTS
 from mambatalk.published.checkpoints import read_checkpoint
-from mambatalk.published.filling import check_derived, fill
+from mambatalk.published.filling import check_derived, fill, refusing_misfits
 from mambatalk.published.keymap import Translation, translate
 
 
@@ -30,4 +30,7 @@ def import_fgd_encoder(path: Path) -> FGDEncoder:
         UserError: The file is missing, broken or not the encoder.
 
     """
-    return build_fgd_encoder(translate(read_checkpoint(path), "fgd", where=str(path)))
+    translation = translate(read_checkpoint(path), "fgd", where=str(path))
+    with refusing_misfits(path, expected="the FGD encoder", do="check that this is the file that its name says"):
+        encoder = build_fgd_encoder(translation)
+    return encoder

@@ -1,6 +1,7 @@
 """Filling our modules with published arrays: every name and shape must fit, and what is derived must agree."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -10,6 +11,22 @@ from mambatalk.errors import UserError
 from mambatalk.published.keymap import Translation
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+@contextmanager
+def refusing_misfits(where: object, *, expected: str, do: str) -> Iterator[None]:
+    """Tell in one line whatever arrays that fit no network do to one; the error itself stays the cause.
+
+    Raises:
+        UserError: In place of the errors of torch and Python.
+
+    """
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        why = next(iter(str(error).splitlines()), "")[:120]
+        raise UserError(where, found=f"arrays that do not fit each other ({type(error).__name__}: {why})",
+                        expected=expected, do=do) from error
 
 
 def fill(module: Module, translation: Translation) -> Module:
@@ -47,7 +64,8 @@ def check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> No
         stored = translation.left_out.get(key)
         if stored is None:
             continue
-        theirs = stored.value.to(ours.dtype)
-        if theirs.shape != ours.shape or not torch.allclose(theirs, ours, rtol=0, atol=1e-5):
+        theirs = stored.value
+        if theirs.shape != ours.shape or theirs.is_complex() or not torch.allclose(
+                theirs.to(ours.dtype), ours, rtol=0, atol=1e-5):
             raise UserError(f"{translation.where}: {key}", found="other values than those we compute",
                             expected="the published ones", do="check that the file belongs to this network")

@@ -1,6 +1,6 @@
 """The published files as our modules, every key used or named as left out with the reason."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoder
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import build_fgd_encoder
+from mambatalk.published.filling import Module, refusing_misfits
 from mambatalk.published.keymap import Kind, Translation, translate
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
@@ -65,20 +66,23 @@ def import_published_files(directory: Path) -> PublishedModel:
     """
     accounts: list[FileAccount] = []
 
-    def read(file: str, kind: Kind) -> Translation:
+    def read(file: str, kind: Kind, build: Callable[[Translation], Module]) -> Module:
         translation = translate(read_checkpoint(directory / file), kind, where=str(directory / file))
         accounts.append(_account(file, translation))
-        return translation
+        with refusing_misfits(translation.where, expected="those of one published network",
+                              do="check that this is the file that its name says"):
+            module = build(translation)
+        return module
 
     auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder] = {}
     for part, file in AUTO_ENCODER_FILES.items():
-        build = build_auto_encoder if part == "global" else build_vqvae
-        auto_encoders[part] = build(read(file, "auto_encoder"))
+        auto_encoders[part] = (read(file, "auto_encoder", build_auto_encoder) if part == "global"
+                               else read(file, "auto_encoder", build_vqvae))
         _check_dim(directory / file, auto_encoders[part], PART_DIMS[part])
-    generator = build_generator(read(GENERATOR_FILE, "generator"))
+    generator = read(GENERATOR_FILE, "generator", build_generator)
     for part in PARTS:
         _check_codes(directory / AUTO_ENCODER_FILES[part], auto_encoders[part], generator)
-    fgd_encoder = build_fgd_encoder(read(FGD_FILE, "fgd")) if (directory / FGD_FILE).is_file() else None
+    fgd_encoder = read(FGD_FILE, "fgd", build_fgd_encoder) if (directory / FGD_FILE).is_file() else None
     vocabulary = read_vocabulary(directory / VOCABULARY_FILE) if (directory / VOCABULARY_FILE).is_file() else None
     if vocabulary and max(vocabulary.values()) >= generator.config.vocabulary_size:
         raise UserError(directory / VOCABULARY_FILE, found=f"word ids up to {max(vocabulary.values())}",

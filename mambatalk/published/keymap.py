@@ -59,7 +59,8 @@ _LEFT_OUT: Mapping[Kind, tuple[tuple[str, str], ...]] = {
     "audio_encoder": (),
     "mamba": (),
     "generator": (
-        (r"^global_scan\.face_q_self_attn\.layers\.0\.(self_attn\.|linear[12]\.|norm[12]\.)",
+        (r"^global_scan\.face_q_self_attn\.layers\.0\."
+         r"(self_attn\.in_proj_|self_attn\.out_proj\.|linear[12]\.|norm[12]\.)(weight|bias)$",
          "its result is never read"),
         (r"^(global|local)_scan\.position_embeddings\.pe$", "computed, the same for every model"),
     ),

@@ -160,7 +160,19 @@ def change(folder, file, edit):
         "module.encoder.main.0.weight": state["module.encoder.main.0.weight"].to(torch.int64)}), "int64"),
     ("face.bin", lambda state: state.update({
         "module.encoder.main.0.weight": state["module.encoder.main.0.weight"].to(torch.complex64)}), "complex64"),
-], ids=range(7))
+    ("foot.bin", lambda state: state.update({"module.encoder.main.0.weight": torch.zeros(())}), "do not fit"),
+    ("foot.bin", lambda state: state.update({
+        "module.encoder.main.3000000000.bias": torch.zeros(3)}), "a layer numbered 3000000000"),
+    ("mambatalk_100.bin", lambda state: state.update({
+        "module.local_scan.position_embeddings.pe": torch.zeros(3)}), "do not fit"),
+    ("mambatalk_100.bin", lambda state: state.update({
+        "module.global_scan.position_embeddings.pe":
+            state["module.global_scan.position_embeddings.pe"].to(torch.complex64)}), "other values"),
+    ("mambatalk_100.bin", lambda state: state.update({
+        "module.global_scan.face_q_self_attn.layers.0.norm1.junk": torch.zeros(3)}), "norm1.junk"),
+    ("mambatalk_100.bin", lambda state: state.update({
+        "module.speaker_encoder_body.weight": torch.zeros(25, 30)}), "must be divisible"),
+], ids=range(13))
 def test_a_file_that_holds_more_or_other_than_weights_is_refused(small, tmp_path, file, edit, named):
     change(small, file, edit)
     error = run(small, tmp_path / "bundle").exception
