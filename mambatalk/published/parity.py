@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from mambatalk.errors import UserError
+from mambatalk.published.filling import refusing_misfits
 from mambatalk.published.fixture import Fixture, Measure
 from mambatalk.published.parity_functions import (
     check_features,
@@ -82,10 +83,13 @@ def run_parity(directory: Path) -> Report:
 
 
 def _check(name: str, path: Path) -> list[Measure]:
+    # What is merely wrong shows in the table; what fits nothing is bad input.
+    do = "make the file again with the published implementation"
     try:
-        return list(CHECKS[name](Fixture(path)))
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # Whatever arrays that fit no network do to one; what is merely wrong shows in the table.
-        why = next(iter(str(error).splitlines()), "")[:120]
-        raise UserError(path, found=f"arrays that do not fit each other ({type(error).__name__}: {why})",
-                        expected=f"those of {name}, whole", do="make the file again") from error
+        with refusing_misfits(path, expected=f"those of {name}, whole", do=do):
+            measures = list(CHECKS[name](Fixture(path)))
+    except UserError as error:
+        if ".npz" in error.where:
+            raise
+        raise UserError(f"{path}: {error.where}", found=error.found, expected=error.expected, do=do) from error
+    return measures

@@ -117,13 +117,19 @@ def test_an_empty_or_missing_folder_and_a_broken_file_are_told_in_one_line(tmp_p
 @pytest.mark.parametrize(("name", "arrays"), [
     ("vqvae_face", {"x": np.zeros((1, 64, 180), np.float32)}),
     ("vqvae_face", {"x": np.array(["text"])}),
+    ("vqvae_face", {"index": np.full((2, 64), -1)}),
     ("features", {"wave": np.zeros(0, np.float32)}),
+    ("features", {"ctc_ids": np.zeros(0, np.int64)}),
+    ("fgd_encoder", {"parents": np.arange(55) + 100}),
+    ("generator", {"speaker": np.array(0)}),
 ])
 def test_arrays_that_fit_no_network_are_one_line(tmp_path, name, arrays):
     with np.load(FIXTURES / f"{name}.npz") as whole:
         assert set(arrays) <= set(whole.files)
         np.savez(tmp_path / f"{name}.npz", **{**{key: whole[key] for key in whole.files}, **arrays})
-    assert isinstance(run(tmp_path).exception, UserError)
+    error = run(tmp_path).exception
+    assert isinstance(error, UserError)
+    assert f"{name}.npz: " in str(error)
 
 
 @needs_fixtures
