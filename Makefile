@@ -45,7 +45,7 @@ repro: install ## Rebuild everything that params.yaml asks for, then show the me
 
 .PHONY: test
 test: install ## Every test that needs no GPU
-	@python -m pytest -n 3 --dist loadgroup --max-worker-restart=0
+	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup --max-worker-restart=0
 
 .PHONY: fuzz
 fuzz: install ## Thousands of damaged files through the readers, in half a minute
