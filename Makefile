@@ -65,4 +65,4 @@ plots: install ## DVC's plots as a page that opens offline: runs/plots/index.htm
 
 .PHONY: lint
 lint: install ## Style, types, and the graph against the imports
-	@ruff check . && mypy && python -m tasks.graph
+	@ruff check . && ruff format --check . && mypy && python -m tasks.graph

@@ -1,7 +1,7 @@
 """Prefect flows over the DVC graph.
 
-Prefect reads its settings when it is imported, so they are made here: no telemetry, and time for the first start of its
-database.
+Prefect reads its settings when it is imported, so they are made here: no telemetry, and time for
+the first start of its database.
 """
 
 import os

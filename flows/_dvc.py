@@ -1,7 +1,9 @@
-"""DVC's graph, read and run from outside: which stages there are, which are stale, and one stage at a time.
+"""DVC's graph, read and run from outside: which stages there are, which are stale, and one stage at
+a time.
 
-The graph is DVC's and is never restated. A plain `dvc repro -s STAGE` says "didn't change" while its upstream is stale,
-so stages are run in graph order, and the first look (`dvc status`) is carried down the graph.
+The graph is DVC's and is never restated. A plain `dvc repro -s STAGE` says "didn't change" while
+its upstream is stale, so stages are run in graph order, and the first look (`dvc status`) is
+carried down the graph.
 """
 
 import json
@@ -38,8 +40,14 @@ class Graph:
     parents: dict[str, frozenset[str]]
 
     def with_ancestors(self, targets: Iterable[str]) -> list[str]:
-        """The targets (a name, or a matrix by its name before @) and all they depend on; no target means all."""
-        wanted = {name for name in self.parents if not targets or name in targets or name.split("@")[0] in targets}
+        """The targets (a name, or a matrix by its name before @) and all they depend on; no target
+        means all.
+        """
+        wanted = {
+            name
+            for name in self.parents
+            if not targets or name in targets or name.split("@")[0] in targets
+        }
         for name in reversed(self.parents):
             if name in wanted:
                 wanted |= self.parents[name]
@@ -61,16 +69,28 @@ def read_graph(root: Path) -> Graph:
 
     with Repo(str(root)) as repo:
         graph = repo.index.graph
-        order = networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.name)
-        return Graph({stage.name: frozenset(one.name for one in graph.successors(stage)) for stage in order})
+        order = networkx.lexicographical_topological_sort(
+            graph.reverse(), key=lambda stage: stage.name
+        )
+        return Graph(
+            {stage.name: frozenset(one.name for one in graph.successors(stage)) for stage in order}
+        )
 
 
 def changed_stages(root: Path) -> set[str]:
     """Stages that `dvc status` calls changed by themselves; those below them are not named."""
-    result = subprocess.run(dvc("status", "--json"), cwd=root, env=environment(), capture_output=True, text=True,
-                            check=False)
+    result = subprocess.run(
+        dvc("status", "--json"),
+        cwd=root,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if result.returncode:
-        raise StageError("dvc status", "config", (result.stderr.strip().splitlines() or ["no word"])[-1])
+        raise StageError(
+            "dvc status", "config", (result.stderr.strip().splitlines() or ["no word"])[-1]
+        )
     return {name.split(":")[-1] for name in json.loads(result.stdout or "{}")}
 
 
@@ -78,7 +98,11 @@ class Children:
     """Commands at work, so that one call ends them all and lets no other begin."""
 
     def __init__(self) -> None:
-        self._lock, self._running, self.stopped = threading.Lock(), set[subprocess.Popen[str]](), False
+        self._lock, self._running, self.stopped = (
+            threading.Lock(),
+            set[subprocess.Popen[str]](),
+            False,
+        )
 
     @contextmanager
     def start(self, command: list[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
@@ -105,8 +129,15 @@ class Children:
                 process.terminate()
 
 
-def run_dvc(root: Path, arguments: list[str], *, on_line: Line, timeout: float, variables: Mapping[str, str],
-            children: Children) -> int:
+def run_dvc(
+    root: Path,
+    arguments: list[str],
+    *,
+    on_line: Line,
+    timeout: float,
+    variables: Mapping[str, str],
+    children: Children,
+) -> int:
     """Run one DVC command under the launcher, line by line; it ends with us, however we end.
 
     Raises:
@@ -118,8 +149,15 @@ def run_dvc(root: Path, arguments: list[str], *, on_line: Line, timeout: float, 
     env = {**environment(), **variables, "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (launcher_root, env.get("PYTHONPATH"))))
     deadline = time.monotonic() + timeout
-    with children.start(command, cwd=root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1,
-                        errors="replace") as process:
+    with children.start(
+        command,
+        cwd=root,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=1,
+        errors="replace",
+    ) as process:
         timer = _stop_at(process, deadline)
         try:
             for line in process.stdout or ():
@@ -133,13 +171,20 @@ def run_dvc(root: Path, arguments: list[str], *, on_line: Line, timeout: float, 
     return code
 
 
-def run_stage(root: Path, stage: str, *, on_line: Line, timeout: float, variables: Mapping[str, str],
-              children: Children) -> Literal["Ran", "Up to date"]:
+def run_stage(
+    root: Path,
+    stage: str,
+    *,
+    on_line: Line,
+    timeout: float,
+    variables: Mapping[str, str],
+    children: Children,
+) -> Literal["Ran", "Up to date"]:
     """Run one stage whose upstream is fresh.
 
     Raises:
-        StageError: With the kind from `runs/STAGE/status.json`; `timeout` where it took too long, `cancelled` where
-            `children` were stopped.
+        StageError: With the kind from `runs/STAGE/status.json`; `timeout` where it took too long,
+            `cancelled` where `children` were stopped.
 
     """
     lines: list[str] = []
@@ -150,8 +195,14 @@ def run_stage(root: Path, stage: str, *, on_line: Line, timeout: float, variable
 
     _status_file(root, stage, variables).unlink(missing_ok=True)
     try:
-        code = run_dvc(root, ["repro", "--single-item", stage], on_line=keep, timeout=timeout, variables=variables,
-                       children=children)
+        code = run_dvc(
+            root,
+            ["repro", "--single-item", stage],
+            on_line=keep,
+            timeout=timeout,
+            variables=variables,
+            children=children,
+        )
     except TimeoutError as error:
         raise StageError(stage, "timeout", str(error)) from None
     if code and children.stopped:
@@ -161,7 +212,9 @@ def run_stage(root: Path, stage: str, *, on_line: Line, timeout: float, variable
     return "Up to date" if any(UNCHANGED in line for line in lines) else "Ran"
 
 
-def _why(root: Path, stage: str, variables: Mapping[str, str], lines: list[str]) -> tuple[Kind, str]:
+def _why(
+    root: Path, stage: str, variables: Mapping[str, str], lines: list[str]
+) -> tuple[Kind, str]:
     if any(_LOCK_HELD in line for line in lines):
         return "transient", "another DVC command held the repository"
     try:
@@ -184,9 +237,14 @@ def dvc(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Our environment with the running interpreter first on PATH, so that stages run with it too."""
-    return {**os.environ, "DVC_NO_ANALYTICS": "1",
-            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))}
+    """Our environment with the running interpreter first on PATH, so that stages run with it
+    too.
+    """
+    return {
+        **os.environ,
+        "DVC_NO_ANALYTICS": "1",
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))),
+    }
 
 
 def _stop_at(process: "subprocess.Popen[str]", deadline: float) -> threading.Timer:

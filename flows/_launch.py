@@ -1,8 +1,9 @@
 """Run a command, or the rest of this process, so that nothing of it outlives whoever asked for it.
 
-What is run gets a session of its own. When it has ended, or is told to stop, or whoever asked for it ended in whatever
-way, SIGKILL included, all that is left in the session gets SIGTERM, and SIGKILL after a grace period. DVC alone would
-die and leave the training it had started running; Prefect would leave its temporary server.
+What is run gets a session of its own. When it has ended, or is told to stop, or whoever asked for
+it ended in whatever way, SIGKILL included, all that is left in the session gets SIGTERM, and
+SIGKILL after a grace period. DVC alone would die and leave the training it had started running;
+Prefect would leave its temporary server.
 """
 
 import ctypes
@@ -22,7 +23,9 @@ _POLL_SECONDS = 0.05
 
 
 def main(command: list[str]) -> int:
-    """Run a command until it ends, our standard input closes, or we are told to stop; return its exit code."""
+    """Run a command until it ends, our standard input closes, or we are told to stop; return its
+    exit code.
+    """
     _adopt_orphans()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     stopped = _stop_at_signals()
@@ -31,10 +34,11 @@ def main(command: list[str]) -> int:
 
 
 def go_on_supervised() -> None:
-    """Go on in a child process with a session of its own, which this process waits for and cleans up after.
+    """Go on in a child process with a session of its own, which this process waits for and cleans
+    up after.
 
-    Returns in the child alone. The child gets SIGTERM when this process dies. On systems other than Linux, which
-    cannot tell a child so, nothing happens.
+    Returns in the child alone. The child gets SIGTERM when this process dies. On systems other than
+    Linux, which cannot tell a child so, nothing happens.
     """
     if sys.platform != "linux":
         return
@@ -51,14 +55,18 @@ def go_on_supervised() -> None:
 
 
 class _Session:
-    """The process group that a session's leader made, and the leader's exit code once it has ended."""
+    """The process group that a session's leader made, and the leader's exit code once it has
+    ended.
+    """
 
     def __init__(self, leader: int) -> None:
         self.leader = leader
         self.code: int | None = None
 
     def supervise(self, stopped: threading.Event) -> int:
-        """Wait for the leader, or for `stopped`, then for the rest; return the leader's code as a shell would."""
+        """Wait for the leader, or for `stopped`, then for the rest; return the leader's code as a
+        shell would.
+        """
         while not self._leader_ended() and not stopped.wait(_POLL_SECONDS):
             pass
         deadline = time.monotonic() + GRACE_SECONDS

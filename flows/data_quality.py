@@ -1,12 +1,14 @@
-"""Look at the corpus, once or on a schedule: `python -m flows.data_quality [--every HOURS | --cron "0 6 * * *"]`.
+"""Look at the corpus, once or on a schedule: `python -m flows.data_quality [--every HOURS | --cron
+"0 6 * * *"]`.
 
-A snapshot tells whether the corpus, or a rule, is another than at the last look. If so, or with `--force`, the clips
-are ingested into a scratch folder and checked; the page `runs/data_quality/last/index.html` shows what they are, and
-how far they have drifted from the last look's. Nothing of the pipeline is touched: DVC retrains when somebody commits a
-new snapshot, and this is what to read before doing so.
+A snapshot tells whether the corpus, or a rule, is another than at the last look. If so, or with
+`--force`, the clips are ingested into a scratch folder and checked; the page
+`runs/data_quality/last/index.html` shows what they are, and how far they have drifted from the last
+look's. Nothing of the pipeline is touched: DVC retrains when somebody commits a new snapshot, and
+this is what to read before doing so.
 
-The state of the flow run says clean, warn or fail, and so does the last line. Exit code 0: clean or warn. 1: fail, a
-critical rule is broken and the stage check_clips would stop. 2: bad input.
+The state of the flow run says clean, warn or fail, and so does the last line. Exit code 0: clean or
+warn. 1: fail, a critical rule is broken and the stage check_clips would stop. 2: bad input.
 """
 
 import signal
@@ -47,23 +49,36 @@ def look_task(found: dict[str, Any]) -> dict[str, Any]:
 
 @flow(name="data-quality", persist_result=False)
 def data_quality(force: bool = False) -> State:
-    """Look at the corpus of `params.yaml` unless it is as it was; the state's name says what came of it."""
+    """Look at the corpus of `params.yaml` unless it is as it was; the state's name says what came
+    of it.
+    """
     found, last = snapshot_task(), last_look()
     unchanged = last is not None and last["question"] == question(load_config(PARAMS), found)
     result = last if last is not None and unchanged and not force else look_task(found)
     text = quality_summary(result, looked=result is not last)
     page = last_folder().resolve() / "index.html"
-    create_markdown_artifact(f"{text}\n\nPage: `{page}`", key="data-quality", description="What the corpus is")
+    create_markdown_artifact(
+        f"{text}\n\nPage: `{page}`", key="data-quality", description="What the corpus is"
+    )
     state = Failed if result["status"] == "fail" else Completed
-    return state(name=result["status"].capitalize(), message=f"{result['status']}: {text.splitlines()[0]} {page}")
+    return state(
+        name=result["status"].capitalize(),
+        message=f"{result['status']}: {text.splitlines()[0]} {page}",
+    )
 
 
 def main(
     force: Annotated[bool, typer.Option(help="Look even where nothing has changed.")] = False,
-    every: Annotated[float | None, typer.Option(min=0.001, help="Hours from look to look; needs a server.")] = None,
-    cron: Annotated[str | None, typer.Option(help="When to look, as cron has it; needs a server.")] = None,
+    every: Annotated[
+        float | None, typer.Option(min=0.001, help="Hours from look to look; needs a server.")
+    ] = None,
+    cron: Annotated[
+        str | None, typer.Option(help="When to look, as cron has it; needs a server.")
+    ] = None,
 ) -> None:
-    """Look at the corpus with Prefect: once, with a server of its own, or on a schedule that a server keeps."""
+    """Look at the corpus with Prefect: once, with a server of its own, or on a schedule that a
+    server keeps.
+    """
     try:
         check_root(load_config(PARAMS).ingest.root)
         if every is None and cron is None:
@@ -77,7 +92,9 @@ def main(
 
 def _once(force: bool) -> None:
     go_on_supervised()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that Prefect's temporary server is told to end.
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # So that Prefect's temporary server is told to end.
     state = data_quality(force, return_state=True)
     sys.stdout.write(f"data quality: {state.message}\n")
     try:
@@ -88,20 +105,38 @@ def _once(force: bool) -> None:
 
 def _serve(force: bool, every: float | None, cron: str | None) -> None:
     if not get_current_settings().api.url:
-        raise UserError("--every, --cron", found="no PREFECT_API_URL",
-                        expected="a server: the temporary one of a single look keeps no schedule",
-                        do="prefect server start, then PREFECT_API_URL=http://127.0.0.1:4200/api with this command")
+        raise UserError(
+            "--every, --cron",
+            found="no PREFECT_API_URL",
+            expected="a server: the temporary one of a single look keeps no schedule",
+            do="prefect server start, then PREFECT_API_URL=http://127.0.0.1:4200/api with this command",
+        )
     if every is not None and cron is not None:
-        raise UserError("--every, --cron", found="both", expected="one schedule", do="leave one out")
+        raise UserError(
+            "--every, --cron", found="both", expected="one schedule", do="leave one out"
+        )
     try:
-        schedule = CronSchedule(cron=cron) if cron else IntervalSchedule(interval=timedelta(hours=every or 0))
+        schedule = (
+            CronSchedule(cron=cron)
+            if cron
+            else IntervalSchedule(interval=timedelta(hours=every or 0))
+        )
     except ValueError as error:
-        raise UserError("--cron", found=cron, expected="five fields as cron has them, such as '0 6 * * *'",
-                        do="correct it") from error
+        raise UserError(
+            "--cron",
+            found=cron,
+            expected="five fields as cron has them, such as '0 6 * * *'",
+            do="correct it",
+        ) from error
     # A look that takes longer than the interval is not followed by a queue of others.
     alone = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
-    data_quality.serve(name="data-quality", schedules=[schedule], parameters={"force": force}, global_limit=alone,
-                       print_starting_message=False)
+    data_quality.serve(
+        name="data-quality",
+        schedules=[schedule],
+        parameters={"force": force},
+        global_limit=alone,
+        print_starting_message=False,
+    )
 
 
 if __name__ == "__main__":

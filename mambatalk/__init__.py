@@ -1,4 +1,5 @@
-"""MambaTalk: speech to whole-body SMPL-X motion with selective state space models over discrete motion codes.
+"""MambaTalk: speech to whole-body SMPL-X motion with selective state space models over discrete
+motion codes.
 
 Read in this order: motion, audio, text, data, models, training, metrics, evaluation, synthesis.
 """

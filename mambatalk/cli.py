@@ -1,7 +1,8 @@
 """The `mambatalk` command: one line for bad input, exit codes that scripts can read.
 
-0 fine; 1 the answer is no (a check or a parity that fails); 2 bad input or usage; 143 stopped by SIGTERM with state
-saved. Commands live beside the part they serve; nothing heavy is imported before one runs.
+0 fine; 1 the answer is no (a check or a parity that fails); 2 bad input or usage; 143 stopped by
+SIGTERM with state saved. Commands live beside the part they serve; nothing heavy is imported before
+one runs.
 """
 
 import sys
@@ -16,7 +17,10 @@ from mambatalk.cli_published import app as published
 from mambatalk.errors import UserError
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
     help="""Speech to whole-body SMPL-X motion.
 
     Five minutes with no data: `mambatalk sample /tmp/corpus` speaks and moves a small corpus in BEATX layout, and

@@ -1,4 +1,6 @@
-"""Benchmarks: `mambatalk bench ...`. They print what this machine does, where there is a bar beside it; exit code 0."""
+"""Benchmarks: `mambatalk bench ...`. They print what this machine does, where there is a bar beside
+it; exit code 0.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +26,9 @@ def scan(
     repeat: Annotated[int, typer.Option(min=1, help="Repetitions; the best counts.")] = 3,
     threads: Annotated[int, typer.Option(min=0, help="Threads of PyTorch; 0 leaves them.")] = 0,
 ) -> None:
-    """Time the selective scan: ours, a plain loop, a chunked scan, associative_scan; and how exact each is."""
+    """Time the selective scan: ours, a plain loop, a chunked scan, associative_scan; and how exact
+    each is.
+    """
     import torch
     from rich.console import Console
     from rich.table import Table
@@ -37,26 +41,36 @@ def scan(
     ours = timings[0].forward + timings[0].backward
     table = Table("scan", "forward ms", "backward ms", "times ours", "error")
     for timing in timings:
-        table.add_row(timing.name, f"{1e3 * timing.forward:.1f}", f"{1e3 * timing.backward:.1f}",
-                      f"{(timing.forward + timing.backward) / ours:.1f}", f"{timing.error:.0e}")
+        table.add_row(
+            timing.name,
+            f"{1e3 * timing.forward:.1f}",
+            f"{1e3 * timing.backward:.1f}",
+            f"{(timing.forward + timing.backward) / ours:.1f}",
+            f"{timing.error:.0e}",
+        )
     console = Console()
     console.print(table)
-    console.print(f"batch {batch}, {channels} channels, state {state}, {steps} steps, "
-                  f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    console.print(
+        f"batch {batch}, {channels} channels, state {state}, {steps} steps, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
 
 
 @bench.command()
 def data(
     *,
-    hours: Annotated[float, typer.Option(min=0.5, help="Hours of sample to make; and a tenth of it to compare.")] = 5,
+    hours: Annotated[
+        float, typer.Option(min=0.5, help="Hours of sample to make; and a tenth of it to compare.")
+    ] = 5,
     root: Annotated[Path | None, typer.Option(help="Measure on this corpus instead.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     json: Annotated[bool, typer.Option("--json", help="Print figures as data.")] = False,
 ) -> None:
-    """Time ingest, features and the reading of windows; weigh store and memory; change one clip and do it again.
+    """Time ingest, features and the reading of windows; weigh store and memory; change one clip and
+    do it again.
 
-    Everything is written to a temporary folder (`TMPDIR` moves it) of about three times the corpus' size. A sample of
-    10 hours takes some four minutes to make.
+    Everything is written to a temporary folder (`TMPDIR` moves it) of about three times the corpus'
+    size. A sample of 10 hours takes some four minutes to make.
     """
     import tempfile
 
@@ -65,7 +79,9 @@ def data(
 
     with tempfile.TemporaryDirectory() as folder:
         corpora = [root] if root else [Path(folder) / name for name in ("small", "large")]
-        for corpus, size in zip(corpora, (max(0.5, hours / 10), hours), strict=False) if root is None else ():
+        for corpus, size in (
+            zip(corpora, (max(0.5, hours / 10), hours), strict=False) if root is None else ()
+        ):
             typer.echo(f"making {size:g} h of sample", err=True)
             write_sample(corpus, hours=size, speakers=8, seed=2021, workers=workers)
         figures = []
@@ -86,7 +102,15 @@ def _print_figures(figures: "Sequence[Figure]", *, json: bool) -> None:
 
     table = Table("quantity", "measured", "bar", "ok")
     for figure in figures:
-        bar = "" if figure.bar is None else f"{'at least' if figure.at_least else 'at most'} {figure.bar:,g}"
-        table.add_row(figure.quantity, f"{figure.measured:,.4g} {figure.unit}", bar,
-                      {None: "", True: "yes", False: "no"}[figure.ok])
+        bar = (
+            ""
+            if figure.bar is None
+            else f"{'at least' if figure.at_least else 'at most'} {figure.bar:,g}"
+        )
+        table.add_row(
+            figure.quantity,
+            f"{figure.measured:,.4g} {figure.unit}",
+            bar,
+            {None: "", True: "yes", False: "no"}[figure.ok],
+        )
     Console().print(table)

@@ -1,4 +1,6 @@
-"""`mambatalk sample`, `snapshot` and `check`: make a corpus, say what it is, and read it before training on it."""
+"""`mambatalk sample`, `snapshot` and `check`: make a corpus, say what it is, and read it before
+training on it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,17 +21,26 @@ FEW = 3
 
 @app.command()
 def sample(
-    out: Annotated[Path, typer.Argument(help="Folder to make; an earlier sample there is replaced.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder to make; an earlier sample there is replaced.")
+    ],
     *,
-    hours: Annotated[float, typer.Option(help="Hours of motion; 0.17 is about ten minutes.")] = 0.17,
+    hours: Annotated[
+        float, typer.Option(help="Hours of motion; 0.17 is about ten minutes.")
+    ] = 0.17,
     speakers: Annotated[int, typer.Option(min=1, help="Number of speakers.")] = 3,
-    seed: Annotated[int, typer.Option(help="Decides what is said; the same seed gives the same bytes.")] = 2021,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default as many as pay off.")] = None,
+    seed: Annotated[
+        int, typer.Option(help="Decides what is said; the same seed gives the same bytes.")
+    ] = 2021,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; by default as many as pay off.")
+    ] = None,
 ) -> None:
     """Speak and move a corpus in BEATX layout, from nothing.
 
-    eSpeak NG speaks (`pip install 'mambatalk[sample]'`), a known law moves: jaw and face follow the phones, arms and
-    head beat on stressed syllables, eight words have their own gesture. What the law did stands in `events/`.
+    eSpeak NG speaks (`pip install 'mambatalk[sample]'`), a known law moves: jaw and face follow the
+    phones, arms and head beat on stressed syllables, eight words have their own gesture. What the
+    law did stands in `events/`.
 
     **Examples**
 
@@ -40,7 +51,9 @@ def sample(
     from mambatalk.data.sample import write_sample
 
     with _progress("clips") as progress:
-        write_sample(out, hours=hours, speakers=speakers, seed=seed, workers=workers, progress=progress)
+        write_sample(
+            out, hours=hours, speakers=speakers, seed=seed, workers=workers, progress=progress
+        )
     typer.echo(f"{out}: {hours:g} h, {speakers} speakers. Next: mambatalk check {out}")
 
 
@@ -56,39 +69,53 @@ def snapshot(
 
     **Example**
 
-    `mambatalk snapshot /data/beat_english_v2.0.0 --out data/beat_english.json`, then set `ingest.root` and
-    `ingest.snapshot` in `params.yaml`.
+    `mambatalk snapshot /data/beat_english_v2.0.0 --out data/beat_english.json`, then set
+    `ingest.root` and `ingest.snapshot` in `params.yaml`.
     """
     from mambatalk.data.snapshot import write_snapshot
 
     with _progress("files") as progress:
         value = write_snapshot(root, out, progress=progress)
     size = sum(file["size"] for file in value["files"].values())
-    typer.echo(f"{out}: {len(value['files'])} files, {size / 1e9:.2f} GB, digest {value['digest'][:12]}")
+    typer.echo(
+        f"{out}: {len(value['files'])} files, {size / 1e9:.2f} GB, digest {value['digest'][:12]}"
+    )
 
 
 @app.command()
 def check(
-    root: Annotated[Path, typer.Argument(help="Folder in BEATX layout; sem and textgrid may be missing.")],
+    root: Annotated[
+        Path, typer.Argument(help="Folder in BEATX layout; sem and textgrid may be missing.")
+    ],
     *,
-    report: Annotated[Path | None, typer.Option(help="Folder for a page with pictures, index.html.")] = None,
-    params: Annotated[Path | None, typer.Option(help="Take the bounds of this params file.")] = None,
-    speakers: Annotated[str | None, typer.Option(help="Only these speakers, such as 2,4; by default all.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a page with pictures, index.html.")
+    ] = None,
+    params: Annotated[
+        Path | None, typer.Option(help="Take the bounds of this params file.")
+    ] = None,
+    speakers: Annotated[
+        str | None, typer.Option(help="Only these speakers, such as 2,4; by default all.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Read a corpus as the pipeline would, and say what is wrong with which clip.
 
-    Exit code 0: nothing worse than warnings. 1: a clip would be left out, or a critical rule fails. 2: not a corpus.
+    Exit code 0: nothing worse than warnings. 1: a clip would be left out, or a critical rule fails.
+    2: not a corpus.
 
     **Examples**
 
     `mambatalk check /data/my_corpus`
 
-    `mambatalk check /data/beat2/beat_english_v2.0.0 --speakers 2` where only speaker 2 was downloaded.
+    `mambatalk check /data/beat2/beat_english_v2.0.0 --speakers 2` where only speaker 2 was
+    downloaded.
 
-    `mambatalk check /data/my_corpus --report /tmp/quality` also draws why, in `/tmp/quality/index.html`.
+    `mambatalk check /data/my_corpus --report /tmp/quality` also draws why, in
+    `/tmp/quality/index.html`.
 
-    `mambatalk check /data/my_corpus --params infra/profiles/paper.yaml` applies that profile's bounds.
+    `mambatalk check /data/my_corpus --params infra/profiles/paper.yaml` applies that profile's
+    bounds.
     """
     from mambatalk.data.corpus import check_root
     from mambatalk.data.download_choice import parse_speakers
@@ -113,7 +140,9 @@ def check(
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """Yield a folder that goes with the block; that its disk is full is told of the place that TMPDIR names."""
+    """Yield a folder that goes with the block; that its disk is full is told of the place that
+    TMPDIR names.
+    """
     import tempfile
 
     from mambatalk.files import full_disk_errors, place_errors
@@ -124,7 +153,9 @@ def _scratch() -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _look(root: Path, scratch: Path, bounds: "CheckClipsConfig", speakers: list[int], workers: int) -> "Look":
+def _look(
+    root: Path, scratch: Path, bounds: "CheckClipsConfig", speakers: list[int], workers: int
+) -> "Look":
     from mambatalk.data.clips import ClipStore
     from mambatalk.data.ingest import ingest
     from mambatalk.data.snapshot import write_snapshot
@@ -134,16 +165,27 @@ def _look(root: Path, scratch: Path, bounds: "CheckClipsConfig", speakers: list[
     with _progress("files") as progress:
         files = write_snapshot(root, scratch / "snapshot.json", progress=progress)["files"]
     (scratch / "clips").mkdir()
-    ingest(root, scratch / "snapshot.json", scratch / "clips", speakers=speakers, clips_per_shard=32, workers=workers)
+    ingest(
+        root,
+        scratch / "snapshot.json",
+        scratch / "clips",
+        speakers=speakers,
+        clips_per_shard=32,
+        workers=workers,
+    )
     return look_at(ClipStore(scratch / "clips"), bounds, corpus=str(root), strays=strays(files))
 
 
 def _tell(look: "Look") -> None:
-    """Say what was found: a line for each clip that would be left out, and for each rule that only warns."""
+    """Say what was found: a line for each clip that would be left out, and for each rule that only
+    warns.
+    """
     for clip, reasons in look.verdict["quarantined"].items():
         for reason in reasons:
             typer.echo(f"left out {clip}: {reason}")
-    for rule, found in look.findings[look.findings["severity"] == "warning"].groupby("rule", sort=False):
+    for rule, found in look.findings[look.findings["severity"] == "warning"].groupby(
+        "rule", sort=False
+    ):
         named = ", ".join(found["clip_id"][:FEW]) + (" and others" if len(found) > FEW else "")
         typer.echo(f"warning {rule}: {len(found)} clips ({found['why'].iloc[0]}): {named}")
     for reason in look.verdict["critical"]:
@@ -151,8 +193,10 @@ def _tell(look: "Look") -> None:
     if look.strays:
         typer.echo(f"passed over, no clip id in the name: {', '.join(look.strays)}")
     verdict = look.verdict
-    typer.echo(f"{len(look.store.manifest)} clips: {len(verdict['accepted'])} accepted, {len(verdict['quarantined'])} "
-               f"would be left out; {verdict['warnings']} warnings")
+    typer.echo(
+        f"{len(look.store.manifest)} clips: {len(verdict['accepted'])} accepted, {len(verdict['quarantined'])} "
+        f"would be left out; {verdict['warnings']} warnings"
+    )
 
 
 def _bounds(params: Path | None) -> "CheckClipsConfig":
@@ -164,7 +208,9 @@ def _bounds(params: Path | None) -> "CheckClipsConfig":
 
 @contextmanager
 def _progress(what: str) -> Iterator["Progress"]:
-    """Yield a callback that draws a bar on standard error; nothing is drawn where that is no terminal."""
+    """Yield a callback that draws a bar on standard error; nothing is drawn where that is no
+    terminal.
+    """
     from rich.console import Console
     from rich.progress import Progress as Bar
 

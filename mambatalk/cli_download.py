@@ -23,25 +23,39 @@ app = typer.Typer()
 
 @app.command()
 def download(
-    out: Annotated[Path, typer.Argument(help="Folder for the data; each language gets a folder inside.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder for the data; each language gets a folder inside.")
+    ],
     *,
-    language: Annotated[str, typer.Option(help="english, chinese, spanish or japanese.")] = "english",
-    speakers: Annotated[str | None, typer.Option(help="Speaker numbers, such as 2,4; by default all.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Another commit, branch or tag than the pinned one.")] = None,
-    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Accept the terms, for scripts.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come and write nothing.")] = False,
+    language: Annotated[
+        str, typer.Option(help="english, chinese, spanish or japanese.")
+    ] = "english",
+    speakers: Annotated[
+        str | None, typer.Option(help="Speaker numbers, such as 2,4; by default all.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Another commit, branch or tag than the pinned one.")
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the terms, for scripts.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would come and write nothing.")
+    ] = False,
 ) -> None:
     """Fetch BEAT2 (BEATX) from its hub: pinned to one commit, in parallel, every file checked.
 
-    Stopped half-way, the same command goes on: files that are whole are not fetched again. `OUT/download.json` says
-    what was fetched. HF_ENDPOINT, HF_TOKEN and the proxy variables are those of huggingface_hub. The SMPL-X body
-    model is not part of it: get it at https://smpl-x.is.tue.mpg.de.
+    Stopped half-way, the same command goes on: files that are whole are not fetched again.
+    `OUT/download.json` says what was fetched. HF_ENDPOINT, HF_TOKEN and the proxy variables are
+    those of huggingface_hub. The SMPL-X body model is not part of it: get it at
+    https://smpl-x.is.tue.mpg.de.
 
     **Examples**
 
     `mambatalk download /data/beat2 --speakers 2 --dry-run` says how much speaker 2 is.
 
-    `mambatalk download /data/beat2 --speakers 2,4` fetches two speakers; `--speakers 2,4,6` later adds the third.
+    `mambatalk download /data/beat2 --speakers 2,4` fetches two speakers; `--speakers 2,4,6` later
+    adds the third.
     """
     from rich.filesize import decimal
 
@@ -62,8 +76,11 @@ def download(
         _print_plan(wanted, out)
         return
     fetched = sum(file.fetched for file in there.values())
-    typer.echo(f"{out / wanted.folder}: {len(there):,} files, {decimal(wanted.size)}, all whole; {fetched:,} fetched "
-               f"now. Next: mambatalk check {out / wanted.folder}" + (f" --speakers {speakers}" if speakers else ""))
+    typer.echo(
+        f"{out / wanted.folder}: {len(there):,} files, {decimal(wanted.size)}, all whole; {fetched:,} fetched "
+        f"now. Next: mambatalk check {out / wanted.folder}"
+        + (f" --speakers {speakers}" if speakers else "")
+    )
 
 
 def _accept(out: Path, *, given: bool) -> None:
@@ -73,11 +90,19 @@ def _accept(out: Path, *, given: bool) -> None:
         return
     typer.echo(NOTICE, err=True)
     if not given and not sys.stdin.isatty():
-        raise UserError("licence", found="nobody at a terminal to accept it", expected="the terms accepted once",
-                        do="read them above and repeat the command with --accept-licence")
+        raise UserError(
+            "licence",
+            found="nobody at a terminal to accept it",
+            expected="the terms accepted once",
+            do="read them above and repeat the command with --accept-licence",
+        )
     if not given and not typer.confirm("Do you accept these terms?", err=True):
-        raise UserError("licence", found="terms not accepted", expected="the terms accepted once",
-                        do="nothing was fetched")
+        raise UserError(
+            "licence",
+            found="terms not accepted",
+            expected="the terms accepted once",
+            do="nothing was fetched",
+        )
     record_acceptance(out)
 
 
@@ -96,8 +121,12 @@ def _print_plan(wanted: "Plan", out: Path) -> None:
         table.add_row(kind, f"{len(sizes):,}", decimal(sum(sizes)))
     Console(highlight=False).print(table)
     missing = wanted.missing(out)
-    typer.echo(f"{len(wanted.files):,} files, {decimal(wanted.size)}: {wanted.folder} at commit {wanted.commit}")
-    typer.echo(f"still to come: {len(missing):,} files, {decimal(sum(file.size for file in missing))}")
+    typer.echo(
+        f"{len(wanted.files):,} files, {decimal(wanted.size)}: {wanted.folder} at commit {wanted.commit}"
+    )
+    typer.echo(
+        f"still to come: {len(missing):,} files, {decimal(sum(file.size for file in missing))}"
+    )
     typer.echo(f"not asked for: {wanted.left_out:,} files of that folder")
 
 
@@ -115,28 +144,52 @@ class _Beside(logging.Handler):
 
 @contextmanager
 def _bar() -> Iterator[tuple["Progress", "Failed"]]:
-    """Yield what draws bytes, speed and time left on standard error, where that is a terminal, and what ends it."""
+    """Yield what draws bytes, speed and time left on standard error, where that is a terminal, and
+    what ends it.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
     from rich.progress import Progress as Columns
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-               TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Columns(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("listing", total=None)
         if console.is_terminal:
             for name in ("huggingface_hub", "mambatalk"):
-                logging.getLogger(name).handlers = [_Beside(lambda text: bar.update(task, description=text))]
+                logging.getLogger(name).handlers = [
+                    _Beside(lambda text: bar.update(task, description=text))
+                ]
         _end_at_once(bar)
-        yield (lambda done, total: bar.update(task, completed=done, total=total, description="fetching"),
-               lambda error: _end(bar, str(error), 2))
+        yield (
+            lambda done, total: bar.update(
+                task, completed=done, total=total, description="fetching"
+            ),
+            lambda error: _end(bar, str(error), 2),
+        )
 
 
 def _end_at_once(bar: "Bar") -> None:
     """Let Ctrl-C and SIGTERM end the process."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: _end(bar, "stopped; the same command goes on from here", 128 + number))
+        signal.signal(
+            number,
+            lambda number, _: _end(
+                bar, "stopped; the same command goes on from here", 128 + number
+            ),
+        )
 
 
 def _end(bar: "Bar", message: str, code: int) -> NoReturn:

@@ -10,29 +10,48 @@ app = typer.Typer()
 
 @app.command()
 def evaluate(
-    result: Annotated[Path, typer.Argument(help="A result npz, or a folder of them (`res_` before a name is fine).")],
+    result: Annotated[
+        Path,
+        typer.Argument(help="A result npz, or a folder of them (`res_` before a name is fine)."),
+    ],
     *,
     truth: Annotated[Path, typer.Option(help="Ground truth npz, or a folder of them.")],
     audio: Annotated[Path, typer.Option(help="Speech wav, or a folder of them.")],
-    sem: Annotated[Path | None, typer.Option(help="Semantic annotation, or a folder of them; SRGR needs it.")] = None,
-    body: Annotated[Path | None, typer.Option(help="SMPL-X npz; without it a stand-in body, and a note.")] = None,
-    fgd: Annotated[Path | None, typer.Option(help="AESKConv_240_100.bin, or a folder of ours; FGD needs it.")] = None,
-    mean_velocity: Annotated[Path | None, typer.Option(
-        help="mean_vel_smplxflame_30.npy; without it the speeds of the ground truth given.")] = None,
+    sem: Annotated[
+        Path | None, typer.Option(help="Semantic annotation, or a folder of them; SRGR needs it.")
+    ] = None,
+    body: Annotated[
+        Path | None, typer.Option(help="SMPL-X npz; without it a stand-in body, and a note.")
+    ] = None,
+    fgd: Annotated[
+        Path | None, typer.Option(help="AESKConv_240_100.bin, or a folder of ours; FGD needs it.")
+    ] = None,
+    mean_velocity: Annotated[
+        Path | None,
+        typer.Option(
+            help="mean_vel_smplxflame_30.npy; without it the speeds of the ground truth given."
+        ),
+    ] = None,
     layout: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
-    json: Annotated[bool, typer.Option("--json", help="Print raw values, intervals and clips as data.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print raw values, intervals and clips as data.")
+    ] = False,
 ) -> None:
-    """Score result files with FGD, BC, L1 diversity, face MSE, LVD and SRGR, as published and corrected.
+    """Score result files with FGD, BC, L1 diversity, face MSE, LVD and SRGR, as published and
+    corrected.
 
-    Folders are matched by clip name; the table then has 95 % confidence intervals over clips (bootstrap; FGD:
-    jackknife). The ground-truth row is what the metrics say of the recording itself.
+    Folders are matched by clip name; the table then has 95 % confidence intervals over clips
+    (bootstrap; FGD: jackknife). The ground-truth row is what the metrics say of the recording
+    itself.
     """
     from mambatalk.evaluation.pairing import pair_files
     from mambatalk.evaluation.result_files import score_files
     from mambatalk.evaluation.table import check_format, metrics_table
 
     chosen = check_format(layout)
-    scores = score_files(pair_files(result, truth, audio, sem), body=body, fgd=fgd, mean_velocity=mean_velocity)
+    scores = score_files(
+        pair_files(result, truth, audio, sem), body=body, fgd=fgd, mean_velocity=mean_velocity
+    )
     if json:
         _print_json(scores)
         return

@@ -1,4 +1,6 @@
-"""Commands about the published implementation: `mambatalk parity` and `mambatalk import-published`."""
+"""Commands about the published implementation: `mambatalk parity` and `mambatalk
+import-published`.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,14 +16,20 @@ app = typer.Typer()
 
 @app.command()
 def parity(
-    directory: Annotated[Path, typer.Argument(help="Folder of reference numbers, one npz a module.")],
+    directory: Annotated[
+        Path, typer.Argument(help="Folder of reference numbers, one npz a module.")
+    ],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print data in place of a table.")] = False,
-    complete: Annotated[bool, typer.Option("--complete", help="Fail where a known file is absent.")] = False,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Fail where a known file is absent.")
+    ] = False,
 ) -> None:
-    """Compare our network, scan, features, metrics and rollout with the published implementation's numbers.
+    """Compare our network, scan, features, metrics and rollout with the published implementation's
+    numbers.
 
-    Exits with 1 if any relative error is over its bar: 1e-5 a module, 1e-4 a rollout, 0 for codes, ids and contacts.
+    Exits with 1 if any relative error is over its bar: 1e-5 a module, 1e-4 a rollout, 0 for codes,
+    ids and contacts.
     """
     from mambatalk.published.parity import run_parity
 
@@ -35,11 +43,14 @@ def parity(
 
 @app.command("import-published")
 def import_published(
-    directory: Annotated[Path, typer.Argument(help="Folder of the published .bin files and, if there, vocab.pkl.")],
+    directory: Annotated[
+        Path, typer.Argument(help="Folder of the published .bin files and, if there, vocab.pkl.")
+    ],
     *,
     out: Annotated[Path, typer.Option(help="Bundle to write; the FGD encoder goes beside it.")],
 ) -> None:
-    """Turn the published weights into a bundle, and say of every key whether it is used or why it is left out.
+    """Turn the published weights into a bundle, and say of every key whether it is used or why it
+    is left out.
 
     Reads face, upper, hands, lower_foot, foot and mambatalk_100 (.bin), and where they are there
     AESKConv_240_100.bin and vocab.pkl. Nothing in the files is run.
@@ -61,7 +72,9 @@ def import_published(
 
 def _print_accounts(accounts: "list[FileAccount]") -> None:
     for account in accounts:
-        typer.echo(f"{account.file}: {account.used} keys used, {account.parameters:,} parameters in the file")
+        typer.echo(
+            f"{account.file}: {account.used} keys used, {account.parameters:,} parameters in the file"
+        )
         for key, reason in account.left_out.items():
             typer.echo(f"  left out: {key} ({reason})")
 
@@ -69,19 +82,41 @@ def _print_accounts(accounts: "list[FileAccount]") -> None:
 def _print_json(report: "Report", *, complete: bool) -> None:
     import json
 
-    rows = [{"file": m.file, "quantity": m.quantity, "error": m.error if m.error < float("inf") else None, "bar": m.bar,
-             "ok": m.ok, "note": m.note} for m in report.measures]
-    typer.echo(json.dumps({"ok": report.ok(complete=complete), "absent": report.absent, "measures": rows}, indent=2))
+    rows = [
+        {
+            "file": m.file,
+            "quantity": m.quantity,
+            "error": m.error if m.error < float("inf") else None,
+            "bar": m.bar,
+            "ok": m.ok,
+            "note": m.note,
+        }
+        for m in report.measures
+    ]
+    typer.echo(
+        json.dumps(
+            {"ok": report.ok(complete=complete), "absent": report.absent, "measures": rows},
+            indent=2,
+        )
+    )
 
 
 def _print_table(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table("file", Column("quantity", overflow="fold"), "relative error", "bar", "ok", "note")
+    table = Table(
+        "file", Column("quantity", overflow="fold"), "relative error", "bar", "ok", "note"
+    )
     for m in report.measures:
-        table.add_row(m.file, m.quantity, f"{m.error:.1e}", f"{m.bar:.0e}" if m.bar else "exact",
-                      "yes" if m.ok else "[bold red]no[/]", m.note)
+        table.add_row(
+            m.file,
+            m.quantity,
+            f"{m.error:.1e}",
+            f"{m.bar:.0e}" if m.bar else "exact",
+            "yes" if m.ok else "[bold red]no[/]",
+            m.note,
+        )
     console = Console()
     console.print(table)
     for name in report.absent:

@@ -1,7 +1,8 @@
 """The one configuration: `params.yaml` as frozen dataclasses, one section per stage, read strictly.
 
-Tracked fields carry no defaults: a default that changed here would escape DVC. What changes no result (device, workers,
-addresses, log level) is an environment variable or a flag, never a parameter.
+Tracked fields carry no defaults: a default that changed here would escape DVC. What changes no
+result (device, workers, addresses, log level) is an environment variable or a flag, never a
+parameter.
 """
 
 import json
@@ -33,7 +34,9 @@ class BodyConfig:
     mesh_vertices: Size
     """Vertices of the mesh losses, spread over the body; 0 takes all 10,475."""
     mesh_frames: Size
-    """Consecutive frames of each window in the mesh losses of face, upper body and hands; 0 takes all."""
+    """Consecutive frames of each window in the mesh losses of face, upper body and hands; 0 takes
+    all.
+    """
 
 
 @section
@@ -177,7 +180,9 @@ class TrainGeneratorConfig:
     clip_norm: Rate
     epochs: Count
     text_dropout: Share
-    """Chance that a training window loses its words, so that sound alone works; corrected fidelity only."""
+    """Chance that a training window loses its words, so that sound alone works; corrected fidelity
+    only.
+    """
 
 
 @section
@@ -225,31 +230,42 @@ def load_config(path: str | Path = "params.yaml") -> Config:
     """Read and check a complete parameter file.
 
     Raises:
-        UserError: The file is missing or broken, a key is unknown or missing, or a value is of the wrong type; the
-            first fault is named.
+        UserError: The file is missing or broken, a key is unknown or missing, or a value is of the
+            wrong type; the first fault is named.
 
     """
     try:
         return parse_config(YAML(typ="safe", pure=True).load(Path(path)), where=str(path))
     except FileNotFoundError:
-        raise UserError(path, found="no such file", expected="a parameter file",
-                        do="run from the repository root, or `make profile P=sample` to write one") from None
+        raise UserError(
+            path,
+            found="no such file",
+            expected="a parameter file",
+            do="run from the repository root, or `make profile P=sample` to write one",
+        ) from None
     except YAMLError as error:
-        raise UserError(path, found=f"broken YAML ({error})", expected="a parameter file",
-                        do="mend the line named") from None
+        raise UserError(
+            path,
+            found=f"broken YAML ({error})",
+            expected="a parameter file",
+            do="mend the line named",
+        ) from None
 
 
 def parse_config(values: Any, *, where: str = "params.yaml") -> Config:
     """Check a mapping as `load_config` checks a file."""
     try:
-        # Through JSON, whose strict mode still takes a mapping for a dataclass and a list for a tuple.
+        # Through JSON, whose strict mode still takes a mapping for a dataclass and a list for a
+        # tuple.
         return TypeAdapter(Config).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise _first_fault(error, where) from None
 
 
 def config_dict(value: Any) -> dict[str, Any]:
-    """A configuration (or a section of one) as plain nested values under the keys of `params.yaml`."""
+    """A configuration (or a section of one) as plain nested values under the keys of
+    `params.yaml`.
+    """
     return TypeAdapter(type(value)).dump_python(value, by_alias=True, mode="json")
 
 
@@ -262,6 +278,11 @@ def _first_fault(error: ValidationError, where: str) -> UserError:
         found, do = "no such key", "add it; infra/profiles/ holds complete files"
     else:
         found, do = repr(fault["input"]), "correct the value"
-    expected = "no such key" if found == "an unknown key" else (
-        "a value" if found == "no such key" else fault["msg"].removeprefix("Input should be "))
+    expected = (
+        "no such key"
+        if found == "an unknown key"
+        else (
+            "a value" if found == "no such key" else fault["msg"].removeprefix("Input should be ")
+        )
+    )
     return UserError(f"{where}: {key}", found=found, expected=expected, do=do)

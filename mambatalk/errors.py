@@ -1,4 +1,6 @@
-"""The one error a user sees: a single line that says where, what was found, what was expected and what to do."""
+"""The one error a user sees: a single line that says where, what was found, what was expected and
+what to do.
+"""
 
 
 class UserError(Exception):

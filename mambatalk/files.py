@@ -15,15 +15,27 @@ from mambatalk.errors import UserError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OF_PLACES: Final = _FULL | {
-    errno.EACCES, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT,
-    errno.ENOTDIR, errno.ENOTEMPTY, errno.EPERM, errno.EROFS,
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.EPERM,
+    errno.EROFS,
 }
-"""What a person can mend. What may pass by itself (EIO, ESTALE, ...) is not among it: a scheduler tries that again."""
+"""What a person can mend. What may pass by itself (EIO, ESTALE, ...) is not among it: a scheduler
+tries that again.
+"""
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` that takes its name when the block ends well, and vanishes otherwise.
+    """Yield a temporary sibling of `path` that takes its name when the block ends well, and
+    vanishes otherwise.
 
     Raises:
         UserError: No file can be written there, or the disk is full.
@@ -32,7 +44,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     make_folder(path.parent)
     with place_errors(path, expected="a file to write"):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+        )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -47,7 +61,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling directory that replaces `path` when the block ends well, and vanishes otherwise.
+    """Yield a temporary sibling directory that replaces `path` when the block ends well, and
+    vanishes otherwise.
 
     Raises:
         UserError: No folder can be written there, or the disk is full.
@@ -76,14 +91,20 @@ def make_folder(folder: str | Path) -> None:
 
 @contextmanager
 def full_disk_errors(path: str | Path) -> Iterator[None]:
-    """Turn the error of a full disk into a UserError; any other may be about something else than `path`."""
+    """Turn the error of a full disk into a UserError; any other may be about something else than
+    `path`.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise UserError(path, found=f"a full disk{_room(Path(path))}", expected="room to write",
-                        do="free some space and run the same command again; nothing half-written was kept") from error
+        raise UserError(
+            path,
+            found=f"a full disk{_room(Path(path))}",
+            expected="room to write",
+            do="free some space and run the same command again; nothing half-written was kept",
+        ) from error
 
 
 @contextmanager
@@ -95,7 +116,9 @@ def place_errors(path: str | Path, *, expected: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _OF_PLACES:
             raise
-        raise UserError(path, found=error.strerror, expected=expected, do="mend that or name another one") from error
+        raise UserError(
+            path, found=error.strerror, expected=expected, do="mend that or name another one"
+        ) from error
 
 
 def _room(path: Path) -> str:
@@ -104,14 +127,18 @@ def _room(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where to keep what can be made again: `MAMBATALK_CACHE`, by default runs/cache; to be deleted at any time."""
+    """Where to keep what can be made again: `MAMBATALK_CACHE`, by default runs/cache; to be deleted
+    at any time.
+    """
     return Path(os.environ.get("MAMBATALK_CACHE") or "runs/cache")
 
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write canonical JSON: sorted keys, two spaces, a final newline; NaN is refused."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: str | Path) -> Any:
@@ -124,9 +151,13 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(path, found="no such file", expected="a JSON file", do="check the path") from None
+        raise UserError(
+            path, found="no such file", expected="a JSON file", do="check the path"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(path, found=f"broken JSON ({error})", expected="a JSON file", do="make it again") from None
+        raise UserError(
+            path, found=f"broken JSON ({error})", expected="a JSON file", do="make it again"
+        ) from None
 
 
 def sha256_file(path: str | Path) -> str:
@@ -142,4 +173,6 @@ def sha256_file(path: str | Path) -> str:
 
 def digest(value: Any) -> str:
     """Hexadecimal sha256 of a JSON-able value, independent of key order."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()

@@ -1,7 +1,7 @@
 """Loss terms, each a function of its own; training/ weighs and adds them.
 
-Rotations are matrices (B, T, J, 3, 3), joints and vertices metres (B, T, V, 3), frames 30 a second. Source: published
-trainers of the auto-encoders and of the generator.
+Rotations are matrices (B, T, J, 3, 3), joints and vertices metres (B, T, V, 3), frames 30 a second.
+Source: published trainers of the auto-encoders and of the generator.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,8 @@ from torch.nn import functional
 from mambatalk.motion.skeleton import PARTS, Part
 
 if TYPE_CHECKING:
-    # At run time too, and every auto-encoder would be trained anew whenever the generator's code changes.
+    # At run time too, and every auto-encoder would be trained anew whenever the generator's code
+    # changes.
     from mambatalk.models.generator import GeneratorOutput
 
 COSINE_LIMIT = 1 - 1e-6
@@ -58,7 +59,8 @@ def mse_of_differences(predicted: Tensor, target: Tensor, *, axis: int = TIME) -
 
 
 def foot_sliding(feet: Tensor, contact: Tensor) -> Tensor:
-    """Mean |step| of feet (B, T, 4, 3) to the next frame where contact (B, T, 4) is above 0.95; the last step is 0.
+    """Mean |step| of feet (B, T, 4, 3) to the next frame where contact (B, T, 4) is above 0.95; the
+    last step is 0.
 
     The mean runs over everything, planted or not, and the gate passes no gradient.
     """
@@ -67,10 +69,19 @@ def foot_sliding(feet: Tensor, contact: Tensor) -> Tensor:
 
 
 def latent_loss(output: "GeneratorOutput", vectors: Mapping[Part, Tensor]) -> Tensor:
-    """Three times the mean squared distance of latents to code vectors (B, T, C), summed over the four parts."""
-    return total(LATENT_WEIGHT * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS)
+    """Three times the mean squared distance of latents to code vectors (B, T, C), summed over the
+    four parts.
+    """
+    return total(
+        LATENT_WEIGHT * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS
+    )
 
 
-def index_loss(output: "GeneratorOutput", codes: Mapping[Part, Tensor], parts: tuple[Part, ...] = PARTS) -> Tensor:
+def index_loss(
+    output: "GeneratorOutput", codes: Mapping[Part, Tensor], parts: tuple[Part, ...] = PARTS
+) -> Tensor:
     """Negative log-likelihood of codes (B, T), summed over parts."""
-    return total(functional.cross_entropy(output.logits[part].flatten(0, 1), codes[part].flatten()) for part in parts)
+    return total(
+        functional.cross_entropy(output.logits[part].flatten(0, 1), codes[part].flatten())
+        for part in parts
+    )

@@ -1,8 +1,8 @@
 """Great Expectations' Data Docs as one page that needs no network.
 
-The sections are rendered by Great Expectations itself; its page around them loads styles and scripts from several
-sites, is blank without them, and bears the time of day. Here they stand in a page of our own, which is the same for the
-same data.
+The sections are rendered by Great Expectations itself; its page around them loads styles and
+scripts from several sites, is blank without them, and bears the time of day. Here they stand in a
+page of our own, which is the same for the same data.
 """
 
 import re
@@ -56,24 +56,40 @@ _PAGE: Final = """<!DOCTYPE html>
 """
 
 
-def write_page(path: Path, result: "ExpectationSuiteValidationResult", *, title: str, lead: str) -> None:
-    """Write one validation result as a page that opens offline; bytes depend on data and rules alone."""
+def write_page(
+    path: Path, result: "ExpectationSuiteValidationResult", *, title: str, lead: str
+) -> None:
+    """Write one validation result as a page that opens offline; bytes depend on data and rules
+    alone.
+    """
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaSectionView
 
     document = ValidationResultsPageRenderer().render(result)
     view, sections, links = DefaultJinjaSectionView(), [], []
-    failed = {one.expectation_config.kwargs.get("column") for one in result.results
-              if one.expectation_config and not one.success}
+    failed = {
+        one.expectation_config.kwargs.get("column")
+        for one in result.results
+        if one.expectation_config and not one.success
+    }
     for index, section in enumerate(document.sections, 1):
         # Collapsed blocks hold the time of the run and identifiers drawn at random.
-        section.content_blocks = [block for block in section.content_blocks if block.content_block_type != "collapse"]
-        sections.append(view.render({"section": section.to_json_dict(), "section_loop": {"index": index}}))
+        section.content_blocks = [
+            block for block in section.content_blocks if block.content_block_type != "collapse"
+        ]
+        sections.append(
+            view.render({"section": section.to_json_dict(), "section_loop": {"index": index}})
+        )
         mark = ' class="failed"' if section.section_name in failed else ""
         links.append(f'<a href="#section-{index}"{mark}>{escape(section.section_name)}</a>')
     # Links to pages of the site that is not built.
     body = re.sub(r'<a href="\.\./[^"]*"\s*>([^<]*)</a>', r"\1", "\n".join(sections))
-    page = _PAGE.format(title=escape(title), lead=escape(lead), style=_STYLE, navigation="\n".join(links),
-                        sections=body)
+    page = _PAGE.format(
+        title=escape(title),
+        lead=escape(lead),
+        style=_STYLE,
+        navigation="\n".join(links),
+        sections=body,
+    )
     with atomic_file(path) as temporary:
         temporary.write_text(re.sub(r"[ \t]*\n(\s*\n)*", "\n", page), encoding="utf-8")

@@ -1,6 +1,8 @@
-"""The per-clip rules of `mambatalk.data.checks` as Great Expectations suites, and the page that shows how they went.
+"""The per-clip rules of `mambatalk.data.checks` as Great Expectations suites, and the page that
+shows how they went.
 
-One list of rules serves `mambatalk check`, which needs no Great Expectations, and the stages. The context lives in
+One list of rules serves `mambatalk check`, which needs no Great Expectations, and the stages. The
+context lives in
 memory: nothing is configured in files, nothing is sent anywhere, and nothing bears the time of day.
 """
 
@@ -39,28 +41,48 @@ class Checked:
         """Numbers for DVC: what was accepted, and how many clips break each rule that is broken."""
         statistics = self.result.statistics
         return {
-            "success": self.verdict["ok"], "accepted": len(self.verdict["accepted"]),
-            "quarantined": len(self.verdict["quarantined"]), "critical": len(self.verdict["critical"]),
-            "warnings": self.verdict["warnings"], "expectations": statistics["evaluated_expectations"],
+            "success": self.verdict["ok"],
+            "accepted": len(self.verdict["accepted"]),
+            "quarantined": len(self.verdict["quarantined"]),
+            "critical": len(self.verdict["critical"]),
+            "warnings": self.verdict["warnings"],
+            "expectations": statistics["evaluated_expectations"],
             "unmet": statistics["unsuccessful_expectations"],
-            "broken": {name: int(count) for name, count in self.findings["rule"].value_counts().sort_index().items()},
+            "broken": {
+                name: int(count)
+                for name, count in self.findings["rule"].value_counts().sort_index().items()
+            },
         }
 
 
-def check(table: pandas.DataFrame, rules: Sequence[Rule], *, name: str, max_quarantined: float) -> Checked:
+def check(
+    table: pandas.DataFrame, rules: Sequence[Rule], *, name: str, max_quarantined: float
+) -> Checked:
     """Judge a table with one row per clip, by the rules and by Great Expectations."""
     findings = apply_rules(table, rules)
-    return Checked(verdict=verdict(table, findings, max_quarantined=max_quarantined), findings=findings,
-                   result=_validate(table, [rule for rule in rules if rule.column in table], name))
+    return Checked(
+        verdict=verdict(table, findings, max_quarantined=max_quarantined),
+        findings=findings,
+        result=_validate(table, [rule for rule in rules if rule.column in table], name),
+    )
 
 
-def publish(checked: Checked, stage: str, *, docs: Path, metrics: Path, title: str, lead: str, recorder: Recorder
-            ) -> None:
-    """Write Data Docs and verdict; where a critical rule is broken, write them as evidence and fail.
+def publish(
+    checked: Checked,
+    stage: str,
+    *,
+    docs: Path,
+    metrics: Path,
+    title: str,
+    lead: str,
+    recorder: Recorder,
+) -> None:
+    """Write Data Docs and verdict; where a critical rule is broken, write them as evidence and
+    fail.
 
     Raises:
-        DataContractError: A critical rule is broken; the evidence lies in the stage's scratch folder, since DVC keeps
-            no output of a stage that fails.
+        DataContractError: A critical rule is broken; the evidence lies in the stage's scratch
+            folder, since DVC keeps no output of a stage that fails.
 
     """
     recorder.metrics(checked.summary())
@@ -68,14 +90,23 @@ def publish(checked: Checked, stage: str, *, docs: Path, metrics: Path, title: s
         evidence = scratch(stage) / "evidence"
         with atomic_directory(evidence) as out:
             write_page(out / "index.html", checked.result, title=title, lead=lead)
-            write_json(out / "verdict.json", {**checked.summary(), "reasons": checked.verdict["critical"],
-                                              "quarantined_clips": checked.verdict["quarantined"]})
+            write_json(
+                out / "verdict.json",
+                {
+                    **checked.summary(),
+                    "reasons": checked.verdict["critical"],
+                    "quarantined_clips": checked.verdict["quarantined"],
+                },
+            )
             checked.findings.to_csv(out / "findings.csv", index=False, lineterminator="\n")
         recorder.artifact(evidence)
         reasons = checked.verdict["critical"]
         raise DataContractError(
-            stage, found=f"{reasons[0]}" + (f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""),
-            expected="data that no critical rule forbids", do=f"read {evidence / 'index.html'} and mend the corpus")
+            stage,
+            found=f"{reasons[0]}" + (f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""),
+            expected="data that no critical rule forbids",
+            do=f"read {evidence / 'index.html'} and mend the corpus",
+        )
     with atomic_directory(docs) as out:
         write_page(out / "index.html", checked.result, title=title, lead=lead)
     write_json(metrics, checked.summary())
@@ -83,7 +114,9 @@ def publish(checked: Checked, stage: str, *, docs: Path, metrics: Path, title: s
     recorder.artifact(metrics)
 
 
-def _validate(table: pandas.DataFrame, rules: Sequence[Rule], name: str) -> "ExpectationSuiteValidationResult":
+def _validate(
+    table: pandas.DataFrame, rules: Sequence[Rule], name: str
+) -> "ExpectationSuiteValidationResult":
     import great_expectations
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -91,29 +124,49 @@ def _validate(table: pandas.DataFrame, rules: Sequence[Rule], name: str) -> "Exp
     context = great_expectations.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    suite = context.suites.add(great_expectations.ExpectationSuite(
-        name=name, expectations=[one for rule in rules for one in expectations(rule)]))
-    batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+    suite = context.suites.add(
+        great_expectations.ExpectationSuite(
+            name=name, expectations=[one for rule in rules for one in expectations(rule)]
+        )
+    )
+    batch = (
+        context.data_sources.add_pandas(name)
+        .add_dataframe_asset(name)
+        .add_batch_definition_whole_dataframe(name)
+    )
     definition = great_expectations.ValidationDefinition(name=name, data=batch, suite=suite)
     return context.validation_definitions.add(definition).run(
         batch_parameters={"dataframe": table},
-        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["clip_id"],
-                       "return_unexpected_index_query": False})
+        result_format={
+            "result_format": "COMPLETE",
+            "unexpected_index_column_names": ["clip_id"],
+            "return_unexpected_index_query": False,
+        },
+    )
 
 
 def expectations(rule: Rule) -> Iterator["Expectation"]:
     """A rule as one expectation, or as two where null is no value either."""
     from great_expectations import expectations as known
 
-    shared: dict[str, Any] = {"column": rule.column, "severity": _SEVERITY[rule.severity], "meta": {"rule": rule.name}}
+    shared: dict[str, Any] = {
+        "column": rule.column,
+        "severity": _SEVERITY[rule.severity],
+        "meta": {"rule": rule.name},
+    }
     told = f"{rule.name.replace('_', ' ')} ({rule.severity}): %s; if not, {rule.why}"
     if rule.absent:
         yield known.ExpectColumnValuesToBeNull(**shared, description=told % "nothing here")
     if rule.required:
         yield known.ExpectColumnValuesToNotBeNull(**shared, description=told % "a value")
     if rule.allowed is not None:
-        yield known.ExpectColumnValuesToBeInSet(**shared, value_set=list(rule.allowed),
-                                                description=told % rule.expected)
+        yield known.ExpectColumnValuesToBeInSet(
+            **shared, value_set=list(rule.allowed), description=told % rule.expected
+        )
     elif rule.minimum is not None or rule.maximum is not None:
-        yield known.ExpectColumnValuesToBeBetween(**shared, min_value=rule.minimum, max_value=rule.maximum,
-                                                  description=told % rule.expected)
+        yield known.ExpectColumnValuesToBeBetween(
+            **shared,
+            min_value=rule.minimum,
+            max_value=rule.maximum,
+            description=told % rule.expected,
+        )

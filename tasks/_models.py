@@ -1,7 +1,8 @@
-"""Networks and bundles as MLflow models: code by path, weights as safetensors, no pickle, signature and example.
+"""Networks and bundles as MLflow models: code by path, weights as safetensors, no pickle, signature
+and example.
 
-Weights past `COPY_LIMIT` are not copied: the model keeps a reference to DVC's copy, with digests, until a version is
-registered (a full-size bundle is 800 MB, and every run would keep one).
+Weights past `COPY_LIMIT` are not copied: the model keeps a reference to DVC's copy, with digests,
+until a version is registered (a full-size bundle is 800 MB, and every run would keep one).
 """
 
 from collections.abc import Callable
@@ -23,25 +24,35 @@ Arrays = dict[str, np.ndarray]
 COPY_LIMIT: Final = 64 * 2**20
 
 
-def packed_model(name: str, module: ModuleType, folder: Path, *, example: Arrays) -> Callable[[], None]:
+def packed_model(
+    name: str, module: ModuleType, folder: Path, *, example: Arrays
+) -> Callable[[], None]:
     """Return what logs `folder` as a model of the run that is active when it is called.
 
     Args:
         name: Of the model within its run.
         module: `tasks._pyfunc_KIND`: its `load(folder)` gives the function that `predict` calls.
         folder: Output of the stage.
-        example: Named arrays, batch first, as `predict` takes them; the signature comes from running the model on them.
+        example: Named arrays, batch first, as `predict` takes them; the signature comes from
+            running the model on them.
 
     """
+
     def log() -> None:
         import mlflow
 
         answer = module.load(folder)(example)
         with TemporaryDirectory() as temporary:
             mlflow.pyfunc.log_model(
-                name=name, loader_module=module.__name__, code_paths=["mambatalk", "tasks"],
+                name=name,
+                loader_module=module.__name__,
+                code_paths=["mambatalk", "tasks"],
                 data_path=str(_copy_or_reference(folder, Path(temporary))),
-                signature=_signature(example, answer), input_example=example, pip_requirements=_requirements())
+                signature=_signature(example, answer),
+                input_example=example,
+                pip_requirements=_requirements(),
+            )
+
     return log
 
 
@@ -64,16 +75,25 @@ def _copy_or_reference(folder: Path, temporary: Path) -> Path:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if sum(path.stat().st_size for path in files) <= COPY_LIMIT:
         return folder
-    write_json(temporary / "reference" / "reference.json", {
-        "folder": str(folder.resolve()), "files": {str(path.relative_to(folder)): sha256_file(path) for path in files}})
+    write_json(
+        temporary / "reference" / "reference.json",
+        {
+            "folder": str(folder.resolve()),
+            "files": {str(path.relative_to(folder)): sha256_file(path) for path in files},
+        },
+    )
     return temporary / "reference"
 
 
 def _requirements() -> list[str]:
-    """What `mambatalk` needs to run, at the versions that made the model; without local tags such as +cpu."""
+    """What `mambatalk` needs to run, at the versions that made the model; without local tags such
+    as +cpu.
+    """
     needed = (Requirement(line) for line in requires("mambatalk") or ())
-    return ["mlflow==" + version("mlflow"),
-            *(f"{one.name}=={version(one.name).split('+')[0]}" for one in needed if not one.marker)]
+    return [
+        "mlflow==" + version("mlflow"),
+        *(f"{one.name}=={version(one.name).split('+')[0]}" for one in needed if not one.marker),
+    ]
 
 
 def example_motion(channels: int) -> np.ndarray:
@@ -82,5 +102,7 @@ def example_motion(channels: int) -> np.ndarray:
 
 
 def headline(metrics: dict[str, float]) -> dict[str, float]:
-    """The few numbers of a training that DVC shows in a column each; every term is in the curve and in MLflow."""
+    """The few numbers of a training that DVC shows in a column each; every term is in the curve and
+    in MLflow.
+    """
     return {key: metrics[key] for key in ("loss", "codes_used", "perplexity") if key in metrics}

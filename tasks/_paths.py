@@ -1,4 +1,6 @@
-"""Where each stage writes, and others read: the outputs of `dvc.yaml`, relative to the repository root."""
+"""Where each stage writes, and others read: the outputs of `dvc.yaml`, relative to the repository
+root.
+"""
 
 from pathlib import Path
 from typing import Final

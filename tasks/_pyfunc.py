@@ -1,7 +1,8 @@
-"""What all MLflow models of the pipeline share: find the folder of weights, then answer named arrays with named arrays.
+"""What all MLflow models of the pipeline share: find the folder of weights, then answer named
+arrays with named arrays.
 
-These modules travel with a model (`code_paths`); MLflow calls `_load_pyfunc` of `tasks._pyfunc_KIND` where the model is
-loaded.
+These modules travel with a model (`code_paths`); MLflow calls `_load_pyfunc` of
+`tasks._pyfunc_KIND` where the model is loaded.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,9 @@ Predict = Callable[[Arrays], Arrays]
 
 
 class FolderModel:
-    """What MLflow's loader gets: a `predict` over named arrays, of a folder of weights or a reference to one."""
+    """What MLflow's loader gets: a `predict` over named arrays, of a folder of weights or a
+    reference to one.
+    """
 
     def __init__(self, load: Callable[[Path], Predict], data_path: str) -> None:
         self._predict = load(resolve(Path(data_path)))
@@ -41,6 +44,10 @@ def resolve(folder: Path) -> Path:
     found = Path(reference["folder"])
     for name, sha256 in reference["files"].items():
         if not (found / name).exists() or sha256_file(found / name) != sha256:
-            raise UserError(found / name, found="no file of the digest that this model refers to",
-                            expected=f"sha256 {sha256[:12]}", do="check out the commit of this run and `dvc checkout`")
+            raise UserError(
+                found / name,
+                found="no file of the digest that this model refers to",
+                expected=f"sha256 {sha256[:12]}",
+                do="check out the commit of this run and `dvc checkout`",
+            )
     return found

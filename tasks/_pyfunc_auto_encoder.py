@@ -1,4 +1,6 @@
-"""A motion auto-encoder as an MLflow model: the channels of its part (B, T, D) in, their reconstruction out."""
+"""A motion auto-encoder as an MLflow model: the channels of its part (B, T, D) in, their
+reconstruction out.
+"""
 
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from tasks._pyfunc import Arrays, FolderModel, Predict
 
 
 def load(folder: Path) -> Predict:
-    """Read the one auto-encoder in a folder; `predict` takes "motion" and gives "reconstruction", both float32."""
+    """Read the one auto-encoder in a folder; `predict` takes "motion" and gives "reconstruction",
+    both float32.
+    """
     network = load_auto_encoder(folder, next(folder.glob("*.safetensors")).stem)
 
     @torch.no_grad()

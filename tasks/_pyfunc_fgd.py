@@ -15,7 +15,11 @@ def load(folder: Path) -> Predict:
 
     @torch.no_grad()
     def predict(arrays: Arrays) -> Arrays:
-        return {"features": network(torch.from_numpy(np.ascontiguousarray(arrays["motion"], np.float32))).numpy()}
+        return {
+            "features": network(
+                torch.from_numpy(np.ascontiguousarray(arrays["motion"], np.float32))
+            ).numpy()
+        }
 
     return predict
 

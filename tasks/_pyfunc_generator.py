@@ -1,4 +1,6 @@
-"""The generator as an MLflow model: a window of sound, words and masked motion in, logits of each part's codes out."""
+"""The generator as an MLflow model: a window of sound, words and masked motion in, logits of each
+part's codes out.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -21,19 +23,25 @@ def example() -> Arrays:
     mask = np.ones((1, _FRAMES, MOTION_DIM), np.bool_)
     mask[:, :4] = False
     return {
-        "wave": np.zeros((1, _SAMPLES, 3), np.float32), "words": np.zeros((1, _FRAMES), np.int64),
-        "speaker": np.zeros((1, _FRAMES), np.int64), "motion": np.zeros((1, _FRAMES, MOTION_DIM), np.float32),
+        "wave": np.zeros((1, _SAMPLES, 3), np.float32),
+        "words": np.zeros((1, _FRAMES), np.int64),
+        "speaker": np.zeros((1, _FRAMES), np.int64),
+        "motion": np.zeros((1, _FRAMES, MOTION_DIM), np.float32),
         "mask": mask,
     }
 
 
 def load(folder: Path) -> Predict:
-    """Read the generator; `predict` takes what `example` gives and returns "face", "upper", ... (B, T, codes)."""
+    """Read the generator; `predict` takes what `example` gives and returns "face", "upper", ... (B,
+    T, codes).
+    """
     network = load_generator(folder)
 
     @torch.no_grad()
     def predict(arrays: Arrays) -> Arrays:
-        wave, words, speaker, motion, mask = (torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in INPUTS)
+        wave, words, speaker, motion, mask = (
+            torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in INPUTS
+        )
         output = network(wave, wave[..., :2], words, speaker, motion, mask)
         return {part: logits.numpy() for part, logits in output.logits.items()}
 

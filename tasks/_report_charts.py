@@ -12,9 +12,12 @@ from tasks._paths import PLOTS
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 28
 NETS: Final = {
-    "train_vq/face": "Face auto-encoder", "train_vq/upper": "Upper-body auto-encoder",
-    "train_vq/hands": "Hands auto-encoder", "train_vq/lower": "Lower-body auto-encoder",
-    "train_vq/global": "Global-motion auto-encoder", "train_fgd_encoder": "FGD encoder",
+    "train_vq/face": "Face auto-encoder",
+    "train_vq/upper": "Upper-body auto-encoder",
+    "train_vq/hands": "Hands auto-encoder",
+    "train_vq/lower": "Lower-body auto-encoder",
+    "train_vq/global": "Global-motion auto-encoder",
+    "train_fgd_encoder": "FGD encoder",
     "train_generator": "Generator",
 }
 SERIES: Final = {"train/loss": "training", "val/loss": "validation"}
@@ -32,12 +35,20 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Pixel of a value."""
-        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+        return round(
+            self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1
+        )
 
 
 def curves() -> list[dict[str, Any]]:
-    """One chart per network from `plots/`; a network that was imported has an empty curve and no chart."""
-    return [_chart(title, rows) for name, title in NETS.items() if (rows := _rows(PLOTS / f"{name}.csv"))]
+    """One chart per network from `plots/`; a network that was imported has an empty curve and no
+    chart.
+    """
+    return [
+        _chart(title, rows)
+        for name, title in NETS.items()
+        if (rows := _rows(PLOTS / f"{name}.csv"))
+    ]
 
 
 def _rows(path: Path) -> list[dict[str, float]]:
@@ -51,11 +62,27 @@ def _chart(title: str, rows: list[dict[str, float]]) -> dict[str, Any]:
     losses = [row[key] for row in rows for key in present]
     x = _axis(min(epochs), max(epochs), LEFT, WIDTH - RIGHT, whole=True)
     y = _axis(min(losses), max(losses), HEIGHT - BOTTOM, TOP)
-    lines = [{"name": name, "points": [(x.at(epoch), y.at(row[key]), f"epoch {epoch:g}: {row[key]:.4g}")
-                                       for epoch, row in zip(epochs, rows, strict=True)],
-              "last": f"{rows[-1][key]:.4g}"} for key, name in present.items()]
-    return {"title": title, "x": x, "y": y, "lines": lines, "width": WIDTH, "height": HEIGHT,
-            "frame": (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM), "epochs": len(rows)}
+    lines = [
+        {
+            "name": name,
+            "points": [
+                (x.at(epoch), y.at(row[key]), f"epoch {epoch:g}: {row[key]:.4g}")
+                for epoch, row in zip(epochs, rows, strict=True)
+            ],
+            "last": f"{rows[-1][key]:.4g}",
+        }
+        for key, name in present.items()
+    ]
+    return {
+        "title": title,
+        "x": x,
+        "y": y,
+        "lines": lines,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "frame": (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM),
+        "epochs": len(rows),
+    }
 
 
 def _axis(low: float, high: float, start: float, end: float, *, whole: bool = False) -> Axis:

@@ -1,4 +1,6 @@
-"""The report's numbers: our rows and the published ones in the units papers print, clip by clip, code books."""
+"""The report's numbers: our rows and the published ones in the units papers print, clip by clip,
+code books.
+"""
 
 import csv
 from dataclasses import dataclass
@@ -12,8 +14,11 @@ TABLE_1: Final = Path(__file__).parent / "report_page" / "table1.csv"
 TABLE_1_KEYS: Final = ("fgd", "bc", "l1div", "mse", "lvd")
 VARIANTS: Final = ("corrected", "published")
 ROWS: Final = {
-    "ground_truth": "ground truth", "model": "model", "shuffled_audio": "model, sound of another clip",
-    "random_clip": "random training clip", "mean_pose": "mean pose",
+    "ground_truth": "ground truth",
+    "model": "model",
+    "shuffled_audio": "model, sound of another clip",
+    "random_clip": "random training clip",
+    "mean_pose": "mean pose",
 }
 
 
@@ -28,18 +33,23 @@ class Metric:
     better: str
 
 
-METRIC: Final = {metric.key: metric for metric in (
-    Metric("fgd", "FGD", 10, "× 10⁻¹", "lower; ground truth is the noise floor"),
-    Metric("bc", "BC", 10, "× 10⁻¹", "nearer to ground truth"),
-    Metric("l1div", "Diversity", 1, "m", "nearer to ground truth"),
-    Metric("mse", "Face MSE", 1e8, "× 10⁻⁸ m²", "lower"),
-    Metric("lvd", "LVD", 1e5, "× 10⁻⁵ m", "lower"),
-    Metric("srgr", "SRGR", 1, "", "higher"),
-    Metric("law", "Law score", 100, "%", "higher"),
-)}
+METRIC: Final = {
+    metric.key: metric
+    for metric in (
+        Metric("fgd", "FGD", 10, "× 10⁻¹", "lower; ground truth is the noise floor"),
+        Metric("bc", "BC", 10, "× 10⁻¹", "nearer to ground truth"),
+        Metric("l1div", "Diversity", 1, "m", "nearer to ground truth"),
+        Metric("mse", "Face MSE", 1e8, "× 10⁻⁸ m²", "lower"),
+        Metric("lvd", "LVD", 1e5, "× 10⁻⁵ m", "lower"),
+        Metric("srgr", "SRGR", 1, "", "higher"),
+        Metric("law", "Law score", 100, "%", "higher"),
+    )
+}
 
 
-def value(evaluation: dict[str, Any], row: str, key: str, variant: str = "corrected") -> float | None:
+def value(
+    evaluation: dict[str, Any], row: str, key: str, variant: str = "corrected"
+) -> float | None:
     """One number of `metrics.json` in raw units; the law score has no variants."""
     if key == "law":
         return evaluation["law"][row]
@@ -58,9 +68,17 @@ def printed(number: float | None, key: str) -> str:
 
 def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """A row per method, each with a cell per metric and variant."""
-    return [{"key": row, "name": name, "cells": [
-        printed(value(evaluation, row, key, variant), key) for key, variant in columns(evaluation)]}
-        for row, name in ROWS.items()]
+    return [
+        {
+            "key": row,
+            "name": name,
+            "cells": [
+                printed(value(evaluation, row, key, variant), key)
+                for key, variant in columns(evaluation)
+            ],
+        }
+        for row, name in ROWS.items()
+    ]
 
 
 def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
@@ -78,10 +96,26 @@ def strips(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
         if variant != "corrected" or not known:
             continue
         low, high = min(known), max(known)
-        place = {row: 100 * (number - low) / ((high - low) or 1) for row, number in raw.items() if number is not None}
-        result.append({"metric": METRIC[key], "rows": [
-            {"key": row, "name": ROWS[row], "at": place.get(row), "text": printed(raw[row], key)} for row in ROWS],
-            "truth": place.get("ground_truth")})
+        place = {
+            row: 100 * (number - low) / ((high - low) or 1)
+            for row, number in raw.items()
+            if number is not None
+        }
+        result.append(
+            {
+                "metric": METRIC[key],
+                "rows": [
+                    {
+                        "key": row,
+                        "name": ROWS[row],
+                        "at": place.get(row),
+                        "text": printed(raw[row], key),
+                    }
+                    for row in ROWS
+                ],
+                "truth": place.get("ground_truth"),
+            }
+        )
     return result
 
 
@@ -106,16 +140,34 @@ def clip_table() -> list[dict[str, Any]]:
         return printed(float(text) if text else None, column.split("_")[0])
 
     clips = dict.fromkeys(clip for clip, _ in rows)
-    return [{"clip": clip, "seconds": int(rows[clip, "model"]["frames"]) / 30, "cells": [
-        shown(clip, "model", "bc_corrected"), shown(clip, "ground_truth", "bc_corrected"),
-        shown(clip, "model", "l1div_corrected"), shown(clip, "ground_truth", "l1div_corrected"),
-        *(shown(clip, "model", column) for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", "law")),
-    ]} for clip in clips]
+    return [
+        {
+            "clip": clip,
+            "seconds": int(rows[clip, "model"]["frames"]) / 30,
+            "cells": [
+                shown(clip, "model", "bc_corrected"),
+                shown(clip, "ground_truth", "bc_corrected"),
+                shown(clip, "model", "l1div_corrected"),
+                shown(clip, "ground_truth", "l1div_corrected"),
+                *(
+                    shown(clip, "model", column)
+                    for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", "law")
+                ),
+            ],
+        }
+        for clip in clips
+    ]
 
 
 def code_books() -> list[dict[str, Any]]:
     """Share of each code book in use, and how many codes it is worth."""
     usage = read_json(METRICS / "encode_codes.json")
     parts = dict.fromkeys(key.split("/")[0] for key in usage)
-    return [{"part": part, "used": 100 * usage[f"{part}/codes_used"], "worth": usage[f"{part}/perplexity"]}
-            for part in parts]
+    return [
+        {
+            "part": part,
+            "used": 100 * usage[f"{part}/codes_used"],
+            "worth": usage[f"{part}/perplexity"],
+        }
+        for part in parts
+    ]

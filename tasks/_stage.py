@@ -1,6 +1,8 @@
-"""How every stage runs: configuration in, one tracked run, one line for bad input, exit codes that scripts can read.
+"""How every stage runs: configuration in, one tracked run, one line for bad input, exit codes that
+scripts can read.
 
-0 done; 1 the data failed its checks, or a fault of ours (with a traceback); 2 bad input; 143 stopped by SIGTERM.
+0 done; 1 the data failed its checks, or a fault of ours (with a traceback); 2 bad input; 143
+stopped by SIGTERM.
 """
 
 import ctypes
@@ -33,7 +35,8 @@ def workers() -> int:
 
 
 def threads() -> int:
-    """Threads of every numeric library, from `MAMBATALK_THREADS`; fixed, since their number changes the last bits.
+    """Threads of every numeric library, from `MAMBATALK_THREADS`; fixed, since their number changes
+    the last bits.
 
     One unless it says so: on networks as small as the sample's, two are slower than one.
     """
@@ -43,7 +46,12 @@ def threads() -> int:
 def _count(name: str) -> int | None:
     text = os.environ.get(name)
     if text and not (text.isdecimal() and int(text)):
-        raise UserError(name, found=repr(text), expected="a whole number from 1", do="set it to one, or unset it")
+        raise UserError(
+            name,
+            found=repr(text),
+            expected="a whole number from 1",
+            do="set it to one, or unset it",
+        )
     return int(text) if text else None
 
 
@@ -55,14 +63,21 @@ def stage_command(stage: str, work: Work, about: str | None) -> NoReturn:
 
 def command_parser(name: str, about: str | None) -> ArgumentParser:
     """Read a stage's arguments, if it has any; its settings are no arguments."""
-    return ArgumentParser(prog=name, description=about, formatter_class=RawDescriptionHelpFormatter, epilog=(
-        "Its settings stand in params.yaml. Under `dvc repro STAGE` what it depends on runs before it."))
+    return ArgumentParser(
+        prog=name,
+        description=about,
+        formatter_class=RawDescriptionHelpFormatter,
+        epilog=(
+            "Its settings stand in params.yaml. Under `dvc repro STAGE` what it depends on runs before it."
+        ),
+    )
 
 
 def execute(stage: str, work: Work) -> int:
     """Run one stage's work under its name in `dvc.yaml` ("train_vq@face") and return the exit code.
 
-    `work` gets the configuration, with all that `dvc.yaml` does not name for this stage barred, and the run's recorder.
+    `work` gets the configuration, with all that `dvc.yaml` does not name for this stage barred, and
+    the run's recorder.
     """
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("mambatalk").setLevel(logging.INFO)
@@ -105,7 +120,8 @@ def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    # What is raised in a callback of the interpreter (a finaliser, say) is swallowed there; so it is raised again.
+    # What is raised in a callback of the interpreter (a finaliser, say) is swallowed there; so it
+    # is raised again.
     signal.alarm(_AGAIN_SECONDS)
     raise Interrupted(f"signal {number}")
 
@@ -117,7 +133,9 @@ def _stop_listening() -> None:
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel for a SIGTERM when DVC dies; it would leave this running, and start a second one beside it."""
+    """Ask the kernel for a SIGTERM when DVC dies; it would leave this running, and start a second
+    one beside it.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
@@ -131,8 +149,12 @@ def only_one(stage: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"stage {stage}", found="another copy of it at work in this checkout",
-                            expected="none", do="wait for it to end, or stop it") from None
+            raise UserError(
+                f"stage {stage}",
+                found="another copy of it at work in this checkout",
+                expected="none",
+                do="wait for it to end, or stop it",
+            ) from None
         yield
 
 

@@ -1,7 +1,8 @@
-"""How a stage ended, for whoever runs it: `runs/STAGE/status.json`, outside the outputs that DVC wipes.
+"""How a stage ended, for whoever runs it: `runs/STAGE/status.json`, outside the outputs that DVC
+wipes.
 
-`dvc repro` answers 255 whatever went wrong, so the kind of failure travels in this file; a scheduler retries what may
-pass by itself (transient, interrupted) and nothing else.
+`dvc repro` answers 255 whatever went wrong, so the kind of failure travels in this file; a
+scheduler retries what may pass by itself (transient, interrupted) and nothing else.
 """
 
 import errno
@@ -15,13 +16,23 @@ from mambatalk.files import write_json
 Kind = Literal["config", "data-contract", "transient", "oom", "nan", "interrupted", "unexpected"]
 
 _TRANSIENT: Final = (
-    errno.EAGAIN, errno.EBUSY, errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EIO,
-    errno.ENETUNREACH, errno.ESTALE, errno.ETIMEDOUT,
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ECONNABORTED,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.EHOSTUNREACH,
+    errno.EIO,
+    errno.ENETUNREACH,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
 )
 
 
 class DataContractError(UserError):
-    """The data broke a rule that nothing downstream may build on; the evidence is written before this is raised."""
+    """The data broke a rule that nothing downstream may build on; the evidence is written before
+    this is raised.
+    """
 
 
 class Interrupted(BaseException):
@@ -29,17 +40,32 @@ class Interrupted(BaseException):
 
 
 def scratch(stage: str) -> Path:
-    """Folder of a stage for what is no output: status, evidence, checkpoints. `MAMBATALK_RUNS` moves it off `runs/`."""
+    """Folder of a stage for what is no output: status, evidence, checkpoints. `MAMBATALK_RUNS`
+    moves it off `runs/`.
+    """
     return Path(os.environ.get("MAMBATALK_RUNS", "runs")) / stage
 
 
-def write_status(stage: str, state: Literal["running", "succeeded", "failed"], *, fingerprint: str | None,
-                 kind: Kind | None = None, message: str | None = None) -> None:
+def write_status(
+    stage: str,
+    state: Literal["running", "succeeded", "failed"],
+    *,
+    fingerprint: str | None,
+    kind: Kind | None = None,
+    message: str | None = None,
+) -> None:
     """Replace the stage's status; `kind` and `message` belong to "failed"."""
-    write_json(scratch(stage) / "status.json", {
-        "stage": stage, "state": state, "kind": kind, "message": message, "fingerprint": fingerprint,
-        "pid": os.getpid(),
-    })
+    write_json(
+        scratch(stage) / "status.json",
+        {
+            "stage": stage,
+            "state": state,
+            "kind": kind,
+            "message": message,
+            "fingerprint": fingerprint,
+            "pid": os.getpid(),
+        },
+    )
 
 
 def failure_kind(error: BaseException) -> Kind:
@@ -51,11 +77,16 @@ def failure_kind(error: BaseException) -> Kind:
     if isinstance(error, UserError):
         return "config"
     # The second is torch's error on CUDA; its CPU allocator raises a plain RuntimeError.
-    if (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-            or "can't allocate memory" in str(error)):
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    ):
         return "oom"
     if isinstance(error, FloatingPointError):
         return "nan"
-    if isinstance(error, ConnectionError | TimeoutError) or (isinstance(error, OSError) and error.errno in _TRANSIENT):
+    if isinstance(error, ConnectionError | TimeoutError) or (
+        isinstance(error, OSError) and error.errno in _TRANSIENT
+    ):
         return "transient"
     return "unexpected"

@@ -1,8 +1,9 @@
-"""What `dvc.yaml` says of one stage, read through DVC itself: its parameters, and the fingerprint of all it reads.
+"""What `dvc.yaml` says of one stage, read through DVC itself: its parameters, and the fingerprint
+of all it reads.
 
-A stage sees no parameter that `dvc.yaml` does not name for it, so that a result never hangs on a value whose change
-would go unnoticed. The fingerprint is computed from the same hashes that DVC writes to `dvc.lock`; a stage that DVC
-skipped is thus found again by the entry it left there.
+A stage sees no parameter that `dvc.yaml` does not name for it, so that a result never hangs on a
+value whose change would go unnoticed. The fingerprint is computed from the same hashes that DVC
+writes to `dvc.lock`; a stage that DVC skipped is thus found again by the entry it left there.
 """
 
 import dataclasses
@@ -27,11 +28,14 @@ class StageView:
     params: tuple[str, ...]
     """Dotted keys of `params.yaml` that the stage declares."""
     fingerprint: str
-    """Digest of the command, the declared parameters' values, and the md5 of code and data the stage reads."""
+    """Digest of the command, the declared parameters' values, and the md5 of code and data the
+    stage reads.
+    """
 
 
 def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
-    """Read one stage of `dvc.yaml` ("train_vq@face" for a stage of a matrix) and hash what it depends on.
+    """Read one stage of `dvc.yaml` ("train_vq@face" for a stage of a matrix) and hash what it
+    depends on.
 
     Raises:
         UserError: `dvc.yaml` has no such stage, or something it reads is missing.
@@ -46,15 +50,25 @@ def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
         with Repo(str(root)) as repo:
             (found,) = repo.stage.collect(stage)
             found.save_deps()
-            params = [key for dep in found.deps if isinstance(dep, ParamsDependency) for key in dep.params]
-            return StageView(params=tuple(params), fingerprint=_fingerprint(to_single_stage_lockfile(found)))
+            params = [
+                key for dep in found.deps if isinstance(dep, ParamsDependency) for key in dep.params
+            ]
+            return StageView(
+                params=tuple(params), fingerprint=_fingerprint(to_single_stage_lockfile(found))
+            )
     except DvcException as error:
-        raise UserError(f"stage {stage}", found=error, expected="a stage of dvc.yaml whose inputs exist",
-                        do="run `dvc repro` from the repository root") from error
+        raise UserError(
+            f"stage {stage}",
+            found=error,
+            expected="a stage of dvc.yaml whose inputs exist",
+            do="run `dvc repro` from the repository root",
+        ) from error
 
 
 def locked_fingerprints(lock: str | Path = "dvc.lock") -> dict[str, str]:
-    """Fingerprint of every stage that has run, by name, from `dvc.lock`; empty where there is none."""
+    """Fingerprint of every stage that has run, by name, from `dvc.lock`; empty where there is
+    none.
+    """
     path = Path(lock)
     if not path.exists():
         return {}
@@ -63,27 +77,35 @@ def locked_fingerprints(lock: str | Path = "dvc.lock") -> dict[str, str]:
 
 
 def _fingerprint(entry: Mapping[str, Any]) -> str:
-    return digest({
-        "cmd": entry["cmd"],
-        "deps": {dep["path"]: dep["md5"] for dep in entry.get("deps", ())},
-        "params": {path: dict(values) for path, values in entry.get("params", {}).items()},
-    })
+    return digest(
+        {
+            "cmd": entry["cmd"],
+            "deps": {dep["path"]: dep["md5"] for dep in entry.get("deps", ())},
+            "params": {path: dict(values) for path, values in entry.get("params", {}).items()},
+        }
+    )
 
 
 @dataclass(frozen=True)
 class _Undeclared:
-    """Stands where a parameter is that the stage does not declare; reading from it is a mistake in the graph."""
+    """Stands where a parameter is that the stage does not declare; reading from it is a mistake in
+    the graph.
+    """
 
     key: str
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{self.key} is read (.{name}), but dvc.yaml does not name it among the stage's params")
+        raise AttributeError(
+            f"{self.key} is read (.{name}), but dvc.yaml does not name it among the stage's params"
+        )
 
 
 def restrict(config: T, declared: Iterable[str], *, prefix: str = "") -> T:
-    """`config` with every section and field outside `declared` (dotted keys) replaced by one that refuses to be read.
+    """`config` with every section and field outside `declared` (dotted keys) replaced by one that
+    refuses to be read.
 
-    Scalars at the top level that are not declared become such a guard too: using one as a number fails.
+    Scalars at the top level that are not declared become such a guard too: using one as a number
+    fails.
     """
     keys = tuple(declared)
     changes: dict[str, Any] = {}

@@ -1,6 +1,5 @@
 """Stage bundle: generator, auto-encoders, vocabulary and configuration as one release unit."""
 
-
 from mambatalk.config import Config, config_dict
 from mambatalk.data.store import open_features
 from mambatalk.files import read_json
@@ -25,14 +24,24 @@ def run(config: Config, recorder: Recorder) -> None:
         generator=load_generator(GENERATOR),
         auto_encoders={name: load_auto_encoder(VQ / name, name) for name in AUTO_ENCODERS},
         vocabulary=read_json(FEATURES / "vocabulary.json"),
-        speakers={clip.speaker: clip.speaker_index for clip in store.clips}, rest=mean_rest(store),
-        fidelity=config.fidelity, seed_frames=generator.seed_frames, window=generator.window,
-        config={"seed": config.seed, "fidelity": config.fidelity, "train_vq": config_dict(config.train_vq),
-                "train_generator": config_dict(generator)})
+        speakers={clip.speaker: clip.speaker_index for clip in store.clips},
+        rest=mean_rest(store),
+        fidelity=config.fidelity,
+        seed_frames=generator.seed_frames,
+        window=generator.window,
+        config={
+            "seed": config.seed,
+            "fidelity": config.fidelity,
+            "train_vq": config_dict(config.train_vq),
+            "train_generator": config_dict(generator),
+        },
+    )
     bundle.save(BUNDLE)
     recorder.metrics({"bytes": sum(path.stat().st_size for path in BUNDLE.iterdir())})
     recorder.artifact(BUNDLE / "bundle.json")
-    recorder.model(packed_model("bundle", _pyfunc_bundle, BUNDLE, example=_pyfunc_bundle.example(bundle)))
+    recorder.model(
+        packed_model("bundle", _pyfunc_bundle, BUNDLE, example=_pyfunc_bundle.example(bundle))
+    )
 
 
 def main() -> None:

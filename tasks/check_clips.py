@@ -1,8 +1,10 @@
-"""Stage check_clips: every clip of the store against the rules; bad clips are left out with their reasons.
+"""Stage check_clips: every clip of the store against the rules; bad clips are left out with their
+reasons.
 
-The data-quality page made here shows one corpus as it is and compares it with none: an output that hung on what ran
-before would differ from checkout to checkout, and DVC wipes it before each run. Drift against the previous manifest is
-the business of `python -m flows.data_quality`, which keeps what it saw.
+The data-quality page made here shows one corpus as it is and compares it with none: an output that
+hung on what ran before would differ from checkout to checkout, and DVC wipes it before each run.
+Drift against the previous manifest is the business of `python -m flows.data_quality`, which keeps
+what it saw.
 """
 
 from pathlib import Path
@@ -26,17 +28,35 @@ def run(config: Config, recorder: Recorder) -> None:
     rules = clip_rules(section)
     checked = check(store.manifest, rules, name="clips", max_quarantined=section.max_quarantined)
     page, docs = _places(checked)
-    write_quality_page(page, Look(corpus=f"the clip store {CLIPS}", store=store, rules=rules, docs=docs,
-                                  findings=checked.findings, verdict=checked.verdict))
+    write_quality_page(
+        page,
+        Look(
+            corpus=f"the clip store {CLIPS}",
+            store=store,
+            rules=rules,
+            docs=docs,
+            findings=checked.findings,
+            verdict=checked.verdict,
+        ),
+    )
     recorder.artifact(page.parent)
-    publish(checked, "check_clips", docs=DATA_DOCS / "clips", metrics=METRICS / "check_clips.json", recorder=recorder,
-            title="Clips", lead="One row per clip of the store: what was recorded, and what its files say.")
+    publish(
+        checked,
+        "check_clips",
+        docs=DATA_DOCS / "clips",
+        metrics=METRICS / "check_clips.json",
+        recorder=recorder,
+        title="Clips",
+        lead="One row per clip of the store: what was recorded, and what its files say.",
+    )
     write_json(ACCEPTED, {key: checked.verdict[key] for key in ("accepted", "quarantined")})
     recorder.artifact(ACCEPTED)
 
 
 def _places(checked: Checked) -> tuple[Path, str]:
-    """The page, and Data Docs as seen from it; in the scratch folder where the stage fails, as DVC keeps no output."""
+    """The page, and Data Docs as seen from it; in the scratch folder where the stage fails, as DVC
+    keeps no output.
+    """
     if checked.verdict["ok"]:
         return QUALITY, "../data_docs/clips/index.html"
     return scratch("check_clips") / "quality" / "index.html", "../evidence/index.html"

@@ -1,6 +1,5 @@
 """Stage encode_codes: the code of every frame and part, by the frozen auto-encoders."""
 
-
 from mambatalk.config import Config
 from mambatalk.data.store import open_features
 from mambatalk.files import atomic_directory, write_json

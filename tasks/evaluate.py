@@ -1,4 +1,6 @@
-"""Stage evaluate: the bundle on held-out clips, beside ground truth and baselines, by every metric."""
+"""Stage evaluate: the bundle on held-out clips, beside ground truth and baselines, by every
+metric.
+"""
 
 import csv
 from collections.abc import Iterator
@@ -11,7 +13,13 @@ from mambatalk.config import Config
 from mambatalk.data.clips import ClipStore
 from mambatalk.data.store import ClipInfo, FeatureStore, open_features
 from mambatalk.data.windows import clip_ctc
-from mambatalk.evaluation.baselines import fit_length, mean_pose, random_clip, shuffled_audio, stored_motion
+from mambatalk.evaluation.baselines import (
+    fit_length,
+    mean_pose,
+    random_clip,
+    shuffled_audio,
+    stored_motion,
+)
 from mambatalk.evaluation.score import Evaluation, TruthClip
 from mambatalk.files import atomic_directory, atomic_file, read_json, write_json
 from mambatalk.models.storing_fgd import load_fgd_encoder
@@ -20,7 +28,17 @@ from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.result import MotionResult, write_result
 from mambatalk.synthesis.rollout import synthesise
 from mambatalk.training.runtime import device, make_deterministic
-from tasks._paths import BUNDLE, CLIPS, EVALUATION, FEATURES, FGD, PER_CLIP, RESULTS, SAMPLE_EVENTS, SUMMARY
+from tasks._paths import (
+    BUNDLE,
+    CLIPS,
+    EVALUATION,
+    FEATURES,
+    FGD,
+    PER_CLIP,
+    RESULTS,
+    SAMPLE_EVENTS,
+    SUMMARY,
+)
 from tasks._stage import stage_command, threads
 from tasks._tracking import Recorder
 
@@ -33,8 +51,12 @@ def run(config: Config, recorder: Recorder) -> None:
     make_deterministic(config.seed, threads())
     store, bundle = open_features(FEATURES), Bundle.load(BUNDLE).to(device())
     clips = store.of_split(config.evaluate.split)[: config.evaluate.max_clips or None]
-    evaluation = Evaluation(body=load_body(config.body.path), mean_velocity=np.load(FEATURES / "mean_velocity.npy"),
-                            fgd_encoder=load_fgd_encoder(FGD), fidelity=config.fidelity)
+    evaluation = Evaluation(
+        body=load_body(config.body.path),
+        mean_velocity=np.load(FEATURES / "mean_velocity.npy"),
+        fgd_encoder=load_fgd_encoder(FGD),
+        fidelity=config.fidelity,
+    )
     table: list[dict[str, Any]] = []
     with atomic_directory(RESULTS) as out:
         for clip, truth in zip(clips, _truths(store, clips), strict=True):
@@ -50,8 +72,9 @@ def run(config: Config, recorder: Recorder) -> None:
     recorder.artifact(PER_CLIP)
 
 
-def _motions(bundle: Bundle, store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
-             ) -> dict[str, MotionResult]:
+def _motions(
+    bundle: Bundle, store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
+) -> dict[str, MotionResult]:
     other = shuffled_audio(store, clips, clip, seed=seed)
     return {
         "model": _generate(bundle, store, clip, heard=clip),
@@ -61,25 +84,45 @@ def _motions(bundle: Bundle, store: FeatureStore, clips: list[ClipInfo], clip: C
     }
 
 
-def _generate(bundle: Bundle, store: FeatureStore, clip: ClipInfo, *, heard: ClipInfo) -> MotionResult:
-    """Motion for the sound and words of `heard`, as long as `clip`; published synthesis starts from true frames."""
-    seed = store.motion[store.frames(clip)][: bundle.seed_frames] if bundle.fidelity == "published" else None
+def _generate(
+    bundle: Bundle, store: FeatureStore, clip: ClipInfo, *, heard: ClipInfo
+) -> MotionResult:
+    """Motion for the sound and words of `heard`, as long as `clip`; published synthesis starts from
+    true frames.
+    """
+    seed = (
+        store.motion[store.frames(clip)][: bundle.seed_frames]
+        if bundle.fidelity == "published"
+        else None
+    )
     tokens = clip_ctc(heard)
     return synthesise(
-        bundle, fit_length(store.wave(heard), clip.samples), speaker=clip.speaker_index, frames=clip.frames, seed=seed,
+        bundle,
+        fit_length(store.wave(heard), clip.samples),
+        speaker=clip.speaker_index,
+        frames=clip.frames,
+        seed=seed,
         words=fit_length(store.words[store.frames(heard)], clip.frames),
-        ctc=None if tokens is None else torch.from_numpy(fit_length(tokens.numpy(), clip.samples)))
+        ctc=None if tokens is None else torch.from_numpy(fit_length(tokens.numpy(), clip.samples)),
+    )
 
 
 def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
     recorded, events = ClipStore(CLIPS), read_json(SAMPLE_EVENTS)
     for clip in clips:
-        yield TruthClip(name=clip.clip_id, motion=stored_motion(store, clip), betas=clip.betas, wave=store.wave(clip),
-                        semantics=recorded.read(clip.clip_id).semantics, events=events.get(clip.clip_id))
+        yield TruthClip(
+            name=clip.clip_id,
+            motion=stored_motion(store, clip),
+            betas=clip.betas,
+            wave=store.wave(clip),
+            semantics=recorded.read(clip.clip_id).semantics,
+            events=events.get(clip.clip_id),
+        )
 
 
 def _summary(result: dict[str, Any]) -> dict[str, float | None]:
-    """What DVC shows and compares: the model's corrected metrics, one number each, and its law score.
+    """What DVC shows and compares: the model's corrected metrics, one number each, and its law
+    score.
 
     Faces in the units that papers print them in, since DVC shows five decimals.
     """
@@ -91,7 +134,10 @@ def _summary(result: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _write_table(table: list[dict[str, Any]]) -> None:
-    with atomic_file(PER_CLIP) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_file(PER_CLIP) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, table[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)

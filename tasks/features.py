@@ -1,6 +1,5 @@
 """Stage features: accepted clips to motion, audio and word features."""
 
-
 from mambatalk.config import Config
 from mambatalk.files import atomic_directory, read_json
 from tasks._paths import ACCEPTED, CLIPS, FEATURES
@@ -18,8 +17,15 @@ def run(config: Config, recorder: Recorder) -> None:
 
     make_deterministic(0, threads())
     with atomic_directory(FEATURES) as out:
-        build_features(ClipStore(CLIPS), read_json(ACCEPTED)["accepted"], out, body=load_body(config.body.path),
-                       config=config.features, fidelity=config.fidelity, workers=workers())
+        build_features(
+            ClipStore(CLIPS),
+            read_json(ACCEPTED)["accepted"],
+            out,
+            body=load_body(config.body.path),
+            config=config.features,
+            fidelity=config.fidelity,
+            workers=workers(),
+        )
     recorder.metrics(read_json(FEATURES / "features.json"))
     recorder.artifact(FEATURES / "features.json")
     recorder.artifact(FEATURES / "vocabulary.json")

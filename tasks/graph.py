@@ -1,7 +1,7 @@
 """Keep `dvc.yaml` honest: the code that each stage depends on, from what its module imports.
 
-`python -m tasks.graph` says where `dvc.yaml` and the imports differ (exit 1 if they do); `--write` mends it. Only
-paths of Python files are touched: data, parameters and outputs are written by hand.
+`python -m tasks.graph` says where `dvc.yaml` and the imports differ (exit 1 if they do); `--write`
+mends it. Only paths of Python files are touched: data, parameters and outputs are written by hand.
 """
 
 import ast
@@ -18,7 +18,8 @@ ROOMS = ("mambatalk", "tasks")
 
 @cache
 def imported_files(path: Path) -> frozenset[Path]:
-    """Project files that one file imports directly, lazy imports inside functions included, type-only ones not.
+    """Project files that one file imports directly, lazy imports inside functions included,
+    type-only ones not.
 
     Args:
         path: Python file, relative to the repository root (the working directory).
@@ -63,7 +64,9 @@ def _files(name: str) -> Iterator[Path]:
         return
     for length in range(1, len(parts) + 1):
         stem = Path(*parts[:length])
-        yield from (file for file in (stem / "__init__.py", stem.with_suffix(".py")) if file.is_file())
+        yield from (
+            file for file in (stem / "__init__.py", stem.with_suffix(".py")) if file.is_file()
+        )
 
 
 def stage_module(cmd: str) -> Path:
@@ -73,7 +76,9 @@ def stage_module(cmd: str) -> Path:
 
 
 def mend(stages: dict[str, Any]) -> list[str]:
-    """Make the Python files among each stage's deps its import closure, in place; return one line per difference."""
+    """Make the Python files among each stage's deps its import closure, in place; return one line
+    per difference.
+    """
     lines = []
     for name, stage in stages.items():
         module = stage_module(stage["cmd"])
@@ -82,8 +87,12 @@ def mend(stages: dict[str, Any]) -> list[str]:
             continue
         held = [dep for dep in stage["deps"] if dep.endswith(".py")]
         wanted = sorted(file.as_posix() for file in closure(module))
-        lines += [f"{name}: {dep} is imported, but no dependency" for dep in wanted if dep not in held]
-        lines += [f"{name}: {dep} is a dependency, but not imported" for dep in held if dep not in wanted]
+        lines += [
+            f"{name}: {dep} is imported, but no dependency" for dep in wanted if dep not in held
+        ]
+        lines += [
+            f"{name}: {dep} is a dependency, but not imported" for dep in held if dep not in wanted
+        ]
         if set(held) != set(wanted):
             others = [dep for dep in stage["deps"] if not dep.endswith(".py")]
             stage["deps"].clear()

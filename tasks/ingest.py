@@ -1,6 +1,5 @@
 """Stage ingest: the corpus named by its snapshot becomes a clip store, one row per clip."""
 
-
 from mambatalk.config import Config
 from mambatalk.files import atomic_directory, cache_folder
 from tasks._paths import CLIPS
@@ -17,11 +16,23 @@ def run(config: Config, recorder: Recorder) -> None:
 
     section = config.ingest
     with atomic_directory(CLIPS) as out:
-        ingest(section.root, section.snapshot, out, speakers=section.speakers,
-               clips_per_shard=section.clips_per_shard, workers=workers(), scratch=cache_folder() / "ingest")
+        ingest(
+            section.root,
+            section.snapshot,
+            out,
+            speakers=section.speakers,
+            clips_per_shard=section.clips_per_shard,
+            workers=workers(),
+            scratch=cache_folder() / "ingest",
+        )
     manifest = pandas.read_parquet(CLIPS / "manifest.parquet")
-    recorder.metrics({"clips": len(manifest), "faults": int(manifest["fault"].notna().sum()),
-                      "hours": float(manifest["frames"].fillna(0).sum()) / 30 / 3600})
+    recorder.metrics(
+        {
+            "clips": len(manifest),
+            "faults": int(manifest["fault"].notna().sum()),
+            "hours": float(manifest["frames"].fillna(0).sum()) / 30 / 3600,
+        }
+    )
     recorder.artifact(CLIPS / "manifest.parquet")
     recorder.artifact(section.snapshot)
 

@@ -1,6 +1,8 @@
-"""DVC's plots as a page that opens offline: `python -m tasks.plots`, or `python -m tasks.plots diff HEAD~1`.
+"""DVC's plots as a page that opens offline: `python -m tasks.plots`, or `python -m tasks.plots diff
+HEAD~1`.
 
-DVC's own page loads Vega from a server and is blank without one; here the scripts stand in the page.
+DVC's own page loads Vega from a server and is blank without one; here the scripts stand in the
+page.
 """
 
 import subprocess
@@ -29,8 +31,17 @@ def main() -> None:
     page = OUT / "template.html"
     with atomic_file(page) as temporary:
         temporary.write_text(template(), encoding="utf-8")
-    command = [sys.executable, "-m", "dvc", "plots", *(sys.argv[1:] or ["show"]),
-               "--html-template", str(page.resolve()), "--out", str(OUT)]
+    command = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "plots",
+        *(sys.argv[1:] or ["show"]),
+        "--html-template",
+        str(page.resolve()),
+        "--out",
+        str(OUT),
+    ]
     sys.exit(subprocess.run(command, check=False).returncode)
 
 

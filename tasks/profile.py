@@ -21,7 +21,9 @@ def switch(name: str) -> None:
     """
     names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
     if name not in names:
-        raise UserError("make profile", found=f"P={name}", expected=" or ".join(names), do="name one of them")
+        raise UserError(
+            "make profile", found=f"P={name}", expected=" or ".join(names), do="name one of them"
+        )
     source = PROFILES / f"{name}.yaml"
     load_config(source)
     with atomic_file("params.yaml") as temporary:
@@ -31,8 +33,10 @@ def switch(name: str) -> None:
 def main() -> None:
     """Switch and say so."""
     run_tool(lambda: switch(sys.argv[1] if len(sys.argv) > 1 else ""))
-    sys.stdout.write("params.yaml switched; `dvc repro` rebuilds what that changes, "
-                     "`git checkout params.yaml` undoes it\n")
+    sys.stdout.write(
+        "params.yaml switched; `dvc repro` rebuilds what that changes, "
+        "`git checkout params.yaml` undoes it\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Run the pipeline on a corpus of your own, beside the checkout: `python -m tasks.real CORPUS`.
 
-The run has a git worktree of its own under `runs/real/`, on the commit checked out here, and shares DVC's cache;
-nothing in the checkout changes, so there is nothing to undo. It takes the profile `clips`; for a whole corpus and a
-real body model, `make profile P=paper`.
+The run has a git worktree of its own under `runs/real/`, on the commit checked out here, and shares
+DVC's cache; nothing in the checkout changes, so there is nothing to undo. It takes the profile
+`clips`; for a whole corpus and a real body model, `make profile P=paper`.
 """
 
 import os
@@ -28,8 +28,12 @@ def prepare(corpus: Path, worktree: Path) -> None:
 
     """
     if not corpus.is_dir():
-        raise UserError("make real", found=f"ROOT={corpus}", expected="a folder in BEATX layout",
-                        do="say where it is: make real ROOT=/path/to/beat_english_v2.0.0")
+        raise UserError(
+            "make real",
+            found=f"ROOT={corpus}",
+            expected="a folder in BEATX layout",
+            do="say where it is: make real ROOT=/path/to/beat_english_v2.0.0",
+        )
     commit = _git("rev-parse", "HEAD")
     if worktree.exists():
         _git("-C", str(worktree), "checkout", "--quiet", "--force", "--detach", commit)
@@ -46,7 +50,9 @@ def prepare(corpus: Path, worktree: Path) -> None:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
 
 
 def main() -> None:
@@ -55,7 +61,9 @@ def main() -> None:
     if code := subprocess.run(["dvc", "repro"], check=False).returncode:
         sys.exit(code)
     show(WORKTREE)
-    sys.stdout.write(f"the run lies in {WORKTREE}; `git worktree remove --force {WORKTREE}` throws it away\n")
+    sys.stdout.write(
+        f"the run lies in {WORKTREE}; `git worktree remove --force {WORKTREE}` throws it away\n"
+    )
 
 
 if __name__ == "__main__":

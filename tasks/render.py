@@ -21,8 +21,14 @@ def run(config: Config, recorder: Recorder) -> None:
     with atomic_directory(RENDERS) as out:
         for path in sorted(RESULTS.glob("*.npz"))[: section.clips]:
             clip = clips[path.stem]
-            shown: dict[str, Any] = {"generated": read_motion(path), "truth": stored_motion(store, clip), "body": body,
-                     "betas": clip.betas, "seconds": section.seconds, "size": section.height}
+            shown: dict[str, Any] = {
+                "generated": read_motion(path),
+                "truth": stored_motion(store, clip),
+                "body": body,
+                "betas": clip.betas,
+                "seconds": section.seconds,
+                "size": section.height,
+            }
             render_comparison(out / f"{path.stem}.mp4", wave=store.wave(clip), **shown)
             render_still(out / f"{path.stem}.png", **shown)
     recorder.artifact(RENDERS)

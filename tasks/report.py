@@ -43,14 +43,25 @@ def content(config: Config) -> dict[str, Any]:
     evaluation, found = read_json(EVALUATION), facts(config)
     results = verdicts(evaluation)
     return {
-        "facts": found, "evaluation": evaluation, "split": config.evaluate.split, "headline": headline(results),
+        "facts": found,
+        "evaluation": evaluation,
+        "split": config.evaluate.split,
+        "headline": headline(results),
         "verdicts": results,
-        "not_comparable": not_comparable(found, evaluation,
-                                         published_fgd=config.train_fgd_encoder.published is not None),
-        "metrics": METRIC, "columns": columns(evaluation), "rows": metrics_table(evaluation),
-        "strips": strips(evaluation), "ours": published_row(evaluation), "table_1": published_table(),
-        "table_1_keys": TABLE_1_KEYS, "clips": clip_table(), "curves": curves(),
-        "code_books": code_books(), "films": _films(),
+        "not_comparable": not_comparable(
+            found, evaluation, published_fgd=config.train_fgd_encoder.published is not None
+        ),
+        "metrics": METRIC,
+        "columns": columns(evaluation),
+        "rows": metrics_table(evaluation),
+        "strips": strips(evaluation),
+        "ours": published_row(evaluation),
+        "table_1": published_table(),
+        "table_1_keys": TABLE_1_KEYS,
+        "clips": clip_table(),
+        "curves": curves(),
+        "code_books": code_books(),
+        "films": _films(),
     }
 
 
@@ -62,8 +73,14 @@ def render(values: dict[str, Any]) -> str:
 def _films() -> dict[str, Any]:
     """The first films and their stills as data URIs, and the names of the rest."""
     paths = sorted(RENDERS.glob("*.mp4"))
-    shown = [{"clip": path.stem, "film": _data_uri(path, "video/mp4"),
-              "still": _data_uri(path.with_suffix(".png"), "image/png")} for path in paths[:SHOWN_FILMS]]
+    shown = [
+        {
+            "clip": path.stem,
+            "film": _data_uri(path, "video/mp4"),
+            "still": _data_uri(path.with_suffix(".png"), "image/png"),
+        }
+        for path in paths[:SHOWN_FILMS]
+    ]
     return {"shown": shown, "others": [path.name for path in paths[SHOWN_FILMS:]]}
 
 

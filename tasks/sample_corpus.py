@@ -1,7 +1,8 @@
-"""Stage sample_corpus: speak and move the embedded corpus, and write the stand-in body; next to nothing elsewhere.
+"""Stage sample_corpus: speak and move the embedded corpus, and write the stand-in body; next to
+nothing elsewhere.
 
-It runs first, so it also says what is missing of that which others give. Where another corpus is configured only the
-stand-in is written, and only if the configuration asks for it.
+It runs first, so it also says what is missing of that which others give. Where another corpus is
+configured only the stand-in is written, and only if the configuration asks for it.
 """
 
 from pathlib import Path
@@ -18,9 +19,11 @@ from tasks._tracking import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:
-    """Write `data/sample`: corpus/, snapshot.json and body/ as far as the configuration wants them, and events.json.
+    """Write `data/sample`: corpus/, snapshot.json and body/ as far as the configuration wants them,
+    and events.json.
 
-    The last holds what the sample's law did in each clip; it is always there, and empty for a corpus without a law.
+    The last holds what the sample's law did in each clip; it is always there, and empty for a
+    corpus without a law.
     """
     _check_given(config)
     sample, events = config.sample_corpus, {}
@@ -30,10 +33,16 @@ def run(config: Config, recorder: Recorder) -> None:
         if sample.enabled:
             corpus = out / SAMPLE_CORPUS.relative_to(SAMPLE)
             write_sample(corpus, hours=sample.hours, speakers=sample.speakers, seed=config.seed)
-            events = {path.stem: read_json(path) for path in sorted((corpus / "events").glob("*.json"))}
+            events = {
+                path.stem: read_json(path) for path in sorted((corpus / "events").glob("*.json"))
+            }
             snapshot = write_snapshot(corpus, out / SAMPLE_SNAPSHOT.relative_to(SAMPLE))
-            recorder.metrics({"files": len(snapshot["files"]),
-                              "bytes": sum(file["size"] for file in snapshot["files"].values())})
+            recorder.metrics(
+                {
+                    "files": len(snapshot["files"]),
+                    "bytes": sum(file["size"] for file in snapshot["files"].values()),
+                }
+            )
         write_json(out / SAMPLE_EVENTS.relative_to(SAMPLE), events)
 
 
@@ -41,12 +50,29 @@ def _check_given(config: Config) -> None:
     """Look for what a person must give, before hours go into what comes before its first use."""
     snapshot = config.ingest.snapshot
     for name, path, expected, do in (
-        ("ingest.root", config.ingest.root, "a corpus in BEATX layout", "mambatalk download, or say where it is"),
-        ("ingest.snapshot", snapshot, "a snapshot of the corpus", f"mambatalk snapshot ROOT --out {snapshot}"),
-        ("body.path", config.body.path, "a SMPL-X model, npz", "get it at smpl-x.is.tue.mpg.de and put it there"),
+        (
+            "ingest.root",
+            config.ingest.root,
+            "a corpus in BEATX layout",
+            "mambatalk download, or say where it is",
+        ),
+        (
+            "ingest.snapshot",
+            snapshot,
+            "a snapshot of the corpus",
+            f"mambatalk snapshot ROOT --out {snapshot}",
+        ),
+        (
+            "body.path",
+            config.body.path,
+            "a SMPL-X model, npz",
+            "get it at smpl-x.is.tue.mpg.de and put it there",
+        ),
     ):
         if not (Path(path).is_relative_to(SAMPLE) or Path(path).exists()):
-            raise UserError(f"params.yaml: {name}", found=f"nothing at {path}", expected=expected, do=do)
+            raise UserError(
+                f"params.yaml: {name}", found=f"nothing at {path}", expected=expected, do=do
+            )
 
 
 def main() -> None:

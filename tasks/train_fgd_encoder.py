@@ -1,4 +1,6 @@
-"""Stage train_fgd_encoder: the motion encoder that FGD is measured with, trained here or imported as published."""
+"""Stage train_fgd_encoder: the motion encoder that FGD is measured with, trained here or imported
+as published.
+"""
 
 from pathlib import Path
 
@@ -24,20 +26,31 @@ def run(config: Config, recorder: Recorder) -> None:
     """Write `models/fgd`, its curve and its last numbers."""
     from tasks import _pyfunc_fgd
 
-    trained = _imported(config, recorder) if config.train_fgd_encoder.published else _trained(config, recorder)
+    trained = (
+        _imported(config, recorder)
+        if config.train_fgd_encoder.published
+        else _trained(config, recorder)
+    )
     with atomic_directory(FGD) as out:
         save_fgd_encoder(out, trained.network)
     trained.curve.write(PLOTS / "train_fgd_encoder.csv")
     write_json(METRICS / "train_fgd_encoder.json", headline(trained.metrics))
     recorder.metrics({"final": trained.metrics})
     recorder.artifact(PLOTS / "train_fgd_encoder.csv")
-    recorder.model(packed_model("fgd_encoder", _pyfunc_fgd, FGD, example={"motion": example_motion(POSE_DIM)}))
+    recorder.model(
+        packed_model("fgd_encoder", _pyfunc_fgd, FGD, example={"motion": example_motion(POSE_DIM)})
+    )
 
 
 def _trained(config: Config, recorder: Recorder) -> Trained[FGDEncoder]:
     make_deterministic(config.seed, threads())
-    return train_fgd_encoder(open_features(FEATURES), config.train_fgd_encoder, fidelity=config.fidelity,
-                             seed=config.seed, tracker=recorder)
+    return train_fgd_encoder(
+        open_features(FEATURES),
+        config.train_fgd_encoder,
+        fidelity=config.fidelity,
+        seed=config.seed,
+        tracker=recorder,
+    )
 
 
 def _imported(config: Config, recorder: Recorder) -> Trained[FGDEncoder]:
@@ -45,8 +58,12 @@ def _imported(config: Config, recorder: Recorder) -> Trained[FGDEncoder]:
     path = Path(config.train_fgd_encoder.published or "")
     encoder = import_fgd_encoder(path)
     if encoder.latent != config.train_fgd_encoder.latent:
-        raise UserError("train_fgd_encoder.latent", found=config.train_fgd_encoder.latent,
-                        expected=f"{encoder.latent}, which {path} has", do="correct the value")
+        raise UserError(
+            "train_fgd_encoder.latent",
+            found=config.train_fgd_encoder.latent,
+            expected=f"{encoder.latent}, which {path} has",
+            do="correct the value",
+        )
     recorder.params({"published_sha256": sha256_file(path)})
     return Trained(encoder, {}, Curve(recorder))
 

@@ -1,6 +1,5 @@
 """Stage train_generator: speech to codes, over frozen code books."""
 
-
 from mambatalk.config import Config
 from mambatalk.data.store import open_features
 from mambatalk.files import atomic_directory, read_json, write_json
@@ -23,17 +22,25 @@ def run(config: Config, recorder: Recorder) -> None:
     make_deterministic(config.seed, threads())
     store = open_features(FEATURES)
     trained = train_generator(
-        store, read_codes(CODES / "codes.safetensors"), {part: load_auto_encoder(VQ / part, part) for part in PARTS},
-        config.train_generator, vocabulary_size=len(read_json(FEATURES / "vocabulary.json")),
-        speakers=1 + max(clip.speaker_index for clip in store.clips), fidelity=config.fidelity, seed=config.seed,
-        tracker=recorder)
+        store,
+        read_codes(CODES / "codes.safetensors"),
+        {part: load_auto_encoder(VQ / part, part) for part in PARTS},
+        config.train_generator,
+        vocabulary_size=len(read_json(FEATURES / "vocabulary.json")),
+        speakers=1 + max(clip.speaker_index for clip in store.clips),
+        fidelity=config.fidelity,
+        seed=config.seed,
+        tracker=recorder,
+    )
     with atomic_directory(GENERATOR) as out:
         save_generator(out, trained.network)
     trained.curve.write(PLOTS / "train_generator.csv")
     write_json(METRICS / "train_generator.json", headline(trained.metrics))
     recorder.metrics({"final": trained.metrics})
     recorder.artifact(PLOTS / "train_generator.csv")
-    recorder.model(packed_model("generator", _pyfunc_generator, GENERATOR, example=_pyfunc_generator.example()))
+    recorder.model(
+        packed_model("generator", _pyfunc_generator, GENERATOR, example=_pyfunc_generator.example())
+    )
 
 
 def main() -> None:

@@ -27,18 +27,31 @@ def run(config: Config, recorder: Recorder, *, part: AutoEncoder) -> None:
     make_deterministic(config.seed, threads())
     section = config.train_vq
     trained = train_auto_encoder(
-        part, open_features(FEATURES), load_body(config.body.path), common=section.common,
+        part,
+        open_features(FEATURES),
+        load_body(config.body.path),
+        common=section.common,
         config=section.global_ if part == "global" else getattr(section, part),
-        mesh_vertices=config.body.mesh_vertices, mesh_frames=config.body.mesh_frames, fidelity=config.fidelity,
-        seed=config.seed, tracker=recorder)
+        mesh_vertices=config.body.mesh_vertices,
+        mesh_frames=config.body.mesh_frames,
+        fidelity=config.fidelity,
+        seed=config.seed,
+        tracker=recorder,
+    )
     with atomic_directory(VQ / part) as out:
         save_auto_encoder(out, part, trained.network)
     trained.curve.write(PLOTS / "train_vq" / f"{part}.csv")
     write_json(METRICS / "train_vq" / f"{part}.json", headline(trained.metrics))
     recorder.metrics({"final": trained.metrics})
     recorder.artifact(PLOTS / "train_vq" / f"{part}.csv")
-    recorder.model(packed_model(part, _pyfunc_auto_encoder, VQ / part,
-                                example={"motion": example_motion(PART_DIMS[part])}))
+    recorder.model(
+        packed_model(
+            part,
+            _pyfunc_auto_encoder,
+            VQ / part,
+            example={"motion": example_motion(PART_DIMS[part])},
+        )
+    )
 
 
 def main() -> None:

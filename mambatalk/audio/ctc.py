@@ -19,23 +19,35 @@ def load_ctc(name: str) -> CTCModel:
     """A function from a wave (S,) at 16 kHz to greedy token ids (K,), K about S / 320.
 
     Args:
-        name: A local folder, or the hub name of a wav2vec2 CTC model (published: facebook/wav2vec2-base-960h).
+        name: A local folder, or the hub name of a wav2vec2 CTC model (published:
+            facebook/wav2vec2-base-960h).
 
     Raises:
-        UserError: `transformers` is not installed, the model cannot be found, has no CTC head, or too many tokens.
+        UserError: `transformers` is not installed, the model cannot be found, has no CTC head, or
+            too many tokens.
 
     """
     try:
         from transformers import AutoFeatureExtractor, Wav2Vec2ForCTC
     except ImportError:
-        raise UserError("features.ctc_model", found="no transformers package", expected="the extra `ctc`",
-                        do="pip install 'mambatalk[ctc]', or set features.ctc_model to null") from None
+        raise UserError(
+            "features.ctc_model",
+            found="no transformers package",
+            expected="the extra `ctc`",
+            do="pip install 'mambatalk[ctc]', or set features.ctc_model to null",
+        ) from None
     try:
         extractor = AutoFeatureExtractor.from_pretrained(name)
-        loaded: Any = Wav2Vec2ForCTC.from_pretrained(name, use_safetensors=True, output_loading_info=True)
+        loaded: Any = Wav2Vec2ForCTC.from_pretrained(
+            name, use_safetensors=True, output_loading_info=True
+        )
     except (OSError, ValueError) as error:
-        raise UserError("features.ctc_model", found=f"{name} ({str(error).splitlines()[0]})",
-                        expected="a wav2vec2 CTC model in safetensors", do="check the name or the folder") from None
+        raise UserError(
+            "features.ctc_model",
+            found=f"{name} ({str(error).splitlines()[0]})",
+            expected="a wav2vec2 CTC model in safetensors",
+            do="check the name or the folder",
+        ) from None
     model, report = loaded
     _check(name, model.config.vocab_size, report["missing_keys"])
     model.eval()
@@ -52,8 +64,16 @@ def _check(name: str, vocabulary: int, missing: Iterable[str]) -> None:
     # Weights that a file lacks are drawn at random without an error; masks serve training alone.
     drawn = sorted(key for key in missing if not key.endswith("masked_spec_embed"))
     if drawn:
-        raise UserError("features.ctc_model", found=f"{name} without {drawn[0]}", expected="a wav2vec2 with a CTC head",
-                        do="name a fine-tuned model, such as facebook/wav2vec2-base-960h")
+        raise UserError(
+            "features.ctc_model",
+            found=f"{name} without {drawn[0]}",
+            expected="a wav2vec2 with a CTC head",
+            do="name a fine-tuned model, such as facebook/wav2vec2-base-960h",
+        )
     if vocabulary > MOST_TOKENS:
-        raise UserError("features.ctc_model", found=f"{name} with {vocabulary} tokens",
-                        expected=f"at most {MOST_TOKENS}", do="name a model that spells, not one of words or syllables")
+        raise UserError(
+            "features.ctc_model",
+            found=f"{name} with {vocabulary} tokens",
+            expected=f"at most {MOST_TOKENS}",
+            do="name a model that spells, not one of words or syllables",
+        )

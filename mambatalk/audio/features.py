@@ -1,8 +1,8 @@
 """The three channels the generator hears, one value per sample at 16 kHz.
 
-Channel 0 is the amplitude envelope, 1 the CTC token id, 2 the normalised wave; the face hears all three, the body the
-first two. Nothing is scaled further: a batch normalisation follows the first convolution. Source: published feature
-extraction.
+Channel 0 is the amplitude envelope, 1 the CTC token id, 2 the normalised wave; the face hears all
+three, the body the first two. Nothing is scaled further: a batch normalisation follows the first
+convolution. Source: published feature extraction.
 """
 
 import math
@@ -24,8 +24,8 @@ VARIANCE_FLOOR = 1e-7
 def amplitude_envelope(wave: Tensor, window: int = ENVELOPE_WINDOW) -> Tensor:
     """Largest |x| over the samples [t, t + window) of waves (..., S).
 
-    The last `window` - 1 values repeat the last full one; a wave shorter than the window gives its peak everywhere. The
-    maximum is taken by doubling: ten passes in place of a thousand.
+    The last `window` - 1 values repeat the last full one; a wave shorter than the window gives its
+    peak everywhere. The maximum is taken by doubling: ten passes in place of a thousand.
     """
     size = wave.shape[-1]
     if not size:
@@ -35,12 +35,15 @@ def amplitude_envelope(wave: Tensor, window: int = ENVELOPE_WINDOW) -> Tensor:
         step = min(width, size - width)
         peak = torch.maximum(peak[..., : peak.shape[-1] - step], peak[..., step:])
         width += step
-    return functional.pad(peak.reshape(-1, 1, peak.shape[-1]), (0, size - peak.shape[-1]), mode="replicate").view(
-        *wave.shape)
+    return functional.pad(
+        peak.reshape(-1, 1, peak.shape[-1]), (0, size - peak.shape[-1]), mode="replicate"
+    ).view(*wave.shape)
 
 
 def normalise(wave: Tensor, mean: float | Tensor, std: float | Tensor) -> Tensor:
-    """Wave (..., S) with the mean and standard deviation of its whole clip taken out (`wave_statistics`)."""
+    """Wave (..., S) with the mean and standard deviation of its whole clip taken out
+    (`wave_statistics`).
+    """
     return (wave - mean) / std
 
 
@@ -52,7 +55,12 @@ def wave_statistics(wave: Tensor) -> tuple[float, float]:
 
     """
     if not len(wave):
-        raise UserError("sound", found="no sample", expected="at least one", do="check the file it was read from")
+        raise UserError(
+            "sound",
+            found="no sample",
+            expected="at least one",
+            do="check the file it was read from",
+        )
     # Part by part: in double precision a long clip would be its own size twice over.
     parts = wave.split(PART)
     mean = sum(float(part.sum(dtype=torch.float64)) for part in parts) / len(wave)
@@ -61,13 +69,16 @@ def wave_statistics(wave: Tensor) -> tuple[float, float]:
 
 
 def expand_ctc(ids: Tensor, samples: int) -> Tensor:
-    """Token ids (K,) stretched over a clip: id k covers the samples [floor(k N / K), floor((k + 1) N / K)).
+    """Token ids (K,) stretched over a clip: id k covers the samples [floor(k N / K), floor((k + 1)
+    N / K)).
 
     Raises:
         UserError: There is no id.
 
     """
     if not len(ids):
-        raise UserError("CTC ids", found="none", expected="at least one", do="give the model more sound")
+        raise UserError(
+            "CTC ids", found="none", expected="at least one", do="give the model more sound"
+        )
     edges = torch.arange(len(ids) + 1, device=ids.device) * samples // len(ids)
     return ids.repeat_interleave(edges.diff())

@@ -1,7 +1,8 @@
 """Sound onsets, the beats that motion is held against.
 
-The arithmetic is that of librosa's `onset.onset_detect` with its defaults at 16 kHz, in numpy: librosa compiles for
-more than twenty seconds when a fresh environment first asks it. A test holds the two equal.
+The arithmetic is that of librosa's `onset.onset_detect` with its defaults at 16 kHz, in numpy:
+librosa compiles for more than twenty seconds when a fresh environment first asks it. A test holds
+the two equal.
 """
 
 from functools import cache
@@ -39,7 +40,9 @@ def audio_onsets(wave: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def onset_strength(wave: NDArray[np.float32]) -> Floats:
-    """How much louder each frame (512 samples) is than the last: mean rise in decibels over 128 mel bands."""
+    """How much louder each frame (512 samples) is than the last: mean rise in decibels over 128 mel
+    bands.
+    """
     power = mel_power(wave)
     decibels = 10 * np.log10(np.maximum(np.float32(FLOOR), power))
     decibels = np.maximum(decibels, decibels.max() - RANGE_DB)

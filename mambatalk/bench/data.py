@@ -40,7 +40,9 @@ class Run:
     processor: float
     """Seconds of all cores together, the start of every process included."""
     peak: float
-    """Largest resident memory of all processes of a stage together, bytes; pages that they share count for each."""
+    """Largest resident memory of all processes of a stage together, bytes; pages that they share
+    count for each.
+    """
 
 
 def measure(corpora: list[Path], folder: Path, *, workers: int) -> Iterator[Figure]:
@@ -59,8 +61,12 @@ def measure(corpora: list[Path], folder: Path, *, workers: int) -> Iterator[Figu
         runs.append(_run(root, work, workers))
         yield from _speed(runs[-1])
     if len(runs) > 1:
-        yield Figure(f"resident, {runs[-1].hours:.1f} h against {runs[0].hours:.1f} h", runs[-1].peak / runs[0].peak,
-                     "times", bar=1.25)
+        yield Figure(
+            f"resident, {runs[-1].hours:.1f} h against {runs[0].hours:.1f} h",
+            runs[-1].peak / runs[0].peak,
+            "times",
+            bar=1.25,
+        )
     yield _share(corpora[-1], work / "cold" / "clips", read_json(work / "snapshot.json"))
     yield from _one_change(corpora[-1], work, runs[-1], workers)
     yield from measure_windows(work / "cold" / "features", folder / "cache")
@@ -76,22 +82,37 @@ def _run(root: Path, work: Path, workers: int) -> Run:
 
 
 def _ingest(root: Path, work: Path, name: str, workers: int) -> tuple[float, float]:
-    return _watch("ingest", root=str(root), snapshot=str(work / "snapshot.json"), out=str(work / name),
-                  scratch=str(work / "scratch"), workers=workers)
+    return _watch(
+        "ingest",
+        root=str(root),
+        snapshot=str(work / "snapshot.json"),
+        out=str(work / name),
+        scratch=str(work / "scratch"),
+        workers=workers,
+    )
 
 
 def _watch(stage: str, **arguments: Any) -> tuple[float, float]:
-    """Run a stage in a process of its own: the seconds it took, and the most memory (bytes) it held."""
+    """Run a stage in a process of its own: the seconds it took, and the most memory (bytes) it
+    held.
+    """
     peak = 0.0
-    with psutil.Popen([sys.executable, "-m", "mambatalk.bench.stages", stage, json.dumps(arguments)],
-                      stdout=subprocess.PIPE, text=True) as process:
+    with psutil.Popen(
+        [sys.executable, "-m", "mambatalk.bench.stages", stage, json.dumps(arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         while process.poll() is None:
             peak = max(peak, _resident(process))
             time.sleep(1 / LOOKS_A_SECOND)
         told = process.stdout.read()
     if process.returncode:
-        raise UserError(f"bench, stage {stage}", found=f"exit code {process.returncode}", expected="0",
-                        do="see the message above")
+        raise UserError(
+            f"bench, stage {stage}",
+            found=f"exit code {process.returncode}",
+            expected="0",
+            do="see the message above",
+        )
     return float(told), peak
 
 
@@ -116,15 +137,28 @@ def _speed(run: Run) -> Iterator[Figure]:
     size = f"{run.hours:.1f} h"
     yield Figure(f"ingest, {size}", seconds / run.ingest, "x real time")
     yield Figure(f"features, {size}", seconds / run.features, "x real time")
-    yield Figure(f"ingest and features, {size}", seconds / (run.ingest + run.features), "x real time", 500, True)
+    yield Figure(
+        f"ingest and features, {size}",
+        seconds / (run.ingest + run.features),
+        "x real time",
+        500,
+        True,
+    )
     yield Figure(f"  processor time, {size}", run.processor, "s of one core")
     yield Figure(f"resident, all processes, {size}", run.peak / GIB, "GiB", 2)
 
 
 def _share(root: Path, store: Path, snapshot: dict[str, Any]) -> Figure:
     folders = {folder for folder, _ in FOLDERS.values()}
-    raw = sum(file["size"] for path, file in snapshot["files"].items() if path.split("/")[0] in folders)
-    return Figure("clip store", sum(path.stat().st_size for path in store.iterdir()) / raw, "of the raw bytes", 0.6)
+    raw = sum(
+        file["size"] for path, file in snapshot["files"].items() if path.split("/")[0] in folders
+    )
+    return Figure(
+        "clip store",
+        sum(path.stat().st_size for path in store.iterdir()) / raw,
+        "of the raw bytes",
+        0.6,
+    )
 
 
 def _one_change(root: Path, work: Path, cold: Run, workers: int) -> Iterator[Figure]:
@@ -139,8 +173,12 @@ def _one_change(root: Path, work: Path, cold: Run, workers: int) -> Iterator[Fig
     after = _digests(work / "again" / "clips")
     yield Figure("ingest again after one clip changed", again, "s")
     yield Figure("  of the first ingest", again / cold.ingest, "", 0.1)
-    yield Figure("  shards written anew", sum(before.get(name) != digest for name, digest in after.items()),
-                 f"of {len(after)}", 1)
+    yield Figure(
+        "  shards written anew",
+        sum(before.get(name) != digest for name, digest in after.items()),
+        f"of {len(after)}",
+        1,
+    )
 
 
 def _link(source: str, target: str) -> None:
@@ -151,8 +189,12 @@ def _move_one(root: Path) -> None:
     """Shift the first clip by a hand's breadth."""
     path = min((root / FOLDERS["motion"][0]).iterdir())
     with np.load(path, allow_pickle=False) as arrays:
-        moved = {name: arrays[name] + (0.1 if name == "trans" else 0) if arrays[name].dtype.kind == "f"
-                 else arrays[name] for name in arrays.files}
+        moved = {
+            name: arrays[name] + (0.1 if name == "trans" else 0)
+            if arrays[name].dtype.kind == "f"
+            else arrays[name]
+            for name in arrays.files
+        }
     path.unlink()
     np.savez(path, allow_pickle=False, **moved)
 

@@ -1,8 +1,10 @@
-"""Ingest, or features, as a process of its own, so that what it takes in memory can be watched from outside.
+"""Ingest, or features, as a process of its own, so that what it takes in memory can be watched from
+outside.
 
-`python -m mambatalk.bench.stages` takes a stage's name and one JSON object, the arguments of `ingest_once` or
-`features_once`, and prints how many seconds it took, the start of its worker processes included. Imports are lazy, as
-in the pipeline's stages: worker processes import this module again.
+`python -m mambatalk.bench.stages` takes a stage's name and one JSON object, the arguments of
+`ingest_once` or `features_once`, and prints how many seconds it took, the start of its worker
+processes included. Imports are lazy, as in the pipeline's stages: worker processes import this
+module again.
 """
 
 import json
@@ -18,12 +20,22 @@ def ingest_once(*, root: str, snapshot: str, out: str, scratch: str, workers: in
     clips = Path(out) / "clips"
     clips.mkdir(parents=True)
     start = time.perf_counter()
-    ingest(root, snapshot, clips, speakers=[], clips_per_shard=32, workers=workers, scratch=Path(scratch))
+    ingest(
+        root,
+        snapshot,
+        clips,
+        speakers=[],
+        clips_per_shard=32,
+        workers=workers,
+        scratch=Path(scratch),
+    )
     return time.perf_counter() - start
 
 
 def features_once(*, out: str, workers: int) -> float:
-    """Write `out`/features from `out`/clips, all that can be read, and return the seconds it took."""
+    """Write `out`/features from `out`/clips, all that can be read, and return the seconds it
+    took.
+    """
     from mambatalk.config import FeaturesConfig
     from mambatalk.data.clips import ClipStore
     from mambatalk.data.features import build_features
@@ -36,8 +48,15 @@ def features_once(*, out: str, workers: int) -> float:
     body, store = load_body(folder / "body.npz"), ClipStore(folder / "clips")
     readable = store.manifest[store.manifest["fault"].isna() & store.manifest["split"].notna()]
     start = time.perf_counter()
-    build_features(store, list(readable["clip_id"]), folder / "features", body=body, fidelity="corrected",
-                   workers=workers, config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=32))
+    build_features(
+        store,
+        list(readable["clip_id"]),
+        folder / "features",
+        body=body,
+        fidelity="corrected",
+        workers=workers,
+        config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=32),
+    )
     return time.perf_counter() - start
 
 

@@ -35,8 +35,11 @@ def measure_windows(features: Path, cache: Path) -> Iterator[Figure]:
     def channels(chosen: Rows) -> None:
         batch(store, chosen, FRAMES, audio=True)
 
-    for name, read, bar in (("motion, words", motion, 40_000), ("and sound as recorded", motion_and_sound, 40_000),
-                            ("and sound as channels, on the CPU", channels, None)):
+    for name, read, bar in (
+        ("motion, words", motion, 40_000),
+        ("and sound as recorded", motion_and_sound, 40_000),
+        ("and sound as channels, on the CPU", channels, None),
+    ):
         yield Figure(f"windows: {name}", _rate(read, rows), "a second", bar, True)
 
 

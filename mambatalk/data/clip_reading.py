@@ -1,6 +1,8 @@
-"""One clip from its files: each read once, held against the snapshot, measured, and made a row of the clip store.
+"""One clip from its files: each read once, held against the snapshot, measured, and made a row of
+the clip store.
 
-What worker processes import to ingest; without pandas and torch they start in a fraction of a second.
+What worker processes import to ingest; without pandas and torch they start in a fraction of a
+second.
 """
 
 import hashlib
@@ -19,16 +21,41 @@ from mambatalk.data.alignment import lag_statistics
 from mambatalk.data.clip_rows import clip_row, encode_flac
 from mambatalk.data.corpus import KINDS, ClipId, Kind, clip_path, language_of
 from mambatalk.data.readers import read_motion, read_semantics, read_textgrid, read_wav
-from mambatalk.data.statistics import motion_statistics, semantic_statistics, sound_statistics, word_statistics
+from mambatalk.data.statistics import (
+    motion_statistics,
+    semantic_statistics,
+    sound_statistics,
+    word_statistics,
+)
 from mambatalk.errors import UserError
 
-MOTION_COLUMNS = ("frames", "fps", "motion_seconds", "not_finite", "max_angle", "max_joint_speed",
-                  "max_joint_acceleration", "frozen_seconds", "max_translation_speed", "translation_range",
-                  "max_expression", "max_beta", "mouth_lag", "motion_print", "sound_print", "shape_print")
+MOTION_COLUMNS = (
+    "frames",
+    "fps",
+    "motion_seconds",
+    "not_finite",
+    "max_angle",
+    "max_joint_speed",
+    "max_joint_acceleration",
+    "frozen_seconds",
+    "max_translation_speed",
+    "translation_range",
+    "max_expression",
+    "max_beta",
+    "mouth_lag",
+    "motion_print",
+    "sound_print",
+    "shape_print",
+)
 
-LIMITS: Mapping[Kind, int] = MappingProxyType({
-    "motion": readers_motion.MAX_FILE_BYTES, "wave": readers_wave.MAX_FILE_BYTES,
-    "textgrid": readers_textgrid.MAX_FILE_BYTES, "semantics": readers_semantics.MAX_FILE_BYTES})
+LIMITS: Mapping[Kind, int] = MappingProxyType(
+    {
+        "motion": readers_motion.MAX_FILE_BYTES,
+        "wave": readers_wave.MAX_FILE_BYTES,
+        "textgrid": readers_textgrid.MAX_FILE_BYTES,
+        "semantics": readers_semantics.MAX_FILE_BYTES,
+    }
+)
 
 Row: TypeAlias = dict[str, Any]
 """A clip's row of the manifest, as far as the clip alone decides it: numbers, texts and None."""
@@ -50,7 +77,8 @@ class Job:
 
 
 def read_clip(job: Job) -> tuple[Row, pa.Table | None]:
-    """Read and measure one clip: its row of the manifest, and its row of the store where it could be read.
+    """Read and measure one clip: its row of the manifest, and its row of the store where it could
+    be read.
 
     Raises:
         UserError: A file is not the one the snapshot names.
@@ -68,8 +96,13 @@ def read_clip(job: Job) -> tuple[Row, pa.Table | None]:
         return row | {"fault": str(error)}, None
     except Exception as error:  # One clip that nobody foresaw does not end a run over thousands.
         log.exception("clip %s", job.clip)
-        return row | {"fault": f"{job.clip}: found {type(error).__name__}: {error}; expected a clip"}, None
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}, data
+        return row | {
+            "fault": f"{job.clip}: found {type(error).__name__}: {error}; expected a clip"
+        }, None
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in row.items()
+    }, data
 
 
 def empty_row(job: Job) -> Row:
@@ -77,9 +110,18 @@ def empty_row(job: Job) -> Row:
     clip = job.clip
     listed = {kind: job.entry(kind) for kind in KINDS}
     return {
-        "clip_id": str(clip), "speaker": clip.speaker, "name": clip.name, "recording_type": clip.recording_type,
-        "start": clip.start, "end": clip.end, "language": language_of(clip),
-        **dict.fromkeys(MOTION_COLUMNS), "audio_seconds": None, "words": None, "fault": None, "content": None,
+        "clip_id": str(clip),
+        "speaker": clip.speaker,
+        "name": clip.name,
+        "recording_type": clip.recording_type,
+        "start": clip.start,
+        "end": clip.end,
+        "language": language_of(clip),
+        **dict.fromkeys(MOTION_COLUMNS),
+        "audio_seconds": None,
+        "words": None,
+        "fault": None,
+        "content": None,
         **{f"has_{kind}": entry is not None for kind, entry in listed.items()},
         **{f"{kind}_sha256": entry["sha256"] if entry else None for kind, entry in listed.items()},
     }
@@ -108,8 +150,12 @@ def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.Tab
 def _needed(clip: ClipId, files: Mapping[Kind, bytes | None], kind: Kind) -> bytes:
     data = files[kind]
     if data is None:
-        raise UserError(_name(clip, kind), found="no such file", expected="motion and sound of every clip",
-                        do="fetch the file, or take the clip out of the split table")
+        raise UserError(
+            _name(clip, kind),
+            found="no such file",
+            expected="motion and sound of every clip",
+            do="fetch the file, or take the clip out of the split table",
+        )
     return data
 
 
@@ -120,14 +166,20 @@ def _checked_bytes(job: Job, kind: Kind) -> bytes | None:
     size = path.stat().st_size if path.is_file() else None
     found = path.read_bytes() if entry and size == entry["size"] else None
     if entry is None or found is None or _sha256(found) != entry["sha256"]:
-        raise not_listed(path, "no such file" if size is None else "other bytes than the snapshot's")
+        raise not_listed(
+            path, "no such file" if size is None else "other bytes than the snapshot's"
+        )
     return found
 
 
 def not_listed(path: Path, found: str) -> UserError:
     """The error of a file that is not what the snapshot says."""
-    return UserError(path, found=found, expected="the corpus the snapshot describes",
-                     do="make a new snapshot: mambatalk snapshot ROOT")
+    return UserError(
+        path,
+        found=found,
+        expected="the corpus the snapshot describes",
+        do="make a new snapshot: mambatalk snapshot ROOT",
+    )
 
 
 def _check_sizes(job: Job) -> None:
@@ -135,8 +187,12 @@ def _check_sizes(job: Job) -> None:
     for kind in KINDS:
         entry = job.entry(kind)
         if entry and entry["size"] > LIMITS[kind]:
-            raise UserError(_name(job.clip, kind), found=f"{entry['size']} bytes", expected=f"at most {LIMITS[kind]}",
-                            do="check that this is the file")
+            raise UserError(
+                _name(job.clip, kind),
+                found=f"{entry['size']} bytes",
+                expected=f"at most {LIMITS[kind]}",
+                do="check that this is the file",
+            )
 
 
 def _name(clip: ClipId, kind: Kind) -> str:

@@ -45,31 +45,56 @@ class Clip:
         return soundfile.read(io.BytesIO(self.audio), dtype="float32")[0]
 
     def cut(self, first: int, last: int, *, suffix: str = "") -> "Clip":
-        """The frames from `first` up to `last` with their sound and words, under the id with a suffix."""
+        """The frames from `first` up to `last` with their sound and words, under the id with a
+        suffix.
+        """
         start, end = (frame * SAMPLE_RATE // FPS for frame in (first, last))
         file = io.BytesIO()
         soundfile.write(file, self.wave[start:end], SAMPLE_RATE, format="FLAC", subtype="PCM_24")
         return replace(
-            self, clip_id=self.clip_id + suffix, poses=self.poses[first:last], trans=self.trans[first:last],
-            expressions=self.expressions[first:last], audio=file.getvalue(), words=_shift(self.words, first / FPS),
-            phones=_shift(self.phones, first / FPS), semantics=None)
+            self,
+            clip_id=self.clip_id + suffix,
+            poses=self.poses[first:last],
+            trans=self.trans[first:last],
+            expressions=self.expressions[first:last],
+            audio=file.getvalue(),
+            words=_shift(self.words, first / FPS),
+            phones=_shift(self.phones, first / FPS),
+            semantics=None,
+        )
 
 
-def clip_row(clip_id: str, motion: Motion, audio: bytes, tiers: Tiers | None, semantics: list[Semantic] | None
-             ) -> pa.Table:
+def clip_row(
+    clip_id: str,
+    motion: Motion,
+    audio: bytes,
+    tiers: Tiers | None,
+    semantics: list[Semantic] | None,
+) -> pa.Table:
     """One row of the store (schema.CLIP)."""
     columns = {
-        "clip_id": [clip_id], "poses": _list(motion.poses.T), "trans": _list(motion.trans.T),
-        "expressions": _list(motion.expressions.T), "betas": _list(motion.betas), "audio": [audio],
-        "words": [_rows(tiers.words if tiers else None)], "phones": [_rows(tiers.phones if tiers else None)],
+        "clip_id": [clip_id],
+        "poses": _list(motion.poses.T),
+        "trans": _list(motion.trans.T),
+        "expressions": _list(motion.expressions.T),
+        "betas": _list(motion.betas),
+        "audio": [audio],
+        "words": [_rows(tiers.words if tiers else None)],
+        "phones": [_rows(tiers.phones if tiers else None)],
         "semantics": [_rows(semantics)],
     }
-    return pa.table([pa.array(values, field.type) if isinstance(values, list) else values
-                     for field, values in zip(CLIP, columns.values(), strict=True)], CLIP)
+    return pa.table(
+        [
+            pa.array(values, field.type) if isinstance(values, list) else values
+            for field, values in zip(CLIP, columns.values(), strict=True)
+        ],
+        CLIP,
+    )
 
 
 def encode_flac(wave: NDArray[np.float32], facts: Facts) -> bytes:
-    """Sound (S,) at 16 kHz as FLAC: exact for int16 files at 16 kHz mono, else 24 bits (error at most 1.2e-7).
+    """Sound (S,) at 16 kHz as FLAC: exact for int16 files at 16 kHz mono, else 24 bits (error at
+    most 1.2e-7).
 
     Samples past full scale are cut there; the manifest's `clipped_share` counts them.
     """
@@ -91,10 +116,16 @@ def clip_of(table: pa.Table) -> Clip:
         return None if rows is None else [kind(**item) for item in rows]
 
     return Clip(
-        clip_id=row["clip_id"].as_py(), poses=frames("poses", 3 * JOINT_COUNT), trans=frames("trans", 3),
-        expressions=frames("expressions", EXPRESSION_DIM), betas=row["betas"].values.to_numpy(),
+        clip_id=row["clip_id"].as_py(),
+        poses=frames("poses", 3 * JOINT_COUNT),
+        trans=frames("trans", 3),
+        expressions=frames("expressions", EXPRESSION_DIM),
+        betas=row["betas"].values.to_numpy(),
         audio=row["audio"].as_py(),
-        words=items("words", Interval), phones=items("phones", Interval), semantics=items("semantics", Semantic))
+        words=items("words", Interval),
+        phones=items("phones", Interval),
+        semantics=items("semantics", Semantic),
+    )
 
 
 def load_clip(shard: Path, row_group: int) -> Clip:
@@ -112,5 +143,12 @@ def _rows(items: list[Any] | None) -> list[dict[str, Any]] | None:
 
 
 def _shift(items: list[Interval] | None, seconds: float) -> list[Interval] | None:
-    return None if items is None else [
-        Interval(item.start - seconds, item.end - seconds, item.text) for item in items if item.end > seconds]
+    return (
+        None
+        if items is None
+        else [
+            Interval(item.start - seconds, item.end - seconds, item.text)
+            for item in items
+            if item.end > seconds
+        ]
+    )

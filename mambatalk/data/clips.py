@@ -1,4 +1,6 @@
-"""The clip store: a corpus in a few Parquet files, one row and one row group per clip, and a manifest of facts."""
+"""The clip store: a corpus in a few Parquet files, one row and one row group per clip, and a
+manifest of facts.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,12 @@ class ClipStore:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not (self.folder / MANIFEST).is_file():
-            raise UserError(self.folder, found=f"no {MANIFEST}", expected="a clip store", do="run the stage ingest")
+            raise UserError(
+                self.folder,
+                found=f"no {MANIFEST}",
+                expected="a clip store",
+                do="run the stage ingest",
+            )
         self.manifest = pd.read_parquet(self.folder / MANIFEST)
         """One row per clip, sorted by id."""
         self._places = self.manifest.set_index("clip_id")[["shard", "row_group"]]
@@ -57,8 +64,14 @@ class ClipStore:
             UserError: The store has no data of it.
 
         """
-        shard, row_group = self._places.loc[clip_id] if clip_id in self._places.index else (None, None)
+        shard, row_group = (
+            self._places.loc[clip_id] if clip_id in self._places.index else (None, None)
+        )
         if shard is None or row_group is None:
-            raise UserError(self.folder, found=f"no data of clip {clip_id}", expected="a clip that was read",
-                            do="look at its fault in the manifest")
+            raise UserError(
+                self.folder,
+                found=f"no data of clip {clip_id}",
+                expected="a clip that was read",
+                do="look at its fault in the manifest",
+            )
         return self.folder / shard, int(row_group)

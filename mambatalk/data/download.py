@@ -1,7 +1,9 @@
-"""BEAT2 from its hub into a folder: what will come, room for it, all of it checked, and a record of what it is.
+"""BEAT2 from its hub into a folder: what will come, room for it, all of it checked, and a record of
+what it is.
 
-`OUT/download.json` pins the commit, and size and sha256 of every file. A later run into the same folder holds the hub
-against it, adds what is missing (more speakers, another language) and fetches nothing that is whole.
+`OUT/download.json` pins the commit, and size and sha256 of every file. A later run into the same
+folder holds the hub against it, adds what is missing (more speakers, another language) and fetches
+nothing that is whole.
 """
 
 import shutil
@@ -57,7 +59,8 @@ def plan(api: HfApi, *, language: str, speakers: frozenset[int] | None, revision
     """Ask the hub what there is at a revision, and choose.
 
     Raises:
-        UserError: No such revision, language or speaker; names that would leave their folder; no answer.
+        UserError: No such revision, language or speaker; names that would leave their folder; no
+            answer.
 
     """
     folder = language_folder(language)
@@ -67,8 +70,14 @@ def plan(api: HfApi, *, language: str, speakers: frozenset[int] | None, revision
     return Plan(commit, folder, files, len(listed) - len(files))
 
 
-def download(api: HfApi, wanted: Plan, out: str | Path, *, progress: Progress | None = None,
-             failed: Failed | None = None) -> dict[str, LocalFile]:
+def download(
+    api: HfApi,
+    wanted: Plan,
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    failed: Failed | None = None,
+) -> dict[str, LocalFile]:
     """Bring every file of a plan to `out`, several at a time.
 
     Args:
@@ -76,14 +85,15 @@ def download(api: HfApi, wanted: Plan, out: str | Path, *, progress: Progress | 
         wanted: From `plan`.
         out: Folder that holds, or will hold, the folders of the languages.
         progress: Told after each file.
-        failed: Told what ends the download before it waits for files under way, which the hub may hold up for minutes.
+        failed: Told what ends the download before it waits for files under way, which the hub may
+            hold up for minutes.
 
     Returns:
         What stands at each path.
 
     Raises:
-        UserError: Another commit was recorded here, the disk is too small, another download runs here, or a file
-            cannot be had. Whatever is whole stays.
+        UserError: Another commit was recorded here, the disk is too small, another download runs
+            here, or a file cannot be had. Whatever is whole stays.
 
     """
     out = Path(out)
@@ -103,12 +113,17 @@ def check_room(wanted: Plan, out: Path) -> None:
     place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise UserError(out, found=f"{free / 1e9:.2f} GB free", expected=f"{needed / 1e9:.2f} GB for what is to come",
-                        do="free some space, take another disk, or fewer --speakers")
+        raise UserError(
+            out,
+            found=f"{free / 1e9:.2f} GB free",
+            expected=f"{needed / 1e9:.2f} GB for what is to come",
+            do="free some space, take another disk, or fewer --speakers",
+        )
 
 
-def _fetch_all(api: HfApi, wanted: Plan, out: Path, progress: Progress | None, failed: Failed | None
-               ) -> dict[str, LocalFile]:
+def _fetch_all(
+    api: HfApi, wanted: Plan, out: Path, progress: Progress | None, failed: Failed | None
+) -> dict[str, LocalFile]:
     there: dict[str, LocalFile] = {}
     whole = 0
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -137,12 +152,18 @@ def _alone(out: Path) -> Iterator[None]:
                 stale.unlink()
             yield
     except Timeout:
-        raise UserError(out, found="another download into this folder", expected="one at a time",
-                        do="wait for it, or stop it") from None
+        raise UserError(
+            out,
+            found="another download into this folder",
+            expected="one at a time",
+            do="wait for it, or stop it",
+        ) from None
 
 
 def _empty(unfinished: Path) -> None:
-    """Leave nothing but the lock: without it, two that come next would each hold a file of that name."""
+    """Leave nothing but the lock: without it, two that come next would each hold a file of that
+    name.
+    """
     for path in unfinished.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -151,21 +172,34 @@ def _empty(unfinished: Path) -> None:
 
 
 def _recorded(out: Path, wanted: Plan) -> dict[str, Any]:
-    """Files of an earlier download into this folder, after a look whether the hub still lists the same."""
+    """Files of an earlier download into this folder, after a look whether the hub still lists the
+    same.
+    """
     if not (out / RECORD).exists():
         return {}
     record = read_json(out / RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
-        raise UserError(out / RECORD, found="no record of a download", expected="what this command wrote there",
-                        do="remove the file; what is whole beside it is not fetched twice")
+        raise UserError(
+            out / RECORD,
+            found="no record of a download",
+            expected="what this command wrote there",
+            do="remove the file; what is whole beside it is not fetched twice",
+        )
     if record.get("commit") != wanted.commit or record.get("repository") != REPOSITORY:
-        raise UserError(out / RECORD, found=f"{record.get('repository')} at {record.get('commit')}",
-                        expected=f"{REPOSITORY} at {wanted.commit}",
-                        do="take another folder, or the recorded commit as --revision")
+        raise UserError(
+            out / RECORD,
+            found=f"{record.get('repository')} at {record.get('commit')}",
+            expected=f"{REPOSITORY} at {wanted.commit}",
+            do="take another folder, or the recorded commit as --revision",
+        )
     for file in wanted.files:
         if not _is_as_recorded(file, record["files"].get(file.path)):
-            raise UserError(out / RECORD, found=f"{file.path} recorded with other content",
-                            expected="the same commit to hold the same files", do="check HF_ENDPOINT")
+            raise UserError(
+                out / RECORD,
+                found=f"{file.path} recorded with other content",
+                expected="the same commit to hold the same files",
+                do="check HF_ENDPOINT",
+            )
     return record["files"]
 
 
@@ -175,8 +209,15 @@ def _is_as_recorded(file: RemoteFile, old: Any) -> bool:
 
 
 def _record(wanted: Plan, recorded: dict[str, Any], there: dict[str, LocalFile]) -> dict[str, Any]:
-    """Describe the folder; sha256 is null where the hub lists none and the file has not come yet."""
-    files = {file.path: {"size": file.size, "git_blob": file.git_blob,
-                         "sha256": there[file.path].sha256 if file.path in there else file.sha256}
-             for file in wanted.files}
+    """Describe the folder; sha256 is null where the hub lists none and the file has not come
+    yet.
+    """
+    files = {
+        file.path: {
+            "size": file.size,
+            "git_blob": file.git_blob,
+            "sha256": there[file.path].sha256 if file.path in there else file.sha256,
+        }
+        for file in wanted.files
+    }
     return {"repository": REPOSITORY, "commit": wanted.commit, "files": {**recorded, **files}}

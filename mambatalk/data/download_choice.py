@@ -1,7 +1,8 @@
 """Which files of the BEAT2 repository make the corpus that a person asked for.
 
-The names come from a server. Each is taken apart and only what is a file of the BEATX layout is chosen, so no name
-that is chosen can leave its folder; a listing that tries to is refused as a whole.
+The names come from a server. Each is taken apart and only what is a file of the BEATX layout is
+chosen, so no name that is chosen can leave its folder; a listing that tries to is refused as a
+whole.
 """
 
 import re
@@ -24,7 +25,9 @@ class RemoteFile:
     size: int
     """Bytes of the content, not of the LFS pointer."""
     sha256: str | None
-    """Of the content; none where the file is no LFS file, whose content is then known by `git_blob`."""
+    """Of the content; none where the file is no LFS file, whose content is then known by
+    `git_blob`.
+    """
     git_blob: str
     """Git's SHA-1 of what is committed: the content, or the LFS pointer to it."""
 
@@ -37,8 +40,12 @@ def language_folder(language: str) -> str:
 
     """
     if language not in LANGUAGES:
-        raise UserError("--language", found=repr(language), expected=f"one of {', '.join(LANGUAGES)}",
-                        do="name one of them")
+        raise UserError(
+            "--language",
+            found=repr(language),
+            expected=f"one of {', '.join(LANGUAGES)}",
+            do="name one of them",
+        )
     return f"beat_{language}_v2.0.0"
 
 
@@ -51,13 +58,20 @@ def parse_speakers(text: str) -> frozenset[int]:
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch("[0-9]{1,6}", part) for part in parts):
-        raise UserError("--speakers", found=repr(text), expected="numbers between commas, such as 2,4",
-                        do="take them from the ids of the clips: 2_scott_0_1_1 is speaker 2's")
+        raise UserError(
+            "--speakers",
+            found=repr(text),
+            expected="numbers between commas, such as 2,4",
+            do="take them from the ids of the clips: 2_scott_0_1_1 is speaker 2's",
+        )
     return frozenset(map(int, parts))
 
 
-def choose(files: Iterable[RemoteFile], *, language: str, speakers: frozenset[int] | None) -> list[RemoteFile]:
-    """Pick the layout's files of one language: split table, weights, and all clips or those of some speakers.
+def choose(
+    files: Iterable[RemoteFile], *, language: str, speakers: frozenset[int] | None
+) -> list[RemoteFile]:
+    """Pick the layout's files of one language: split table, weights, and all clips or those of some
+    speakers.
 
     Args:
         files: What the hub lists.
@@ -76,16 +90,28 @@ def choose(files: Iterable[RemoteFile], *, language: str, speakers: frozenset[in
     _check_names([file.path for file in files])
     inside = {file: kind for file in files if (kind := kind_of(file.path, folder)) is not None}
     if SPLIT_TABLE not in inside.values():
-        raise UserError(folder, found=f"no {SPLIT_TABLE} among {len(files)} files", expected="a corpus in BEATX layout",
-                        do="check --language and --revision")
+        raise UserError(
+            folder,
+            found=f"no {SPLIT_TABLE} among {len(files)} files",
+            expected="a corpus in BEATX layout",
+            do="check --language and --revision",
+        )
     clips = {file: _clip_of(file.path) for file, kind in inside.items() if kind in FOLDERS}
     _check_speakers(clips.values(), speakers)
-    return sorted((file for file in inside if file not in clips or speakers is None or clips[file].speaker in speakers),
-                  key=lambda file: file.path)
+    return sorted(
+        (
+            file
+            for file in inside
+            if file not in clips or speakers is None or clips[file].speaker in speakers
+        ),
+        key=lambda file: file.path,
+    )
 
 
 def kind_of(path: str, folder: str) -> str | None:
-    """Say what a file of a language's folder is: a kind of the layout, the split table, weights; none for the rest."""
+    """Say what a file of a language's folder is: a kind of the layout, the split table, weights;
+    none for the rest.
+    """
     match path.split("/"):
         case [top, name] if top == folder and name == SPLIT_TABLE:
             return SPLIT_TABLE
@@ -112,15 +138,21 @@ def _clip_of(path: str) -> ClipId:
 def _check_names(paths: Sequence[str]) -> None:
     for path in paths:
         if not path.isprintable() or "\\" in path or {"", ".", ".."} & set(path.split("/")):
-            raise UserError("listing of the hub", found=f"the name {path[:120]!r}",
-                            expected="names that stay inside their folder",
-                            do="do not trust this server; check HF_ENDPOINT")
+            raise UserError(
+                "listing of the hub",
+                found=f"the name {path[:120]!r}",
+                expected="names that stay inside their folder",
+                do="do not trust this server; check HF_ENDPOINT",
+            )
 
 
 def _check_speakers(clips: Iterable[ClipId], speakers: frozenset[int] | None) -> None:
     known = {clip.speaker for clip in clips}
     unknown = sorted((speakers or set()) - known)
     if unknown:
-        raise UserError("--speakers", found=", ".join(map(str, unknown)),
-                        expected=f"some of {', '.join(map(str, sorted(known)))}",
-                        do="take out who is not in this language")
+        raise UserError(
+            "--speakers",
+            found=", ".join(map(str, unknown)),
+            expected=f"some of {', '.join(map(str, sorted(known)))}",
+            do="take out who is not in this language",
+        )

@@ -1,7 +1,7 @@
 """One file of the data set: whether it is whole on disk, and how it comes from the hub.
 
-A file takes its name only when its content has been checked, so a download that was killed leaves whole files, and
-beside them a folder of unfinished ones that the next run goes on from.
+A file takes its name only when its content has been checked, so a download that was killed leaves
+whole files, and beside them a folder of unfinished ones that the next run goes on from.
 """
 
 from dataclasses import dataclass
@@ -44,8 +44,17 @@ def fetch(api: HfApi, file: RemoteFile, commit: str, out: Path) -> LocalFile:
     unfinished = out / UNFINISHED
 
     def once() -> LocalFile:
-        path = Path(api.hf_hub_download(REPOSITORY, file.path, repo_type="dataset", revision=commit,
-                                        local_dir=unfinished, cache_dir=unfinished, tqdm_class=silent_tqdm))
+        path = Path(
+            api.hf_hub_download(
+                REPOSITORY,
+                file.path,
+                repo_type="dataset",
+                revision=commit,
+                local_dir=unfinished,
+                cache_dir=unfinished,
+                tqdm_class=silent_tqdm,
+            )
+        )
         try:
             sha256 = content_sha256(path, file)
         except DamagedError:
@@ -66,7 +75,8 @@ def has_size(path: Path, file: RemoteFile) -> bool:
 def content_sha256(path: Path, file: RemoteFile) -> str:
     """Hexadecimal sha256 of a file whose content is what the hub lists.
 
-    The hub lists no sha256 of small text files, which git itself keeps: those are held against git's own hash.
+    The hub lists no sha256 of small text files, which git itself keeps: those are held against
+    git's own hash.
 
     Raises:
         DamagedError: The size or the content differs.

@@ -1,6 +1,7 @@
 """The terms of BEAT2: said once, and the acceptance kept as a file beside the data.
 
-Nothing is fetched before they are accepted. The statements below are quoted from the places they name.
+Nothing is fetched before they are accepted. The statements below are quoted from the places they
+name.
 """
 
 from pathlib import Path

@@ -1,13 +1,15 @@
-"""How far a corpus has moved since an earlier look at it: two manifests, compared by speaker and feature.
+"""How far a corpus has moved since an earlier look at it: two manifests, compared by speaker and
+feature.
 
-Two numbers for each, since they answer different questions. The population stability index (PSI) says how large a
-shift is, and is read as credit scoring reads it: below 0.1 none, from 0.25 on a large one. It says nothing on chance:
-on n clips against m it is about (bins - 1)(1/n + 1/m) where nothing has moved at all. The two-sample
-Kolmogorov-Smirnov test says whether chance would do as much, corrected for the many tests on one page (Benjamini and
-Hochberg). A shift counts when it is both: large enough to matter, and no accident.
+Two numbers for each, since they answer different questions. The population stability index (PSI)
+says how large a shift is, and is read as credit scoring reads it: below 0.1 none, from 0.25 on a
+large one. It says nothing on chance: on n clips against m it is about (bins - 1)(1/n + 1/m) where
+nothing has moved at all. The two-sample Kolmogorov-Smirnov test says whether chance would do as
+much, corrected for the many tests on one page (Benjamini and Hochberg). A shift counts when it is
+both: large enough to matter, and no accident.
 
-Sources: N. Siddiqi, Credit Risk Scorecards (2006), for index and reading; B. Yurdakul, Statistical Properties of
-Population Stability Index (2018), for its size under chance.
+Sources: N. Siddiqi, Credit Risk Scorecards (2006), for index and reading; B. Yurdakul, Statistical
+Properties of Population Stability Index (2018), for its size under chance.
 """
 
 from collections.abc import Sequence
@@ -76,15 +78,27 @@ def shifts(before: pd.DataFrame, now: pd.DataFrame, features: Sequence[str]) -> 
     shared = [name for name in features if name in before and name in now]
     speakers = sorted(set(before["speaker"]) & set(now["speaker"]))
     groups = [(ALL, before, now)]
-    groups += [(str(one), before[before["speaker"] == one], now[now["speaker"] == one]) for one in speakers]
-    pairs = [(speaker, name, _values(old[name]), _values(new[name])) for speaker, old, new in groups for name in shared]
+    groups += [
+        (str(one), before[before["speaker"] == one], now[now["speaker"] == one]) for one in speakers
+    ]
+    pairs = [
+        (speaker, name, _values(old[name]), _values(new[name]))
+        for speaker, old, new in groups
+        for name in shared
+    ]
     tested = [enough(old, new) for _, _, old, new in pairs]
-    tests = [stats.ks_2samp(old, new) if test else None for test, (_, _, old, new) in zip(tested, pairs, strict=True)]
-    return [_shift(pair, test, q) for pair, test, q in zip(pairs, tests, _corrected(tests), strict=True)]
+    tests = [
+        stats.ks_2samp(old, new) if test else None
+        for test, (_, _, old, new) in zip(tested, pairs, strict=True)
+    ]
+    return [
+        _shift(pair, test, q) for pair, test, q in zip(pairs, tests, _corrected(tests), strict=True)
+    ]
 
 
 def psi(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
-    """Population stability index of two samples, in bins of equal shares of the first; 0 where the shares agree.
+    """Population stability index of two samples, in bins of equal shares of the first; 0 where the
+    shares agree.
 
     A bin without a clip counts as half a clip, so that the index stays finite.
     """
@@ -93,17 +107,23 @@ def psi(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
 
 
 def stability(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
-    """Population stability index of two lists of shares, all positive: sum of (now - before) ln(now / before)."""
+    """Population stability index of two lists of shares, all positive: sum of (now - before) ln(now
+    / before).
+    """
     return float(np.sum((now - before) * np.log(now / before)))
 
 
 def chance_psi(before: NDArray[np.float64], now: NDArray[np.float64]) -> float:
     """The index to expect of two samples of these sizes from one distribution."""
-    return len(bin_edges(before, bin_count(len(before), len(now)))) * (1 / len(before) + 1 / len(now))
+    return len(bin_edges(before, bin_count(len(before), len(now)))) * (
+        1 / len(before) + 1 / len(now)
+    )
 
 
 def bin_count(before: int, now: int) -> int:
-    """Bins for two samples of these sizes: so few that chance alone stays below a moderate shift; 2 to `MAX_BINS`."""
+    """Bins for two samples of these sizes: so few that chance alone stays below a moderate shift; 2
+    to `MAX_BINS`.
+    """
     return min(MAX_BINS, max(2, 1 + int(MODERATE / (1 / before + 1 / now))))
 
 
@@ -120,7 +140,9 @@ def enough(before: NDArray[np.float64], now: NDArray[np.float64]) -> bool:
 
 
 def _shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1).astype(np.float64)
+    counts = np.bincount(
+        np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1
+    ).astype(np.float64)
     counts = np.maximum(counts, 0.5)
     return counts / counts.sum()
 
@@ -136,11 +158,19 @@ def _corrected(tests: Sequence[Any]) -> list[float | None]:
     return [None if test is None else float(next(corrected)) for test in tests]
 
 
-def _shift(pair: tuple[str, str, NDArray[np.float64], NDArray[np.float64]], test: Any, q: float | None) -> Shift:
+def _shift(
+    pair: tuple[str, str, NDArray[np.float64], NDArray[np.float64]], test: Any, q: float | None
+) -> Shift:
     speaker, feature, old, new = pair
     return Shift(
-        speaker=speaker, feature=feature, clips_before=len(old), clips_now=len(new),
+        speaker=speaker,
+        feature=feature,
+        clips_before=len(old),
+        clips_now=len(new),
         median_before=float(np.median(old)) if len(old) else None,
         median_now=float(np.median(new)) if len(new) else None,
-        psi=None if test is None else psi(old, new), chance=None if test is None else chance_psi(old, new),
-        statistic=None if test is None else float(test.statistic), q=q)
+        psi=None if test is None else psi(old, new),
+        chance=None if test is None else chance_psi(old, new),
+        statistic=None if test is None else float(test.statistic),
+        q=q,
+    )

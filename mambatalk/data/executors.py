@@ -1,10 +1,13 @@
-"""One way to map over clips, and three places to do it: in this process, in processes beside it, on a Dask cluster.
+"""One way to map over clips, and three places to do it: in this process, in processes beside it, on
+a Dask cluster.
 
-Results come in the order of the items and few are in memory at a time, so that what is written from them depends
-neither on the place nor on the number of workers, and memory not on the number of clips. A worker that dies takes no
-run with it: its items are tried again, and one that kills whoever works on it is given back as `Lost`.
+Results come in the order of the items and few are in memory at a time, so that what is written from
+them depends neither on the place nor on the number of workers, and memory not on the number of
+clips. A worker that dies takes no run with it: its items are tried again, and one that kills
+whoever works on it is given back as `Lost`.
 
-On a cluster every worker must see the corpus and the stores under the same paths, and have this package installed.
+On a cluster every worker must see the corpus and the stores under the same paths, and have this
+package installed.
 """
 
 import logging
@@ -30,13 +33,17 @@ R = TypeVar("R")
 ADDRESS: Final = "MAMBATALK_DASK"
 """Names the variable that holds a Dask scheduler's address, such as tcp://scheduler:8786."""
 AHEAD: Final = 1
-"""Items under way beside one for each worker, so that none waits for the next; each may hold minutes of motion."""
+"""Items under way beside one for each worker, so that none waits for the next; each may hold
+minutes of motion.
+"""
 CONNECT_SECONDS: Final = 20
 
 
 @dataclass(frozen=True)
 class Lost:
-    """In place of a result: whoever worked on this item died, also when it worked on nothing else."""
+    """In place of a result: whoever worked on this item died, also when it worked on nothing
+    else.
+    """
 
     reason: str = "the process that reads it dies"
 
@@ -45,12 +52,15 @@ class Executor(Protocol):
     """A place to work."""
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Lost]:
-        """Results in the order of `items`; an exception of `work` ends the map, the death of a worker does not."""
+        """Results in the order of `items`; an exception of `work` ends the map, the death of a
+        worker does not.
+        """
 
 
 @contextmanager
 def open_executor(workers: int) -> Iterator[Executor]:
-    """The Dask cluster at `MAMBATALK_DASK` where that is set; else so many processes, or this one alone.
+    """The Dask cluster at `MAMBATALK_DASK` where that is set; else so many processes, or this one
+    alone.
 
     Raises:
         UserError: The cluster does not answer, or `distributed` is not installed.
@@ -92,7 +102,9 @@ class _Workers(ABC):
             yield from self._next(work, waiting)
 
     def _next(self, work: Callable[[T], R], waiting: deque[tuple[T, Any]]) -> Iterator[R | Lost]:
-        """The oldest result. When a worker died, all that are due: whose fault it was shows when each works alone."""
+        """The oldest result. When a worker died, all that are due: whose fault it was shows when
+        each works alone.
+        """
         try:
             result = waiting[0][1].result()
         except self.death:
@@ -100,7 +112,11 @@ class _Workers(ABC):
             waiting.clear()
             self._renew()
             for item, future in settled:
-                yield self._alone(work, item) if isinstance(future.exception(), self.death) else future.result()
+                yield (
+                    self._alone(work, item)
+                    if isinstance(future.exception(), self.death)
+                    else future.result()
+                )
             return
         waiting.popleft()
         yield result
@@ -136,7 +152,9 @@ def _settled(waiting: Iterable[tuple[T, Any]]) -> list[tuple[T, Any]]:
 
 
 class Processes(_Workers):
-    """Processes on this machine, started when there is work and started anew when one of them dies."""
+    """Processes on this machine, started when there is work and started anew when one of them
+    dies.
+    """
 
     death = BrokenProcessPool
 
@@ -172,7 +190,9 @@ class Processes(_Workers):
 
 
 class Cluster(_Workers):
-    """The workers of a Dask cluster, which itself tries again a few times elsewhere what was on one that died."""
+    """The workers of a Dask cluster, which itself tries again a few times elsewhere what was on one
+    that died.
+    """
 
     def __init__(self, client: "Client") -> None:
         from distributed import CancelledError, KilledWorker
@@ -183,7 +203,9 @@ class Cluster(_Workers):
         self._client = client
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Lost]:
-        """As `Executor.map` says, or a UserError when the scheduler is lost, and with it what was under way."""
+        """As `Executor.map` says, or a UserError when the scheduler is lost, and with it what was
+        under way.
+        """
         try:
             yield from super().map(work, items)
         except self._gone as error:
@@ -204,8 +226,12 @@ class Cluster(_Workers):
 
 
 def _lost(error: BaseException) -> UserError:
-    return UserError(ADDRESS, found=f"the scheduler lost on the way ({type(error).__name__})",
-                     expected="one that stays", do="look into its log and run the same command again")
+    return UserError(
+        ADDRESS,
+        found=f"the scheduler lost on the way ({type(error).__name__})",
+        expected="one that stays",
+        do="look into its log and run the same command again",
+    )
 
 
 @contextmanager
@@ -214,14 +240,22 @@ def _connect(address: str) -> Iterator["Client"]:
     try:
         from distributed import Client
     except ImportError:
-        raise UserError(ADDRESS, found="no package distributed", expected="the extra `cluster`",
-                        do=f"pip install 'mambatalk[cluster]', or unset {ADDRESS}") from None
+        raise UserError(
+            ADDRESS,
+            found="no package distributed",
+            expected="the extra `cluster`",
+            do=f"pip install 'mambatalk[cluster]', or unset {ADDRESS}",
+        ) from None
     try:
         _check_address(address)
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise UserError(ADDRESS, found=f"no scheduler at {address} ({error})", expected="one such as tcp://host:8786",
-                        do=f"start it with `dask scheduler`, or unset {ADDRESS} to work on this machine") from None
+        raise UserError(
+            ADDRESS,
+            found=f"no scheduler at {address} ({error})",
+            expected="one such as tcp://host:8786",
+            do=f"start it with `dask scheduler`, or unset {ADDRESS} to work on this machine",
+        ) from None
     # Cut off, these log tracebacks beside the one line.
     for name in ("distributed.client", "distributed.batched"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -231,7 +265,9 @@ def _connect(address: str) -> Iterator["Client"]:
 
 
 def _check_address(address: str) -> None:
-    """Raise a ValueError where no port is named: a client would dial it for long after it gave up."""
+    """Raise a ValueError where no port is named: a client would dial it for long after it gave
+    up.
+    """
     if urlsplit(address if "://" in address else f"tcp://{address}").port is None:
         raise ValueError("no port in it")
 
@@ -241,5 +277,9 @@ def _wait_for_workers(client: "Client", address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except TimeoutError:
-        raise UserError(ADDRESS, found=f"a scheduler at {address} without workers", expected="one worker at least",
-                        do=f"start some with `dask worker {address}`, or unset {ADDRESS}") from None
+        raise UserError(
+            ADDRESS,
+            found=f"a scheduler at {address} without workers",
+            expected="one worker at least",
+            do=f"start some with `dask worker {address}`, or unset {ADDRESS}",
+        ) from None

@@ -1,8 +1,10 @@
-"""Accepted clips to what the networks read: motion channels, words by frame, sound, contacts, labels.
+"""Accepted clips to what the networks read: motion channels, words by frame, sound, contacts,
+labels.
 
-Frames go to `frames-*.parquet`, one row group per clip; `clips.parquet` holds one row per clip. Sound is stored once as
-FLAC and its channels are computed where they are used. Vocabulary and mean joint speed come from the training clips
-alone in corrected fidelity; published takes the words of all clips, test included.
+Frames go to `frames-*.parquet`, one row group per clip; `clips.parquet` holds one row per clip.
+Sound is stored once as FLAC and its channels are computed where they are used. Vocabulary and mean
+joint speed come from the training clips alone in corrected fidelity; published takes the words of
+all clips, test included.
 """
 
 from collections import Counter
@@ -33,8 +35,16 @@ FEW_SECONDS = 1800.0
 """So little motion is done before processes that load torch have started."""
 
 
-def build_features(store: ClipStore, accepted: Sequence[str], out: str | Path, *, body: Body, config: FeaturesConfig,
-                   fidelity: Fidelity, workers: int = 1) -> None:
+def build_features(
+    store: ClipStore,
+    accepted: Sequence[str],
+    out: str | Path,
+    *,
+    body: Body,
+    config: FeaturesConfig,
+    fidelity: Fidelity,
+    workers: int = 1,
+) -> None:
     """Write a features folder.
 
     Args:
@@ -52,7 +62,9 @@ def build_features(store: ClipStore, accepted: Sequence[str], out: str | Path, *
     """
     out = Path(out)
     table = store.manifest.set_index("clip_id").loc[list(accepted)]
-    splits, notes = settle_splits(table["split"].to_dict(), table["content"].to_dict(), config.validation_share)
+    splits, notes = settle_splits(
+        table["split"].to_dict(), table["content"].to_dict(), config.validation_share
+    )
     indices = speaker_indices(table["speaker"])
     vocabulary = build_vocabulary(_marks(store, splits, fidelity), fidelity=fidelity)
     jobs = _jobs(store, splits, vocabulary, body, config, fidelity)
@@ -63,22 +75,40 @@ def build_features(store: ClipStore, accepted: Sequence[str], out: str | Path, *
                 notes.append(f"{clip_id} is left out: {made.reason}")
                 continue
             facts = table.loc[clip_id]
-            labels = {"speaker": facts["speaker"], "speaker_index": indices[facts["speaker"]],
-                      "emotion": emotion_label(facts["recording_type"], facts["start"], fidelity=fidelity)}
+            labels = {
+                "speaker": facts["speaker"],
+                "speaker_index": indices[facts["speaker"]],
+                "emotion": emotion_label(
+                    facts["recording_type"], facts["start"], fidelity=fidelity
+                ),
+            }
             for piece in made:
                 folder.add(piece, labels)
     np.save(out / "mean_velocity.npy", folder.mean_speed())
     write_json(out / "vocabulary.json", vocabulary)
-    write_json(out / "features.json", {
-        "clips": folder.splits.total(), "frames": folder.frames, "words": len(vocabulary),
-        "splits": dict(sorted(folder.splits.items())),
-        "speakers": {str(speaker): index for speaker, index in indices.items()}, "notes": notes, "body": body.kind,
-        "digest": digest([sha256_file(path) for path in sorted(out.glob("*.parquet"))]),
-    })
+    write_json(
+        out / "features.json",
+        {
+            "clips": folder.splits.total(),
+            "frames": folder.frames,
+            "words": len(vocabulary),
+            "splits": dict(sorted(folder.splits.items())),
+            "speakers": {str(speaker): index for speaker, index in indices.items()},
+            "notes": notes,
+            "body": body.kind,
+            "digest": digest([sha256_file(path) for path in sorted(out.glob("*.parquet"))]),
+        },
+    )
 
 
-def _jobs(store: ClipStore, splits: Mapping[str, str], vocabulary: Mapping[str, int], body: Body,
-          config: FeaturesConfig, fidelity: Fidelity) -> Iterator[FeatureJob]:
+def _jobs(
+    store: ClipStore,
+    splits: Mapping[str, str],
+    vocabulary: Mapping[str, int],
+    body: Body,
+    config: FeaturesConfig,
+    fidelity: Fidelity,
+) -> Iterator[FeatureJob]:
     cut = None if "val" in splits.values() else config.validation_share
     for clip_id, split in splits.items():
         shard, row_group = store.place(clip_id)
@@ -86,13 +116,27 @@ def _jobs(store: ClipStore, splits: Mapping[str, str], vocabulary: Mapping[str, 
         betas = clip["betas"].combine_chunks().flatten().to_numpy()
         marks = set(_texts(clip))
         yield FeatureJob(
-            shard=shard.resolve(), row_group=row_group, split=split, cut=cut if split == "train" else None,
-            rest=body.rest_joints(torch.tensor(betas)).numpy(), ctc_model=config.ctc_model, fidelity=fidelity,
-            words={word: vocabulary[word] for word in marks | set(map(clean, marks)) if word in vocabulary})
+            shard=shard.resolve(),
+            row_group=row_group,
+            split=split,
+            cut=cut if split == "train" else None,
+            rest=body.rest_joints(torch.tensor(betas)).numpy(),
+            ctc_model=config.ctc_model,
+            fidelity=fidelity,
+            words={
+                word: vocabulary[word]
+                for word in marks | set(map(clean, marks))
+                if word in vocabulary
+            },
+        )
 
 
 def _marks(store: ClipStore, splits: Mapping[str, str], fidelity: Fidelity) -> Iterator[str]:
-    wanted = [clip for clip, split in splits.items() if fidelity == "published" or split in ("train", "additional")]
+    wanted = [
+        clip
+        for clip, split in splits.items()
+        if fidelity == "published" or split in ("train", "additional")
+    ]
     for clip_id in wanted:
         yield from _texts(store.columns(clip_id, ["words"]))
 
@@ -137,8 +181,12 @@ class _Folder:
             self._steps += piece.steps
 
     def mean_speed(self) -> NDArray[np.float32]:
-        """Mean speed (55,) of each joint in metres a second, frame by frame, over all training clips."""
+        """Mean speed (55,) of each joint in metres a second, frame by frame, over all training
+        clips.
+        """
         return (self._speed / max(1, self._steps)).astype(np.float32)
 
     def _shard(self, number: int) -> ShardWriter:
-        return ShardWriter(self._folder / f"frames-{number:05d}.parquet", FRAME, floats=FLOATS, dictionary=["word"])
+        return ShardWriter(
+            self._folder / f"frames-{number:05d}.parquet", FRAME, floats=FLOATS, dictionary=["word"]
+        )

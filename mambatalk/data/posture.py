@@ -1,4 +1,6 @@
-"""What a body's pose says by itself: how far each group of joints turns, how it stands, and whether one arm is lost."""
+"""What a body's pose says by itself: how far each group of joints turns, how it stands, and whether
+one arm is lost.
+"""
 
 from types import MappingProxyType
 from typing import Any, Final
@@ -13,17 +15,34 @@ def _joints(*names: str) -> list[int]:
     return [place for place, joint in enumerate(JOINTS) if joint.startswith(names)]
 
 
-GROUPS: Final = MappingProxyType({
-    "trunk": _joints("spine", "neck", "head", "left_collar", "right_collar"),
-    "arms": [place for side in ("left", "right") for place in _joints(
-        f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")],
-    "legs": [place for side in ("left", "right") for place in _joints(
-        f"{side}_hip", f"{side}_knee", f"{side}_ankle", f"{side}_foot")],
-    "jaw": _joints("jaw"), "eyes": _joints("left_eye", "right_eye"), "hands": list(range(25, 55)),
-})
+GROUPS: Final = MappingProxyType(
+    {
+        "trunk": _joints("spine", "neck", "head", "left_collar", "right_collar"),
+        "arms": [
+            place
+            for side in ("left", "right")
+            for place in _joints(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")
+        ],
+        "legs": [
+            place
+            for side in ("left", "right")
+            for place in _joints(f"{side}_hip", f"{side}_knee", f"{side}_ankle", f"{side}_foot")
+        ],
+        "jaw": _joints("jaw"),
+        "eyes": _joints("left_eye", "right_eye"),
+        "hands": list(range(25, 55)),
+    }
+)
 """Joints whose limits are alike; the pelvis has none, as a person may face anywhere."""
-SIDES: Final = tuple(_joints(*(f"{side}_{name}" for name in (
-    "shoulder", "elbow", "wrist", "index", "middle", "pinky", "ring", "thumb"))) for side in ("left", "right"))
+SIDES: Final = tuple(
+    _joints(
+        *(
+            f"{side}_{name}"
+            for name in ("shoulder", "elbow", "wrist", "index", "middle", "pinky", "ring", "thumb")
+        )
+    )
+    for side in ("left", "right")
+)
 """Each arm with its hand."""
 STILL: Final = 1e-6
 """Radians a frame: no tracked joint is this still."""
@@ -32,12 +51,13 @@ Floats = NDArray[np.floating[Any]]
 
 
 def posture_statistics(poses: Floats, turns: Floats, speed: Floats) -> dict[str, Any]:
-    """Numbers of axis-angle poses (n, 165), their angles (n, 55) and joint speeds (n - 1, 55) in rad/s.
+    """Numbers of axis-angle poses (n, 165), their angles (n, 55) and joint speeds (n - 1, 55) in
+    rad/s.
 
     Returns:
-        `angle_*`, the largest turn (0 to pi) of each group of joints; `tilt`, the median angle between the body's own
-        up and the world's; `frozen_limb_seconds`, the longest that one arm stood still to the last bit while the other
-        moved.
+        `angle_*`, the largest turn (0 to pi) of each group of joints; `tilt`, the median angle
+        between the body's own up and the world's; `frozen_limb_seconds`, the longest that one arm
+        stood still to the last bit while the other moved.
 
     """
     angles = (turns if turns.max() <= np.pi else _shorter(turns)).max(axis=0)
@@ -62,4 +82,6 @@ def _shorter(turns: Floats) -> Floats:
 
 def _tilt(root: Floats, turns: Floats) -> float:
     upright = root[:, 1] / np.maximum(turns, 1e-12)
-    return float(np.arccos(np.clip(np.median(np.cos(turns) + upright**2 * (1 - np.cos(turns))), -1, 1)))
+    return float(
+        np.arccos(np.clip(np.median(np.cos(turns) + upright**2 * (1 - np.cos(turns))), -1, 1))
+    )

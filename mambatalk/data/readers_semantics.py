@@ -36,15 +36,20 @@ def read_semantics(source: Source, *, where: str | None = None) -> list[Semantic
         where: Name for errors; the path by default.
 
     Raises:
-        UserError: Not UTF-8, or a row that is not five or six fields with finite numbers in their places.
+        UserError: Not UTF-8, or a row that is not five or six fields with finite numbers in their
+            places.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(name, found=f"bytes that are not UTF-8 (at {error.start})", expected="tab separated UTF-8 text",
-                        do="save the file as UTF-8") from None
+        raise UserError(
+            name,
+            found=f"bytes that are not UTF-8 (at {error.start})",
+            expected="tab separated UTF-8 text",
+            do="save the file as UTF-8",
+        ) from None
     lines = text.replace("\r\n", "\n").split("\n")
     return [_row(line, f"{name} line {k}") for k, line in enumerate(lines, start=1) if line.strip()]
 
@@ -53,10 +58,21 @@ def _row(line: str, where: str) -> Semantic:
     fields = line.split("\t")
     try:
         start, end, duration, score = (float(field) for field in fields[1:5])
-        sound = len(fields) <= 6 and math.isfinite(duration) and math.isfinite(score) and 0 <= start <= end < math.inf
+        sound = (
+            len(fields) <= 6
+            and math.isfinite(duration)
+            and math.isfinite(score)
+            and 0 <= start <= end < math.inf
+        )
     except ValueError:
         sound = False
     if not sound:
-        raise UserError(where, found=repr(line[:80]), expected="label, start, end, duration, score, keywords by tabs",
-                        do="correct the line")
-    return Semantic(fields[0], start, end, duration, score, fields[5].strip() if len(fields) == 6 else "")
+        raise UserError(
+            where,
+            found=repr(line[:80]),
+            expected="label, start, end, duration, score, keywords by tabs",
+            do="correct the line",
+        )
+    return Semantic(
+        fields[0], start, end, duration, score, fields[5].strip() if len(fields) == 6 else ""
+    )

@@ -18,12 +18,21 @@ def load_bytes(source: Source, *, where: str | None, limit: int) -> tuple[bytes,
     try:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
         if size > limit:
-            raise UserError(name, found=f"{size} bytes", expected=f"at most {limit}", do="check that this is the file")
+            raise UserError(
+                name,
+                found=f"{size} bytes",
+                expected=f"at most {limit}",
+                do="check that this is the file",
+            )
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(name, found="no such file", expected="a file of the corpus", do="check the path") from None
+        raise UserError(
+            name, found="no such file", expected="a file of the corpus", do="check the path"
+        ) from None
     except (IsADirectoryError, PermissionError) as error:
-        raise UserError(name, found=error.strerror, expected="a readable file", do="check the path") from None
+        raise UserError(
+            name, found=error.strerror, expected="a readable file", do="check the path"
+        ) from None
     if not data:
         raise UserError(name, found="an empty file", expected="content", do="fetch the file again")
     return data, name

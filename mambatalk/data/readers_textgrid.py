@@ -1,10 +1,11 @@
 """Praat TextGrids: words and phones, in the long and the short text format.
 
-Praat itself reads a TextGrid as a stream of free-standing numbers, quoted strings and flags and ignores all else; so
-does this reader. Neither package for the format can take its place on files that nobody has looked at before
-(docs/experiments.md has the comparison): `textgrid` 1.6 takes minutes over an unclosed quote, rounds times, loses empty
-intervals and refuses words past the tier's end; `praatio` 6.2 reads a file that was cut off as if it were whole, loses
-the sign of a time, and refuses times such as 1e-05. The sample's files are written by `textgrid`.
+Praat itself reads a TextGrid as a stream of free-standing numbers, quoted strings and flags and
+ignores all else; so does this reader. Neither package for the format can take its place on files
+that nobody has looked at before (docs/experiments.md has the comparison): `textgrid` 1.6 takes
+minutes over an unclosed quote, rounds times, loses empty intervals and refuses words past the
+tier's end; `praatio` 6.2 reads a file that was cut off as if it were whole, loses the sign of a
+time, and refuses times such as 1e-05. The sample's files are written by `textgrid`.
 """
 
 import codecs
@@ -25,7 +26,8 @@ PHONE_TIERS: Final = ("phones", "phone", "phons", "phonemes")
 _TOKEN = re.compile(
     r'"(?P<text>(?:[^"]++|"")*+)"|(?P<open>")'
     r"|(?<!\S)(?P<number>[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?)(?!\S)"
-    r"|(?<!\S)(?P<flag><exists>|<absent>)(?!\S)")
+    r"|(?<!\S)(?P<flag><exists>|<absent>)(?!\S)"
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Tiers:
-    """Words and phones of one clip, each sorted by start; overlaps and gaps are left for the checks to find."""
+    """Words and phones of one clip, each sorted by start; overlaps and gaps are left for the checks
+    to find.
+    """
 
     words: list[Interval]
     phones: list[Interval]
@@ -51,22 +55,28 @@ class Tiers:
 def read_textgrid(source: Source, *, where: str | None = None) -> Tiers:
     """Read a TextGrid in UTF-8 or UTF-16.
 
-    Tiers are found by name (`words`, `phones`, also as `speaker - words`); point tiers are passed over.
+    Tiers are found by name (`words`, `phones`, also as `speaker - words`); point tiers are passed
+    over.
 
     Args:
         source: Path, or the file's bytes.
         where: Name for errors; the path by default.
 
     Raises:
-        UserError: No TextGrid, a damaged or cut one, no tier of words, an interval that ends before it starts.
+        UserError: No TextGrid, a damaged or cut one, no tier of words, an interval that ends before
+            it starts.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
     tiers = _Tokens(_decode(data, name), name).tiers()
     words = _pick(tiers, WORD_TIERS)
     if words is None:
-        raise UserError(name, found=f"interval tiers {sorted(tiers)}"[:160], expected="a tier `words`",
-                        do="align the clip, for example with the Montreal Forced Aligner, or rename the tier")
+        raise UserError(
+            name,
+            found=f"interval tiers {sorted(tiers)}"[:160],
+            expected="a tier `words`",
+            do="align the clip, for example with the Montreal Forced Aligner, or rename the tier",
+        )
     return Tiers(words, _pick(tiers, PHONE_TIERS) or [])
 
 
@@ -82,8 +92,12 @@ def _decode(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(name, found=f"bytes that are not {error.encoding} (at {error.start})",
-                        expected="UTF-8, or UTF-16 with its mark", do="save the TextGrid as UTF-8") from None
+        raise UserError(
+            name,
+            found=f"bytes that are not {error.encoding} (at {error.start})",
+            expected="UTF-8, or UTF-16 with its mark",
+            do="save the TextGrid as UTF-8",
+        ) from None
 
 
 class _Tokens:
@@ -95,7 +109,10 @@ class _Tokens:
 
     def tiers(self) -> dict[str, list[Interval]]:
         """Interval tiers by name; of two tiers of one name the first stands."""
-        if self.text("the file type") != "ooTextFile" or self.text("the object class") != "TextGrid":
+        if (
+            self.text("the file type") != "ooTextFile"
+            or self.text("the object class") != "TextGrid"
+        ):
             self.fail("another kind of file", "a Praat text file of class TextGrid")
         self.number("xmin")
         self.number("xmax")
@@ -121,7 +138,10 @@ class _Tokens:
         start, end = self.number("an interval's start"), self.number("an interval's end")
         text = self.text("an interval's label")
         if end < start:
-            self.fail(f"{text[:40]!r} from {start} to {end} in tier {tier[:40]!r}", "a start not after its end")
+            self.fail(
+                f"{text[:40]!r} from {start} to {end} in tier {tier[:40]!r}",
+                "a start not after its end",
+            )
         return Interval(start, end, text)
 
     def text(self, what: str) -> str:

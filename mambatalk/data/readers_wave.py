@@ -45,16 +45,19 @@ class Facts:
 
 
 def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.float32], Facts]:
-    """Read sound as (S,) float32 at 16 kHz; channels are averaged, other rates resampled by soxr (high quality).
+    """Read sound as (S,) float32 at 16 kHz; channels are averaged, other rates resampled by soxr
+    (high quality).
 
-    The content decides, not the name: a real corpus has float32 PCM among its int16 files and MP3 under `.wav`.
+    The content decides, not the name: a real corpus has float32 PCM among its int16 files and MP3
+    under `.wav`.
 
     Args:
         source: Path, or the file's bytes.
         where: Name for errors; the path by default.
 
     Raises:
-        UserError: No sound file, a damaged or empty one, or a rate, a channel count or a length no speech has.
+        UserError: No sound file, a damaged or empty one, or a rate, a channel count or a length no
+            speech has.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
@@ -65,10 +68,15 @@ def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.fl
             facts_of = (file.samplerate, file.channels, file.format, file.subtype)
             mono = _read_blocks(file, name)
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
-        # libsndfile's own words: soundfile's would hold an address in memory, another one each time.
+        # libsndfile's own words: soundfile's would hold an address in memory, another one each
+        # time.
         reason = getattr(error, "error_string", str(error)).strip() or type(error).__name__
-        raise UserError(name, found=f"no readable sound ({reason})", expected="a wav, 16 kHz mono at best",
-                        do="fetch or convert the file again") from None
+        raise UserError(
+            name,
+            found=f"no readable sound ({reason})",
+            expected="a wav, 16 kHz mono at best",
+            do="fetch or convert the file again",
+        ) from None
     facts = Facts(*facts_of, frames=len(mono))
     if facts.rate != SAMPLE_RATE:
         mono = soxr.resample(mono, facts.rate, SAMPLE_RATE, quality="HQ")
@@ -91,7 +99,9 @@ class _Bytes(io.BytesIO):
 
 @contextmanager
 def _quiet(data: bytes) -> Iterator[None]:
-    """Keep the MP3 decoder, which is tried on all that no other format knows, from writing to standard error."""
+    """Keep the MP3 decoder, which is tried on all that no other format knows, from writing to
+    standard error.
+    """
     if data.startswith(SILENT_FORMATS):
         yield
         return
@@ -115,31 +125,54 @@ def _check_whole(data: bytes, name: str) -> None:
         chunk, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], order)
         there = len(data) - start - 8
         if chunk == b"data" and size != STREAMED and size - there > AMISS:
-            raise UserError(name, found=f"{there} of {size} bytes of sound", expected="all of them",
-                            do="fetch the file again")
+            raise UserError(
+                name,
+                found=f"{there} of {size} bytes of sound",
+                expected="all of them",
+                do="fetch the file again",
+            )
         start += 8 + size + size % 2
 
 
 def _check_header(file: soundfile.SoundFile, name: str) -> None:
     if file.samplerate not in RATES:
-        raise UserError(name, found=f"{file.samplerate} samples a second", expected=f"{RATES[0]} to {RATES[-1]}",
-                        do="convert the file to 16 kHz")
+        raise UserError(
+            name,
+            found=f"{file.samplerate} samples a second",
+            expected=f"{RATES[0]} to {RATES[-1]}",
+            do="convert the file to 16 kHz",
+        )
     if file.channels > MAX_CHANNELS:
-        raise UserError(name, found=f"{file.channels} channels", expected=f"1 to {MAX_CHANNELS}",
-                        do="mix the file down to mono")
+        raise UserError(
+            name,
+            found=f"{file.channels} channels",
+            expected=f"1 to {MAX_CHANNELS}",
+            do="mix the file down to mono",
+        )
 
 
 def _read_blocks(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
-    """All samples (frames,), mixed block by block, so that memory follows what is there, not what a header says."""
+    """All samples (frames,), mixed block by block, so that memory follows what is there, not what a
+    header says.
+    """
     blocks: list[NDArray[np.float32]] = []
     total = 0
     while len(block := file.read(BLOCK // file.channels, dtype="float32", always_2d=True)):
         blocks.append(block[:, 0] if file.channels == 1 else block.mean(axis=1, dtype=np.float32))
         total += block.size
         if total > MAX_SAMPLES:
-            raise UserError(name, found=f"more than {MAX_SAMPLES} samples", expected="a clip of speech",
-                            do="cut the recording into clips")
+            raise UserError(
+                name,
+                found=f"more than {MAX_SAMPLES} samples",
+                expected="a clip of speech",
+                do="cut the recording into clips",
+            )
     mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not np.isfinite(mono).all():
-        raise UserError(name, found="NaN or infinity in the sound", expected="numbers", do="export the file again")
+        raise UserError(
+            name,
+            found="NaN or infinity in the sound",
+            expected="numbers",
+            do="export the file again",
+        )
     return mono

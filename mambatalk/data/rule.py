@@ -38,7 +38,11 @@ class Rule:
             return "a value"
         if self.minimum is None:
             return f"at most {self.maximum:g}"
-        return f"at least {self.minimum:g}" if self.maximum is None else f"{self.minimum:g} to {self.maximum:g}"
+        return (
+            f"at least {self.minimum:g}"
+            if self.maximum is None
+            else f"{self.minimum:g} to {self.maximum:g}"
+        )
 
     def broken(self, values: "pd.Series[Any]") -> "pd.Series[bool]":
         """Which values break the rule."""

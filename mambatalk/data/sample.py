@@ -1,7 +1,9 @@
-"""The embedded sample: a corpus in BEATX layout to the letter, spoken by eSpeak NG and moved by a known law.
+"""The embedded sample: a corpus in BEATX layout to the letter, spoken by eSpeak NG and moved by a
+known law.
 
-Names, types, key order and oddities follow the real data: float32 poses beside float64 expressions, a few wavs in
-float32, sound that outlasts motion, all four splits. What the law did is written to `events/ID.json` beside them.
+Names, types, key order and oddities follow the real data: float32 poses beside float64 expressions,
+a few wavs in float32, sound that outlasts motion, all four splits. What the law did is written to
+`events/ID.json` beside them.
 """
 
 import multiprocessing
@@ -37,9 +39,17 @@ _INLINE_CLIPS = 60
 Job = tuple[Path, ClipPlan, NDArray[np.float64]]
 
 
-def write_sample(out_dir: str | Path, *, hours: float, speakers: int, seed: int, workers: int | None = None,
-                 progress: Progress | None = None) -> None:
-    """Write a corpus of any length; the same arguments give the same bytes, however many processes work.
+def write_sample(
+    out_dir: str | Path,
+    *,
+    hours: float,
+    speakers: int,
+    seed: int,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a corpus of any length; the same arguments give the same bytes, however many processes
+    work.
 
     Args:
         out_dir: Folder to make; an earlier sample there is replaced.
@@ -50,13 +60,16 @@ def write_sample(out_dir: str | Path, *, hours: float, speakers: int, seed: int,
         progress: Told after each clip.
 
     Raises:
-        UserError: `out_dir` holds something else, the sample is too short, eSpeak NG is missing, the disk is full.
+        UserError: `out_dir` holds something else, the sample is too short, eSpeak NG is missing,
+            the disk is full.
 
     """
     out_dir = Path(out_dir)
     _check_target(out_dir)
     if speakers < 1:
-        raise UserError("speakers", found=speakers, expected="at least 1", do="ask for more speakers")
+        raise UserError(
+            "speakers", found=speakers, expected="at least 1", do="ask for more speakers"
+        )
     styles = speaker_styles(speakers)
     plans = plan_clips(styles, hours=hours, seed=seed)
     rest = _rest_joints(styles)
@@ -70,17 +83,25 @@ def write_sample(out_dir: str | Path, *, hours: float, speakers: int, seed: int,
             sums += speed if plan.split == "train" else 0
             if progress is not None:
                 progress(done, len(plans))
-        np.save(root / WEIGHTS / "mean_vel_smplxflame_30.npy", (sums[1:] / sums[0]).astype(np.float32))
+        np.save(
+            root / WEIGHTS / "mean_vel_smplxflame_30.npy", (sums[1:] / sums[0]).astype(np.float32)
+        )
         lines = sorted((plan.clip, plan.split) for plan in plans)
-        (root / SPLIT_TABLE).write_text("id,type\n" + "".join(f"{clip},{split}\n" for clip, split in lines))
+        (root / SPLIT_TABLE).write_text(
+            "id,type\n" + "".join(f"{clip},{split}\n" for clip, split in lines)
+        )
 
 
 def _check_target(out_dir: Path) -> None:
     if out_dir.exists() and not out_dir.is_dir():
         raise UserError(out_dir, found="a file", expected="a folder", do="name another place")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / EVENTS).is_dir():
-        raise UserError(out_dir, found="a folder with other content", expected="a new folder, or an earlier sample",
-                        do="name another place")
+        raise UserError(
+            out_dir,
+            found="a folder with other content",
+            expected="a new folder, or an earlier sample",
+            do="name another place",
+        )
 
 
 def _rest_joints(styles: list[Style]) -> dict[int, NDArray[np.float64]]:
@@ -94,7 +115,10 @@ def _rest_joints(styles: list[Style]) -> dict[int, NDArray[np.float64]]:
         path = Path(folder) / "body.npz"
         write_stand_in(path)
         body = load_body(path)
-    return {style.speaker: body.rest_joints(torch.from_numpy(style.betas)).double().numpy() for style in styles}
+    return {
+        style.speaker: body.rest_joints(torch.from_numpy(style.betas)).double().numpy()
+        for style in styles
+    }
 
 
 def _run(jobs: list[Job], workers: int) -> Iterator[NDArray[np.float64]]:
@@ -107,7 +131,9 @@ def _run(jobs: list[Job], workers: int) -> Iterator[NDArray[np.float64]]:
 
 
 def _make_clip(job: Job) -> NDArray[np.float64]:
-    """Write all files of one clip; return the number of its frames and the sums of its joints' speeds, 1 + 55."""
+    """Write all files of one clip; return the number of its frames and the sums of its joints'
+    speeds, 1 + 55.
+    """
     root, plan, rest = job
     random = np.random.default_rng(plan.seed)
     track = make_track(plan.style, seconds=plan.seconds, random=random)
@@ -123,9 +149,16 @@ def _make_clip(job: Job) -> NDArray[np.float64]:
 
 
 def _write_motion(path: Path, performance: Performance, style: Style) -> None:
-    np.savez(path, betas=style.betas, poses=performance.poses, expressions=performance.expressions,
-             trans=performance.trans, model=np.array("smplx2020"), gender=np.array("neutral"),
-             mocap_frame_rate=np.array(FPS, np.int32))
+    np.savez(
+        path,
+        betas=style.betas,
+        poses=performance.poses,
+        expressions=performance.expressions,
+        trans=performance.trans,
+        model=np.array("smplx2020"),
+        gender=np.array("neutral"),
+        mocap_frame_rate=np.array(FPS, np.int32),
+    )
 
 
 def _write_textgrid(path: Path, track: Track) -> None:
@@ -156,9 +189,17 @@ def _write_semantics(path: Path, track: Track, performance: Performance) -> None
     rows, clock, end = [], 0.0, round(track.frames / FPS, 3)
     for event in performance.events:
         if event["kind"] == "word_gesture":
-            start, stop = round(max(clock, event["time"] - 0.4), 3), round(min(end, event["time"] + 0.5), 3)
+            start, stop = (
+                round(max(clock, event["time"] - 0.4), 3),
+                round(min(end, event["time"] + 0.5), 3),
+            )
             rows += [(*_BEAT, clock, start, ""), (*_ICONIC, start, stop, event["word"])]
             clock = stop
     rows.append((*_BEAT, clock, end, ""))
-    path.write_text("".join(f"{label}\t{start:g}\t{stop:g}\t{stop - start:.6g}\t{score}\t{word}\n"
-                            for label, score, start, stop, word in rows if stop > start))
+    path.write_text(
+        "".join(
+            f"{label}\t{start:g}\t{stop:g}\t{stop - start:.6g}\t{score}\t{word}\n"
+            for label, score, start, stop, word in rows
+            if stop > start
+        )
+    )

@@ -1,7 +1,8 @@
 """Arms and hands of the sample's law: rest, beats, and the words that have a gesture of their own.
 
-An arm is seven angles, mirrored between the sides, so that one table serves both; they become SMPL-X rotations at the
-end. The T-pose is all zeros but `spread`, which is measured from the hanging arm.
+An arm is seven angles, mirrored between the sides, so that one table serves both; they become
+SMPL-X rotations at the end. The T-pose is all zeros but `spread`, which is measured from the
+hanging arm.
 """
 
 from types import MappingProxyType
@@ -16,8 +17,8 @@ from mambatalk.data.sample_style import Style
 from mambatalk.data.sample_track import LOUD, Stress
 
 ARM: Final = ("swing", "spread", "twist", "elbow", "roll", "wrist", "curl")
-"""Upper arm forward, upper arm away from the body, turn about the upper arm (outward), elbow bend, forearm turn (palm
-up), wrist bend (palm in), finger bend; radians."""
+"""Upper arm forward, upper arm away from the body, turn about the upper arm (outward), elbow bend,
+forearm turn (palm up), wrist bend (palm in), finger bend; radians."""
 BEAT_RISE: Final = 0.28
 BEAT_FALL: Final = 0.34
 GESTURE_RISE: Final = 0.42
@@ -27,17 +28,34 @@ _BEAT: Final = np.array([0.42, 0.10, 0.10, 0.35, 0.35, -0.25, -0.25])
 _FOLLOW: Final = 0.35
 _FOLLOW_LOUD: Final = 0.7
 """Share of a beat that the other arm joins in with."""
-GESTURES: Final = MappingProxyType({
-    # Word: left arm, right arm at the height of the gesture, in the order of `ARM`.
-    "huge": ((0.55, 1.15, 0.3, 0.45, 0.3, 0.1, 0.05), (0.55, 1.15, 0.3, 0.45, 0.3, 0.1, 0.05)),
-    "tiny": ((0.75, 0.05, -0.45, 1.75, 0.0, 0.2, 0.75), (0.75, 0.05, -0.45, 1.75, 0.0, 0.2, 0.75)),
-    "rise": ((1.30, 0.35, 0.1, 1.25, 1.2, -0.2, 0.1), (1.30, 0.35, 0.1, 1.25, 1.2, -0.2, 0.1)),
-    "push": ((1.30, 0.0, -0.05, 0.40, -0.6, -0.9, 0.05), (1.30, 0.0, -0.05, 0.40, -0.6, -0.9, 0.05)),
-    "stop": ((0.10, 0.25, 0.0, 1.0, 0.0, 0.0, 0.3), (1.05, 0.30, 0.2, 1.55, -0.9, -0.8, 0.0)),
-    "circle": ((0.85, 0.75, -1.0, 1.25, 0.0, 0.4, 0.3), (0.85, 0.75, -1.0, 1.25, 0.0, 0.4, 0.3)),
-    "myself": ((0.30, 0.40, -1.07, 2.17, 0.2, 0.3, 0.15), (0.45, 0.15, -0.2, 0.9, 0.0, 0.0, 0.3)),
-    "maybe": ((0.25, 0.60, 0.85, 1.35, 1.3, -0.3, 0.05), (0.25, 0.60, 0.85, 1.35, 1.3, -0.3, 0.05)),
-})
+GESTURES: Final = MappingProxyType(
+    {
+        # Word: left arm, right arm at the height of the gesture, in the order of `ARM`.
+        "huge": ((0.55, 1.15, 0.3, 0.45, 0.3, 0.1, 0.05), (0.55, 1.15, 0.3, 0.45, 0.3, 0.1, 0.05)),
+        "tiny": (
+            (0.75, 0.05, -0.45, 1.75, 0.0, 0.2, 0.75),
+            (0.75, 0.05, -0.45, 1.75, 0.0, 0.2, 0.75),
+        ),
+        "rise": ((1.30, 0.35, 0.1, 1.25, 1.2, -0.2, 0.1), (1.30, 0.35, 0.1, 1.25, 1.2, -0.2, 0.1)),
+        "push": (
+            (1.30, 0.0, -0.05, 0.40, -0.6, -0.9, 0.05),
+            (1.30, 0.0, -0.05, 0.40, -0.6, -0.9, 0.05),
+        ),
+        "stop": ((0.10, 0.25, 0.0, 1.0, 0.0, 0.0, 0.3), (1.05, 0.30, 0.2, 1.55, -0.9, -0.8, 0.0)),
+        "circle": (
+            (0.85, 0.75, -1.0, 1.25, 0.0, 0.4, 0.3),
+            (0.85, 0.75, -1.0, 1.25, 0.0, 0.4, 0.3),
+        ),
+        "myself": (
+            (0.30, 0.40, -1.07, 2.17, 0.2, 0.3, 0.15),
+            (0.45, 0.15, -0.2, 0.9, 0.0, 0.0, 0.3),
+        ),
+        "maybe": (
+            (0.25, 0.60, 0.85, 1.35, 1.3, -0.3, 0.05),
+            (0.25, 0.60, 0.85, 1.35, 1.3, -0.3, 0.05),
+        ),
+    }
+)
 _HANG: Final = 1.40
 """Angle from the T-pose's arm to one that hangs with no spread, radians."""
 _FINGER_SPREAD: Final = np.repeat([0.10, 0.0, -0.16, -0.08, 0.0], 3) * np.tile([1, 0, 0], 5)
@@ -55,7 +73,9 @@ def arm_angles(time: Curve, style: Style, stresses: list[Stress]) -> tuple[Curve
                 arms[side] += shape[:, None] * (np.array(target[side]) - rest[side])
             else:
                 size = style.amplitude * stress.level * _share(style, side, stress.level)
-                arms[side] += size * bump(time, stress.time, rise=BEAT_RISE, fall=BEAT_FALL)[:, None] * _BEAT
+                arms[side] += (
+                    size * bump(time, stress.time, rise=BEAT_RISE, fall=BEAT_FALL)[:, None] * _BEAT
+                )
     return arms[0], arms[1]
 
 
@@ -76,16 +96,24 @@ def _share(style: Style, side: int, level: float) -> float:
 
 
 def arm_rotations(angles: Curve, side: int) -> dict[int, Curve]:
-    """Axis-angle (n, 3) of shoulder, elbow and wrist of one arm, by SMPL-X joint; side 0 is left."""
+    """Axis-angle (n, 3) of shoulder, elbow and wrist of one arm, by SMPL-X joint; side 0 is
+    left.
+    """
     swing, spread, twist, elbow, roll, wrist, _ = angles.T
     shoulder = _about("x", -swing) * _about("z", spread - _HANG) * _about("x", -twist)
     turned = _about("x", -0.7 * roll)
-    joints = {16: shoulder, 18: _about("y", -elbow) * _about("x", -0.3 * roll), 20: turned * _about("z", -wrist)}
+    joints = {
+        16: shoulder,
+        18: _about("y", -elbow) * _about("x", -0.3 * roll),
+        20: turned * _about("z", -wrist),
+    }
     return {joint + side: _mirror(rotation.as_rotvec(), side) for joint, rotation in joints.items()}
 
 
 def finger_rotations(angles: Curve, side: int) -> Curve:
-    """Axis-angle (n, 45) of one hand's fingers: index, middle, pinky, ring, thumb, three joints each."""
+    """Axis-angle (n, 45) of one hand's fingers: index, middle, pinky, ring, thumb, three joints
+    each.
+    """
     curl = angles[:, 6]
     bend = np.zeros((len(curl), 15, 3))
     bend[:, :12, 2] = -curl[:, None] * np.tile([0.9, 1.2, 0.8], 4)

@@ -21,12 +21,23 @@ def bump(time: Any, peak: float, *, rise: float, fall: float, hold: float = 0.0)
     return y + hold * (1 - (1 - y) ** 2 - y)
 
 
-def drift(random: np.random.Generator, frames: int, *, fps: int, period: float, channels: int) -> Curve:
-    """Slow smooth noise (frames, channels) of unit size that changes about every `period` seconds."""
+def drift(
+    random: np.random.Generator, frames: int, *, fps: int, period: float, channels: int
+) -> Curve:
+    """Slow smooth noise (frames, channels) of unit size that changes about every `period`
+    seconds.
+    """
     knots = int(frames / fps / period) + 4
     values = random.standard_normal((knots, channels))
     place = np.arange(frames) / fps / period
     k = place.astype(int)
     x = (place - k)[:, None]
-    a, b, c, d = (values[k + i] for i in range(4))  # A uniform cubic B-spline: smooth to the second derivative.
-    return ((1 - x) ** 3 * a + (3 * x**3 - 6 * x**2 + 4) * b + (-3 * x**3 + 3 * x**2 + 3 * x + 1) * c + x**3 * d) / 6
+    a, b, c, d = (
+        values[k + i] for i in range(4)
+    )  # A uniform cubic B-spline: smooth to the second derivative.
+    return (
+        (1 - x) ** 3 * a
+        + (3 * x**3 - 6 * x**2 + 4) * b
+        + (-3 * x**3 + 3 * x**2 + 3 * x + 1) * c
+        + x**3 * d
+    ) / 6

@@ -18,19 +18,36 @@ WIDE: Final = 0.8
 _RATE: Final = 240
 _SMOOTH: Final = 0.035
 """Seconds by which lips and jaw smear phones."""
-_OPENNESS: Final = MappingProxyType({
-    "AA": 1.0, "AE": 0.95, "AO": 0.85, "AW": 1.0, "AY": 1.0, "AH": 0.35, "EH": 0.5, "ER": 0.25, "EY": 0.4,
-    "IH": 0.22, "IY": 0.18, "OW": 0.45, "OY": 0.55, "UH": 0.25, "UW": 0.15,
-})
+_OPENNESS: Final = MappingProxyType(
+    {
+        "AA": 1.0,
+        "AE": 0.95,
+        "AO": 0.85,
+        "AW": 1.0,
+        "AY": 1.0,
+        "AH": 0.35,
+        "EH": 0.5,
+        "ER": 0.25,
+        "EY": 0.4,
+        "IH": 0.22,
+        "IY": 0.18,
+        "OW": 0.45,
+        "OY": 0.55,
+        "UH": 0.25,
+        "UW": 0.15,
+    }
+)
 _SHAPES: Final = ("open", "spread", "round", "closed", "teeth", "tongue")
-_SHAPE_OF: Final = MappingProxyType({
-    **dict.fromkeys(("AA", "AE", "AW", "AY", "AH", "HH"), "open"),
-    **dict.fromkeys(("IY", "IH", "EY", "EH", "Y"), "spread"),
-    **dict.fromkeys(("AO", "OW", "OY", "UH", "UW", "W", "R", "ER"), "round"),
-    **dict.fromkeys(("M", "B", "P"), "closed"),
-    **dict.fromkeys(("F", "V", "S", "Z", "SH", "ZH", "CH", "JH"), "teeth"),
-    **dict.fromkeys(("T", "D", "N", "L", "TH", "DH", "K", "G", "NG", "spn"), "tongue"),
-})
+_SHAPE_OF: Final = MappingProxyType(
+    {
+        **dict.fromkeys(("AA", "AE", "AW", "AY", "AH", "HH"), "open"),
+        **dict.fromkeys(("IY", "IH", "EY", "EH", "Y"), "spread"),
+        **dict.fromkeys(("AO", "OW", "OY", "UH", "UW", "W", "R", "ER"), "round"),
+        **dict.fromkeys(("M", "B", "P"), "closed"),
+        **dict.fromkeys(("F", "V", "S", "Z", "SH", "ZH", "CH", "JH"), "teeth"),
+        **dict.fromkeys(("T", "D", "N", "L", "TH", "DH", "K", "G", "NG", "spn"), "tongue"),
+    }
+)
 
 
 def openness(phone: str) -> float:
@@ -44,15 +61,22 @@ def jaw_angle(time: Curve, phones: list[Interval]) -> Curve:
 
 
 def expressions(time: Curve, phones: list[Interval], emphasis: Curve) -> Curve:
-    """Expression coefficients (n, 100): one direction per mouth shape, and the brows on emphasis (n,)."""
-    shapes = [[float(_SHAPE_OF.get(phone.text.rstrip("012")) == shape) for shape in _SHAPES] for phone in phones]
+    """Expression coefficients (n, 100): one direction per mouth shape, and the brows on emphasis
+    (n,).
+    """
+    shapes = [
+        [float(_SHAPE_OF.get(phone.text.rstrip("012")) == shape) for shape in _SHAPES]
+        for phone in phones
+    ]
     weights = _held(time, phones, shapes, len(_SHAPES))
     directions = _directions()
     return weights @ directions[:-1] + emphasis[:, None] * directions[-1]
 
 
 def wide_vowels(phones: list[Interval]) -> list[float]:
-    """Centres, in seconds, of the vowels that open the jaw wide; of two closer than 0.25 s the first."""
+    """Centres, in seconds, of the vowels that open the jaw wide; of two closer than 0.25 s the
+    first.
+    """
     times: list[float] = []
     for phone in phones:
         centre = (phone.start + phone.end) / 2
@@ -70,15 +94,28 @@ def _held(time: Curve, phones: list[Interval], values: list[list[float]], width:
     """Values held over their phones and smoothed, read at the times asked for."""
     fine = np.zeros((round((time[-1] + 1) * _RATE), width))
     for phone, value in zip(phones, values, strict=True):
-        fine[round(phone.start * _RATE):round(phone.end * _RATE)] = value
+        fine[round(phone.start * _RATE) : round(phone.end * _RATE)] = value
     return gaussian_filter1d(fine, _SMOOTH * _RATE, axis=0)[np.round(time * _RATE).astype(int)]
 
 
 def _directions() -> NDArray[np.float64]:
-    """Directions (7, 100) of the mouth shapes and of the brows: the low components carry most, as in real data."""
+    """Directions (7, 100) of the mouth shapes and of the brows: the low components carry most, as
+    in real data.
+    """
     random = np.random.default_rng(11)
-    directions = random.standard_normal((len(_SHAPES) + 1, EXPRESSION_DIM)) * 2.4 / (1 + np.arange(EXPRESSION_DIM) / 12)
+    directions = (
+        random.standard_normal((len(_SHAPES) + 1, EXPRESSION_DIM))
+        * 2.4
+        / (1 + np.arange(EXPRESSION_DIM) / 12)
+    )
     # The stand-in's first three components are the lower lip, the mouth's width and the brows.
-    directions[:, :3] = [[2.6, 0.2, 0], [0.9, 1.8, 0], [1.1, -1.8, 0], [-0.6, 0, 0], [0.5, 0.9, 0], [0.9, 0.3, 0],
-                         [0, 0, 2.5]]
+    directions[:, :3] = [
+        [2.6, 0.2, 0],
+        [0.9, 1.8, 0],
+        [1.1, -1.8, 0],
+        [-0.6, 0, 0],
+        [0.5, 0.9, 0],
+        [0.9, 0.3, 0],
+        [0, 0, 2.5],
+    ]
     return directions

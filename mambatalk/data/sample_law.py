@@ -1,9 +1,9 @@
 """The law of the sample: motion as a known function of speech, so that learning it can be proven.
 
-Jaw and expressions follow the phones. A stressed syllable makes the arm beat and the head nod at the loudness peak of
-its vowel, a loud one more than a soft one. Eight words have a gesture of their own. Speakers differ in rest pose, in
-size and in the hand that beats. Weight shifts and steps come with sentences, on feet that stand still; silence is
-still but for slow breathing.
+Jaw and expressions follow the phones. A stressed syllable makes the arm beat and the head nod at
+the loudness peak of its vowel, a loud one more than a soft one. Eight words have a gesture of their
+own. Speakers differ in rest pose, in size and in the hand that beats. Weight shifts and steps come
+with sentences, on feet that stand still; silence is still but for slow breathing.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,13 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from mambatalk.data.readers_motion import Floats
-from mambatalk.data.sample_arms import GESTURES, arm_angles, arm_rotations, beat_side, finger_rotations
+from mambatalk.data.sample_arms import (
+    GESTURES,
+    arm_angles,
+    arm_rotations,
+    beat_side,
+    finger_rotations,
+)
 from mambatalk.data.sample_curves import Curve, bump, drift, ease
 from mambatalk.data.sample_face import expressions, jaw_angle, wide_vowels
 from mambatalk.data.sample_legs import leg_rotations, plan_stance
@@ -43,7 +49,9 @@ class Performance:
     trans: Curve
     """(n, 3), metres."""
     events: list[dict[str, Any]]
-    """By time: `kind` (jaw, beat, word_gesture, shift, step), `time` in seconds and what belongs to the kind."""
+    """By time: `kind` (jaw, beat, word_gesture, shift, step), `time` in seconds and what belongs to
+    the kind.
+    """
 
 
 def perform(track: Track, style: Style, rest: Curve, random: np.random.Generator) -> Performance:
@@ -64,21 +72,36 @@ def perform(track: Track, style: Style, rest: Curve, random: np.random.Generator
         for joint, rotation in arm_rotations(angles, side).items():
             poses[:, joint] += rotation
         first = 25 + 15 * side
-        poses[:, first:first + 15] = finger_rotations(angles, side).reshape(-1, 15, 3)
+        poses[:, first : first + 15] = finger_rotations(angles, side).reshape(-1, 15, 3)
     poses[:, _JAW, 0] = jaw_angle(time, track.phones)
     root = Rotation.from_rotvec(poses[:, _PELVIS])
-    for joint, rotation in leg_rotations(stance, rest, root, Rotation.from_euler("y", style.turn)).items():
+    for joint, rotation in leg_rotations(
+        stance, rest, root, Rotation.from_euler("y", style.turn)
+    ).items():
         poses[:, joint] = rotation
-    emphasis = sum((s.level * bump(time, s.time, rise=0.3, fall=0.5) for s in track.stresses), np.zeros(len(time)))
+    emphasis = sum(
+        (s.level * bump(time, s.time, rise=0.3, fall=0.5) for s in track.stresses),
+        np.zeros(len(time)),
+    )
     face = expressions(time, track.phones, emphasis)
     events = [*_speech_events(track, style), *stance.events]
-    return Performance(poses.reshape(track.frames, -1).astype(np.float32), face, stance.pelvis - rest[_PELVIS],
-                       sorted(events, key=lambda event: (event["time"], event["kind"])))
+    return Performance(
+        poses.reshape(track.frames, -1).astype(np.float32),
+        face,
+        stance.pelvis - rest[_PELVIS],
+        sorted(events, key=lambda event: (event["time"], event["kind"])),
+    )
 
 
 def joint_positions(performance: Performance, rest: Curve) -> Curve:
-    """Joints (n, 55, 3) in metres along the kinematic chain, without torch so that worker processes start fast."""
-    rotations = Rotation.from_rotvec(performance.poses.reshape(-1, 3)).as_matrix().reshape(-1, JOINT_COUNT, 3, 3)
+    """Joints (n, 55, 3) in metres along the kinematic chain, without torch so that worker processes
+    start fast.
+    """
+    rotations = (
+        Rotation.from_rotvec(performance.poses.reshape(-1, 3))
+        .as_matrix()
+        .reshape(-1, JOINT_COUNT, 3, 3)
+    )
     world = rotations.copy()
     joints = np.empty((len(rotations), JOINT_COUNT, 3))
     joints[:, _PELVIS] = rest[_PELVIS] + performance.trans
@@ -88,11 +111,17 @@ def joint_positions(performance: Performance, rest: Curve) -> Curve:
     return joints
 
 
-def _set_trunk(poses: Curve, time: Curve, style: Style, track: Track, random: np.random.Generator) -> None:
-    """Pelvis, spine, neck, head, collars and eyes: breathing always, drift and nods while speaking."""
+def _set_trunk(
+    poses: Curve, time: Curve, style: Style, track: Track, random: np.random.Generator
+) -> None:
+    """Pelvis, spine, neck, head, collars and eyes: breathing always, drift and nods while
+    speaking.
+    """
     speaking = np.zeros(len(time))
     for start, end in track.sentences:
-        speaking = np.maximum(speaking, ease(time, start - 0.1, start + 0.4) * (1 - ease(time, end - 0.2, end + 0.3)))
+        speaking = np.maximum(
+            speaking, ease(time, start - 0.1, start + 0.4) * (1 - ease(time, end - 0.2, end + 0.3))
+        )
     wander = drift(random, len(time), fps=FPS, period=1.6, channels=8) * speaking[:, None]
     nod = sum((_nod(time, stress, style) for stress in track.stresses), np.zeros(len(time)))
     breath = np.sin(2 * np.pi * time / _BREATH + random.uniform(0, 6.3))
@@ -111,13 +140,28 @@ def _set_trunk(poses: Curve, time: Curve, style: Style, track: Track, random: np
 
 
 def _nod(time: Curve, stress: Stress, style: Style) -> Curve:
-    return _NOD * style.amplitude * stress.level * bump(time, stress.time, rise=_NOD_RISE, fall=_NOD_FALL)
+    return (
+        _NOD
+        * style.amplitude
+        * stress.level
+        * bump(time, stress.time, rise=_NOD_RISE, fall=_NOD_FALL)
+    )
 
 
 def _speech_events(track: Track, style: Style) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = [{"kind": "jaw", "time": round(t, 4)} for t in wide_vowels(track.phones)]
+    events: list[dict[str, Any]] = [
+        {"kind": "jaw", "time": round(t, 4)} for t in wide_vowels(track.phones)
+    ]
     for stress in track.stresses:
-        event = {"time": round(stress.time, 4), "level": stress.level, "side": beat_side(style, stress)}
+        event = {
+            "time": round(stress.time, 4),
+            "level": stress.level,
+            "side": beat_side(style, stress),
+        }
         iconic = stress.word in GESTURES
-        events.append({"kind": "word_gesture", "word": stress.word, **event} if iconic else {"kind": "beat", **event})
+        events.append(
+            {"kind": "word_gesture", "word": stress.word, **event}
+            if iconic
+            else {"kind": "beat", **event}
+        )
     return [event for event in events if event["time"] < (track.frames - 3) / FPS]

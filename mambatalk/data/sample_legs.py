@@ -1,7 +1,8 @@
-"""Legs of the sample's law: feet stand where they are put, the pelvis moves between them, the knees follow.
+"""Legs of the sample's law: feet stand where they are put, the pelvis moves between them, the knees
+follow.
 
-Steps and shifts of weight are laid out first; then both legs are solved in closed form from hip to ankle, so that a
-standing foot stands exactly still.
+Steps and shifts of weight are laid out first; then both legs are solved in closed form from hip to
+ankle, so that a standing foot stands exactly still.
 """
 
 from collections.abc import Sequence
@@ -40,14 +41,21 @@ class Stance:
     events: list[dict[str, object]]
 
 
-def plan_stance(time: Curve, style: Style, rest: Curve, sentences: Sequence[tuple[float, float]],
-                random: np.random.Generator) -> Stance:
-    """Shift weight as a sentence begins; every third sentence or so step forward or back with both feet.
+def plan_stance(
+    time: Curve,
+    style: Style,
+    rest: Curve,
+    sentences: Sequence[tuple[float, float]],
+    random: np.random.Generator,
+) -> Stance:
+    """Shift weight as a sentence begins; every third sentence or so step forward or back with both
+    feet.
 
     Args:
         time: Times (n,), seconds.
         style: Who stands.
-        rest: Rest joints (55, 3) of the speaker's body, metres; the floor is level with its soles, at y 0.
+        rest: Rest joints (55, 3) of the speaker's body, metres; the floor is level with its soles,
+            at y 0.
         sentences: Start and end of each, seconds.
         random: Decides where weight goes and when a step comes.
 
@@ -57,7 +65,10 @@ def plan_stance(time: Curve, style: Style, rest: Curve, sentences: Sequence[tupl
     sole = float(rest[:, 1].min()) - 0.03
     ankle_height = float(rest[7, 1]) - sole
     sides = np.array([style.stance / 2, 0, 0]), np.array([-style.stance / 2, 0, 0])
-    feet = [np.tile(heading.apply(side) + [home[0], ankle_height, home[1]], (len(time), 1)) for side in sides]
+    feet = [
+        np.tile(heading.apply(side) + [home[0], ankle_height, home[1]], (len(time), 1))
+        for side in sides
+    ]
     weight, side, forward = np.zeros(len(time)), 0.0, 1.0
     events: list[dict[str, object]] = []
     for start, end in sentences:
@@ -66,15 +77,25 @@ def plan_stance(time: Curve, style: Style, rest: Curve, sentences: Sequence[tupl
             stride = heading.apply([0, 0, forward * _STRIDE])
             for leg, begin in ((0, start + SHIFT / 2), (1, start + SHIFT / 2 + STEP + SHIFT / 2)):
                 feet[leg] += ease(time, begin, begin + STEP)[:, None] * stride
-                feet[leg][:, 1] += _LIFT * bump(time, begin + STEP / 2, rise=STEP / 2, fall=STEP / 2)
+                feet[leg][:, 1] += _LIFT * bump(
+                    time, begin + STEP / 2, rise=STEP / 2, fall=STEP / 2
+                )
                 weight += ease(time, begin - SHIFT / 2, begin) * ((-1, 1)[leg] - side)
                 side = (-1.0, 1.0)[leg]
-                events.append({"kind": "step", "time": round(begin + STEP / 2, 4), "side": ("left", "right")[leg]})
+                events.append(
+                    {
+                        "kind": "step",
+                        "time": round(begin + STEP / 2, 4),
+                        "side": ("left", "right")[leg],
+                    }
+                )
             forward = -forward
         else:
             weight += ease(time, start, start + SHIFT) * (target - side)
             side = target
-            events.append({"kind": "shift", "time": round(start + SHIFT / 2, 4), "side": _name(target)})
+            events.append(
+                {"kind": "shift", "time": round(start + SHIFT / 2, 4), "side": _name(target)}
+            )
     middle = (feet[0] + feet[1]) / 2
     lateral = heading.apply([1, 0, 0])
     pelvis = middle + weight[:, None] * _SWAY * lateral
@@ -101,7 +122,13 @@ def leg_rotations(stance: Stance, rest: Curve, root: Rotation, foot: Rotation) -
     for side, (hip, knee, ankle, _) in enumerate(LEGS):
         hips = stance.pelvis + root.apply(rest[hip] - rest[0])
         thigh, shin = rest[knee] - rest[hip], rest[ankle] - rest[knee]
-        knees = _knee(hips, stance.ankles[side], forward, float(np.linalg.norm(thigh)), float(np.linalg.norm(shin)))
+        knees = _knee(
+            hips,
+            stance.ankles[side],
+            forward,
+            float(np.linalg.norm(thigh)),
+            float(np.linalg.norm(shin)),
+        )
         upper = _turn(thigh, knees - hips, forward)
         lower = _turn(shin, stance.ankles[side] - knees, forward)
         rotations[hip] = (root.inv() * upper).as_rotvec()
@@ -122,7 +149,9 @@ def _knee(hip: Curve, ankle: Curve, forward: Curve, thigh: float, shin: float) -
 
 
 def _turn(rest_bone: Curve, bones: Curve, forward: Curve) -> Rotation:
-    """Rotations that lay a rest bone along bones (n, 3) and keep the joint's front facing forward."""
+    """Rotations that lay a rest bone along bones (n, 3) and keep the joint's front facing
+    forward.
+    """
     still = _frame(rest_bone[None], np.array([0.0, 0.0, 1.0]))
     return Rotation.from_matrix(_frame(bones, forward) @ still.transpose(0, 2, 1))
 

@@ -27,7 +27,8 @@ class ClipPlan:
 
 
 def plan_clips(styles: list[Style], *, hours: float, seed: int) -> list[ClipPlan]:
-    """Share out `hours` of motion: speakers in turn, lengths from 0.6 to 1.5 of their mean, all four splits.
+    """Share out `hours` of motion: speakers in turn, lengths from 0.6 to 1.5 of their mean, all
+    four splits.
 
     Raises:
         UserError: Less than a minute, for the splits would be empty.
@@ -35,7 +36,9 @@ def plan_clips(styles: list[Style], *, hours: float, seed: int) -> list[ClipPlan
     """
     least = FEWEST_CLIPS * SHORTEST_SECONDS / 3600
     if hours < least:
-        raise UserError("hours", found=hours, expected=f"at least {least:.3f}", do="ask for a longer sample")
+        raise UserError(
+            "hours", found=hours, expected=f"at least {least:.3f}", do="ask for a longer sample"
+        )
     count = max(FEWEST_CLIPS, round(hours * 3600 / CLIP_SECONDS))
     share = np.random.default_rng([seed, 1]).uniform(0.6, 1.5, count)
     seconds = np.round(share / share.sum() * hours * 3600 * FPS) / FPS
@@ -51,7 +54,17 @@ def plan_clips(styles: list[Style], *, hours: float, seed: int) -> list[ClipPlan
 
 
 def _splits(count: int) -> list[Split]:
-    """Test clips first, so that small samples have every speaker among them, then val, additional and train."""
-    test, val, additional = max(4, round(0.2 * count)), max(3, round(0.1 * count)), max(1, round(0.05 * count))
+    """Test clips first, so that small samples have every speaker among them, then val, additional
+    and train.
+    """
+    test, val, additional = (
+        max(4, round(0.2 * count)),
+        max(3, round(0.1 * count)),
+        max(1, round(0.05 * count)),
+    )
     parts: list[tuple[Split, int]] = [("test", test), ("val", val), ("additional", additional)]
-    return [split for split, size in [*parts, ("train", count - test - val - additional)] for _ in range(size)]
+    return [
+        split
+        for split, size in [*parts, ("train", count - test - val - additional)]
+        for _ in range(size)
+    ]

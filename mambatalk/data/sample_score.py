@@ -1,4 +1,6 @@
-"""How well motion obeys the sample's law: events found in the motion alone, matched with those the law wrote."""
+"""How well motion obeys the sample's law: events found in the motion alone, matched with those the
+law wrote.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -21,12 +23,19 @@ _ARM_CHANNELS: Final = slice(3 * 16, 3 * 20)
 _NECK_NOD, _HEAD_NOD, _JAW_OPEN = 3 * 12, 3 * 15, 3 * 22
 
 
-def law_score(poses: NDArray[Any], expressions: NDArray[Any], events: Sequence[dict[str, Any]], *,
-              fps: int = FPS) -> float:
-    """Share of the law's events that motion hits within 0.1 s, balanced against motion events that hit nothing.
+def law_score(
+    poses: NDArray[Any],
+    expressions: NDArray[Any],
+    events: Sequence[dict[str, Any]],
+    *,
+    fps: int = FPS,
+) -> float:
+    """Share of the law's events that motion hits within 0.1 s, balanced against motion events that
+    hit nothing.
 
-    The mean of four F1 scores: wide openings of jaw and lips, strokes of the arms, nods of the head, and the gestures
-    of single words (which must be the right word's). A still clip scores 0; moving all the time does not help.
+    The mean of four F1 scores: wide openings of jaw and lips, strokes of the arms, nods of the
+    head, and the gestures of single words (which must be the right word's). A still clip scores 0;
+    moving all the time does not help.
 
     Args:
         poses: Axis-angle (n, 165), radians.
@@ -40,7 +49,9 @@ def law_score(poses: NDArray[Any], expressions: NDArray[Any], events: Sequence[d
     kept = [event for event in events if event["time"] <= end]
     strokes = [event["time"] for event in kept if event["kind"] in _STROKES]
     wide = [event["time"] for event in kept if event["kind"] == "jaw"]
-    words = {word: [event["time"] for event in kept if event.get("word") == word] for word in GESTURES}
+    words = {
+        word: [event["time"] for event in kept if event.get("word") == word] for word in GESTURES
+    }
     pairs = [
         [(wide, _peaks(_mouth(poses, expressions), fps, least=0.1, height=0.5))],
         [(strokes, _peaks(_lift(poses), fps, least=0.08, share=0.06))],
@@ -58,7 +69,9 @@ def _f1(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
 
 
 def _hits(wanted: Sequence[float], found: Sequence[float]) -> int:
-    """Pairs within the tolerance, each time used once; both sorted, so that taking the earliest is best."""
+    """Pairs within the tolerance, each time used once; both sorted, so that taking the earliest is
+    best.
+    """
     hits, k = 0, 0
     for time in wanted:
         while k < len(found) and found[k] < time - TOLERANCE:
@@ -68,13 +81,19 @@ def _hits(wanted: Sequence[float], found: Sequence[float]) -> int:
     return hits
 
 
-def _peaks(signal: Curve, fps: int, *, least: float, height: float = 0.0, share: float = 0.2) -> list[float]:
-    """Times of peaks that stand out by a share of the clip's range; none where the range is below `least`."""
+def _peaks(
+    signal: Curve, fps: int, *, least: float, height: float = 0.0, share: float = 0.2
+) -> list[float]:
+    """Times of peaks that stand out by a share of the clip's range; none where the range is below
+    `least`.
+    """
     smooth = gaussian_filter1d(signal, fps / 30)
     low, high = np.percentile(smooth, [1, 99])
     if high - low < least:
         return []
-    peaks, _ = find_peaks(smooth, prominence=share * (high - low), height=low + height * (high - low))
+    peaks, _ = find_peaks(
+        smooth, prominence=share * (high - low), height=low + height * (high - low)
+    )
     return [float(peak) / fps for peak in peaks]
 
 
@@ -87,25 +106,35 @@ def _mouth(poses: Curve, expressions: NDArray[Any]) -> Curve:
 
 def _lift(poses: Curve) -> Curve:
     """How far both upper arms are raised together, radians."""
-    left, right = (Rotation.from_rotvec(poses[:, 3 * joint:3 * joint + 3]).apply([side, 0, 0])[:, 1]
-                   for joint, side in ((16, 1), (17, -1)))
+    left, right = (
+        Rotation.from_rotvec(poses[:, 3 * joint : 3 * joint + 3]).apply([side, 0, 0])[:, 1]
+        for joint, side in ((16, 1), (17, -1))
+    )
     return np.arcsin(np.clip(left, -1, 1)) + np.arcsin(np.clip(right, -1, 1))
 
 
 def _word_gestures(poses: Curve, fps: int) -> dict[str, list[float]]:
-    """Times at which the arms come closest to each word's gesture, measured from where they rest."""
+    """Times at which the arms come closest to each word's gesture, measured from where they
+    rest.
+    """
     arms = poses[:, _ARM_CHANNELS]
     lift = _lift(poses)
     rest = np.median(arms[lift <= np.percentile(lift, 25)], axis=0)
     ways = np.stack([_target(word) - rest for word in GESTURES])
     moved = arms - rest
     along = moved @ ways.T / (ways**2).sum(axis=1)
-    cosine = moved @ ways.T / (np.linalg.norm(ways, axis=1) * np.linalg.norm(moved, axis=1, keepdims=True) + 1e-9)
+    cosine = (
+        moved
+        @ ways.T
+        / (np.linalg.norm(ways, axis=1) * np.linalg.norm(moved, axis=1, keepdims=True) + 1e-9)
+    )
     best = cosine.argmax(axis=1)
     times = {}
     for k, word in enumerate(GESTURES):
         reach = np.where((best == k) & (cosine[:, k] > 0.8), along[:, k], 0.0)
-        peaks, _ = find_peaks(gaussian_filter1d(reach, fps / 30), height=0.5, distance=max(1, round(0.4 * fps)))
+        peaks, _ = find_peaks(
+            gaussian_filter1d(reach, fps / 30), height=0.5, distance=max(1, round(0.4 * fps))
+        )
         times[word] = [float(peak) / fps for peak in peaks]
     return times
 

@@ -9,7 +9,18 @@ from numpy.typing import NDArray
 from mambatalk.data.sample_speech import Voice
 from mambatalk.motion.skeleton import BETAS_DIM
 
-_NAMES: Final = ("ada", "bruno", "celia", "dario", "edith", "felix", "greta", "hugo", "ines", "jonas")
+_NAMES: Final = (
+    "ada",
+    "bruno",
+    "celia",
+    "dario",
+    "edith",
+    "felix",
+    "greta",
+    "hugo",
+    "ines",
+    "jonas",
+)
 _VARIANTS: Final = ("f1", "m3", "Annie", "m7", "belinda", "m1", "Alicia", "m4", "steph", "m8")
 _RATES: Final = (150, 165, 140, 172, 156)
 _PITCHES: Final = (55, 38, 62, 45, 50)
@@ -53,7 +64,14 @@ def _style(k: int) -> Style:
     variant = _VARIANTS[k % len(_VARIANTS)]
     voice = Voice(f"en-us+{variant}", _RATES[k % 5], _PITCHES[(k + k // 10) % 5])
     return Style(
-        speaker=k + 1, name=_NAMES[k % len(_NAMES)], voice=voice, hand=hand,
+        speaker=k + 1,
+        name=_NAMES[k % len(_NAMES)],
+        voice=voice,
+        hand=hand,
         amplitude=(1.0, 1.2, 0.85)[k % 3] * float(random.uniform(0.95, 1.05)),
-        elbow=(base + lead[0], base + lead[1]), spread=float(random.uniform(0.12, 0.28)),
-        stance=float(random.uniform(0.20, 0.28)), turn=float(random.uniform(-0.15, 0.15)), betas=betas)
+        elbow=(base + lead[0], base + lead[1]),
+        spread=float(random.uniform(0.12, 0.28)),
+        stance=float(random.uniform(0.20, 0.28)),
+        turn=float(random.uniform(-0.15, 0.15)),
+        betas=betas,
+    )

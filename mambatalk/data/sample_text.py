@@ -20,19 +20,79 @@ _TEMPLATES: Final = (
     "{opener}, nobody {past} the {noun}",
     "my {noun} {past} the {adjective} {noun} {place} the {noun}",
 )
-_BANK: Final = MappingProxyType({
-    "size": ("huge", "tiny", "yellow", "narrow", "golden", "wooden"),
-    "noun": ("river", "garden", "market", "doctor", "mountain", "window", "kitchen", "teacher", "village", "father",
-             "station", "hammer", "island", "engine", "letter", "captain", "shadow", "orchard", "baker", "tower"),
-    "past": ("carried", "painted", "followed", "opened", "wanted", "gathered", "mended", "noticed", "answered",
-             "covered"),
-    "adjective": ("quiet", "heavy", "broken", "famous", "pleasant", "hollow", "simple", "silver"),
-    "place": ("behind", "above", "near", "beyond", "across"),
-    "opener": ("yesterday", "later", "after dinner", "at midnight", "somehow"),
-})
-_FUNCTION_WORDS: Final = frozenset((
-    "the", "a", "in", "i", "they", "we", "you", "my", "was", "at", "after", "another", "please", "behind", "above",
-    "near", "beyond", "across"))
+_BANK: Final = MappingProxyType(
+    {
+        "size": ("huge", "tiny", "yellow", "narrow", "golden", "wooden"),
+        "noun": (
+            "river",
+            "garden",
+            "market",
+            "doctor",
+            "mountain",
+            "window",
+            "kitchen",
+            "teacher",
+            "village",
+            "father",
+            "station",
+            "hammer",
+            "island",
+            "engine",
+            "letter",
+            "captain",
+            "shadow",
+            "orchard",
+            "baker",
+            "tower",
+        ),
+        "past": (
+            "carried",
+            "painted",
+            "followed",
+            "opened",
+            "wanted",
+            "gathered",
+            "mended",
+            "noticed",
+            "answered",
+            "covered",
+        ),
+        "adjective": (
+            "quiet",
+            "heavy",
+            "broken",
+            "famous",
+            "pleasant",
+            "hollow",
+            "simple",
+            "silver",
+        ),
+        "place": ("behind", "above", "near", "beyond", "across"),
+        "opener": ("yesterday", "later", "after dinner", "at midnight", "somehow"),
+    }
+)
+_FUNCTION_WORDS: Final = frozenset(
+    (
+        "the",
+        "a",
+        "in",
+        "i",
+        "they",
+        "we",
+        "you",
+        "my",
+        "was",
+        "at",
+        "after",
+        "another",
+        "please",
+        "behind",
+        "above",
+        "near",
+        "beyond",
+        "across",
+    )
+)
 
 
 def compose(random: np.random.Generator, count: int) -> list[str]:

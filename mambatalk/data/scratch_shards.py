@@ -1,8 +1,10 @@
 """Shards of earlier runs, so that a corpus of which little changed is ingested in little time.
 
-A shard and what the manifest says of its clips are kept under the digest of what they were made from: the files'
-digests, this code, the libraries. The folder is a cache: nothing but time is lost with it. It holds links to the
-store's own files where the disk allows, and at most twice what the last run used; the longest unused go first.
+A shard and what the manifest says of its clips are kept under the digest of what they were made
+from: the files' digests, this code, the libraries. The folder is a cache: nothing but time is lost
+    with it. It holds links to the
+store's own files where the disk allows, and at most twice what the last run used; the longest
+unused go first.
 """
 
 import json
@@ -69,14 +71,23 @@ class ScratchShards:
             _link(shard, path)
         return list(self._shards[name].values())
 
-    def keep(self, path: Path, keys: Sequence[str | None], places: Sequence[int | None],
-             rows: Sequence[Mapping[str, Any]]) -> None:
+    def keep(
+        self,
+        path: Path,
+        keys: Sequence[str | None],
+        places: Sequence[int | None],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
         """Keep a shard for later runs, but for the clips without a key."""
         name = digest(keys)
         shard = self._folder / f"{name}.parquet"
         if path.exists():
             _link(path, shard)
-        clips = [[key, place, row] for key, place, row in zip(keys, places, rows, strict=True) if key is not None]
+        clips = [
+            [key, place, row]
+            for key, place, row in zip(keys, places, rows, strict=True)
+            if key is not None
+        ]
         with atomic_file(shard.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps({"clips": clips, "mark": _mark(shard)}))
         self._used.add(name)
@@ -85,7 +96,9 @@ class ScratchShards:
         """Drop what this run did not use, but for as much as it used, of what was used last."""
         spare = sum(map(self._size, self._used))
         wanted = set(self._used)
-        for name in sorted(set(self._shards) - self._used, key=lambda name: -self._notes(name).stat().st_mtime_ns):
+        for name in sorted(
+            set(self._shards) - self._used, key=lambda name: -self._notes(name).stat().st_mtime_ns
+        ):
             spare -= self._size(name)
             if spare >= 0:
                 wanted.add(name)
@@ -105,7 +118,9 @@ class ScratchShards:
 
 @contextmanager
 def open_scratch(folder: Path) -> Iterator[ScratchShards]:
-    """Open a folder of earlier shards, for one process at a time, and tidy it when the block ends well."""
+    """Open a folder of earlier shards, for one process at a time, and tidy it when the block ends
+    well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         scratch = ScratchShards(folder)
@@ -115,11 +130,18 @@ def open_scratch(folder: Path) -> Iterator[ScratchShards]:
 
 @cache
 def code_digest() -> str:
-    """Digest of the code that reads and measures clips, and of the versions of the libraries it leans on."""
+    """Digest of the code that reads and measures clips, and of the versions of the libraries it
+    leans on.
+    """
     package = Path(__file__).parents[1]
     files = sorted([*(package / "data").glob("*.py"), *(package / "motion").glob("*.py")])
-    return digest([[sha256_file(path) for path in files], [version(name) for name in LIBRARIES],
-                   soundfile.__libsndfile_version__])
+    return digest(
+        [
+            [sha256_file(path) for path in files],
+            [version(name) for name in LIBRARIES],
+            soundfile.__libsndfile_version__,
+        ]
+    )
 
 
 def _recall(notes: Path) -> dict[str, dict[str, Kept]]:
@@ -128,12 +150,16 @@ def _recall(notes: Path) -> dict[str, dict[str, Kept]]:
     with suppress(OSError, ValueError, KeyError):
         found = json.loads(notes.read_text())
         if found["mark"] == _mark(shard):
-            return {notes.stem: {key: Kept(shard, place, row) for key, place, row in found["clips"]}}
+            return {
+                notes.stem: {key: Kept(shard, place, row) for key, place, row in found["clips"]}
+            }
     return {}
 
 
 def _mark(shard: Path) -> list[int] | None:
-    """Size and time of a shard: a store's file is the same file, and somebody may have written into it since."""
+    """Size and time of a shard: a store's file is the same file, and somebody may have written into
+    it since.
+    """
     if not shard.exists():
         return None
     facts = shard.stat()

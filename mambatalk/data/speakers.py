@@ -15,8 +15,9 @@ def speaker_columns(table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
         table: One row per clip: speaker, name, split, mouth_lag, shape_print.
 
     Returns:
-        `speaker_lag`, the median of `mouth_lag` in seconds; `speaker_names`, under how many names the speaker's number
-        goes; `training_clips` of the speaker; `shape_share`, the share of the speaker's clips with this clip's shape.
+        `speaker_lag`, the median of `mouth_lag` in seconds; `speaker_names`, under how many names
+        the speaker's number goes; `training_clips` of the speaker; `shape_share`, the share of the
+        speaker's clips with this clip's shape.
 
     """
     by_speaker = table.groupby("speaker")
@@ -29,5 +30,7 @@ def speaker_columns(table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
         "speaker_lag": lags.groupby(table["speaker"]).transform("median").where(told),
         "speaker_names": by_speaker["name"].transform("nunique").astype("float64"),
         "training_clips": trains.groupby(table["speaker"]).transform("sum").astype("float64"),
-        "shape_share": (alike / known.groupby(table["speaker"]).transform("sum")).reindex(table.index),
+        "shape_share": (alike / known.groupby(table["speaker"]).transform("sum")).reindex(
+            table.index
+        ),
     }

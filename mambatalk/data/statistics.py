@@ -1,4 +1,6 @@
-"""What can be said of one clip without a body model: numbers that the checks hold against their bounds."""
+"""What can be said of one clip without a body model: numbers that the checks hold against their
+bounds.
+"""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -17,10 +19,24 @@ BLOCK = SAMPLE_RATE // 100
 SILENCE = 10 ** (-50 / 20)
 """Root mean square of a 10 ms block below -50 dB of full scale is silence."""
 CHUNK = 256
-"""Frames looked at at a time: few enough for a processor's cache, and for memory whatever a clip's length."""
+"""Frames looked at at a time: few enough for a processor's cache, and for memory whatever a clip's
+length.
+"""
 SEMANTIC_LABELS = (
-    "00_nogesture", "01_beat_align", "02_deictic_l", "03_deictic_m", "04_deictic_h", "05_iconic_l", "06_iconic_m",
-    "07_iconic_h", "08_metaphoric_l", "09_metaphoric_m", "10_metaphoric_h", "habit", "need_cut")
+    "00_nogesture",
+    "01_beat_align",
+    "02_deictic_l",
+    "03_deictic_m",
+    "04_deictic_h",
+    "05_iconic_l",
+    "06_iconic_m",
+    "07_iconic_h",
+    "08_metaphoric_l",
+    "09_metaphoric_m",
+    "10_metaphoric_h",
+    "habit",
+    "need_cut",
+)
 """Labels of BEAT's annotators."""
 
 
@@ -28,9 +44,15 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
     """Numbers of one clip's motion; rates per second."""
     arrays = (motion.poses, motion.trans, motion.expressions, motion.betas)
     broken = int(sum((~np.isfinite(array)).sum() for array in arrays))
-    poses, trans = np.nan_to_num(motion.poses, posinf=0, neginf=0), np.nan_to_num(motion.trans, posinf=0, neginf=0)
+    poses, trans = (
+        np.nan_to_num(motion.poses, posinf=0, neginf=0),
+        np.nan_to_num(motion.trans, posinf=0, neginf=0),
+    )
     speed, turns = joint_speed(poses), np.linalg.norm(poses.reshape(len(poses), -1, 3), axis=-1)
-    moved, repeated = np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS, np.all(speed < STILL * FPS, axis=-1)
+    moved, repeated = (
+        np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS,
+        np.all(speed < STILL * FPS, axis=-1),
+    )
     return {
         "frames": len(motion.poses),
         "fps": motion.fps,
@@ -56,8 +78,8 @@ def motion_statistics(motion: Motion) -> dict[str, Any]:
 def sound_statistics(wave: NDArray[np.float32], facts: Facts) -> dict[str, Any]:
     """Numbers of one clip's sound (S,) at 16 kHz, and of the file it came from.
 
-    `peak` is the farthest that it swings from its mean, which a dead microphone may have too. `loudness` is the root
-    mean square in dB of full scale of what is no silence; None where all is.
+    `peak` is the farthest that it swings from its mean, which a dead microphone may have too.
+    `loudness` is the root mean square in dB of full scale of what is no silence; None where all is.
     """
     loudness = block_loudness(wave)
     loud = np.flatnonzero(loudness >= SILENCE)
@@ -81,28 +103,39 @@ def sound_statistics(wave: NDArray[np.float32], facts: Facts) -> dict[str, Any]:
 
 
 def word_statistics(words: Sequence[Interval], wave: NDArray[np.float32]) -> dict[str, Any]:
-    """How well a clip's words fit its sound: their share of it, and how much louder (dB) words are than the rest.
+    """How well a clip's words fit its sound: their share of it, and how much louder (dB) words are
+    than the rest.
 
-    `word_overlap` is the longest (seconds) that a word runs into the next; negative where all keep apart.
+    `word_overlap` is the longest (seconds) that a word runs into the next; negative where all keep
+    apart.
     """
     spoken = np.zeros(len(wave) // BLOCK, bool)
     said_words = [word for word in words if word.text.strip()]
     for word in said_words:
         spoken[max(0, int(word.start * 100)) : max(0, int(word.end * 100))] = True
     power = block_loudness(wave) ** 2
-    said, rest = power[spoken].mean() if spoken.any() else 0.0, power[~spoken].mean() if (~spoken).any() else 0.0
+    said, rest = (
+        power[spoken].mean() if spoken.any() else 0.0,
+        power[~spoken].mean() if (~spoken).any() else 0.0,
+    )
     return {
         "words": len(said_words),
         "longest_word": max((word.end - word.start for word in said_words), default=0.0),
-        "word_overlap": max((one.end - after.start for one, after in pairwise(said_words)), default=0.0),
+        "word_overlap": max(
+            (one.end - after.start for one, after in pairwise(said_words)), default=0.0
+        ),
         "word_share": float(spoken.mean()) if len(spoken) else 0.0,
         "word_contrast": float(10 * np.log10((said + 1e-10) / (rest + 1e-10))),
-        "words_past_end": max(0.0, max((word.end for word in words), default=0.0) - len(wave) / SAMPLE_RATE),
+        "words_past_end": max(
+            0.0, max((word.end for word in words), default=0.0) - len(wave) / SAMPLE_RATE
+        ),
     }
 
 
 def semantic_statistics(rows: Sequence[Semantic], seconds: float) -> dict[str, Any]:
-    """How well a clip's semantic annotations fit its sound of so many seconds, and their own rules."""
+    """How well a clip's semantic annotations fit its sound of so many seconds, and their own
+    rules.
+    """
     return {
         "semantic_unknown": sum(row.name not in SEMANTIC_LABELS for row in rows),
         "semantic_score": max((abs(row.score) for row in rows), default=0.0),
@@ -111,12 +144,17 @@ def semantic_statistics(rows: Sequence[Semantic], seconds: float) -> dict[str, A
 
 
 def joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rotation speed (n - 1, 55) in radians a second of axis-angle poses (n, 165), or of fewer joints' (n, 3 x joints).
+    """Rotation speed (n - 1, 55) in radians a second of axis-angle poses (n, 165), or of fewer
+    joints' (n, 3 x joints).
 
-    In plain numpy, so that processes which only read clips need not load torch, by the chord between unit quaternions
-    and between one and the other's opposite: the arc cosine has no digits left where frames are near.
+    In plain numpy, so that processes which only read clips need not load torch, by the chord
+    between unit quaternions and between one and the other's opposite: the arc cosine has no digits
+    left where frames are near.
     """
-    parts = [_joint_speed(poses[first : first + CHUNK + 1]) for first in range(0, max(1, len(poses) - 1), CHUNK)]
+    parts = [
+        _joint_speed(poses[first : first + CHUNK + 1])
+        for first in range(0, max(1, len(poses) - 1), CHUNK)
+    ]
     return np.concatenate(parts).astype(np.float32)
 
 

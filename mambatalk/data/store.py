@@ -1,8 +1,9 @@
 """What training reads: features decoded once from Parquet into flat arrays that are memory-mapped.
 
-The arrays lie under a cache folder (`MAMBATALK_CACHE`, by default runs/cache) in a folder named by the digest of the
-features, outside DVC, and can be deleted at any time. Pages are shared between processes and given back under
-pressure, so that a corpus of any size trains in little memory of its own.
+The arrays lie under a cache folder (`MAMBATALK_CACHE`, by default runs/cache) in a folder named by
+the digest of the features, outside DVC, and can be deleted at any time. Pages are shared between
+processes and given back under pressure, so that a corpus of any size trains in little memory of its
+own.
 """
 
 import io
@@ -48,7 +49,9 @@ class ClipInfo:
 
 
 class FeatureStore:
-    """Flat, read-only arrays over all clips, frames in order at 30 a second and samples at 16 kHz."""
+    """Flat, read-only arrays over all clips, frames in order at 30 a second and samples at 16
+    kHz.
+    """
 
     def __init__(self, arrays: Path, clips: list[ClipInfo], notes: dict[str, object]) -> None:
         self.clips = clips
@@ -75,8 +78,12 @@ class FeatureStore:
         """
         clips = [clip for clip in self.clips if clip.split == split]
         if not clips:
-            raise UserError("features", found=f"no clip in split {split}", expected="at least one",
-                            do="check train_test_split.csv and what check_clips left out")
+            raise UserError(
+                "features",
+                found=f"no clip in split {split}",
+                expected="at least one",
+                do="check train_test_split.csv and what check_clips left out",
+            )
         return clips
 
 
@@ -102,15 +109,28 @@ def open_features(directory: str | Path, cache_root: str | Path | None = None) -
 
 def clip_table(directory: Path) -> list[ClipInfo]:
     """Read a features folder's clips without their sound."""
-    columns = [name for name in pq.read_schema(directory / "clips.parquet").names if name != "audio"]
+    columns = [
+        name for name in pq.read_schema(directory / "clips.parquet").names if name != "audio"
+    ]
     clips, frame, sample = [], 0, 0
     for row in pq.read_table(directory / "clips.parquet", columns=columns).to_pylist():
-        clips.append(ClipInfo(
-            clip_id=row["clip_id"], speaker=row["speaker"], speaker_index=row["speaker_index"], split=row["split"],
-            frames=row["frames"], first_frame=frame, samples=row["samples"], first_sample=sample,
-            wave_mean=row["wave_mean"], wave_std=row["wave_std"], has_text=row["has_text"],
-            betas=np.array(row["betas"], np.float32),
-            ctc=None if row["ctc"] is None else np.array(row["ctc"], np.uint8)))
+        clips.append(
+            ClipInfo(
+                clip_id=row["clip_id"],
+                speaker=row["speaker"],
+                speaker_index=row["speaker_index"],
+                split=row["split"],
+                frames=row["frames"],
+                first_frame=frame,
+                samples=row["samples"],
+                first_sample=sample,
+                wave_mean=row["wave_mean"],
+                wave_std=row["wave_std"],
+                has_text=row["has_text"],
+                betas=np.array(row["betas"], np.float32),
+                ctc=None if row["ctc"] is None else np.array(row["ctc"], np.uint8),
+            )
+        )
         frame += row["frames"]
         sample += row["samples"] + LOOK_AHEAD
     return clips
@@ -136,7 +156,9 @@ def _decode(directory: Path, clips: list[ClipInfo], out: Path) -> None:
         motion[place] = _matrix(table["motion"], MOTION_DIM)
         expressions[place] = _matrix(table["expressions"], EXPRESSION_DIM)
         words[place] = table["word"].to_numpy()
-        wave[clip.first_sample : clip.first_sample + clip.samples + LOOK_AHEAD] = _padded_wave(clip, row["audio"])
+        wave[clip.first_sample : clip.first_sample + clip.samples + LOOK_AHEAD] = _padded_wave(
+            clip, row["audio"]
+        )
     for array in (motion, expressions, words, wave):
         array.flush()
 
@@ -146,20 +168,36 @@ def _matrix(column: Any, width: int) -> NDArray[np.float32]:
 
 
 def _padded_wave(clip: ClipInfo, flac: bytes) -> NDArray[np.float32]:
-    """A clip's sound, then its last envelope value: a maximum over windows that reach past the end stays there."""
+    """A clip's sound, then its last envelope value: a maximum over windows that reach past the end
+    stays there.
+    """
     try:
         wave, rate = soundfile.read(io.BytesIO(flac), dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise UserError(f"features, clip {clip.clip_id}", found=f"sound that does not decode ({error})",
-                        expected="FLAC", do=AGAIN) from None
+        raise UserError(
+            f"features, clip {clip.clip_id}",
+            found=f"sound that does not decode ({error})",
+            expected="FLAC",
+            do=AGAIN,
+        ) from None
     if rate != SAMPLE_RATE:
-        raise UserError(f"features, clip {clip.clip_id}", found=f"sound at {rate} Hz", expected=f"{SAMPLE_RATE} Hz",
-                        do=AGAIN)
+        raise UserError(
+            f"features, clip {clip.clip_id}",
+            found=f"sound at {rate} Hz",
+            expected=f"{SAMPLE_RATE} Hz",
+            do=AGAIN,
+        )
     _check_length(clip, "samples", len(wave), clip.samples)
-    return np.concatenate([wave, np.full(LOOK_AHEAD, np.abs(wave[-ENVELOPE_WINDOW:]).max(initial=0), np.float32)])
+    return np.concatenate(
+        [wave, np.full(LOOK_AHEAD, np.abs(wave[-ENVELOPE_WINDOW:]).max(initial=0), np.float32)]
+    )
 
 
 def _check_length(clip: ClipInfo, what: str, found: int, expected: int) -> None:
     if found != expected:
-        raise UserError(f"features, clip {clip.clip_id}", found=f"{found} {what}",
-                        expected=f"the {expected} of clips.parquet", do=AGAIN)
+        raise UserError(
+            f"features, clip {clip.clip_id}",
+            found=f"{found} {what}",
+            expected=f"the {expected} of clips.parquet",
+            do=AGAIN,
+        )

@@ -1,7 +1,8 @@
 """Windows: equal slices of clips, gathered into batches of tensors.
 
-A window is (clip, first frame); it never crosses a clip's end. The sound of a window begins at the sample of its first
-frame, floor(first / 30 * 16000), as published in training; published synthesis drifts from it, corrected does not.
+A window is (clip, first frame); it never crosses a clip's end. The sound of a window begins at the
+sample of its first frame, floor(first / 30 * 16000), as published in training; published synthesis
+drifts from it, corrected does not.
 """
 
 from collections.abc import Iterator
@@ -42,33 +43,48 @@ def window_samples(length: int) -> int:
     return length * SAMPLE_RATE // FPS
 
 
-def windows(store: FeatureStore, split: str, *, length: int, stride: int, audio: bool, fidelity: Fidelity
-            ) -> NDArray[np.int64]:
+def windows(
+    store: FeatureStore, split: str, *, length: int, stride: int, audio: bool, fidelity: Fidelity
+) -> NDArray[np.int64]:
     """All windows of a split: (W, 2) of place in `store.clips` and first frame.
 
-    Published: motion and sound are cut to whole seconds first. Corrected: all frames count; with `audio`, all that have
-    sound. A clip shorter than a window gives none.
+    Published: motion and sound are cut to whole seconds first. Corrected: all frames count; with
+    `audio`, all that have sound. A clip shorter than a window gives none.
 
     Raises:
         UserError: The split has no clip.
 
     """
     chosen = {clip.clip_id for clip in store.of_split(split)}
-    rows = [(place, first) for place, clip in enumerate(store.clips) if clip.clip_id in chosen
-            for first in range(0, usable_frames(clip, audio=audio, fidelity=fidelity) - length + 1, stride)]
+    rows = [
+        (place, first)
+        for place, clip in enumerate(store.clips)
+        if clip.clip_id in chosen
+        for first in range(
+            0, usable_frames(clip, audio=audio, fidelity=fidelity) - length + 1, stride
+        )
+    ]
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
 def usable_frames(clip: ClipInfo, *, audio: bool, fidelity: Fidelity) -> int:
-    """Frames of a clip that windows may cover, with `audio` only those that have sound; whole seconds if published."""
+    """Frames of a clip that windows may cover, with `audio` only those that have sound; whole
+    seconds if published.
+    """
     if fidelity == "published":
         seconds = clip.frames // FPS
         return FPS * (min(seconds, clip.samples // SAMPLE_RATE) if audio else seconds)
     return min(clip.frames, clip.samples * FPS // SAMPLE_RATE) if audio else clip.frames
 
 
-def batch(store: FeatureStore, rows: NDArray[np.int64], length: int, *, audio: bool,
-          device: torch.device | str = "cpu") -> WindowBatch:
+def batch(
+    store: FeatureStore,
+    rows: NDArray[np.int64],
+    length: int,
+    *,
+    audio: bool,
+    device: torch.device | str = "cpu",
+) -> WindowBatch:
     """Gather windows (B, 2) into tensors on a device; the sound's channels are computed there."""
     clips = [store.clips[place] for place in rows[:, 0]]
     first = np.array([clip.first_frame for clip in clips]) + rows[:, 1]
@@ -85,15 +101,25 @@ def batch(store: FeatureStore, rows: NDArray[np.int64], length: int, *, audio: b
     )
 
 
-def batches(store: FeatureStore, rows: NDArray[np.int64], length: int, *, batch_size: int, audio: bool,
-            device: torch.device | str = "cpu") -> Iterator[WindowBatch]:
+def batches(
+    store: FeatureStore,
+    rows: NDArray[np.int64],
+    length: int,
+    *,
+    batch_size: int,
+    audio: bool,
+    device: torch.device | str = "cpu",
+) -> Iterator[WindowBatch]:
     """Batches of windows in the order given; the last may be smaller."""
     for start in range(0, len(rows), batch_size):
         yield batch(store, rows[start : start + batch_size], length, audio=audio, device=device)
 
 
-def audio_channels(wave: Tensor, mean: Tensor | float, std: Tensor | float, ctc: Tensor | None = None) -> Tensor:
-    """Sound channels (..., S, 3) of waves (..., S + 1023): the envelope looks 1023 samples past the end.
+def audio_channels(
+    wave: Tensor, mean: Tensor | float, std: Tensor | float, ctc: Tensor | None = None
+) -> Tensor:
+    """Sound channels (..., S, 3) of waves (..., S + 1023): the envelope looks 1023 samples past the
+    end.
 
     Args:
         wave: Sound at 16 kHz with its look-ahead.
@@ -105,11 +131,14 @@ def audio_channels(wave: Tensor, mean: Tensor | float, std: Tensor | float, ctc:
     samples = wave.shape[-1] - LOOK_AHEAD
     heard = wave[..., :samples]
     tokens = torch.zeros_like(heard) if ctc is None else ctc.to(heard.dtype)
-    return torch.stack([amplitude_envelope(wave)[..., :samples], tokens, normalise(heard, mean, std)], dim=-1)
+    return torch.stack(
+        [amplitude_envelope(wave)[..., :samples], tokens, normalise(heard, mean, std)], dim=-1
+    )
 
 
 def clip_ctc(clip: ClipInfo, first: int = 0, count: int | None = None) -> Tensor | None:
-    """CTC ids of `count` samples of a clip from sample `first` on, by default of all; none if it has none.
+    """CTC ids of `count` samples of a clip from sample `first` on, by default of all; none if it
+    has none.
 
     The ids that `expand_ctc` gives, of which only the slice asked for is made.
     """
@@ -121,19 +150,32 @@ def clip_ctc(clip: ClipInfo, first: int = 0, count: int | None = None) -> Tensor
 
 
 def gather_sound(store: FeatureStore, rows: NDArray[np.int64], length: int) -> Tensor:
-    """Sound under windows (B, 2) of so many frames, as recorded, with what the envelope looks ahead: (B, S + 1023)."""
+    """Sound under windows (B, 2) of so many frames, as recorded, with what the envelope looks
+    ahead: (B, S + 1023).
+    """
     size = window_samples(length) + LOOK_AHEAD
     first = [store.clips[place].first_sample + frame * SAMPLE_RATE // FPS for place, frame in rows]
     # A stack of slices copies memory; an index of every sample would be three times slower.
     return torch.from_numpy(np.stack([store.samples[begin : begin + size] for begin in first]))
 
 
-def _audio(store: FeatureStore, clips: list[ClipInfo], rows: NDArray[np.int64], length: int,
-           device: torch.device | str) -> Tensor:
-    statistics = torch.tensor([[clip.wave_mean, clip.wave_std] for clip in clips], dtype=torch.float32, device=device)
+def _audio(
+    store: FeatureStore,
+    clips: list[ClipInfo],
+    rows: NDArray[np.int64],
+    length: int,
+    device: torch.device | str,
+) -> Tensor:
+    statistics = torch.tensor(
+        [[clip.wave_mean, clip.wave_std] for clip in clips], dtype=torch.float32, device=device
+    )
     tokens = _tokens(clips, rows[:, 1] * SAMPLE_RATE // FPS, window_samples(length))
-    return audio_channels(gather_sound(store, rows, length).to(device), statistics[:, :1], statistics[:, 1:],
-                          tokens.to(device))
+    return audio_channels(
+        gather_sound(store, rows, length).to(device),
+        statistics[:, :1],
+        statistics[:, 1:],
+        tokens.to(device),
+    )
 
 
 def _tokens(clips: list[ClipInfo], start: NDArray[np.int64], samples: int) -> Tensor:

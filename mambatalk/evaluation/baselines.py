@@ -1,4 +1,6 @@
-"""What a model must beat: the mean pose, a random training clip, and itself given the sound of another clip."""
+"""What a model must beat: the mean pose, a random training clip, and itself given the sound of
+another clip.
+"""
 
 from functools import lru_cache
 from typing import TypeVar
@@ -29,7 +31,9 @@ def mean_pose(store: FeatureStore, frames: int) -> MotionResult:
 
     """
     motion, expressions = _mean_frame(store)
-    return _motion(np.repeat(motion[None], frames, axis=0), np.repeat(expressions[None], frames, axis=0))
+    return _motion(
+        np.repeat(motion[None], frames, axis=0), np.repeat(expressions[None], frames, axis=0)
+    )
 
 
 @lru_cache(maxsize=1)  # One pass over the training frames, whatever the number of clips scored.
@@ -44,9 +48,11 @@ def _mean_frame(store: FeatureStore) -> tuple[NDArray[np.float32], NDArray[np.fl
 
 
 def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> MotionResult:
-    """A random stretch of the same speaker's training clips (of any speaker where there is none), as long as `clip`.
+    """A random stretch of the same speaker's training clips (of any speaker where there is none),
+    as long as `clip`.
 
-    The same seed and clip give the same stretch. A training clip that is too short is played there and back.
+    The same seed and clip give the same stretch. A training clip that is too short is played there
+    and back.
 
     Raises:
         UserError: There is no training clip.
@@ -54,7 +60,9 @@ def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> MotionResu
     """
     choices = store.of_split("train")
     choices = [choice for choice in choices if choice.speaker == clip.speaker] or choices
-    choices = [choice for choice in choices if choice.frames >= clip.frames] or [max(choices, key=lambda c: c.frames)]
+    choices = [choice for choice in choices if choice.frames >= clip.frames] or [
+        max(choices, key=lambda c: c.frames)
+    ]
     random = _generator(seed, clip)
     chosen = choices[random.integers(len(choices))]
     start = int(random.integers(max(chosen.frames - clip.frames, 0) + 1))
@@ -62,8 +70,11 @@ def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> MotionResu
     return _motion(store.motion[rows], store.expressions[rows])
 
 
-def shuffled_audio(store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int) -> ClipInfo:
-    """The clip whose sound and words `clip` is given: another of `clips`, or of the training clips if it stands alone.
+def shuffled_audio(
+    store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
+) -> ClipInfo:
+    """The clip whose sound and words `clip` is given: another of `clips`, or of the training clips
+    if it stands alone.
 
     Raises:
         UserError: There is no other clip at all.
@@ -80,9 +91,11 @@ def fit_length(values: NDArray[Number], length: int) -> NDArray[Number]:
 
 def _motion(motion: NDArray[np.float32], expressions: NDArray[np.float32]) -> MotionResult:
     pose = torch.from_numpy(np.ascontiguousarray(motion[:, :POSE_DIM])).view(-1, JOINT_COUNT, 6)
-    return MotionResult(poses=axis_angle_from_6d(pose).flatten(1).numpy(),
-                        expressions=np.ascontiguousarray(expressions),
-                        trans=np.ascontiguousarray(motion[:, TRANSLATION]))
+    return MotionResult(
+        poses=axis_angle_from_6d(pose).flatten(1).numpy(),
+        expressions=np.ascontiguousarray(expressions),
+        trans=np.ascontiguousarray(motion[:, TRANSLATION]),
+    )
 
 
 def _generator(seed: int, clip: ClipInfo) -> np.random.Generator:

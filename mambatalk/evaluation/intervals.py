@@ -1,4 +1,6 @@
-"""Confidence intervals over clips: how far a number would move with other clips of the same kind."""
+"""Confidence intervals over clips: how far a number would move with other clips of the same
+kind.
+"""
 
 from collections.abc import Sequence
 
@@ -32,18 +34,23 @@ def mean_interval(clips: Sequence[tuple[float | None, float]], *, seed: int = 0)
 
 
 def fgd_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Interval | None:
-    """95 % jackknife interval of FGD over clips, from the features (m, D) of each clip on either side.
+    """95 % jackknife interval of FGD over clips, from the features (m, D) of each clip on either
+    side.
 
-    Leave-one-out, because resampling with repeated clips lowers the rank of the covariances and so inflates FGD. The
-    lower end is cut at 0. None with fewer than three clips.
+    Leave-one-out, because resampling with repeated clips lowers the rank of the covariances and so
+    inflates FGD. The lower end is cut at 0. None with fewer than three clips.
     """
     clips = len(generated)
     if clips < 3:
         return None
     sides = [[_sums(features) for features in side] for side in (generated, truth)]
     totals = [_total(side) for side in sides]
-    left_out = np.array([_distance([_minus(total, side[k]) for total, side in zip(totals, sides, strict=True)])
-                         for k in range(clips)])
+    left_out = np.array(
+        [
+            _distance([_minus(total, side[k]) for total, side in zip(totals, sides, strict=True)])
+            for k in range(clips)
+        ]
+    )
     error = np.sqrt((clips - 1) / clips * np.square(left_out - left_out.mean()).sum())
     centre = _distance(totals)
     return max(centre - _NORMAL * error, 0.0), centre + _NORMAL * error

@@ -6,7 +6,9 @@ from pathlib import Path
 from mambatalk.errors import UserError
 
 PREFIXES = ("res_", "gt_")
-"""What the published trainer puts before a clip's name; either is ignored when names are matched."""
+"""What the published trainer puts before a clip's name; either is ignored when names are
+matched.
+"""
 
 
 @dataclass(frozen=True)
@@ -23,24 +25,34 @@ class ClipFiles:
 def pair_files(result: Path, truth: Path, audio: Path, semantics: Path | None) -> list[ClipFiles]:
     """Match one file with one file, or the files of folders by clip name, sorted.
 
-    `res_` and `gt_` before a name are ignored, and tell results from truth where both lie in one folder. Clips that
-    have truth but no result are not scored; a clip without semantics has no SRGR.
+    `res_` and `gt_` before a name are ignored, and tell results from truth where both lie in one
+    folder. Clips that have truth but no result are not scored; a clip without semantics has no
+    SRGR.
 
     Raises:
-        UserError: A path does not exist, files and folders are mixed, or a result has no truth or no sound.
+        UserError: A path does not exist, files and folders are mixed, or a result has no truth or
+            no sound.
 
     """
     given = [path for path in (result, truth, audio, semantics) if path is not None]
     for path in given:
         if not path.exists():
-            raise UserError(path, found="no such file or folder", expected="a file, or a folder of one file a clip",
-                            do="check the path")
+            raise UserError(
+                path,
+                found="no such file or folder",
+                expected="a file, or a folder of one file a clip",
+                do="check the path",
+            )
     folders = [path.is_dir() for path in given]
     if not any(folders):
         return [ClipFiles(clip_name(result), result, truth, audio, semantics)]
     if not all(folders):
-        raise UserError(", ".join(str(path) for path in given), found="files and folders mixed",
-                        expected="all files, or all folders", do="give the folder that holds the file")
+        raise UserError(
+            ", ".join(str(path) for path in given),
+            found="files and folders mixed",
+            expected="all files, or all folders",
+            do="give the folder that holds the file",
+        )
     return _pair_folders(result, truth, audio, semantics)
 
 
@@ -52,7 +64,9 @@ def clip_name(path: Path) -> str:
     return name
 
 
-def _pair_folders(result: Path, truth: Path, audio: Path, semantics: Path | None) -> list[ClipFiles]:
+def _pair_folders(
+    result: Path, truth: Path, audio: Path, semantics: Path | None
+) -> list[ClipFiles]:
     results, truths = _clips(result, ".npz", without="gt_"), _clips(truth, ".npz", without="res_")
     sounds = _clips(audio, ".wav")
     meanings = _clips(semantics, ".txt") if semantics else {}
@@ -61,14 +75,27 @@ def _pair_folders(result: Path, truth: Path, audio: Path, semantics: Path | None
     for name, path in results.items():
         for kind, others, folder in (("truth", truths, truth), ("sound", sounds, audio)):
             if name not in others:
-                raise UserError(path, found=f"no {kind} of clip {name} in {folder}", expected="a file of that name",
-                                do="add it, or take the result away")
-    return [ClipFiles(name, path, truths[name], sounds[name], meanings.get(name)) for name, path in results.items()]
+                raise UserError(
+                    path,
+                    found=f"no {kind} of clip {name} in {folder}",
+                    expected="a file of that name",
+                    do="add it, or take the result away",
+                )
+    return [
+        ClipFiles(name, path, truths[name], sounds[name], meanings.get(name))
+        for name, path in results.items()
+    ]
 
 
 def _clips(folder: Path, suffix: str, *, without: str | None = None) -> dict[str, Path]:
-    paths = [path for path in sorted(folder.glob(f"*{suffix}")) if not (without and path.name.startswith(without))]
+    paths = [
+        path
+        for path in sorted(folder.glob(f"*{suffix}"))
+        if not (without and path.name.startswith(without))
+    ]
     named = {clip_name(path): path for path in paths}
     if len(named) < len(paths):
-        raise UserError(folder, found="two files of one clip", expected="one file a clip", do="take one away")
+        raise UserError(
+            folder, found="two files of one clip", expected="one file a clip", do="take one away"
+        )
     return named

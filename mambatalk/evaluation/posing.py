@@ -1,4 +1,6 @@
-"""What each metric looks at: a clip's motion as joints, face vertices and 6D poses, posed as the metric wants it."""
+"""What each metric looks at: a clip's motion as joints, face vertices and 6D poses, posed as the
+metric wants it.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +26,7 @@ class Motion(Protocol):
     @property
     def poses(self) -> NDArray[np.float32]:
         """Axis-angle (n, 165), radians."""
+
     @property
     def expressions(self) -> NDArray[np.float32]:
         """(n, 100)."""
@@ -57,8 +60,10 @@ class Poser:
     @torch.no_grad()
     def pose(self, motion: Motion, betas: NDArray[np.float32], frames: int) -> Posed:
         """Pose the first `frames` frames on the shape betas (300,)."""
-        shape, poses, expressions = (torch.tensor(np.asarray(array), dtype=torch.float32) for array in (
-            betas, motion.poses[:frames], motion.expressions[:frames]))
+        shape, poses, expressions = (
+            torch.tensor(np.asarray(array), dtype=torch.float32)
+            for array in (betas, motion.poses[:frames], motion.expressions[:frames])
+        )
         rotations = axis_angle_to_matrix(poses.view(-1, JOINT_COUNT, 3))
         rest = self.body.rest_joints(shape)
         return Posed(
@@ -66,14 +71,19 @@ class Poser:
             joints_evaltools=self.body.joints(_at_rest(rotations, (ROOT, JAW)), rest),
             face=self._face(rotations[:, JAW], shape, expressions),
             pose=matrix_to_6d(rotations).flatten(1),
-            pose_without_eyes=matrix_to_6d(_at_rest(rotations, EYES)).flatten(1))
+            pose_without_eyes=matrix_to_6d(_at_rest(rotations, EYES)).flatten(1),
+        )
 
     def _face(self, jaw: Tensor, betas: Tensor, expressions: Tensor) -> Tensor:
         blocks = []
         for block, shapes in zip(jaw.split(CHUNK), expressions.split(CHUNK), strict=True):
             rotations = torch.eye(3).repeat(len(block), JOINT_COUNT, 1, 1)
             rotations[:, JAW] = block
-            blocks.append(self.body.vertices(rotations, betas.expand(len(block), -1), shapes, subset=self.subset))
+            blocks.append(
+                self.body.vertices(
+                    rotations, betas.expand(len(block), -1), shapes, subset=self.subset
+                )
+            )
         return torch.cat(blocks)
 
 

@@ -26,15 +26,23 @@ from mambatalk.motion.stand_in import write_stand_in
 RESULT = "result"
 
 
-def score_files(clips: Sequence[ClipFiles], *, body: Path | None = None, fgd: Path | None = None,
-                mean_velocity: Path | None = None) -> dict[str, Any]:
-    """Score result files: the content of `metrics.json` with "intervals", "per_clip" and "notes" beside it.
+def score_files(
+    clips: Sequence[ClipFiles],
+    *,
+    body: Path | None = None,
+    fgd: Path | None = None,
+    mean_velocity: Path | None = None,
+) -> dict[str, Any]:
+    """Score result files: the content of `metrics.json` with "intervals", "per_clip" and "notes"
+    beside it.
 
     Args:
         clips: Files of each clip.
         body: SMPL-X npz; none takes the stand-in body, and a note says so.
-        fgd: The published `AESKConv_240_100.bin`, or a folder with `fgd_encoder.safetensors`; none leaves FGD null.
-        mean_velocity: npy of mean joint speeds (55,) for BC; none takes those of the ground truth given.
+        fgd: The published `AESKConv_240_100.bin`, or a folder with `fgd_encoder.safetensors`; none
+            leaves FGD null.
+        mean_velocity: npy of mean joint speeds (55,) for BC; none takes those of the ground truth
+            given.
 
     Raises:
         UserError: A file is missing, broken, or not 30 frames a second.
@@ -43,16 +51,24 @@ def score_files(clips: Sequence[ClipFiles], *, body: Path | None = None, fgd: Pa
     model = load_body(body) if body else _stand_in()
     truths = [_motion(clip.truth) for clip in clips] if mean_velocity is None else None
     speeds = _read_speeds(mean_velocity) if mean_velocity else mean_joint_speed(truths or [], model)
-    evaluation = Evaluation(body=model, mean_velocity=speeds, fgd_encoder=load_fgd_encoder(fgd) if fgd else None,
-                            fidelity=None, keep_clips=True)
+    evaluation = Evaluation(
+        body=model,
+        mean_velocity=speeds,
+        fgd_encoder=load_fgd_encoder(fgd) if fgd else None,
+        fidelity=None,
+        keep_clips=True,
+    )
     table, lengths = [], []
     for clip in clips:
         truth, motion = _truth(clip), _motion(clip.result)
         lengths.append(Lengths.of(truth, motion))
         table += evaluation.add(truth, {RESULT: motion})
     result = evaluation.result()
-    notes = [*result["warnings"], *notes_on_lengths(lengths),
-             *notes_on_inputs(result["body"], body=body, fgd=fgd, mean_velocity=mean_velocity)]
+    notes = [
+        *result["warnings"],
+        *notes_on_lengths(lengths),
+        *notes_on_inputs(result["body"], body=body, fgd=fgd, mean_velocity=mean_velocity),
+    ]
     return result | {"intervals": _intervals(evaluation), "per_clip": table, "notes": notes}
 
 
@@ -79,7 +95,10 @@ def mean_joint_speed(motions: Sequence[Motion], body: Body) -> NDArray[np.float6
     """
     poser, total, frames = Poser(body), np.zeros(55), 0
     for motion in motions:
-        joints = poser.pose(motion, motion.betas, len(motion.poses)).joints + torch.tensor(motion.trans)[:, None]
+        joints = (
+            poser.pose(motion, motion.betas, len(motion.poses)).joints
+            + torch.tensor(motion.trans)[:, None]
+        )
         total += joint_speed(joints.double().numpy()).sum(0)
         frames += len(joints)
     return total / frames
@@ -96,35 +115,61 @@ def _read_speeds(path: Path) -> NDArray[np.float64]:
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float64)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(path, found=f"an unreadable file ({error})", expected="an npy of 55 mean joint speeds",
-                        do="take mean_vel_smplxflame_30.npy of the corpus") from None
+        raise UserError(
+            path,
+            found=f"an unreadable file ({error})",
+            expected="an npy of 55 mean joint speeds",
+            do="take mean_vel_smplxflame_30.npy of the corpus",
+        ) from None
 
 
 def _truth(clip: ClipFiles) -> TruthClip:
     motion = _motion(clip.truth)
-    return TruthClip(name=clip.name, motion=motion, betas=motion.betas, wave=read_wav(clip.audio)[0],
-                     semantics=read_semantics(clip.semantics) if clip.semantics else None)
+    return TruthClip(
+        name=clip.name,
+        motion=motion,
+        betas=motion.betas,
+        wave=read_wav(clip.audio)[0],
+        semantics=read_semantics(clip.semantics) if clip.semantics else None,
+    )
 
 
 def _motion(path: Path) -> Motion:
     motion = read_motion(path)
     if motion.fps != FPS:
-        raise UserError(f"{path}: mocap_frame_rate", found=f"{motion.fps:g}", expected=FPS,
-                        do="resample the motion to 30 frames a second first")
+        raise UserError(
+            f"{path}: mocap_frame_rate",
+            found=f"{motion.fps:g}",
+            expected=FPS,
+            do="resample the motion to 30 frames a second first",
+        )
     if not (np.isfinite(motion.poses).all() and np.isfinite(motion.expressions).all()):
-        raise UserError(f"{path}: poses", found="values that are not finite", expected="numbers",
-                        do="generate the clip again")
+        raise UserError(
+            f"{path}: poses",
+            found="values that are not finite",
+            expected="numbers",
+            do="generate the clip again",
+        )
     return motion
 
 
 def _intervals(evaluation: Evaluation) -> dict[str, Any]:
     intervals: dict[str, Any] = {}
     for name, row in evaluation.rows.items():
-        intervals[name] = {metric: {
-            variant: mean_interval([clip[metric][variant] for clip in evaluation.scores[name]])
-            for variant in getattr(row, metric)} for metric in METRICS if metric != "fgd"}
+        intervals[name] = {
+            metric: {
+                variant: mean_interval([clip[metric][variant] for clip in evaluation.scores[name]])
+                for variant in getattr(row, metric)
+            }
+            for metric in METRICS
+            if metric != "fgd"
+        }
         if name != GROUND_TRUTH:
             generated, truth = (evaluation.features.get(side, []) for side in (name, GROUND_TRUTH))
-            intervals[name]["fgd"] = {variant: fgd_interval([clip[variant] for clip in generated],
-                                                            [clip[variant] for clip in truth]) for variant in row.fgd}
+            intervals[name]["fgd"] = {
+                variant: fgd_interval(
+                    [clip[variant] for clip in generated], [clip[variant] for clip in truth]
+                )
+                for variant in row.fgd
+            }
     return intervals

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mambatalk.evaluation.posing import Posed
-from mambatalk.metrics import LVD, SRGR, BeatConsistency, FaceMSE, FrechetGestureDistance, L1Diversity
+from mambatalk.metrics import (
+    LVD,
+    SRGR,
+    BeatConsistency,
+    FaceMSE,
+    FrechetGestureDistance,
+    L1Diversity,
+)
 from mambatalk.metrics.beat_consistency import RULES
 from mambatalk.metrics.variant import ClipMean
 
@@ -30,28 +37,60 @@ class Row:
     """
 
     def __init__(self, mean_velocity: NDArray[np.floating] | None, fgd_dim: int | None) -> None:
-        self.fgd = {variant: FrechetGestureDistance(fgd_dim, variant=variant)
-                    for variant in RULES} if fgd_dim else {}
-        self.bc = {variant: BeatConsistency(mean_velocity, variant=variant)
-                   for variant in RULES} if mean_velocity is not None else {}
+        self.fgd = (
+            {variant: FrechetGestureDistance(fgd_dim, variant=variant) for variant in RULES}
+            if fgd_dim
+            else {}
+        )
+        self.bc = (
+            {variant: BeatConsistency(mean_velocity, variant=variant) for variant in RULES}
+            if mean_velocity is not None
+            else {}
+        )
         # The newer evaluator's diversity is the published one of other positions.
-        self.l1div = {"published": L1Diversity(variant="published"), "corrected": L1Diversity(),
-                      "evaltools": L1Diversity(variant="published")}
+        self.l1div = {
+            "published": L1Diversity(variant="published"),
+            "corrected": L1Diversity(),
+            "evaltools": L1Diversity(variant="published"),
+        }
         self.mse = {"published": FaceMSE(variant="published"), "corrected": FaceMSE()}
         self.lvd = {"published": LVD(variant="published"), "corrected": LVD()}
         self.srgr = {variant: SRGR(variant=variant) for variant in RULES}
 
-    def add(self, motion: Posed, truth: Posed, *, wave: NDArray[np.float32], weights: Tensor | None, still: int
-            ) -> ClipScores:
-        """Add a clip and return its own values with what each weighs; FGD is fed apart, having none for one clip."""
+    def add(
+        self,
+        motion: Posed,
+        truth: Posed,
+        *,
+        wave: NDArray[np.float32],
+        weights: Tensor | None,
+        still: int,
+    ) -> ClipScores:
+        """Add a clip and return its own values with what each weighs; FGD is fed apart, having none
+        for one clip.
+        """
         face = {"still": still}
         return {
-            "bc": {variant: _clip(metric, _joints(motion, variant), wave) for variant, metric in self.bc.items()},
-            "l1div": {variant: _clip(metric, _joints(motion, variant)) for variant, metric in self.l1div.items()},
-            "mse": {variant: _clip(metric, motion.face, truth.face, **face) for variant, metric in self.mse.items()},
-            "lvd": {variant: _clip(metric, motion.face, truth.face, **face) for variant, metric in self.lvd.items()},
-            "srgr": {variant: _clip(metric, motion.joints, truth.joints, weights)
-                     for variant, metric in self.srgr.items()},
+            "bc": {
+                variant: _clip(metric, _joints(motion, variant), wave)
+                for variant, metric in self.bc.items()
+            },
+            "l1div": {
+                variant: _clip(metric, _joints(motion, variant))
+                for variant, metric in self.l1div.items()
+            },
+            "mse": {
+                variant: _clip(metric, motion.face, truth.face, **face)
+                for variant, metric in self.mse.items()
+            },
+            "lvd": {
+                variant: _clip(metric, motion.face, truth.face, **face)
+                for variant, metric in self.lvd.items()
+            },
+            "srgr": {
+                variant: _clip(metric, motion.joints, truth.joints, weights)
+                for variant, metric in self.srgr.items()
+            },
         }
 
     def add_features(self, features: dict[str, Tensor], *, truth: bool) -> None:
@@ -65,11 +104,15 @@ class Row:
 
 
 def fgd_features(encoder: nn.Module, posed: Posed) -> dict[str, Tensor]:
-    """FGD features (m, D) by variant of one whole clip cut to a multiple of 32 frames; none below 32 frames."""
+    """FGD features (m, D) by variant of one whole clip cut to a multiple of 32 frames; none below
+    32 frames.
+    """
     frames = len(posed.pose) // FGD_MULTIPLE * FGD_MULTIPLE
     if not frames:
         return {}
-    published, corrected = (encoder(pose[None, :frames])[0] for pose in (posed.pose, posed.pose_without_eyes))
+    published, corrected = (
+        encoder(pose[None, :frames])[0] for pose in (posed.pose, posed.pose_without_eyes)
+    )
     return {"published": published, "corrected": corrected, "evaltools": published}
 
 

@@ -1,7 +1,8 @@
-"""Scoring: motions of several methods beside ground truth, clip by clip, to the rows of `metrics.json`.
+"""Scoring: motions of several methods beside ground truth, clip by clip, to the rows of
+`metrics.json`.
 
-What a row says is read beside two others: ground truth, whose FGD is that of every second clip against the rest (the
-noise floor), and the baselines of `baselines.py`.
+What a row says is read beside two others: ground truth, whose FGD is that of every second clip
+against the rest (the noise floor), and the baselines of `baselines.py`.
 """
 
 import logging
@@ -48,16 +49,24 @@ class Evaluation:
 
     Args:
         body: Poses joints and faces.
-        mean_velocity: Mean joint speeds (55,) in metres a second over training clips, for BC; none leaves BC null.
+        mean_velocity: Mean joint speeds (55,) in metres a second over training clips, for BC; none
+            leaves BC null.
         fgd_encoder: Encodes 6D poses for FGD; none leaves it null.
         fidelity: What the scored bundle follows; none for files of unknown making.
-        keep_clips: Keep each clip's FGD features (m, D) in `features` and its weighted values in `scores`, which
-            confidence intervals need.
+        keep_clips: Keep each clip's FGD features (m, D) in `features` and its weighted values in
+            `scores`, which confidence intervals need.
 
     """
 
-    def __init__(self, *, body: Body, mean_velocity: NDArray[np.floating] | None, fgd_encoder: FGDEncoder | None,
-                 fidelity: Fidelity | None, keep_clips: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        body: Body,
+        mean_velocity: NDArray[np.floating] | None,
+        fgd_encoder: FGDEncoder | None,
+        fidelity: Fidelity | None,
+        keep_clips: bool = False,
+    ) -> None:
         self.body_kind, self.fidelity = body.kind, fidelity
         self.mean_velocity = mean_velocity
         self.encoder = fgd_encoder.eval() if fgd_encoder is not None else None
@@ -89,13 +98,17 @@ class Evaluation:
         frames = min(len(motion.poses) for motion in everything.values())
         self._check(truth, set(everything), frames)
         actual = self.poser.pose(truth.motion, truth.betas, frames)
-        weights = torch.from_numpy(semantic_weights(truth.semantics, frames)) if truth.semantics else None
+        weights = (
+            torch.from_numpy(semantic_weights(truth.semantics, frames)) if truth.semantics else None
+        )
         real = self._features(actual)
         table = []
         for name, motion in everything.items():
             posed = actual if name == GROUND_TRUTH else self.poser.pose(motion, truth.betas, frames)
             row = self.rows.setdefault(name, Row(self.mean_velocity, self.fgd_dim))
-            scores = row.add(posed, actual, wave=truth.wave, weights=weights, still=self.poser.still)
+            scores = row.add(
+                posed, actual, wave=truth.wave, weights=weights, still=self.poser.still
+            )
             if self.keep_clips:
                 self.scores.setdefault(name, []).append(scores)
             self._add_features(name, real, real if name == GROUND_TRUTH else self._features(posed))
@@ -113,30 +126,53 @@ class Evaluation:
 
         """
         if not self.clips:
-            raise UserError("evaluation", found="no clip", expected="at least one", do="check the split it runs on")
+            raise UserError(
+                "evaluation",
+                found="no clip",
+                expected="at least one",
+                do="check the split it runs on",
+            )
         notes = self._notes()
         for note in notes:
             _LOG.warning(note)
-        laws = {name: float(np.mean(self.laws[name])) if name in self.laws else None for name in self.rows}
+        laws = {
+            name: float(np.mean(self.laws[name])) if name in self.laws else None
+            for name in self.rows
+        }
         return {
-            "rows": {name: row.compute() for name, row in self.rows.items()}, "law": laws, "clips": self.clips,
-            "frames": self.frames, "fgd_rows": self._fgd_rows(), "body": self.body_kind, "fidelity": self.fidelity,
+            "rows": {name: row.compute() for name, row in self.rows.items()},
+            "law": laws,
+            "clips": self.clips,
+            "frames": self.frames,
+            "fgd_rows": self._fgd_rows(),
+            "body": self.body_kind,
+            "fidelity": self.fidelity,
             "warnings": notes,
         }
 
     def _check(self, truth: TruthClip, names: set[str], frames: int) -> None:
         if not frames:
-            raise UserError(truth.name, found="a motion without frames", expected="at least one frame",
-                            do="generate the clip again")
+            raise UserError(
+                truth.name,
+                found="a motion without frames",
+                expected="at least one frame",
+                do="generate the clip again",
+            )
         if self.rows and names != set(self.rows):
-            raise UserError(truth.name, found=f"rows {sorted(names)}", expected=f"{sorted(self.rows)}",
-                            do="score the same methods on every clip")
+            raise UserError(
+                truth.name,
+                found=f"rows {sorted(names)}",
+                expected=f"{sorted(self.rows)}",
+                do="score the same methods on every clip",
+            )
 
     def _features(self, posed: Posed) -> dict[str, Tensor]:
         """By variant; none without an encoder, or for a clip too short for it."""
         return fgd_features(self.encoder, posed) if self.encoder else {}
 
-    def _add_features(self, name: str, real: dict[str, Tensor], generated: dict[str, Tensor]) -> None:
+    def _add_features(
+        self, name: str, real: dict[str, Tensor], generated: dict[str, Tensor]
+    ) -> None:
         """Truth against truth takes every second clip for generated."""
         if not real:
             return
@@ -158,18 +194,29 @@ class Evaluation:
 
     def _fgd_rows(self) -> int:
         """Feature rows of ground truth that each method is held against."""
-        counts = [row.fgd["published"].rows for name, row in self.rows.items() if row.fgd and name != GROUND_TRUTH]
+        counts = [
+            row.fgd["published"].rows
+            for name, row in self.rows.items()
+            if row.fgd and name != GROUND_TRUTH
+        ]
         return min(counts, default=0)
 
     def _notes(self) -> list[str]:
         rows = self._fgd_rows()
         if self.fgd_dim is None or rows >= ROWS_PER_DIMENSION * self.fgd_dim:
             return []
-        return [f"FGD of {rows} feature rows in {self.fgd_dim} dimensions is inflated and not comparable: "
-                f"{ROWS_PER_DIMENSION * self.fgd_dim} rows are the least for an estimate"]
+        return [
+            f"FGD of {rows} feature rows in {self.fgd_dim} dimensions is inflated and not comparable: "
+            f"{ROWS_PER_DIMENSION * self.fgd_dim} rows are the least for an estimate"
+        ]
 
 
-def _flat(clip: str, name: str, frames: int, scores: ClipScores, law: float | None) -> dict[str, Any]:
-    flat = {f"{metric}_{variant}": value for metric, variants in scores.items()
-            for variant, (value, _) in variants.items()}
+def _flat(
+    clip: str, name: str, frames: int, scores: ClipScores, law: float | None
+) -> dict[str, Any]:
+    flat = {
+        f"{metric}_{variant}": value
+        for metric, variants in scores.items()
+        for variant, (value, _) in variants.items()
+    }
     return {"clip": clip, "row": name, "frames": frames, **flat, "law": law}

@@ -9,8 +9,14 @@ from mambatalk.errors import UserError
 from mambatalk.evaluation.row import METRICS
 
 Format = Literal["markdown", "latex", "csv"]
-UNITS = {"fgd": (0.1, "FGD (0.1)"), "bc": (0.1, "BC (0.1)"), "l1div": (1.0, "DIV"), "mse": (1e-8, "MSE (1e-8)"),
-         "lvd": (1e-5, "LVD (1e-5)"), "srgr": (1.0, "SRGR")}
+UNITS = {
+    "fgd": (0.1, "FGD (0.1)"),
+    "bc": (0.1, "BC (0.1)"),
+    "l1div": (1.0, "DIV"),
+    "mse": (1e-8, "MSE (1e-8)"),
+    "lvd": (1e-5, "LVD (1e-5)"),
+    "srgr": (1.0, "SRGR"),
+}
 """Unit and heading of each metric in published tables."""
 
 
@@ -24,21 +30,26 @@ def check_format(layout: str) -> Format:
     for known in get_args(Format):
         if layout == known:
             return known
-    raise UserError("--format", found=repr(layout), expected=", ".join(get_args(Format)), do="name one of these")
+    raise UserError(
+        "--format", found=repr(layout), expected=", ".join(get_args(Format)), do="name one of these"
+    )
 
 
 def metrics_table(result: Mapping[str, Any], layout: Format) -> str:
     """Lay out the content of `metrics.json`, with an "intervals" entry where there is one.
 
-    Markdown and LaTeX have one line for each row and variant in the units of published tables, 95 % intervals in
-    brackets; CSV has one line for each value in raw units.
+    Markdown and LaTeX have one line for each row and variant in the units of published tables, 95 %
+    intervals in brackets; CSV has one line for each value in raw units.
     """
     if layout == "csv":
         return _csv(result)
     heading = ["method", "variant", *(heading for _, heading in UNITS.values())]
-    lines = [[name, variant, *(_cell(result, name, metric, variant) for metric in METRICS)]
-             for variant in ("published", "corrected", "evaltools") for name in result["rows"]
-             if any(variant in result["rows"][name][metric] for metric in METRICS)]
+    lines = [
+        [name, variant, *(_cell(result, name, metric, variant) for metric in METRICS)]
+        for variant in ("published", "corrected", "evaltools")
+        for name in result["rows"]
+        if any(variant in result["rows"][name][metric] for metric in METRICS)
+    ]
     return _markdown(heading, lines) if layout == "markdown" else _latex(heading, lines)
 
 
@@ -52,7 +63,9 @@ def _cell(result: Mapping[str, Any], name: str, metric: str, variant: str) -> st
     return f"{value / unit:.4g}{bounds}"
 
 
-def _interval(result: Mapping[str, Any], name: str, metric: str, variant: str) -> tuple[float, float] | None:
+def _interval(
+    result: Mapping[str, Any], name: str, metric: str, variant: str
+) -> tuple[float, float] | None:
     return result.get("intervals", {}).get(name, {}).get(metric, {}).get(variant)
 
 
@@ -62,10 +75,24 @@ def _markdown(heading: list[str], lines: list[list[str]]) -> str:
 
 
 def _latex(heading: list[str], lines: list[list[str]]) -> str:
-    rows = [" & ".join(cell.replace("_", r"\_") for cell in row) + r" \\" for row in (heading, *lines)]
+    rows = [
+        " & ".join(cell.replace("_", r"\_") for cell in row) + r" \\" for row in (heading, *lines)
+    ]
     columns = "ll" + "r" * (len(heading) - 2)
-    return "\n".join([rf"\begin{{tabular}}{{{columns}}}", r"\hline", rows[0], r"\hline", *rows[1:], r"\hline",
-                      r"\end{tabular}"]) + "\n"
+    return (
+        "\n".join(
+            [
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\hline",
+                rows[0],
+                r"\hline",
+                *rows[1:],
+                r"\hline",
+                r"\end{tabular}",
+            ]
+        )
+        + "\n"
+    )
 
 
 def _csv(result: Mapping[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""Metrics of the field as torchmetrics classes, each as published and corrected, fed clip by clip."""
+"""Metrics of the field as torchmetrics classes, each as published and corrected, fed clip by
+clip.
+"""
 
 from mambatalk.metrics.beat_consistency import BeatConsistency
 from mambatalk.metrics.diversity import L1Diversity

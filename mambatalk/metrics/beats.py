@@ -33,19 +33,23 @@ class BeatRule:
     aligned: bool
     """Whether the speed is read at the beat itself, and not 60 frames before it."""
     ends_with_motion: bool
-    """Whether the cut at the end of the sound is measured from the motion's end, and not from the sound's."""
+    """Whether the cut at the end of the sound is measured from the motion's end, and not from the
+    sound's.
+    """
     padded: bool
     """Whether a sound shorter than the motion is filled up with silence."""
 
 
 def sound_beats(wave: NDArray[np.float32], frames: int, rule: BeatRule) -> Array:
-    """Onsets in seconds after the cut, of a wave (S,) at 16 kHz beside `frames` frames of motion."""
+    """Onsets in seconds after the cut, of a wave (S,) at 16 kHz beside `frames` frames of
+    motion.
+    """
     samples = frames * SAMPLE_RATE // FPS
     heard = wave[:samples]
     end = (samples if rule.ends_with_motion else len(wave)) - MARGIN_SAMPLES
     if rule.padded:
         heard = np.pad(heard, (0, samples - len(heard)))
-    heard = heard[MARGIN_SAMPLES:max(end, MARGIN_SAMPLES)]
+    heard = heard[MARGIN_SAMPLES : max(end, MARGIN_SAMPLES)]
     return audio_onsets(np.ascontiguousarray(heard)) if len(heard) else np.zeros(0)
 
 
@@ -60,7 +64,7 @@ def motion_beats(joints: Array, mean_velocity: Array, rule: BeatRule) -> list[Ar
     """
     speed = joint_speed(joints) / mean_velocity
     kept = np.zeros_like(speed, dtype=bool) if len(speed) <= 2 * MARGIN else speed > rule.threshold
-    slow = speed[MARGIN:len(speed) - MARGIN]
+    slow = speed[MARGIN : len(speed) - MARGIN]
     shift = MARGIN if rule.aligned else 0
     beats = []
     for joint in UPPER_JOINTS:
@@ -70,12 +74,19 @@ def motion_beats(joints: Array, mean_velocity: Array, rule: BeatRule) -> list[Ar
 
 
 def joint_speed(joints: Array) -> Array:
-    """Speed (n, J) in metres a second of joints (n, J, 3): central differences, one-sided at the ends."""
-    return np.linalg.norm(np.gradient(joints, axis=0), axis=-1) * FPS if len(joints) > 1 else np.zeros(joints.shape[:2])
+    """Speed (n, J) in metres a second of joints (n, J, 3): central differences, one-sided at the
+    ends.
+    """
+    return (
+        np.linalg.norm(np.gradient(joints, axis=0), axis=-1) * FPS
+        if len(joints) > 1
+        else np.zeros(joints.shape[:2])
+    )
 
 
 def alignment(onsets: Array, beats: list[Array]) -> float:
-    """Mean over joints of the mean over onsets of exp(-d^2 / (2 sigma^2)), d to the nearest beat; NaN without onsets.
+    """Mean over joints of the mean over onsets of exp(-d^2 / (2 sigma^2)), d to the nearest beat;
+    NaN without onsets.
 
     A joint without beats adds 0.
     """
@@ -83,7 +94,11 @@ def alignment(onsets: Array, beats: list[Array]) -> float:
         return float("nan")
     scores = []
     for times in beats:
-        nearest = np.abs(onsets[:, None] - times[None]).min(axis=1) if len(times) else np.full(len(onsets), np.inf)
+        nearest = (
+            np.abs(onsets[:, None] - times[None]).min(axis=1)
+            if len(times)
+            else np.full(len(onsets), np.inf)
+        )
         scores.append(np.exp(-(nearest**2) / (2 * SIGMA**2)).mean())
     return float(np.mean(scores))
 
@@ -98,8 +113,12 @@ def check_mean_velocity(mean_velocity: Array) -> Array:
     expected = "55 speeds, positive for the upper body, metres a second"
     do = "take mean_velocity.npy of the features stage or mean_vel_smplxflame_30.npy of the corpus"
     if mean_velocity.shape != (55,):
-        raise UserError("mean joint speeds", found=f"shape {mean_velocity.shape}", expected=expected, do=do)
+        raise UserError(
+            "mean joint speeds", found=f"shape {mean_velocity.shape}", expected=expected, do=do
+        )
     upper = mean_velocity[list(UPPER_JOINTS)]
     if not (np.isfinite(upper).all() and (upper > 0).all()):
-        raise UserError("mean joint speeds", found=f"a speed of {upper.min()}", expected=expected, do=do)
+        raise UserError(
+            "mean joint speeds", found=f"a speed of {upper.min()}", expected=expected, do=do
+        )
     return mean_velocity

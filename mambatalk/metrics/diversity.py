@@ -9,14 +9,17 @@ from mambatalk.metrics.variant import ClipMean, Variant, check_clip, check_varia
 
 
 class L1Diversity(ClipMean):
-    """Sum over joints and coordinates of |position - clip mean|, in metres, averaged over all frames of all clips.
+    """Sum over joints and coordinates of |position - clip mean|, in metres, averaged over all
+    frames of all clips.
 
-    Joints are those of SMPL-X with translation and expression 0. Higher is not better: read it against ground truth.
+    Joints are those of SMPL-X with translation and expression 0. Higher is not better: read it
+    against ground truth.
 
     Args:
-        variant: `published` and `corrected` give the same number for one evaluation. The published code keeps its sums
-            from one evaluation to the next, and writes |position - mean| over the caller's array, which is why
-            published BC is measured on folded positions (see `fold`); here neither happens.
+        variant: `published` and `corrected` give the same number for one evaluation. The published
+            code keeps its sums from one evaluation to the next, and writes |position - mean| over
+            the caller's array, which is why published BC is measured on folded positions (see
+            `fold`); here neither happens.
 
     Source: published metrics (DIV in tables).
 
@@ -38,5 +41,7 @@ class L1Diversity(ClipMean):
 
 
 def fold(joints: Tensor) -> Tensor:
-    """|position - clip mean| of joints (n, J, 3): every path mirrored about its mean, as published BC sees it."""
+    """|position - clip mean| of joints (n, J, 3): every path mirrored about its mean, as published
+    BC sees it.
+    """
     return (joints - joints.mean(0)).abs()

@@ -1,4 +1,6 @@
-"""Face errors on vertices: mean square error and LVD, with the body at rest so that jaw and expressions alone count."""
+"""Face errors on vertices: mean square error and LVD, with the body at rest so that jaw and
+expressions alone count.
+"""
 
 from typing import get_args
 
@@ -24,11 +26,12 @@ class _FaceMean(ClipMean):
 
 
 class FaceMSE(_FaceMean):
-    """Mean square error of vertex coordinates in square metres, averaged over frames; papers print it in 1e-8.
+    """Mean square error of vertex coordinates in square metres, averaged over frames; papers print
+    it in 1e-8.
 
     Args:
-        variant: `published` divides by all vertices of the body, most of which cannot move; `corrected` by those of the
-            face alone.
+        variant: `published` divides by all vertices of the body, most of which cannot move;
+            `corrected` by those of the face alone.
 
     Source: published trainer, test().
 
@@ -52,20 +55,23 @@ class FaceMSE(_FaceMean):
 
 
 class LVD(_FaceMean):
-    """Vertex velocity difference of the face, mean over coordinates, in metres a frame; papers print it in 1e-5.
+    """Vertex velocity difference of the face, mean over coordinates, in metres a frame; papers
+    print it in 1e-5.
 
     Args:
-        variant: `published` is a position error in spite of its name: mean |predicted[t+1] - truth[t+1]| over all
-            vertices of the body, each clip weighted by its frames. `corrected` is
-            mean |(predicted[t+1] - predicted[t]) - (truth[t+1] - truth[t])| over the face alone, weighted by the
-            differences taken; a constant offset is no error there.
+        variant: `published` is a position error in spite of its name: mean |predicted[t+1] -
+            truth[t+1]| over all vertices of the body, each clip weighted by its frames. `corrected`
+            is mean |(predicted[t+1] - predicted[t]) - (truth[t+1] - truth[t])| over the face alone,
+            weighted by the differences taken; a constant offset is no error there.
 
     Source: published trainer, test().
 
     """
 
     def update(self, predicted: Tensor, truth: Tensor, *, still: int = 0) -> None:
-        """Add one clip, as in `FaceMSE`; fewer than two frames have no velocity and leave the mean."""
+        """Add one clip, as in `FaceMSE`; fewer than two frames have no velocity and leave the
+        mean.
+        """
         share = self._share(predicted, truth, still)
         error = predicted.to(torch.float64) - truth.to(torch.float64)
         frames = len(error)

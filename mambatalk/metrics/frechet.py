@@ -1,4 +1,6 @@
-"""Frechet gesture distance (FGD): how far two sets of motion features lie apart as Gaussians, in running sums."""
+"""Frechet gesture distance (FGD): how far two sets of motion features lie apart as Gaussians, in
+running sums.
+"""
 
 import warnings
 from dataclasses import dataclass
@@ -15,10 +17,14 @@ from mambatalk.errors import UserError
 from mambatalk.metrics.variant import AnyVariant, check_variant
 
 JITTER = 1e-6
-"""What the published code adds to the covariances' diagonals where their product has no finite root."""
+"""What the published code adds to the covariances' diagonals where their product has no finite
+root.
+"""
 MAX_IMAGINARY = 1e-3
 ROWS_PER_DIMENSION = 10
-"""Below this many feature rows for each dimension the covariances say more about the sample than about the motion."""
+"""Below this many feature rows for each dimension the covariances say more about the sample than
+about the motion.
+"""
 
 Array = NDArray[np.float64]
 
@@ -32,18 +38,20 @@ class Gaussian:
 
 
 class FrechetGestureDistance(Metric):
-    """FGD over features that arrive clip by clip; memory is 2 (D, D) matrices whatever the number of clips.
+    """FGD over features that arrive clip by clip; memory is 2 (D, D) matrices whatever the number
+    of clips.
 
-    Sums are float64, so the order of clips and their split into batches change the result by rounding alone. Two rows
-    on each side are the least; below that the distance is NaN. Fewer rows than dimensions (`rows < 10 * dim` even)
-    inflate it: see `estimable`.
+    Sums are float64, so the order of clips and their split into batches change the result by
+    rounding alone. Two rows on each side are the least; below that the distance is NaN. Fewer rows
+    than dimensions (`rows < 10 * dim` even) inflate it: see `estimable`.
 
     Args:
         dim: Feature channels D; 240 in published numbers.
-        variant: `published` takes scipy's root of the product of covariances, and 1e-6 is added to the diagonals only
-            where that root is not finite; an imaginary part above 1e-3, where the published code prints 1e10, is NaN.
-            `evaltools`, the newer public evaluator, always adds 1e-6. `corrected` takes the root of the symmetric
-            product, whose eigenvalues are real and not negative, so that every pair of sets has a distance >= 0.
+        variant: `published` takes scipy's root of the product of covariances, and 1e-6 is added to
+            the diagonals only where that root is not finite; an imaginary part above 1e-3, where
+            the published code prints 1e10, is NaN. `evaltools`, the newer public evaluator, always
+            adds 1e-6. `corrected` takes the root of the symmetric product, whose eigenvalues are
+            real and not negative, so that every pair of sets has a distance >= 0.
 
     Source: published metrics; paper, section 4 (FGD).
 
@@ -60,9 +68,15 @@ class FrechetGestureDistance(Metric):
         self.dim = dim
         self.variant = check_variant(variant, get_args(AnyVariant))
         for side in ("generated", "truth"):
-            self.add_state(f"{side}_rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-            self.add_state(f"{side}_sum", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
-            self.add_state(f"{side}_outer", torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(
+                f"{side}_rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum"
+            )
+            self.add_state(
+                f"{side}_sum", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum"
+            )
+            self.add_state(
+                f"{side}_outer", torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum"
+            )
 
     def update(self, features: Tensor, *, truth: bool) -> None:
         """Add features (..., D) of generated motion, or of ground truth.
@@ -72,8 +86,12 @@ class FrechetGestureDistance(Metric):
 
         """
         if features.shape[-1:] != (self.dim,) or not features.isfinite().all():
-            raise UserError("FGD features", found=f"shape {tuple(features.shape)}, or a value that is not finite",
-                            expected=f"{self.dim} finite channels", do="take the encoder that the metric was made for")
+            raise UserError(
+                "FGD features",
+                found=f"shape {tuple(features.shape)}, or a value that is not finite",
+                expected=f"{self.dim} finite channels",
+                do="take the encoder that the metric was made for",
+            )
         rows = features.detach().reshape(-1, self.dim).to(self.truth_sum)
         side = "truth" if truth else "generated"
         for name, value in (("rows", len(rows)), ("sum", rows.sum(0)), ("outer", rows.T @ rows)):
@@ -93,15 +111,21 @@ class FrechetGestureDistance(Metric):
 
     @property
     def estimable(self) -> bool:
-        """Whether there are at least ten rows for each dimension; below that the number is inflated."""
+        """Whether there are at least ten rows for each dimension; below that the number is
+        inflated.
+        """
         return self.rows >= ROWS_PER_DIMENSION * self.dim
 
     def _gaussian(self, side: str) -> Gaussian:
-        return gaussian_of_sums(*(getattr(self, f"{side}_{name}").cpu().numpy() for name in ("rows", "sum", "outer")))
+        return gaussian_of_sums(
+            *(getattr(self, f"{side}_{name}").cpu().numpy() for name in ("rows", "sum", "outer"))
+        )
 
 
 def gaussian_of_sums(rows: Array, total: Array, outer: Array) -> Gaussian:
-    """Mean and unbiased covariance from the count of rows, their sum (D,) and the sum of outer products (D, D)."""
+    """Mean and unbiased covariance from the count of rows, their sum (D,) and the sum of outer
+    products (D, D).
+    """
     mean = total / rows
     return Gaussian(mean, (outer - rows * np.outer(mean, mean)) / (rows - 1))
 
@@ -111,7 +135,11 @@ def frechet_distance(a: Gaussian, b: Gaussian, *, variant: AnyVariant = "correct
 
     The variants agree to rounding on covariances of full rank.
     """
-    root = _trace_of_root(a.covariance, b.covariance) if variant == "corrected" else _published_trace(a, b, variant)
+    root = (
+        _trace_of_root(a.covariance, b.covariance)
+        if variant == "corrected"
+        else _published_trace(a, b, variant)
+    )
     difference = a.mean - b.mean
     distance = difference @ difference + np.trace(a.covariance) + np.trace(b.covariance) - 2 * root
     return max(float(distance), 0.0) if variant == "corrected" else float(distance)
@@ -137,5 +165,7 @@ def _published_trace(a: Gaussian, b: Gaussian, variant: AnyVariant) -> float:
 
 def _root(product: Array) -> NDArray[np.complexfloating]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", linalg.LinAlgWarning)  # A singular product is looked at by the caller.
+        warnings.simplefilter(
+            "ignore", linalg.LinAlgWarning
+        )  # A singular product is looked at by the caller.
         return np.asarray(linalg.sqrtm(product))

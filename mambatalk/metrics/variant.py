@@ -10,7 +10,9 @@ from torchmetrics import Metric
 from mambatalk.errors import UserError
 
 Variant = Literal["published", "corrected"]
-"""`published` is what papers print, faults included; `corrected` is the same metric without the faults."""
+"""`published` is what papers print, faults included; `corrected` is the same metric without the
+faults.
+"""
 
 AnyVariant = Literal["published", "corrected", "evaltools"]
 """`evaltools` is the newer public evaluator, where it differs."""
@@ -26,7 +28,12 @@ def check_variant(variant: V, known: Sequence[str]) -> V:
 
     """
     if variant not in known:
-        raise UserError("metric: variant", found=repr(variant), expected=" or ".join(known), do="name one of these")
+        raise UserError(
+            "metric: variant",
+            found=repr(variant),
+            expected=" or ".join(known),
+            do="name one of these",
+        )
     return variant
 
 
@@ -44,16 +51,28 @@ def check_clip(what: str, points: Tensor, *, like: Tensor | None = None) -> None
     """
     shape = tuple(points.shape)
     if like is not None and points.shape != like.shape:
-        raise UserError(what, found=f"{shape} against {tuple(like.shape)}", expected="equal shapes (n, K, 3)",
-                        do="cut both clips to the same frames")
+        raise UserError(
+            what,
+            found=f"{shape} against {tuple(like.shape)}",
+            expected="equal shapes (n, K, 3)",
+            do="cut both clips to the same frames",
+        )
     if points.ndim != 3 or shape[2] != 3 or not shape[0]:
-        raise UserError(what, found=f"shape {shape}", expected="one clip (n, K, 3)", do="add clips one by one")
+        raise UserError(
+            what, found=f"shape {shape}", expected="one clip (n, K, 3)", do="add clips one by one"
+        )
     if not points.isfinite().all():
-        raise UserError(what, found="values that are not finite", expected="metres", do="generate the clip again")
+        raise UserError(
+            what,
+            found="values that are not finite",
+            expected="metres",
+            do="generate the clip again",
+        )
 
 
 class ClipMean(Metric):
-    """A weighted mean of clip values; calling it (torchmetrics `forward`) gives the value of that clip alone.
+    """A weighted mean of clip values; calling it (torchmetrics `forward`) gives the value of that
+    clip alone.
 
     A clip whose value is NaN leaves the mean; with no clip left the mean is NaN.
     """

@@ -1,7 +1,9 @@
-"""`mambatalk bench scan`: our scan against the other ways to write it on this machine, in speed and exactness.
+"""`mambatalk bench scan`: our scan against the other ways to write it on this machine, in speed and
+exactness.
 
-The rivals: a plain loop under autograd, a chunked scan (a matrix of decays within a chunk, a loop over chunks) and
-PyTorch's `associative_scan`. All take (u, delta, A, B, C) in the shapes of `recurrence.Recurrence` and give outputs.
+The rivals: a plain loop under autograd, a chunked scan (a matrix of decays within a chunk, a loop
+over chunks) and PyTorch's `associative_scan`. All take (u, delta, A, B, C) in the shapes of
+`recurrence.Recurrence` and give outputs.
 """
 
 import time
@@ -25,7 +27,9 @@ class Timing(NamedTuple):
     """Seconds, best of the repetitions."""
     backward: float
     error: float
-    """Largest relative error of the outputs and all gradients against the plain loop in double precision."""
+    """Largest relative error of the outputs and all gradients against the plain loop in double
+    precision.
+    """
 
 
 def ours(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -51,7 +55,8 @@ def chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor
         since = delta[..., part].cumsum(-1)
         gap = since[..., :, None] - since[..., None, :]
         past = torch.ones_like(gap[0, 0]).tril()
-        # Future gaps are negative and would overflow; they are set to 0 before the exponential and masked after it.
+        # Future gaps are negative and would overflow; they are set to 0 before the exponential and
+        # masked after it.
         decay = torch.exp(gap.tril()[..., None] * A[:, None, None]) * past[..., None]
         drive = (delta[..., part] * u[..., part])[..., None] * B[:, None, :, part].transpose(-1, -2)
         carried = torch.exp(since[..., None] * A[:, None]) * state[:, :, None]
@@ -67,15 +72,26 @@ def associative(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Te
 
     decay = torch.exp(delta[..., None] * A[:, None])
     drive = (delta * u)[..., None] * B[:, None].transpose(-1, -2)
-    _, states = associative_scan(lambda a, b: (a[0] * b[0], b[0] * a[1] + b[1]), (decay, drive), dim=2,
-                                 combine_mode="generic")
+    _, states = associative_scan(
+        lambda a, b: (a[0] * b[0], b[0] * a[1] + b[1]),
+        (decay, drive),
+        dim=2,
+        combine_mode="generic",
+    )
     return torch.einsum("betn,bnt->bet", states, C)
 
 
-WAYS: dict[str, Scan] = {"ours": ours, "plain loop": plain_loop, "chunked": chunked, "associative_scan": associative}
+WAYS: dict[str, Scan] = {
+    "ours": ours,
+    "plain loop": plain_loop,
+    "chunked": chunked,
+    "associative_scan": associative,
+}
 
 
-def measure_scans(*, batch: int, channels: int, state: int, steps: int, repeat: int) -> list[Timing]:
+def measure_scans(
+    *, batch: int, channels: int, state: int, steps: int, repeat: int
+) -> list[Timing]:
     """Time forward and backward of every way on the same random input, single precision."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(batch, channels, steps)] * 2 + [(channels, state)] + [(batch, state, steps)] * 2
@@ -91,9 +107,13 @@ def _values(scan: Scan, inputs: list[Tensor]) -> list[Tensor]:
     return [y.detach(), *torch.autograd.grad(y.sum(), leaves)]
 
 
-def _time(name: str, scan: Scan, inputs: list[Tensor], reference: list[Tensor], repeat: int) -> Timing:
-    error = max(float((ours.double() - theirs).abs().max() / theirs.abs().max())
-                for ours, theirs in zip(_values(scan, inputs), reference, strict=True))
+def _time(
+    name: str, scan: Scan, inputs: list[Tensor], reference: list[Tensor], repeat: int
+) -> Timing:
+    error = max(
+        float((ours.double() - theirs).abs().max() / theirs.abs().max())
+        for ours, theirs in zip(_values(scan, inputs), reference, strict=True)
+    )
     leaves, forward, backward = [x.clone().requires_grad_() for x in inputs], [], []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -103,4 +123,3 @@ def _time(name: str, scan: Scan, inputs: list[Tensor], reference: list[Tensor], 
         forward.append(middle - start)
         backward.append(time.perf_counter() - middle)
     return Timing(name, min(forward), min(backward), error)
-

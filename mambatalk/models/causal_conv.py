@@ -1,4 +1,6 @@
-"""The short depthwise convolution before the scan, with SiLU: causal-conv1d's kernel on CUDA, PyTorch elsewhere."""
+"""The short depthwise convolution before the scan, with SiLU: causal-conv1d's kernel on CUDA,
+PyTorch elsewhere.
+"""
 
 from functools import cache
 from typing import Any
@@ -10,7 +12,9 @@ from torch.nn import functional
 from mambatalk.models.scan import backend_name
 
 
-def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None) -> tuple[Tensor, Tensor]:
+def causal_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Convolve each channel with its past and apply SiLU.
 
     Args:
@@ -31,7 +35,7 @@ def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | N
         y = kernel(x.contiguous(), weight.squeeze(1), bias, activation="silu")
     else:
         y = functional.silu(functional.conv1d(padded, weight, bias, groups=len(weight)))
-    return y, padded[..., 1 - taps:]
+    return y, padded[..., 1 - taps :]
 
 
 @cache

@@ -16,7 +16,8 @@ def full_mask(motion: Tensor, seed_frames: int) -> Tensor:
 def relative_motion(motion: Tensor) -> Tensor:
     """Motion (B, T, 337) with x and z counted from the window's first frame; the height stays.
 
-    Where in the room a person stands says nothing about what to do next. Corrected fidelity, in training and synthesis.
+    Where in the room a person stands says nothing about what to do next. Corrected fidelity, in
+    training and synthesis.
     """
     motion = motion.clone()
     plane = (TRANSLATION.start, TRANSLATION.stop - 1)

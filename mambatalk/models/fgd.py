@@ -1,7 +1,9 @@
-"""The motion auto-encoder behind FGD: a skeleton-aware encoder as published, and a decoder of ours to train it.
+"""The motion auto-encoder behind FGD: a skeleton-aware encoder as published, and a decoder of ours
+to train it.
 
-The encoder halves the rate four times and pools 55 bones to 35 and to 20. Its group norms run over the whole length, so
-features depend on how long a clip is: never compare windows with whole clips. Source: published `VAESKConv`, encoder.
+The encoder halves the rate four times and pools 55 bones to 35 and to 20. Its group norms run over
+the whole length, so features depend on how long a clip is: never compare windows with whole clips.
+Source: published `VAESKConv`, encoder.
 """
 
 from collections.abc import Sequence
@@ -27,14 +29,23 @@ class BoneConv(nn.Conv1d):
     mask: Tensor
 
     def __init__(
-        self, bones: Sequence[Bone], channels_in: int, channels_out: int, *, kernel: int, padding: int,
+        self,
+        bones: Sequence[Bone],
+        channels_in: int,
+        channels_out: int,
+        *,
+        kernel: int,
+        padding: int,
     ) -> None:
         count = len(bones)
-        super().__init__(count * channels_in, count * channels_out, kernel, stride=2, padding=padding)
+        super().__init__(
+            count * channels_in, count * channels_out, kernel, stride=2, padding=padding
+        )
         near = torch.from_numpy(neighbours(bones))
         mask = near.repeat_interleave(channels_out, 0).repeat_interleave(channels_in, 1)
         self.register_buffer("mask", mask[..., None].to(self.weight.dtype), persistent=False)
-        # A bone hears few others: counted as if it heard all, weights begin so small that motion fades on the way.
+        # A bone hears few others: counted as if it heard all, weights begin so small that motion
+        # fades on the way.
         heard = mask.sum(1)[:, None, None] * kernel
         nn.init.uniform_(self.weight, -1, 1)
         self.weight.data.mul_(self.mask * (3 / heard).sqrt())
@@ -45,7 +56,9 @@ class BoneConv(nn.Conv1d):
 
 
 class BoneBlock(nn.Module):
-    """Residual and shortcut convolutions, then pooling where the skeleton has chains left, then tanh."""
+    """Residual and shortcut convolutions, then pooling where the skeleton has chains left, then
+    tanh.
+    """
 
     pooling: Tensor
 
@@ -58,7 +71,9 @@ class BoneBlock(nn.Module):
         matrix = torch.zeros(len(groups), len(bones))
         for row, group in zip(matrix, groups, strict=True):
             row[list(group)] = 1 / len(group)
-        self.register_buffer("pooling", torch.kron(matrix, torch.eye(channels_out)), persistent=False)
+        self.register_buffer(
+            "pooling", torch.kron(matrix, torch.eye(channels_out)), persistent=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) to (B, C', T / 2); T even."""
@@ -81,8 +96,12 @@ class FGDEncoder(nn.Module):
     def __init__(self, latent: int = 240, parents: Sequence[int] = PARENTS) -> None:
         super().__init__()
         if latent % BONES_LEFT:
-            raise UserError("FGD encoder: latent", found=latent, expected=f"a multiple of {BONES_LEFT}, the bones left",
-                            do="take 240 as published, or a smaller multiple")
+            raise UserError(
+                "FGD encoder: latent",
+                found=latent,
+                expected=f"a multiple of {BONES_LEFT}, the bones left",
+                do="take 240 as published, or a smaller multiple",
+            )
         self.latent = latent
         last = latent // BONES_LEFT
         bones, blocks = bones_of(parents), []
@@ -103,8 +122,10 @@ class FGDDecoder(nn.Module):
         super().__init__()
         blocks: list[nn.Module] = []
         for stage in range(4):
-            blocks += [nn.ConvTranspose1d(hidden if stage else latent, hidden, 4, stride=2, padding=1),
-                       nn.LeakyReLU(0.2)]
+            blocks += [
+                nn.ConvTranspose1d(hidden if stage else latent, hidden, 4, stride=2, padding=1),
+                nn.LeakyReLU(0.2),
+            ]
         self.blocks = nn.Sequential(*blocks, nn.Conv1d(hidden, POSE_DIM, 3, padding=1))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Sound and words become one feature per frame: steps 1 to 3 of the generator, the same in every pass of a step."""
+"""Sound and words become one feature per frame: steps 1 to 3 of the generator, the same in every
+pass of a step.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -7,12 +9,21 @@ from mambatalk.models.audio_encoder import AudioEncoder
 
 
 class Fusion(nn.Module):
-    """One branch (face or body): embed the words, encode the sound, gate between them channel by channel.
+    """One branch (face or body): embed the words, encode the sound, gate between them channel by
+    channel.
 
     Source: paper, multimodal fusion; published `text_pre_encoder`, `audio_pre_encoder`, `at_attn`.
     """
 
-    def __init__(self, *, channels: int, audio_dim: int, audio_width: int, vocabulary_size: int, word_dim: int) -> None:
+    def __init__(
+        self,
+        *,
+        channels: int,
+        audio_dim: int,
+        audio_width: int,
+        vocabulary_size: int,
+        word_dim: int,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, word_dim)
         nn.init.normal_(self.embedding.weight, std=word_dim**-0.5)

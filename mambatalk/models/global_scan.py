@@ -1,4 +1,6 @@
-"""The generator's global scan: partly hidden motion, speaker and sound to one state of the whole body."""
+"""The generator's global scan: partly hidden motion, speaker and sound to one state of the whole
+body.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,14 @@ class GlobalScan(nn.Module):
     """Encode the motion, attend over it, and scan it and the sound. Source: paper, global scan."""
 
     def __init__(
-        self, *, hidden: int, audio_dim: int, motion_dim: int, motion_layers: int, heads: int, dropout: float,
+        self,
+        *,
+        hidden: int,
+        audio_dim: int,
+        motion_dim: int,
+        motion_layers: int,
+        heads: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.zeros(1, 1, MOTION_DIM))
@@ -21,13 +30,19 @@ class GlobalScan(nn.Module):
         self.motion_mlp = MLP(motion_dim, hidden, motion_dim)
         self.motion_projection = nn.Linear(motion_dim, hidden)
         self.position = PositionalEncoding(hidden, dropout)
-        self.speaker_attention = nn.TransformerEncoderLayer(hidden, heads, hidden, dropout, batch_first=True)
-        self.motion_attention = nn.TransformerEncoderLayer(hidden, heads, hidden, dropout, batch_first=True)
+        self.speaker_attention = nn.TransformerEncoderLayer(
+            hidden, heads, hidden, dropout, batch_first=True
+        )
+        self.motion_attention = nn.TransformerEncoderLayer(
+            hidden, heads, hidden, dropout, batch_first=True
+        )
         self.audio_scan = MambaScan(audio_dim, 2 * audio_dim, audio_dim, 1)
         self.motion_scan = MambaScan(motion_dim, hidden, motion_dim, 1)
         self.out = nn.Linear(audio_dim + motion_dim, hidden)
 
-    def forward(self, audio: Tensor, speaker: Tensor, motion: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, audio: Tensor, speaker: Tensor, motion: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Scan a window.
 
         Args:

@@ -16,7 +16,9 @@ class MLP(nn.Sequential):
 
 
 class PositionalEncoding(nn.Module):
-    """Adds fixed sinusoids that repeat every 64 steps, then drops out. (B, T, dim) to (B, T, dim)."""
+    """Adds fixed sinusoids that repeat every 64 steps, then drops out. (B, T, dim) to (B, T,
+    dim).
+    """
 
     table: Tensor
 

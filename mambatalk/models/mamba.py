@@ -1,8 +1,8 @@
 """Mamba-1 blocks and the two stacks that MambaTalk builds of them.
 
 Source: Mamba, section 3.4; paper, local and global scan; published `MambaScan` and `MambaModel`.
-`MambaScan` is causal and can stream: `stream` takes the next steps of a sequence and the state after the former ones,
-and gives what the full pass gives at those steps.
+`MambaScan` is causal and can stream: `stream` takes the next steps of a sequence and the state
+after the former ones, and gives what the full pass gives at those steps.
 """
 
 import math
@@ -36,7 +36,9 @@ class MambaBlock(nn.Module):
         self.conv1d = nn.Conv1d(inner, inner, kernel, groups=inner)
         self.x_proj = nn.Linear(inner, self.rank + 2 * state, bias=False)
         self.dt_proj = nn.Linear(self.rank, inner)
-        self.A_log = nn.Parameter(torch.arange(1, state + 1, dtype=torch.float32).log().repeat(inner, 1))
+        self.A_log = nn.Parameter(
+            torch.arange(1, state + 1, dtype=torch.float32).log().repeat(inner, 1)
+        )
         self.D = nn.Parameter(torch.ones(inner))
         self.out_proj = nn.Linear(inner, dim, bias=False)
         self._initialise_steps()
@@ -45,7 +47,9 @@ class MambaBlock(nn.Module):
         """Spread the first step sizes log-uniformly over [0.001, 0.1]."""
         nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
         low, high = math.log(1e-3), math.log(0.1)
-        steps = torch.exp(low + torch.rand(self.dt_proj.out_features) * (high - low)).clamp(min=1e-4)
+        steps = torch.exp(low + torch.rand(self.dt_proj.out_features) * (high - low)).clamp(
+            min=1e-4
+        )
         with torch.no_grad():
             # Inverse of softplus.
             self.dt_proj.bias.copy_(steps + (-torch.expm1(-steps)).log())
@@ -53,7 +57,9 @@ class MambaBlock(nn.Module):
     def initial_state(self, batch: int) -> MambaState:
         """The state before a sequence: zeros."""
         inner, kernel = self.conv1d.in_channels, self.conv1d.kernel_size[0]
-        return MambaState(self.D.new_zeros(batch, inner, kernel - 1), self.D.new_zeros(batch, *self.A_log.shape))
+        return MambaState(
+            self.D.new_zeros(batch, inner, kernel - 1), self.D.new_zeros(batch, *self.A_log.shape)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole sequence at once."""
@@ -67,16 +73,27 @@ class MambaBlock(nn.Module):
         u, z = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)
         u, conv = causal_conv(u, self.conv1d.weight, self.conv1d.bias, state and state.conv)
         size = self.A_log.shape[1]
-        delta, B, C = self.x_proj(u.transpose(1, 2)).transpose(1, 2).split([self.rank, size, size], dim=1)
+        delta, B, C = (
+            self.x_proj(u.transpose(1, 2)).transpose(1, 2).split([self.rank, size, size], dim=1)
+        )
         y, ssm = selective_scan(
-            u, self.dt_proj.weight @ delta, -self.A_log.float().exp(), B.contiguous(), C.contiguous(),
-            D=self.D.float(), z=z, delta_bias=self.dt_proj.bias.float(), state=state and state.ssm,
+            u,
+            self.dt_proj.weight @ delta,
+            -self.A_log.float().exp(),
+            B.contiguous(),
+            C.contiguous(),
+            D=self.D.float(),
+            z=z,
+            delta_bias=self.dt_proj.bias.float(),
+            state=state and state.ssm,
         )
         return self.out_proj(y.transpose(1, 2)), MambaState(conv, ssm)
 
 
 class GatedMLP(nn.Module):
-    """Linear, gate by SiLU, linear; the inner width is rounded up to a multiple of 128. (..., dim) to (..., dim)."""
+    """Linear, gate by SiLU, linear; the inner width is rounded up to a multiple of 128. (..., dim)
+    to (..., dim).
+    """
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -125,7 +142,9 @@ class MambaScan(nn.Module):
 
     def initial_state(self, batch: int) -> list[MambaState]:
         """The state of every layer before a sequence."""
-        return [layer.mixer.initial_state(batch) for layer in cast(Iterable[MambaLayer], self.layers)]
+        return [
+            layer.mixer.initial_state(batch) for layer in cast(Iterable[MambaLayer], self.layers)
+        ]
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole sequence at once."""
@@ -143,9 +162,13 @@ class MambaScan(nn.Module):
 
 
 class MambaAttention(nn.Module):
-    """One attention layer, Mamba layers and a norm: (B, T, dim) to (B, T, dim); the attention sees both ways."""
+    """One attention layer, Mamba layers and a norm: (B, T, dim) to (B, T, dim); the attention sees
+    both ways.
+    """
 
-    def __init__(self, dim: int, hidden: int, layers: int = 1, *, heads: int = 8, dropout: float = 0.1) -> None:
+    def __init__(
+        self, dim: int, hidden: int, layers: int = 1, *, heads: int = 8, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.attention = nn.TransformerEncoderLayer(dim, heads, dim, dropout, batch_first=True)
         self.layers = nn.ModuleList(MambaLayer(dim, hidden) for _ in range(layers))
@@ -161,7 +184,9 @@ class MambaAttention(nn.Module):
 
 
 def _initialise(stack: nn.Module, layers: int) -> None:
-    """Published initialisation: no biases but the step sizes', residual projections smaller the deeper the stack."""
+    """Published initialisation: no biases but the step sizes', residual projections smaller the
+    deeper the stack.
+    """
     for name, module in stack.named_modules():
         if not isinstance(module, nn.Linear):
             continue

@@ -1,4 +1,6 @@
-"""The code book: nearest code by squared distance, straight-through gradient. Source: published `Quantizer`."""
+"""The code book: nearest code by squared distance, straight-through gradient. Source: published
+`Quantizer`.
+"""
 
 from dataclasses import dataclass
 
@@ -49,9 +51,13 @@ class Quantizer(nn.Module):
     def quantized(self, latent: Tensor, index: Tensor) -> Quantized:
         """Put codes (B, T), nearest or not, in the place of latents (B, T, width)."""
         vectors = self.lookup(index)
-        loss = functional.mse_loss(vectors, latent.detach()) + functional.mse_loss(vectors.detach(), latent)
+        loss = functional.mse_loss(vectors, latent.detach()) + functional.mse_loss(
+            vectors.detach(), latent
+        )
         return Quantized(index, latent + (vectors - latent).detach(), loss, self._perplexity(index))
 
     def _perplexity(self, index: Tensor) -> Tensor:
-        share = torch.bincount(index.flatten(), minlength=self.embedding.num_embeddings) / index.numel()
+        share = (
+            torch.bincount(index.flatten(), minlength=self.embedding.num_embeddings) / index.numel()
+        )
         return (-(share * (share + 1e-10).log()).sum()).exp()

@@ -1,10 +1,12 @@
 """The recurrence of the selective scan in PyTorch, with a backward written by hand.
 
-A loop over time that works on blocks of a few steps, in two buffers small enough for the processor's cache: what a step
-costs is memory traffic, not arithmetic. Only the state before each block is kept; the backward computes a block's
-states again, which costs less than fetching them. Exact at any step size, and deterministic.
+A loop over time that works on blocks of a few steps, in two buffers small enough for the
+processor's cache: what a step costs is memory traffic, not arithmetic. Only the state before each
+block is kept; the backward computes a block's states again, which costs less than fetching them.
+Exact at any step size, and deterministic.
 
-Inside, arrays are (T, B, N, E): the long channel axis last makes every broadcast and sum a contiguous one.
+Inside, arrays are (T, B, N, E): the long channel axis last makes every broadcast and sum a
+contiguous one.
 """
 
 from typing import Any, NamedTuple
@@ -18,11 +20,19 @@ BLOCK_NUMBERS = 2**19
 
 
 class Recurrence(torch.autograd.Function):
-    """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t, y_t = C_t h_t, differentiable in all six inputs."""
+    """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t, y_t = C_t h_t, differentiable in all six
+    inputs.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None,
+        ctx: Any,
+        u: Tensor,
+        delta: Tensor,
+        A: Tensor,
+        B: Tensor,
+        C: Tensor,
+        state: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Run forward in time.
 
@@ -62,19 +72,27 @@ class Recurrence(torch.autograd.Function):
         grad_u, grad_delta = torch.empty_like(x.delta), torch.empty_like(x.delta)
         grad_B, grad_C = torch.empty_like(x.B), torch.empty_like(x.C)
         blocks = _Blocks(x)
-        grad_A, buffer, scratch = blocks.zeros(), torch.empty_like(blocks.decay), torch.empty_like(blocks.decay)
+        grad_A, buffer, scratch = (
+            blocks.zeros(),
+            torch.empty_like(blocks.decay),
+            torch.empty_like(blocks.decay),
+        )
         after = grad_last.transpose(1, 2).contiguous()
         for block, before in reversed([*zip(blocks.slices, kept, strict=True)]):
             decay, states = blocks.run(block, before)
             # Gradient of each state: through its own output, and through the next state.
-            grad = torch.mul(grad_y[block, :, None], x.C[block, ..., None], out=buffer[:len(decay)])
+            grad = torch.mul(
+                grad_y[block, :, None], x.C[block, ..., None], out=buffer[: len(decay)]
+            )
             grad[-1] += after
             for t in range(len(grad) - 2, -1, -1):
                 grad[t].addcmul_(decay[t + 1], grad[t + 1])
             after = decay[0] * grad[0]
             # Product and sum: a batch of small matrices times vectors costs several times as much.
-            product = scratch[:len(decay)]
-            torch.sum(torch.mul(states[1:], grad_y[block, :, None], out=product), -1, out=grad_C[block])
+            product = scratch[: len(decay)]
+            torch.sum(
+                torch.mul(states[1:], grad_y[block, :, None], out=product), -1, out=grad_C[block]
+            )
             torch.sum(torch.mul(grad, x.drive[block, :, None], out=product), -1, out=grad_B[block])
             grad_drive = (x.B[block, :, None] @ grad).squeeze(2)
             grad_u[block] = grad_drive * x.delta[block]
@@ -84,8 +102,14 @@ class Recurrence(torch.autograd.Function):
                 grad_A.addcmul_(exponent, step[:, None])
             grad_delta[block] = grad.mul_(x.A).sum(2) + grad_drive * source[block]
         grad_state = after.transpose(1, 2) if ctx.has_state else None
-        return (_time_last(grad_u), _time_last(grad_delta), grad_A.sum(0).T, _time_last(grad_B), _time_last(grad_C),
-                grad_state)
+        return (
+            _time_last(grad_u),
+            _time_last(grad_delta),
+            grad_A.sum(0).T,
+            _time_last(grad_B),
+            _time_last(grad_C),
+            grad_state,
+        )
 
 
 class _LaidOut(NamedTuple):
@@ -106,7 +130,9 @@ class _Blocks:
         (steps, batch, channels), size = x.delta.shape, len(x.A)
         length = max(1, min(steps, BLOCK_NUMBERS // (batch * channels * size)))
         self._x = x
-        self.slices = [slice(start, min(start + length, steps)) for start in range(0, steps, length)]
+        self.slices = [
+            slice(start, min(start + length, steps)) for start in range(0, steps, length)
+        ]
         self.decay = x.delta.new_empty(length, batch, size, channels)
         self._states = x.delta.new_empty(length + 1, batch, size, channels)
 
@@ -115,11 +141,13 @@ class _Blocks:
         return torch.zeros_like(self._states[0])
 
     def run(self, block: slice, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Decays (t, B, N, E) of a block and its states (t + 1, B, N, E), the one before it first."""
+        """Decays (t, B, N, E) of a block and its states (t + 1, B, N, E), the one before it
+        first.
+        """
         x = self._x
         count = block.stop - block.start
         decay = torch.mul(x.delta[block, :, None], x.A, out=self.decay[:count]).exp_()
-        states = self._states[:count + 1]
+        states = self._states[: count + 1]
         states[0] = before
         torch.mul(x.drive[block, :, None], x.B[block, ..., None], out=states[1:])
         for t in range(count):

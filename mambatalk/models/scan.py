@@ -1,7 +1,8 @@
 """The selective scan of Mamba: mamba-ssm's kernel on CUDA, our own PyTorch scan everywhere else.
 
-h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, then gated by SiLU(z). `mambatalk bench scan`
-measures our scan (`recurrence.py`) against the other ways to write it. Source: Mamba, sections 3.2 and 3.3.
+h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, then gated by SiLU(z).
+`mambatalk bench scan` measures our scan (`recurrence.py`) against the other ways to write it.
+Source: Mamba, sections 3.2 and 3.3.
 """
 
 import logging
@@ -20,9 +21,18 @@ log = logging.getLogger(__name__)
 
 
 def selective_scan(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, *,
-    D: Tensor | None = None, z: Tensor | None = None, delta_bias: Tensor | None = None, delta_softplus: bool = True,
-    state: Tensor | None = None, backend: Backend | None = None,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    *,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = True,
+    state: Tensor | None = None,
+    backend: Backend | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Scan a sequence.
 
@@ -40,14 +50,24 @@ def selective_scan(
         backend: None takes `backend_name(u)`.
 
     Returns:
-        Output (B, E, T) and the state (B, E, N) after the last step, from which the next call can go on. The kernel
-        passes no gradient through that state; ours does.
+        Output (B, E, T) and the state (B, E, N) after the last step, from which the next call can
+        go on. The kernel passes no gradient through that state; ours does.
 
     """
     backend = backend or backend_name(u)
     if backend == "mamba_ssm" and state is None:
-        return _kernel()(u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus,
-                         return_last_state=True)
+        return _kernel()(
+            u,
+            delta,
+            A,
+            B,
+            C,
+            D,
+            z=z,
+            delta_bias=delta_bias,
+            delta_softplus=delta_softplus,
+            return_last_state=True,
+        )
     with torch.autocast(u.device.type, enabled=False):
         x, steps, inputs, outputs = (_at_least_single(tensor) for tensor in (u, delta, B, C))
         steps = steps if delta_bias is None else steps + delta_bias[:, None]
@@ -64,10 +84,13 @@ def selective_scan(
 def backend_name(tensor: Tensor) -> Backend:
     """Backend for tensors like this one; the first call for a kind of device says so in the log.
 
-    The kernel's backward adds in no fixed order, so `torch.use_deterministic_algorithms(True)` rules it out for
-    training; with `warn_only=True`, or without gradients, it stays.
+    The kernel's backward adds in no fixed order, so `torch.use_deterministic_algorithms(True)`
+    rules it out for training; with `warn_only=True`, or without gradients, it stays.
     """
-    strict = torch.are_deterministic_algorithms_enabled() and not torch.is_deterministic_algorithms_warn_only_enabled()
+    strict = (
+        torch.are_deterministic_algorithms_enabled()
+        and not torch.is_deterministic_algorithms_warn_only_enabled()
+    )
     return _choose(tensor.device.type, tensor.is_cuda and strict and torch.is_grad_enabled())
 
 
@@ -97,7 +120,12 @@ def _kernel() -> Any:
 
 
 def _kernel_from(
-    u: Tensor, steps: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor,
+    u: Tensor,
+    steps: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    state: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The kernel, which knows no initial state, from one: the recurrence is linear in it."""
     y, last = _kernel()(u, steps, A, B, C, delta_softplus=False, return_last_state=True)

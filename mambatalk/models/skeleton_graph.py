@@ -1,7 +1,7 @@
 """The skeleton as a graph of bones: which bones see each other, and how chains of bones are pooled.
 
-A bone is an edge (parent, child); the root has a bone of its own that ends nowhere. Source: skeleton-aware networks
-(Aberman et al. 2020), as the published FGD encoder uses them.
+A bone is an edge (parent, child); the root has a bone of its own that ends nowhere. Source:
+skeleton-aware networks (Aberman et al. 2020), as the published FGD encoder uses them.
 """
 
 from collections import Counter
@@ -61,4 +61,4 @@ def _chains(bones: Sequence[Bone]) -> list[list[int]]:
 
 def _pairs(chain: Sequence[int]) -> list[tuple[int, ...]]:
     odd = len(chain) % 2
-    return [tuple(chain[:1])] * odd + [tuple(chain[k:k + 2]) for k in range(odd, len(chain), 2)]
+    return [tuple(chain[:1])] * odd + [tuple(chain[k : k + 2]) for k in range(odd, len(chain), 2)]

@@ -1,6 +1,7 @@
 """Networks on disk: weights as safetensors, sizes as JSON beside them. Nothing in either can run.
 
-Each kind of network has its own `storing_*` module, so that a stage that needs one kind depends on no other.
+Each kind of network has its own `storing_*` module, so that a stage that needs one kind depends on
+no other.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +19,20 @@ Builders = Mapping[str, Callable[..., nn.Module]]
 """How to build each kind of network, by the name of its class, from its sizes as keywords."""
 
 
-def save_network(folder: str | Path, name: str, network: nn.Module, sizes: Mapping[str, Any]) -> None:
-    """Write NAME.safetensors and NAME.json into a folder; `sizes` is what it takes to build one of the same shape."""
-    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+def save_network(
+    folder: str | Path, name: str, network: nn.Module, sizes: Mapping[str, Any]
+) -> None:
+    """Write NAME.safetensors and NAME.json into a folder; `sizes` is what it takes to build one of
+    the same shape.
+    """
+    weights = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
     with atomic_file(Path(folder) / f"{name}.safetensors") as temporary:
         save_file(weights, temporary)
-    write_json(Path(folder) / f"{name}.json", {"network": type(network).__name__, "sizes": dict(sizes)})
+    write_json(
+        Path(folder) / f"{name}.json", {"network": type(network).__name__, "sizes": dict(sizes)}
+    )
 
 
 def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
@@ -39,6 +48,10 @@ def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
         network = builders[description["network"]](**description["sizes"])
         network.load_state_dict(load_file(weights))
     except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(weights, found=f"weights that do not load ({str(error).splitlines()[0]})",
-                        expected="what the JSON beside it describes", do="make the file again") from None
+        raise UserError(
+            weights,
+            found=f"weights that do not load ({str(error).splitlines()[0]})",
+            expected="what the JSON beside it describes",
+            do="make the file again",
+        ) from None
     return network.eval().requires_grad_(False)

@@ -10,7 +10,11 @@ from mambatalk.models.vqvae import VQVAE, AutoEncoder
 def save_auto_encoder(folder: str | Path, name: str, network: VQVAE | AutoEncoder) -> None:
     """Write one auto-encoder into a folder."""
     first = network.encoder[0]
-    sizes = {"dim": first.in_channels, "width": first.out_channels, "layers": len(network.encoder) // 3}
+    sizes = {
+        "dim": first.in_channels,
+        "width": first.out_channels,
+        "layers": len(network.encoder) // 3,
+    }
     if isinstance(network, VQVAE):
         sizes["codebook_size"] = network.quantizer.embedding.num_embeddings
     save_network(folder, name, network, sizes)

@@ -21,4 +21,6 @@ def load_generator(folder: str | Path) -> Generator:
         UserError: A file is missing or broken.
 
     """
-    return load_network(folder, NAME, {"Generator": lambda **sizes: Generator(GeneratorConfig(**sizes))})
+    return load_network(
+        folder, NAME, {"Generator": lambda **sizes: Generator(GeneratorConfig(**sizes))}
+    )

@@ -1,8 +1,10 @@
-"""The five motion auto-encoders: four with a code book, one plain. One code per frame, no change of rate.
+"""The five motion auto-encoders: four with a code book, one plain. One code per frame, no change of
+rate.
 
-Encoder: L times [convolution, LeakyReLU, residual block]. Decoder: two residual blocks, L - 1 convolutions at full
-width, one to the data's channels, one that stays there. Kernels of 3 frames, so the network sees 6 (L = 2) to 12
-(L = 4) frames either side. Source: paper, motion representation; published `VQVAEConvZero` and `VAEConvZero`.
+Encoder: L times [convolution, LeakyReLU, residual block]. Decoder: two residual blocks, L - 1
+convolutions at full width, one to the data's channels, one that stays there. Kernels of 3 frames,
+so the network sees 6 (L = 2) to 12 (L = 4) frames either side. Source: paper, motion
+representation; published `VQVAEConvZero` and `VAEConvZero`.
 """
 
 from typing import NamedTuple
@@ -37,7 +39,11 @@ class ConvEncoder(nn.Sequential):
     def __init__(self, dim: int, width: int, layers: int) -> None:
         blocks: list[nn.Module] = []
         for layer in range(layers):
-            blocks += [_convolution(width if layer else dim, width), nn.LeakyReLU(0.2), ResidualBlock(width)]
+            blocks += [
+                _convolution(width if layer else dim, width),
+                nn.LeakyReLU(0.2),
+                ResidualBlock(width),
+            ]
         super().__init__(*blocks)
         _initialise(self)
 
@@ -52,7 +58,10 @@ class ConvDecoder(nn.Sequential):
     def __init__(self, dim: int, width: int, layers: int) -> None:
         blocks: list[nn.Module] = [ResidualBlock(width), ResidualBlock(width)]
         for layer in range(layers):
-            blocks += [_convolution(width, dim if layer == layers - 1 else width), nn.LeakyReLU(0.2)]
+            blocks += [
+                _convolution(width, dim if layer == layers - 1 else width),
+                nn.LeakyReLU(0.2),
+            ]
         super().__init__(*blocks, _convolution(dim, dim))
         _initialise(self)
 

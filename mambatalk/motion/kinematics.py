@@ -1,4 +1,6 @@
-"""Motion over time: foot contacts, velocities and the way back from velocity to position. 30 frames a second."""
+"""Motion over time: foot contacts, velocities and the way back from velocity to position. 30 frames
+a second.
+"""
 
 from functools import cache
 
@@ -14,7 +16,8 @@ CONTACT_STEP = 0.01
 def foot_contacts(joints: Tensor) -> Tensor:
     """Foot contacts (..., T, 4) in {0, 1} from joints (..., T, 55, 3) in metres.
 
-    Contact t looks one frame ahead; the last frame has none and counts as planted. Source: published loaders.
+    Contact t looks one frame ahead; the last frame has none and counts as planted. Source:
+    published loaders.
     """
     return contacts_of_feet(joints[..., FOOT_JOINTS, :])
 
@@ -27,7 +30,8 @@ def contacts_of_feet(feet: Tensor) -> Tensor:
 
 
 def central_velocity(position: Tensor) -> Tensor:
-    """Velocity (..., T, C) per second of positions (..., T, C): central differences, one-sided at both ends.
+    """Velocity (..., T, C) per second of positions (..., T, C): central differences, one-sided at
+    both ends.
 
     A single frame has velocity 0.
     Source: published global-motion trainer, whose targets are the x and z of this.
@@ -41,21 +45,24 @@ def central_velocity(position: Tensor) -> Tensor:
 
 
 def integrate_velocity(velocity: Tensor, start: Tensor) -> Tensor:
-    """Positions (..., T, C) from velocities (..., T, C) per second by forward Euler: p[0] = start (..., C).
+    """Positions (..., T, C) from velocities (..., T, C) per second by forward Euler: p[0] = start
+    (..., C).
 
-    The last velocity moves nothing. Not the exact inverse of `central_velocity`. Source: published global-motion
-    trainer.
+    The last velocity moves nothing. Not the exact inverse of `central_velocity`. Source: published
+    global-motion trainer.
     """
     steps = torch.cat([torch.zeros_like(velocity[..., :1, :]), velocity[..., :-1, :]], dim=-2) / FPS
     return start.unsqueeze(-2) + steps.cumsum(dim=-2)
 
 
 def pose_chain(rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
-    """Follow the kinematic tree: rotations (N, 55, 3, 3) and positions (N, 55, 3) in the body's frame.
+    """Follow the kinematic tree: rotations (N, 55, 3, 3) and positions (N, 55, 3) in the body's
+    frame.
 
-    All joints of one depth go together: ten steps in place of 54, each a sum of products, since libraries are slow at
-    heaps of 3 x 3 matrices (`smplx` spends most of a training step there). Frames lie side by side in memory while the
-    tree is followed, which is three times faster than joint by joint.
+    All joints of one depth go together: ten steps in place of 54, each a sum of products, since
+    libraries are slow at heaps of 3 x 3 matrices (`smplx` spends most of a training step there).
+    Frames lie side by side in memory while the tree is followed, which is three times faster than
+    joint by joint.
 
     Args:
         rotations: Local rotation matrices (N, 55, 3, 3).
@@ -67,11 +74,16 @@ def pose_chain(rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
     turned, placed = [local[:, :, :1]], [bones[:, :1]]
     for joints, parents in _levels():
         above, bone = turned[-1][:, :, parents], bones[:, joints]
-        placed.append(placed[-1][:, parents] + (above[:, 0] * bone[0] + above[:, 1] * bone[1] + above[:, 2] * bone[2]))
+        placed.append(
+            placed[-1][:, parents]
+            + (above[:, 0] * bone[0] + above[:, 1] * bone[1] + above[:, 2] * bone[2])
+        )
         turned.append(_product(above, local[:, :, joints]))
     order = _order(rotations.device)
-    return (torch.cat(turned, dim=2)[:, :, order].permute(3, 2, 0, 1).contiguous(),
-            torch.cat(placed, dim=1)[:, order].permute(2, 1, 0).contiguous())
+    return (
+        torch.cat(turned, dim=2)[:, :, order].permute(3, 2, 0, 1).contiguous(),
+        torch.cat(placed, dim=1)[:, order].permute(2, 1, 0).contiguous(),
+    )
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -81,7 +93,9 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 @cache
 def _levels() -> list[tuple[list[int], list[int]]]:
-    """For each depth below the root: its joints, and the places of their parents among those of the depth above."""
+    """For each depth below the root: its joints, and the places of their parents among those of the
+    depth above.
+    """
     levels, above = [], [0]
     while joints := [joint for joint, parent in enumerate(PARENTS) if parent in above]:
         levels.append((joints, [above.index(PARENTS[joint]) for joint in joints]))

@@ -1,9 +1,10 @@
 """What each auto-encoder reads and writes: a window of motion cut into parts.
 
-Corrected fidelity gives the lower body its velocity in x and z (m/s) with the absolute height y, in place of the
-absolute position: codes then do not depend on where in the room a person stands, and the decoded channels, which are
-supervised, integrate to a translation (`integrate_velocity`). Published feeds the absolute position and never
-supervises what comes out. The global-motion net writes (v_x, y, v_z) in both; it reads legs and seven zeros.
+Corrected fidelity gives the lower body its velocity in x and z (m/s) with the absolute height y, in
+place of the absolute position: codes then do not depend on where in the room a person stands, and
+the decoded channels, which are supervised, integrate to a translation (`integrate_velocity`).
+Published feeds the absolute position and never supervises what comes out. The global-motion net
+writes (v_x, y, v_z) in both; it reads legs and seven zeros.
 """
 
 import torch
@@ -18,8 +19,12 @@ PART_TRANSLATION = slice(54, 57)
 PART_CONTACT = slice(57, 61)
 
 
-def part_input(part: AutoEncoder, motion: Tensor, expressions: Tensor, *, fidelity: Fidelity) -> Tensor:
-    """Channels (B, T, D) an auto-encoder reads, from motion (B, T, 337) and expressions (B, T, 100)."""
+def part_input(
+    part: AutoEncoder, motion: Tensor, expressions: Tensor, *, fidelity: Fidelity
+) -> Tensor:
+    """Channels (B, T, D) an auto-encoder reads, from motion (B, T, 337) and expressions (B, T,
+    100).
+    """
     if part == "global":
         legs = motion[..., pose_channels("lower")]
         return torch.cat([legs, legs.new_zeros(*legs.shape[:-1], 7)], dim=-1)

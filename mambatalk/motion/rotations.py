@@ -1,7 +1,8 @@
 """Rotations between axis-angle, matrices and the 6D form that the networks read and write.
 
-6D is the first two ROWS of the matrix, flattened (identity: 1 0 0 0 1 0). All functions take any leading shape, keep
-device and dtype, and are differentiable. Axis-angle is in radians. Source: published rotation conversions.
+6D is the first two ROWS of the matrix, flattened (identity: 1 0 0 0 1 0). All functions take any
+leading shape, keep device and dtype, and are differentiable. Axis-angle is in radians. Source:
+published rotation conversions.
 """
 
 from typing import Literal
@@ -24,9 +25,9 @@ def matrix_to_axis_angle(matrix: Tensor, *, formula: Formula = "roma") -> Tensor
 
     Args:
         matrix: Rotation matrices.
-        formula: `published` goes through a quaternion whose parts are square roots with copied signs. It loses small
-            angles (single precision: below about 3e-4) and its gradient is infinite at the identity; it exists to
-            reproduce published numbers.
+        formula: `published` goes through a quaternion whose parts are square roots with copied
+            signs. It loses small angles (single precision: below about 3e-4) and its gradient is
+            infinite at the identity; it exists to reproduce published numbers.
 
     """
     if formula == "roma":
@@ -40,10 +41,11 @@ def matrix_to_6d(matrix: Tensor) -> Tensor:
 
 
 def matrix_from_6d(rotation: Tensor) -> Tensor:
-    """6D (..., 6), orthonormal or not, to matrices (..., 3, 3) by Gram-Schmidt; the third row is the cross product.
+    """6D (..., 6), orthonormal or not, to matrices (..., 3, 3) by Gram-Schmidt; the third row is
+    the cross product.
 
-    Written out, because it must round as the published one does: the published inverse turns a last bit here into an
-    angle of 3e-4 rad.
+    Written out, because it must round as the published one does: the published inverse turns a last
+    bit here into an angle of 3e-4 rad.
     """
     first = functional.normalize(rotation[..., :3], dim=-1)
     second = rotation[..., 3:] - (first * rotation[..., 3:]).sum(-1, keepdim=True) * first
@@ -63,14 +65,19 @@ def axis_angle_from_6d(rotation: Tensor, *, formula: Formula = "roma") -> Tensor
 
 def _matrix_to_quaternion(matrix: Tensor) -> Tensor:
     xx, yy, zz = matrix[..., 0, 0], matrix[..., 1, 1], matrix[..., 2, 2]
-    size = torch.stack((1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz), dim=-1)
+    size = torch.stack(
+        (1 + xx + yy + zz, 1 + xx - yy - zz, 1 - xx + yy - zz, 1 - xx - yy + zz), dim=-1
+    )
     size = size.clamp(min=0).sqrt() / 2
-    sign = torch.stack((
-        torch.ones_like(xx),
-        matrix[..., 2, 1] - matrix[..., 1, 2],
-        matrix[..., 0, 2] - matrix[..., 2, 0],
-        matrix[..., 1, 0] - matrix[..., 0, 1],
-    ), dim=-1)
+    sign = torch.stack(
+        (
+            torch.ones_like(xx),
+            matrix[..., 2, 1] - matrix[..., 1, 2],
+            matrix[..., 0, 2] - matrix[..., 2, 0],
+            matrix[..., 1, 0] - matrix[..., 0, 1],
+        ),
+        dim=-1,
+    )
     return torch.copysign(size, sign)
 
 
@@ -80,5 +87,7 @@ def _quaternion_to_axis_angle(quaternion: Tensor) -> Tensor:
     angle = 2 * half
     small = angle.abs() < 1e-6
     # sin(half) / angle, by its series where the division loses its meaning.
-    ratio = torch.where(small, 0.5 - angle**2 / 48, half.sin() / torch.where(small, torch.ones_like(angle), angle))
+    ratio = torch.where(
+        small, 0.5 - angle**2 / 48, half.sin() / torch.where(small, torch.ones_like(angle), angle)
+    )
     return imaginary / ratio

@@ -1,4 +1,5 @@
-"""Pictures by matplotlib as SVG inside a page, in the page's own colours, so that they suit light and dark.
+"""Pictures by matplotlib as SVG inside a page, in the page's own colours, so that they suit light
+and dark.
 
 The same numbers give the same bytes: no date, no version, no identifier drawn at random.
 """
@@ -14,14 +15,34 @@ if TYPE_CHECKING:
 
 INK, SOFT, LINE = "#1b2330", "#596579", "#e2e0da"
 MODEL, BASE, BAD = "#3f6fb0", "#9aa3b0", "#b3261e"
-_VARIABLES: Final = {INK: "ink", SOFT: "soft", LINE: "line", MODEL: "model", BASE: "base", BAD: "bad"}
+_VARIABLES: Final = {
+    INK: "ink",
+    SOFT: "soft",
+    LINE: "line",
+    MODEL: "model",
+    BASE: "base",
+    BAD: "bad",
+}
 """Colours of style.css by the names of its variables."""
 _INCH: Final = 72
 _SETTINGS: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none", "svg.hashsalt": "page", "text.parse_math": False, "font.size": 9.0, "text.color": SOFT,
-    "axes.edgecolor": LINE, "axes.labelcolor": SOFT, "xtick.color": LINE, "ytick.color": LINE,
-    "xtick.labelcolor": SOFT, "ytick.labelcolor": SOFT, "axes.grid": True, "axes.axisbelow": True, "grid.color": LINE,
-    "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "page",
+    "text.parse_math": False,
+    "font.size": 9.0,
+    "text.color": SOFT,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
 }
 
 
@@ -47,17 +68,22 @@ def draw(paint: Callable[["Axes"], None], *, width: float, height: float, label:
         axes.patch.set_alpha(0)
         paint(axes)
         file = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        FigureCanvasSVG(figure).print_svg(
+            file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     return Markup(f'<svg role="img" aria-label="{escape(label)}"' + _inside(file.getvalue()))
 
 
 def _inside(document: str) -> str:
     """The drawing of an SVG document, fit to stand in a page."""
-    body = document[document.index("<svg") + len("<svg"):]
-    # Sizes, so that the page sets them; names of groups and a style for everything, which would reach past the picture.
+    body = document[document.index("<svg") + len("<svg") :]
+    # Sizes, so that the page sets them; names of groups and a style for everything, which would
+    # reach past the picture.
     body = re.sub(r' (width|height)="[\d.]+pt"', "", body, count=2)
     body = re.sub(r'<g id="[^"]*"', "<g", body)
-    body = re.sub(r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(
+        r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL
+    )
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
     body = re.sub(r"<[^>]*>", _shortened, body)
     for colour, name in _VARIABLES.items():

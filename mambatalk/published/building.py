@@ -28,7 +28,9 @@ def build_auto_encoder(translation: Translation) -> AutoEncoder:
 def build_audio_encoder(translation: Translation) -> AudioEncoder:
     """A sound encoder."""
     width, channels = translation.shape("blocks.0.conv1.weight")[:2]
-    return fill(AudioEncoder(channels, width, translation.shape("projection.weight")[0]), translation)
+    return fill(
+        AudioEncoder(channels, width, translation.shape("projection.weight")[0]), translation
+    )
 
 
 def build_mamba_block(translation: Translation) -> MambaBlock:
@@ -59,7 +61,9 @@ def build_generator(translation: Translation) -> Generator:
         if key in translation.left_out:
             table = getattr(generator, name).position.table
             repeats = -(-translation.left_out[key].value.shape[1] // len(table))
-            derived[key] = table.repeat(repeats, 1)[None, :translation.left_out[key].value.shape[1]]
+            derived[key] = table.repeat(repeats, 1)[
+                None, : translation.left_out[key].value.shape[1]
+            ]
     check_derived(translation, derived)
     return generator
 
@@ -96,8 +100,15 @@ def _stack_sizes(translation: Translation) -> tuple[int, int, int]:
 
 def _count(translation: Translation, pattern: str) -> int:
     """One more than the greatest number that the pattern finds at the start of a name."""
-    count = 1 + max((int(found[1]) for name in translation.state if (found := re.match(pattern, name))), default=-1)
+    count = 1 + max(
+        (int(found[1]) for name in translation.state if (found := re.match(pattern, name))),
+        default=-1,
+    )
     if count > len(translation.state):  # A stray key is no reason to build millions of layers.
-        raise UserError(translation.where, found=f"a layer numbered {count - 1}", expected="layers numbered in turn",
-                        do="remove the key that does not belong to the network")
+        raise UserError(
+            translation.where,
+            found=f"a layer numbered {count - 1}",
+            expected="layers numbered in turn",
+            do="remove the key that does not belong to the network",
+        )
     return count

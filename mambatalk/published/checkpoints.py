@@ -1,4 +1,6 @@
-"""The published files on disk: checkpoints as tensors alone, and the one pickle that has to be read, restricted."""
+"""The published files on disk: checkpoints as tensors alone, and the one pickle that has to be
+read, restricted.
+"""
 
 import pickle
 from collections.abc import Mapping
@@ -12,42 +14,70 @@ from mambatalk.errors import UserError
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """State dict of a published checkpoint, on the CPU in single precision; `model_state` is looked into.
+    """State dict of a published checkpoint, on the CPU in single precision; `model_state` is looked
+    into.
 
     Raises:
-        UserError: No such file, not a checkpoint, one that needs more than tensors to be read, or values not finite.
+        UserError: No such file, not a checkpoint, one that needs more than tensors to be read, or
+            values not finite.
 
     """
     expected = "a checkpoint of tensors, as published"
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
-        raise UserError(path, found="no such file", expected=expected, do="check the folder and the name") from None
+        raise UserError(
+            path, found="no such file", expected=expected, do="check the folder and the name"
+        ) from None
     except Exception as error:  # A damaged pickle can end in any error there is.
-        raise UserError(path, found=f"what cannot be read as tensors alone ({_first_line(error)})", expected=expected,
-                        do="fetch the file again from its publisher") from error
+        raise UserError(
+            path,
+            found=f"what cannot be read as tensors alone ({_first_line(error)})",
+            expected=expected,
+            do="fetch the file again from its publisher",
+        ) from error
     state = stored.get("model_state", stored) if isinstance(stored, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(key, str) and isinstance(value, Tensor)
-                                                 for key, value in state.items()):
-        raise UserError(path, found="no state dict", expected=expected, do="check that this is the file the name says")
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise UserError(
+            path,
+            found="no state dict",
+            expected=expected,
+            do="check that this is the file the name says",
+        )
     return _apart({key: _finite(value, f"{path}: {key}") for key, value in state.items()})
 
 
 def _finite(value: Tensor, where: str) -> Tensor:
     if not _is_whole(value):
-        raise UserError(where, found="a tensor without a number of its own in every place",
-                        expected="a plain array", do="fetch the file again from its publisher")
+        raise UserError(
+            where,
+            found="a tensor without a number of its own in every place",
+            expected="a plain array",
+            do="fetch the file again from its publisher",
+        )
     value = value.float() if value.is_floating_point() else value
     if value.is_floating_point() and not value.isfinite().all():
-        raise UserError(where, found="values that are not finite", expected="trained weights",
-                        do="fetch the file again from its publisher")
+        raise UserError(
+            where,
+            found="values that are not finite",
+            expected="trained weights",
+            do="fetch the file again from its publisher",
+        )
     return value
 
 
 def _is_whole(value: Tensor) -> bool:
-    """Neither sparse, nested nor without data, nor a few numbers stretched to a shape that fills the memory."""
-    return (value.layout is torch.strided and not value.is_nested and value.device.type == "cpu"
-            and value.nbytes <= value.untyped_storage().nbytes())
+    """Neither sparse, nested nor without data, nor a few numbers stretched to a shape that fills
+    the memory.
+    """
+    return (
+        value.layout is torch.strided
+        and not value.is_nested
+        and value.device.type == "cpu"
+        and value.nbytes <= value.untyped_storage().nbytes()
+    )
 
 
 def _first_line(error: Exception) -> str:
@@ -55,7 +85,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give arrays that share memory, as tied layers do, memory of their own: a bundle's files hold each by itself."""
+    """Give arrays that share memory, as tied layers do, memory of their own: a bundle's files hold
+    each by itself.
+    """
     seen: set[int] = set()
     for key, value in state.items():
         place = value.untyped_storage().data_ptr()
@@ -65,7 +97,8 @@ def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
-    """Word to id of the published vocabulary: a pickled `Vocab`, whose class comes from wherever it was pickled.
+    """Word to id of the published vocabulary: a pickled `Vocab`, whose class comes from wherever it
+    was pickled.
 
     Raises:
         UserError: Not such a pickle, or one that names anything but `Vocab` and numpy's arrays.
@@ -76,12 +109,19 @@ def read_vocabulary(path: Path) -> dict[str, int]:
             stored = _VocabularyUnpickler(file).load()
         words = {str(word): int(index) for word, index in stored.word2index.items()}
     except Exception as error:  # A damaged pickle can end in any error there is.
-        raise UserError(path, found=f"no published vocabulary ({_first_line(error)})",
-                        expected="a pickled Vocab and numpy arrays",
-                        do="fetch the file again from its publisher") from error
+        raise UserError(
+            path,
+            found=f"no published vocabulary ({_first_line(error)})",
+            expected="a pickled Vocab and numpy arrays",
+            do="fetch the file again from its publisher",
+        ) from error
     if len(set(words.values())) != len(words) or min(words.values(), default=0) < 0:
-        raise UserError(path, found="ids that repeat or are negative", expected="one id a word",
-                        do="fetch the file again from its publisher")
+        raise UserError(
+            path,
+            found="ids that repeat or are negative",
+            expected="one id a word",
+            do="fetch the file again from its publisher",
+        )
     return words
 
 
@@ -95,9 +135,11 @@ class _Vocab:
 
 
 class _Unread:
-    """Takes the place of whatever of numpy the pickle names: the generator holds the word vectors already.
+    """Takes the place of whatever of numpy the pickle names: the generator holds the word vectors
+    already.
 
-    Numpy itself would make arrays as large as a damaged or hostile pickle says, and of types that it may garble.
+    Numpy itself would make arrays as large as a damaged or hostile pickle says, and of types that
+    it may garble.
     """
 
     def __init__(self, *arguments: object) -> None: ...
@@ -106,7 +148,9 @@ class _Unread:
 
 
 class _VocabularyUnpickler(pickle.Unpickler):
-    """Admits `Vocab`, under any module name, and passes over numpy's arrays; refuses every other global."""
+    """Admits `Vocab`, under any module name, and passes over numpy's arrays; refuses every other
+    global.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)

@@ -1,4 +1,6 @@
-"""The published FGD encoder out of its checkpoint, by itself: a stage that needs it depends on no other network."""
+"""The published FGD encoder out of its checkpoint, by itself: a stage that needs it depends on no
+other network.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +14,12 @@ from mambatalk.published.keymap import Translation, translate
 
 
 def build_fgd_encoder(translation: Translation, parents: Iterable[int] = PARENTS) -> FGDEncoder:
-    """The FGD encoder; what the published file stores of the skeleton must be what we derive from it."""
-    encoder = fill(FGDEncoder(translation.shape("blocks.3.residual.bias")[0], tuple(parents)), translation)
+    """The FGD encoder; what the published file stores of the skeleton must be what we derive from
+    it.
+    """
+    encoder = fill(
+        FGDEncoder(translation.shape("blocks.3.residual.bias")[0], tuple(parents)), translation
+    )
     derived = {}
     for k, block in enumerate(cast(Iterable[BoneBlock], encoder.blocks)):
         for name, conv in (("residual.0", block.residual), ("shortcut", block.shortcut)):
@@ -31,6 +37,8 @@ def import_fgd_encoder(path: Path) -> FGDEncoder:
 
     """
     translation = translate(read_checkpoint(path), "fgd", where=str(path))
-    with refusing_misfits(path, expected="the FGD encoder", do="check that this is the file that its name says"):
+    with refusing_misfits(
+        path, expected="the FGD encoder", do="check that this is the file that its name says"
+    ):
         encoder = build_fgd_encoder(translation)
     return encoder

@@ -1,4 +1,6 @@
-"""Filling our modules with published arrays: every name and shape must fit, and what is derived must agree."""
+"""Filling our modules with published arrays: every name and shape must fit, and what is derived
+must agree.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +17,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @contextmanager
 def refusing_misfits(where: object, *, expected: str, do: str) -> Iterator[None]:
-    """Tell in one line whatever arrays that fit no network do to one; the error itself stays the cause.
+    """Tell in one line whatever arrays that fit no network do to one; the error itself stays the
+    cause.
 
     Raises:
         UserError: In place of the errors of torch and Python.
@@ -23,14 +26,27 @@ def refusing_misfits(where: object, *, expected: str, do: str) -> Iterator[None]
     """
     try:
         yield
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         why = next(iter(str(error).splitlines()), "")[:120]
-        raise UserError(where, found=f"arrays that do not fit each other ({type(error).__name__}: {why})",
-                        expected=expected, do=do) from error
+        raise UserError(
+            where,
+            found=f"arrays that do not fit each other ({type(error).__name__}: {why})",
+            expected=expected,
+            do=do,
+        ) from error
 
 
 def fill(module: Module, translation: Translation) -> Module:
-    """Load a translated state dict into a module of its very names and shapes, and settle it for inference.
+    """Load a translated state dict into a module of its very names and shapes, and settle it for
+    inference.
 
     Raises:
         UserError: A name or a shape differs.
@@ -41,8 +57,11 @@ def fill(module: Module, translation: Translation) -> Module:
         here, there = ours.get(name), translation.state.get(name)
         if here is None or there is None or _kind(here) != _kind(there):
             raise UserError(
-                f"{translation.where}: {name}", found=_kind(there), expected=_kind(here),
-                do="check that this is the file that the name says, and whole")
+                f"{translation.where}: {name}",
+                found=_kind(there),
+                expected=_kind(here),
+                do="check that this is the file that the name says, and whole",
+            )
     module.load_state_dict(translation.state, assign=True)
     return module.eval().requires_grad_(False)
 
@@ -50,7 +69,9 @@ def fill(module: Module, translation: Translation) -> Module:
 def _kind(value: Tensor | None) -> str:
     if value is None:
         return "no such key"
-    return f"shape {tuple(value.shape)}" + ("" if value.is_floating_point() else f" of {value.dtype}")
+    return f"shape {tuple(value.shape)}" + (
+        "" if value.is_floating_point() else f" of {value.dtype}"
+    )
 
 
 def check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> None:
@@ -65,7 +86,14 @@ def check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> No
         if stored is None:
             continue
         theirs = stored.value
-        if theirs.shape != ours.shape or theirs.is_complex() or not torch.allclose(
-                theirs.to(ours.dtype), ours, rtol=0, atol=1e-5):
-            raise UserError(f"{translation.where}: {key}", found="other values than those we compute",
-                            expected="the published ones", do="check that the file belongs to this network")
+        if (
+            theirs.shape != ours.shape
+            or theirs.is_complex()
+            or not torch.allclose(theirs.to(ours.dtype), ours, rtol=0, atol=1e-5)
+        ):
+            raise UserError(
+                f"{translation.where}: {key}",
+                found="other values than those we compute",
+                expected="the published ones",
+                do="check that the file belongs to this network",
+            )

@@ -1,4 +1,6 @@
-"""Reference numbers of the published implementation: one npz of arrays, and how far ours are from them."""
+"""Reference numbers of the published implementation: one npz of arrays, and how far ours are from
+them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +17,9 @@ MODULE_BAR = 1e-5
 ROLLOUT_BAR = 1e-4
 EXACT = 0.0
 NEAR_TIE = 1e-6
-"""Two best codes whose scores differ by less than this share of themselves may come out either way."""
+"""Two best codes whose scores differ by less than this share of themselves may come out either
+way.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,24 @@ class Fixture:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 self._arrays = {key: _tensor(arrays[key]) for key in arrays.files}
-        except Exception as error:  # Zip, zlib, numpy and the tokenizer of its headers have errors of their own.
-            raise UserError(path, found=f"an unreadable file ({error})", expected="an npz of reference arrays",
-                            do="fetch or make the file again") from error
+        except (
+            Exception
+        ) as error:  # Zip, zlib, numpy and the tokenizer of its headers have errors of their own.
+            raise UserError(
+                path,
+                found=f"an unreadable file ({error})",
+                expected="an npz of reference arrays",
+                do="fetch or make the file again",
+            ) from error
 
     def __getitem__(self, key: str) -> Tensor:
         if key not in self._arrays:
-            raise UserError(self._path, found=f"no array {key!r}", expected=f"the arrays of {self.name}",
-                            do="make the file again with the published implementation")
+            raise UserError(
+                self._path,
+                found=f"no array {key!r}",
+                expected=f"the arrays of {self.name}",
+                do="make the file again with the published implementation",
+            )
         return self._arrays[key]
 
     def beside(self, name: str) -> "Fixture":
@@ -59,13 +73,19 @@ class Fixture:
     def group(self, prefix: str) -> Mapping[str, Tensor]:
         """Arrays whose names start with `prefix/`, without it."""
         start = f"{prefix}/"
-        return {key.removeprefix(start): value for key, value in self._arrays.items() if key.startswith(start)}
+        return {
+            key.removeprefix(start): value
+            for key, value in self._arrays.items()
+            if key.startswith(start)
+        }
 
     def state(self, kind: Kind, prefix: str = "state") -> Translation:
         """A published state dict in our names."""
         return translate(self.group(prefix), kind, where=str(self._path))
 
-    def close(self, quantity: str, ours: Tensor, key: str | None = None, *, bar: float = MODULE_BAR) -> Measure:
+    def close(
+        self, quantity: str, ours: Tensor, key: str | None = None, *, bar: float = MODULE_BAR
+    ) -> Measure:
         """Compare with the array `key` (default: named like the quantity) by relative error."""
         return Measure(self.name, quantity, relative_error(ours, self[key or quantity]), bar)
 
@@ -75,7 +95,9 @@ class Fixture:
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """max|a - b| / max|b|; 0/0 is 0, anything else over 0 infinite; so is a different shape or a value not finite."""
+    """max|a - b| / max|b|; 0/0 is 0, anything else over 0 infinite; so is a different shape or a
+    value not finite.
+    """
     ours, theirs = ours.detach().double(), theirs.detach().double()
     if ours.shape != theirs.shape or not (ours.isfinite().all() and theirs.isfinite().all()):
         return float("inf")
@@ -94,17 +116,23 @@ def share_different(ours: Tensor, theirs: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Codes:
-    """Our codes beside the published: near ties pass and are settled as published, so that they harm nothing after."""
+    """Our codes beside the published: near ties pass and are settled as published, so that they
+    harm nothing after.
+    """
 
     measure: Measure
     settled: Tensor
 
 
 def compare_codes(file: str, quantity: str, scores: Tensor, theirs: Tensor) -> Codes:
-    """Compare the codes of greatest score (..., codes) with the published (...); distances go in negated."""
+    """Compare the codes of greatest score (..., codes) with the published (...); distances go in
+    negated.
+    """
     ours = scores.argmax(-1)
     if ours.shape != theirs.shape or theirs.min() < 0 or theirs.max() >= scores.shape[-1]:
-        return Codes(Measure(file, quantity, float("inf"), EXACT, "codes of another shape or range"), ours)
+        return Codes(
+            Measure(file, quantity, float("inf"), EXACT, "codes of another shape or range"), ours
+        )
     best = scores.gather(-1, ours[..., None]).squeeze(-1)
     margin = (best - scores.gather(-1, theirs[..., None]).squeeze(-1)) / best.abs()
     tie = (ours != theirs) & (margin < NEAR_TIE)

@@ -21,10 +21,18 @@ from mambatalk.published.keymap import Kind, Translation, translate
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
 
-AUTO_ENCODER_FILES: Final[Mapping[AutoEncoder, str]] = MappingProxyType({
-    "face": "face.bin", "upper": "upper.bin", "hands": "hands.bin", "lower": "lower_foot.bin", "global": "foot.bin",
-})
-"""The published configuration `lower_foot` is the code book of the lower body, `lower` the global-motion net."""
+AUTO_ENCODER_FILES: Final[Mapping[AutoEncoder, str]] = MappingProxyType(
+    {
+        "face": "face.bin",
+        "upper": "upper.bin",
+        "hands": "hands.bin",
+        "lower": "lower_foot.bin",
+        "global": "foot.bin",
+    }
+)
+"""The published configuration `lower_foot` is the code book of the lower body, `lower` the
+global-motion net.
+"""
 GENERATOR_FILE: Final = "mambatalk_100.bin"
 FGD_FILE: Final = "AESKConv_240_100.bin"
 VOCABULARY_FILE: Final = "vocab.pkl"
@@ -67,42 +75,74 @@ def import_published_files(directory: Path) -> PublishedModel:
     accounts: list[FileAccount] = []
 
     def read(file: str, kind: Kind, build: Callable[[Translation], Module]) -> Module:
-        translation = translate(read_checkpoint(directory / file), kind, where=str(directory / file))
+        translation = translate(
+            read_checkpoint(directory / file), kind, where=str(directory / file)
+        )
         accounts.append(_account(file, translation))
-        with refusing_misfits(translation.where, expected="those of one published network",
-                              do="check that this is the file that its name says"):
+        with refusing_misfits(
+            translation.where,
+            expected="those of one published network",
+            do="check that this is the file that its name says",
+        ):
             module = build(translation)
         return module
 
     auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder] = {}
     for part, file in AUTO_ENCODER_FILES.items():
-        auto_encoders[part] = (read(file, "auto_encoder", build_auto_encoder) if part == "global"
-                               else read(file, "auto_encoder", build_vqvae))
+        auto_encoders[part] = (
+            read(file, "auto_encoder", build_auto_encoder)
+            if part == "global"
+            else read(file, "auto_encoder", build_vqvae)
+        )
         _check_dim(directory / file, auto_encoders[part], PART_DIMS[part])
     generator = read(GENERATOR_FILE, "generator", build_generator)
     for part in PARTS:
         _check_codes(directory / AUTO_ENCODER_FILES[part], auto_encoders[part], generator)
-    fgd_encoder = read(FGD_FILE, "fgd", build_fgd_encoder) if (directory / FGD_FILE).is_file() else None
-    vocabulary = read_vocabulary(directory / VOCABULARY_FILE) if (directory / VOCABULARY_FILE).is_file() else None
+    fgd_encoder = (
+        read(FGD_FILE, "fgd", build_fgd_encoder) if (directory / FGD_FILE).is_file() else None
+    )
+    vocabulary = (
+        read_vocabulary(directory / VOCABULARY_FILE)
+        if (directory / VOCABULARY_FILE).is_file()
+        else None
+    )
     if vocabulary and max(vocabulary.values()) >= generator.config.vocabulary_size:
-        raise UserError(directory / VOCABULARY_FILE, found=f"word ids up to {max(vocabulary.values())}",
-                        expected=f"ids under {generator.config.vocabulary_size}, the generator's embedding",
-                        do="take the vocabulary that was published with this generator")
+        raise UserError(
+            directory / VOCABULARY_FILE,
+            found=f"word ids up to {max(vocabulary.values())}",
+            expected=f"ids under {generator.config.vocabulary_size}, the generator's embedding",
+            do="take the vocabulary that was published with this generator",
+        )
     return PublishedModel(generator, auto_encoders, fgd_encoder, vocabulary, accounts)
 
 
 def to_bundle(model: PublishedModel) -> Bundle:
     """The release unit of what was imported; without its vocabulary it goes by sound alone."""
     return Bundle(
-        generator=model.generator, auto_encoders=model.auto_encoders, vocabulary=model.vocabulary or {},
-        speakers=speaker_indices(BEATX_SPEAKERS), fidelity="published", seed_frames=SEED_FRAMES, window=WINDOW,
-        rest=arms_down(), config={"source": "published", "files": [account.file for account in model.accounts]})
+        generator=model.generator,
+        auto_encoders=model.auto_encoders,
+        vocabulary=model.vocabulary or {},
+        speakers=speaker_indices(BEATX_SPEAKERS),
+        fidelity="published",
+        seed_frames=SEED_FRAMES,
+        window=WINDOW,
+        rest=arms_down(),
+        config={"source": "published", "files": [account.file for account in model.accounts]},
+    )
 
 
 def _account(file: str, translation: Translation) -> FileAccount:
     left_out = {key: entry.reason for key, entry in translation.left_out.items()}
-    counted = [*translation.state.items(), *((key, entry.value) for key, entry in translation.left_out.items())]
-    return FileAccount(file, len(translation.state), sum(v.numel() for k, v in counted if _is_parameter(k)), left_out)
+    counted = [
+        *translation.state.items(),
+        *((key, entry.value) for key, entry in translation.left_out.items()),
+    ]
+    return FileAccount(
+        file,
+        len(translation.state),
+        sum(v.numel() for k, v in counted if _is_parameter(k)),
+        left_out,
+    )
 
 
 def _is_parameter(key: str) -> bool:
@@ -114,13 +154,20 @@ def _check_codes(path: Path, network: VQVAE | PlainAutoEncoder, generator: Gener
     codes, width = network.quantizer.embedding.weight.shape
     config = generator.config
     if (codes, width) != (config.codebook_size, config.code_dim):
-        raise UserError(path, found=f"{codes} codes of {width} channels",
-                        expected=f"{config.codebook_size} of {config.code_dim}, as the generator predicts them",
-                        do="take the auto-encoders that were published with this generator")
+        raise UserError(
+            path,
+            found=f"{codes} codes of {width} channels",
+            expected=f"{config.codebook_size} of {config.code_dim}, as the generator predicts them",
+            do="take the auto-encoders that were published with this generator",
+        )
 
 
 def _check_dim(path: Path, module: VQVAE | PlainAutoEncoder, expected: int) -> None:
     dim = next(module.encoder.parameters()).shape[1]
     if dim != expected:
-        raise UserError(path, found=f"an auto-encoder of {dim} channels", expected=f"one of {expected}",
-                        do="check that the files were not exchanged")
+        raise UserError(
+            path,
+            found=f"an auto-encoder of {dim} channels",
+            expected=f"one of {expected}",
+            do="check that the files were not exchanged",
+        )

@@ -1,6 +1,8 @@
-"""Names of the published state dicts in our modules: one map for fixtures and for released checkpoints.
+"""Names of the published state dicts in our modules: one map for fixtures and for released
+checkpoints.
 
-`translate` renames what we have, and says of every other key why it is left out; nothing is dropped in silence.
+`translate` renames what we have, and says of every other key why it is left out; nothing is dropped
+in silence.
 """
 
 import re
@@ -17,7 +19,9 @@ Kind = Literal["auto_encoder", "generator", "audio_encoder", "mamba", "fgd"]
 _PARTS = "(face|upper|hands|lower)"
 _CONV = ((r"\.main\.", "."), (r"\.model\.", "."))
 _AUDIO = (
-    (r"feat_extractor\.", "blocks."), (r"multi_scale\.", "branches."), (r"\.downsample\.", ".shortcut."),
+    (r"feat_extractor\.", "blocks."),
+    (r"multi_scale\.", "branches."),
+    (r"\.downsample\.", ".shortcut."),
     (r"(^|audio\.)out\.", r"\1projection."),
 )
 _MAMBA = ((r"norm_f\.", "norm."), (r"attention\.layers\.0\.", "attention."))
@@ -59,9 +63,11 @@ _LEFT_OUT: Mapping[Kind, tuple[tuple[str, str], ...]] = {
     "audio_encoder": (),
     "mamba": (),
     "generator": (
-        (r"^global_scan\.face_q_self_attn\.layers\.0\."
-         r"(self_attn\.in_proj_|self_attn\.out_proj\.|linear[12]\.|norm[12]\.)(weight|bias)$",
-         "its result is never read"),
+        (
+            r"^global_scan\.face_q_self_attn\.layers\.0\."
+            r"(self_attn\.in_proj_|self_attn\.out_proj\.|linear[12]\.|norm[12]\.)(weight|bias)$",
+            "its result is never read",
+        ),
         (r"^(global|local)_scan\.position_embeddings\.pe$", "computed, the same for every model"),
     ),
     "fgd": (
@@ -98,13 +104,18 @@ class Translation:
 
         """
         if name not in self.state:
-            raise UserError(f"{self.where}: {name}", found="no such key", expected="a published state dict",
-                            do="check that this is the file that the name says, and whole")
+            raise UserError(
+                f"{self.where}: {name}",
+                found="no such key",
+                expected="a published state dict",
+                do="check that this is the file that the name says, and whole",
+            )
         return tuple(self.state[name].shape)
 
 
 def translate(published: Mapping[str, Tensor], kind: Kind, *, where: str) -> Translation:
-    """Rename a published state dict; a `module.` prefix, left by data-parallel training, is stripped.
+    """Rename a published state dict; a `module.` prefix, left by data-parallel training, is
+    stripped.
 
     Raises:
         UserError: Two keys are one array to us; which of them counts is not ours to say.
@@ -128,5 +139,9 @@ def translate(published: Mapping[str, Tensor], kind: Kind, *, where: str) -> Tra
 
 def _check_new(key: str, name: str, known: Mapping[str, object], where: str) -> None:
     if name in known:
-        raise UserError(f"{where}: {key}", found=f"a second array for {name}", expected="one",
-                        do="remove the key that does not belong to the network")
+        raise UserError(
+            f"{where}: {key}",
+            found=f"a second array for {name}",
+            expected="one",
+            do="remove the key that does not belong to the network",
+        )

@@ -69,16 +69,26 @@ def run_parity(directory: Path) -> Report:
     """Check every known file of a folder.
 
     Raises:
-        UserError: There is no such folder, it holds no known file, or a file is broken or not what its name says.
+        UserError: There is no such folder, it holds no known file, or a file is broken or not what
+            its name says.
 
     """
-    present = [name for name in CHECKS
-               if all((directory / f"{needed}.npz").is_file() for needed in (name, NEEDS.get(name, name)))]
+    present = [
+        name
+        for name in CHECKS
+        if all((directory / f"{needed}.npz").is_file() for needed in (name, NEEDS.get(name, name)))
+    ]
     if not present:
-        raise UserError(directory, found="no known reference file" if directory.is_dir() else "no such folder",
-                        expected=f"files such as {next(iter(CHECKS))}.npz", do="check the path")
+        raise UserError(
+            directory,
+            found="no known reference file" if directory.is_dir() else "no such folder",
+            expected=f"files such as {next(iter(CHECKS))}.npz",
+            do="check the path",
+        )
     with torch.no_grad():
-        measures = [measure for name in present for measure in _check(name, directory / f"{name}.npz")]
+        measures = [
+            measure for name in present for measure in _check(name, directory / f"{name}.npz")
+        ]
     return Report(measures, [name for name in CHECKS if name not in present])
 
 
@@ -91,5 +101,7 @@ def _check(name: str, path: Path) -> list[Measure]:
     except UserError as error:
         if ".npz" in error.where:
             raise
-        raise UserError(f"{path}: {error.where}", found=error.found, expected=error.expected, do=do) from error
+        raise UserError(
+            f"{path}: {error.where}", found=error.found, expected=error.expected, do=do
+        ) from error
     return measures

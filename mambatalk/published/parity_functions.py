@@ -1,4 +1,6 @@
-"""Parity of what has no weights: rotations, the selective scan and its gradients, features, metrics."""
+"""Parity of what has no weights: rotations, the selective scan and its gradients, features,
+metrics.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,7 +30,9 @@ def check_rotations(fixture: Fixture) -> Iterator[Measure]:
     """Every conversion, the inverse by the published formula."""
     yield fixture.close("matrix", axis_angle_to_matrix(fixture["axis_angle"]))
     yield fixture.close("rotation_6d", axis_angle_to_6d(fixture["axis_angle"]))
-    yield fixture.close("axis_angle_back", matrix_to_axis_angle(fixture["matrix"], formula="published"))
+    yield fixture.close(
+        "axis_angle_back", matrix_to_axis_angle(fixture["matrix"], formula="published")
+    )
     yield fixture.close("raw_6d_matrix", matrix_from_6d(fixture["raw_6d"]))
 
 
@@ -36,11 +40,17 @@ def check_selective_scan(fixture: Fixture) -> Iterator[Measure]:
     """Values, last state, and the gradient of every input."""
     inputs = {name: fixture[name].clone().requires_grad_() for name in SCAN_INPUTS}
     with torch.enable_grad():
-        y, last_state = selective_scan(*(inputs[name] for name in SCAN_INPUTS[:5]), D=inputs["D"],
-                                       z=inputs["z"], delta_bias=inputs["delta_bias"])
+        y, last_state = selective_scan(
+            *(inputs[name] for name in SCAN_INPUTS[:5]),
+            D=inputs["D"],
+            z=inputs["z"],
+            delta_bias=inputs["delta_bias"],
+        )
     yield fixture.close("y", y)
     yield fixture.close("last_state", last_state)
-    for name, gradient in zip(inputs, torch.autograd.grad(y, [*inputs.values()], fixture["grad_output"]), strict=True):
+    for name, gradient in zip(
+        inputs, torch.autograd.grad(y, [*inputs.values()], fixture["grad_output"]), strict=True
+    ):
         yield fixture.close(f"grad_{name}", gradient)
 
 
@@ -55,7 +65,9 @@ def check_features(fixture: Fixture) -> Iterator[Measure]:
 
 
 def check_metrics(fixture: Fixture) -> Iterator[Measure]:
-    """Published FGD, BC on folded positions and as they are, L1 diversity, LVD and MSE of the face."""
+    """Published FGD, BC on folded positions and as they are, L1 diversity, LVD and MSE of the
+    face.
+    """
     frechet = FrechetGestureDistance(fixture["latent_a"].shape[-1], variant="published")
     frechet.update(fixture["latent_a"], truth=False)
     frechet.update(fixture["latent_b"], truth=True)
@@ -63,7 +75,9 @@ def check_metrics(fixture: Fixture) -> Iterator[Measure]:
     joints = fixture["joints"].unflatten(-1, (-1, 3))
     yield from _check_beats(fixture, joints)
     yield fixture.close("l1_diversity", L1Diversity(variant="published")(joints))
-    vertices = [fixture[f"face_vertices_{side}"].unflatten(-1, (-1, 3)) for side in ("generated", "target")]
+    vertices = [
+        fixture[f"face_vertices_{side}"].unflatten(-1, (-1, 3)) for side in ("generated", "target")
+    ]
     yield fixture.close("lvd_published", LVD(variant="published")(*vertices))
     yield fixture.close("face_mse", FaceMSE(variant="published")(*vertices))
 
@@ -71,7 +85,9 @@ def check_metrics(fixture: Fixture) -> Iterator[Measure]:
 def _check_beats(fixture: Fixture, joints: Tensor) -> Iterator[Measure]:
     wave, rule = fixture["audio"].numpy(), RULES["published"]
     speeds = check_mean_velocity(fixture["mean_velocity"].numpy().astype(np.float64))
-    yield fixture.close("onset_times_after_cut", torch.from_numpy(sound_beats(wave, len(joints), rule)))
+    yield fixture.close(
+        "onset_times_after_cut", torch.from_numpy(sound_beats(wave, len(joints), rule))
+    )
     for key, folded in (("bc_published", True), ("bc_unfolded", False)):
         score = beat_consistency(joints, wave, speeds, replace(rule, folded=folded))
         yield fixture.close(key, torch.tensor(score, dtype=torch.float64))

@@ -30,4 +30,3 @@ def compare_outputs(fixture: Fixture, output: GeneratorOutput, where: str) -> It
     for part in PARTS:
         yield fixture.close(f"{where}/rec_{part}", output.latent[part])
         yield fixture.close(f"{where}/cls_{part}", output.logits[part])
-

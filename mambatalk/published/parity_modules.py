@@ -21,7 +21,9 @@ def check_vqvae(fixture: Fixture) -> Iterator[Measure]:
     model = build_vqvae(fixture.state("auto_encoder"))
     latent = model.encode(fixture["x"])
     yield fixture.close("latent", latent)
-    codes = compare_codes(fixture.name, "index", -model.quantizer.distances(latent), fixture["index"])
+    codes = compare_codes(
+        fixture.name, "index", -model.quantizer.distances(latent), fixture["index"]
+    )
     yield codes.measure
     quantized = model.quantizer.quantized(latent, codes.settled)
     yield fixture.close("quantized", quantized.vectors)
@@ -33,7 +35,9 @@ def check_vqvae(fixture: Fixture) -> Iterator[Measure]:
 
 def check_global_motion(fixture: Fixture) -> Iterator[Measure]:
     """The plain auto-encoder."""
-    yield fixture.close("reconstruction", build_auto_encoder(fixture.state("auto_encoder"))(fixture["x"]))
+    yield fixture.close(
+        "reconstruction", build_auto_encoder(fixture.state("auto_encoder"))(fixture["x"])
+    )
 
 
 def check_fgd_encoder(fixture: Fixture) -> Iterator[Measure]:

@@ -1,4 +1,6 @@
-"""Parity of inference over several windows: seeds, sound slices, outputs and codes of each, and the clip's motion."""
+"""Parity of inference over several windows: seeds, sound slices, outputs and codes of each, and the
+clip's motion.
+"""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -36,8 +38,9 @@ def check_rollout(fixture: Fixture) -> Iterator[Measure]:
 class _RoundedFace(VQVAE):
     """A face decoder that rounds as the published one does.
 
-    Published inference decodes z + (code - z), which is the code but for a last bit that depends on the latent z. The
-    published matrix-to-axis-angle formula turns that bit into up to 3e-4 rad of jaw, so here z is the fixture's own.
+    Published inference decodes z + (code - z), which is the code but for a last bit that depends on
+    the latent z. The published matrix-to-axis-angle formula turns that bit into up to 3e-4 rad of
+    jaw, so here z is the fixture's own.
     """
 
     def __init__(self, face: VQVAE, latent: Tensor) -> None:
@@ -65,52 +68,93 @@ class _Rollout:
     def run(self, mode: Mode, frames: int) -> list[Window]:
         """Run the first frames of the clip, codes of near ties settled as published."""
         fixture = self._fixture
-        speech = Speech(audio=fixture["audio"], words=fixture["word"][:frames], speaker=int(fixture["speaker"]),
-                        frames=frames)
+        speech = Speech(
+            audio=fixture["audio"],
+            words=fixture["word"][:frames],
+            speaker=int(fixture["speaker"]),
+            frames=frames,
+        )
 
         def settle(number: int, output: GeneratorOutput, codes: Codes) -> Codes:
-            return {part: compare_codes("", "", code_scores(self.networks, output, part)[0],
-                                        fixture[f"{mode}/window/code_{part}"][number]).settled for part in codes}
+            return {
+                part: compare_codes(
+                    "",
+                    "",
+                    code_scores(self.networks, output, part)[0],
+                    fixture[f"{mode}/window/code_{part}"][number],
+                ).settled
+                for part in codes
+            }
 
-        return run_windows(self._generator, self.networks, speech, self._motion[:SEED_FRAMES],
-                           self._rolling(mode), settle)
+        return run_windows(
+            self._generator,
+            self.networks,
+            speech,
+            self._motion[:SEED_FRAMES],
+            self._rolling(mode),
+            settle,
+        )
 
     def _rolling(self, mode: Mode) -> Rolling:
         window = self._fixture["published/window/rec_face"].shape[1]
-        return Rolling(window=window, seed_frames=SEED_FRAMES, fidelity="published", exact_hop=mode == "exact_hop")
+        return Rolling(
+            window=window,
+            seed_frames=SEED_FRAMES,
+            fidelity="published",
+            exact_hop=mode == "exact_hop",
+        )
 
     def compare_motion(self, name: str, mode: Mode, windows: list[Window]) -> Iterator[Measure]:
         """The decoded motion of a run."""
         networks = self.networks | {"face": self._rounded_face(mode, len(windows))}
-        decoded = decode(join_codes(windows, self._rolling(mode)), networks, self._global_net,
-                         self._fixture["trans"][0], "published")
-        for key, ours in (("pose", decoded.pose), ("trans", decoded.trans), ("exps", decoded.expressions)):
+        decoded = decode(
+            join_codes(windows, self._rolling(mode)),
+            networks,
+            self._global_net,
+            self._fixture["trans"][0],
+            "published",
+        )
+        for key, ours in (
+            ("pose", decoded.pose),
+            ("trans", decoded.trans),
+            ("exps", decoded.expressions),
+        ):
             yield self._fixture.close(f"{name}/rec_{key}", ours, bar=ROLLOUT_BAR)
 
     def _rounded_face(self, mode: Mode, count: int) -> VQVAE:
         latents = self._fixture[f"{mode}/window/rec_face"][:count]
-        joined = torch.cat([latent[SEED_FRAMES if k else 0:] for k, latent in enumerate(latents)])
+        joined = torch.cat([latent[SEED_FRAMES if k else 0 :] for k, latent in enumerate(latents)])
         return _RoundedFace(self.networks["face"], joined)
 
 
 def code_scores(networks: dict[Part, VQVAE], output: GeneratorOutput, part: Part) -> Tensor:
-    """Scores (1, T, codes) whose greatest is the code: the face takes the code nearest to its latent."""
+    """Scores (1, T, codes) whose greatest is the code: the face takes the code nearest to its
+    latent.
+    """
     if part == "face":
         return -networks[part].quantizer.distances(output.latent[part])
     return output.logits[part]
 
 
-def _compare_windows(fixture: Fixture, mode: Mode, windows: list[Window], rollout: _Rollout) -> Iterator[Measure]:
+def _compare_windows(
+    fixture: Fixture, mode: Mode, windows: list[Window], rollout: _Rollout
+) -> Iterator[Measure]:
     where = f"{mode}/window"
-    yield fixture.close(f"{where}/seed", torch.stack([window.seed for window in windows]), bar=ROLLOUT_BAR)
+    yield fixture.close(
+        f"{where}/seed", torch.stack([window.seed for window in windows]), bar=ROLLOUT_BAR
+    )
     for field in ("audio_start", "audio_length"):
-        yield fixture.equal(f"{where}/{field}", torch.tensor([getattr(window, field) for window in windows]))
+        yield fixture.equal(
+            f"{where}/{field}", torch.tensor([getattr(window, field) for window in windows])
+        )
     for part in PARTS:
         for key, field in (("rec", "latent"), ("cls", "logits")):
             ours = torch.cat([getattr(window.output, field)[part] for window in windows])
             yield fixture.close(f"{where}/{key}_{part}", ours, bar=ROLLOUT_BAR)
         quantity = f"{where}/code_{part}"
-        scores = torch.cat([code_scores(rollout.networks, window.output, part) for window in windows])
+        scores = torch.cat(
+            [code_scores(rollout.networks, window.output, part) for window in windows]
+        )
         yield compare_codes(fixture.name, quantity, scores, fixture[quantity]).measure
 
 

@@ -26,11 +26,17 @@ class Case:
 
 
 def cases(store: ClipStore, findings: pd.DataFrame, rules: Sequence[Rule]) -> list[Case]:
-    """The clips of critical and quarantine findings, at most `PICTURED`, so chosen that every rule has its turn."""
+    """The clips of critical and quarantine findings, at most `PICTURED`, so chosen that every rule
+    has its turn.
+    """
     acting = findings[findings["severity"] != "warning"]
     turn = acting.groupby("rule").cumcount()
-    chosen = acting.loc[turn.sort_values(kind="stable").index, "clip_id"].drop_duplicates()[:PICTURED]
-    return [_case(store, str(clip), acting[acting["clip_id"] == clip], rules) for clip in sorted(chosen)]
+    chosen = acting.loc[turn.sort_values(kind="stable").index, "clip_id"].drop_duplicates()[
+        :PICTURED
+    ]
+    return [
+        _case(store, str(clip), acting[acting["clip_id"] == clip], rules) for clip in sorted(chosen)
+    ]
 
 
 def _case(store: ClipStore, clip_id: str, findings: pd.DataFrame, rules: Sequence[Rule]) -> Case:

@@ -1,7 +1,8 @@
-"""Why a clip is left out, as a picture: its motion over time with the spike marked, its sound with the silence, ...
+"""Why a clip is left out, as a picture: its motion over time with the spike marked, its sound with
+the silence, ...
 
-A rule's column decides which picture. A column that none is made for gets the picture that any number has: where this
-clip lies among all others. So a new rule is shown without a change here.
+A rule's column decides which picture. A column that none is made for gets the picture that any
+number has: where this clip lies among all others. So a new rule is shown without a change here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,9 @@ LENGTH_COLUMNS: Final = ("length_gap", "length_ratio", "motion_seconds", "audio_
 CONTENT_COLUMNS: Final = ("copies", "splits_of_content")
 
 
-def evidence(row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], table: pd.DataFrame) -> list[Shown]:
+def evidence(
+    row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], table: pd.DataFrame
+) -> list[Shown]:
     """Pictures for the rules that a clip breaks, each once.
 
     Args:
@@ -44,7 +47,9 @@ def evidence(row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], t
     return list(found.values())
 
 
-def _shown(row: Mapping[str, Any], clip: Clip | None, rule: Rule, table: pd.DataFrame) -> Shown | None:
+def _shown(
+    row: Mapping[str, Any], clip: Clip | None, rule: Rule, table: pd.DataFrame
+) -> Shown | None:
     if rule.column in CONTENT_COLUMNS:
         return _twins(row, table)
     if rule.column in LENGTH_COLUMNS and not pd.isna(row["length_gap"]):
@@ -60,7 +65,9 @@ def _shown(row: Mapping[str, Any], clip: Clip | None, rule: Rule, table: pd.Data
 
 def _twins(row: Mapping[str, Any], table: pd.DataFrame) -> Shown:
     twins = table[(table["content"] == row["content"]) & (table["clip_id"] != row["clip_id"])]
-    named = ", ".join(f"{clip} ({split})" for clip, split in zip(twins["clip_id"], twins["split"], strict=True))
+    named = ", ".join(
+        f"{clip} ({split})" for clip, split in zip(twins["clip_id"], twins["split"], strict=True)
+    )
     return Shown(f"Motion and sound are byte for byte those of {named}.")
 
 
@@ -69,13 +76,22 @@ def _lengths(row: Mapping[str, Any]) -> Shown:
 
     def paint(axes: "Axes") -> None:
         axes.barh((0, 1), (motion, sound), color=(MODEL, BASE), height=0.55)
-        axes.barh((0 if motion < sound else 1,), (abs(sound - motion),), left=min(motion, sound), height=0.55,
-                  fill=False, edgecolor=BAD, linestyle=(0, (3, 2)))
+        axes.barh(
+            (0 if motion < sound else 1,),
+            (abs(sound - motion),),
+            left=min(motion, sound),
+            height=0.55,
+            fill=False,
+            edgecolor=BAD,
+            linestyle=(0, (3, 2)),
+        )
         axes.set_yticks((0, 1), ("motion", "sound"))
         axes.grid(False, axis="y")
         axes.set_xlabel("s")
 
-    caption = f"Motion lasts {motion:.2f} s, sound {sound:.2f} s: {abs(sound - motion):.2f} s apart."
+    caption = (
+        f"Motion lasts {motion:.2f} s, sound {sound:.2f} s: {abs(sound - motion):.2f} s apart."
+    )
     return Shown(caption, draw(paint, width=WIDTH, height=90, label=caption))
 
 
@@ -96,5 +112,8 @@ def _among(row: Mapping[str, Any], rule: Rule, table: pd.DataFrame) -> Shown | N
         axes.set_ylabel("clips")
         axes.set_xlabel(measure.axis)
 
-    caption = f"{measure.title}: {value:.4g} {measure.unit}".rstrip() + f" here, among {len(values)} clips."
+    caption = (
+        f"{measure.title}: {value:.4g} {measure.unit}".rstrip()
+        + f" here, among {len(values)} clips."
+    )
     return Shown(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))

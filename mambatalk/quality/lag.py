@@ -24,8 +24,11 @@ SECONDS: Final = 15
 def lagging(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Shown:
     """Draw the mouth, or the words, above the loudness of a clip whose sound is late or early."""
     heard, what = loudness_by_frame(clip.wave), "words" if rule.column == "word_lag" else "mouth"
-    beside = (words_by_frame(clip.words or [], len(heard)) if what == "words" else
-              joint_speed(np.nan_to_num(clip.poses[:, 3 * JAW : 3 * JAW + 3]))[:, 0])
+    beside = (
+        words_by_frame(clip.words or [], len(heard))
+        if what == "words"
+        else joint_speed(np.nan_to_num(clip.poses[:, 3 * JAW : 3 * JAW + 3]))[:, 0]
+    )
 
     def paint(axes: "Axes") -> None:
         for curve, base, colour in ((heard, 0.0, SOFT), (beside, 1.15, MODEL)):
@@ -35,9 +38,14 @@ def lagging(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Shown:
         axes.grid(False, axis="y")
         axes.set_xlabel("s")
 
-    late, whose = float(row[rule.column]), "; median of the speaker" if rule.column == "speaker_lag" else ""
-    caption = (f"{what.capitalize()} above, loudness below: the sound is {abs(late):.2f} s "
-               f"{'late' if late > 0 else 'early'}{whose}.")
+    late, whose = (
+        float(row[rule.column]),
+        "; median of the speaker" if rule.column == "speaker_lag" else "",
+    )
+    caption = (
+        f"{what.capitalize()} above, loudness below: the sound is {abs(late):.2f} s "
+        f"{'late' if late > 0 else 'early'}{whose}."
+    )
     return Shown(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 
 

@@ -32,9 +32,17 @@ class Look:
     """With an earlier look."""
 
 
-def look_at(store: ClipStore, bounds: CheckClipsConfig, *, corpus: str, strays: Sequence[str]) -> Look:
+def look_at(
+    store: ClipStore, bounds: CheckClipsConfig, *, corpus: str, strays: Sequence[str]
+) -> Look:
     """Hold every clip of a store against the rules."""
     rules = clip_rules(bounds)
     findings = apply_rules(store.manifest, rules)
-    return Look(corpus=corpus, store=store, rules=rules, findings=findings, strays=strays,
-                verdict=verdict(store.manifest, findings, max_quarantined=bounds.max_quarantined))
+    return Look(
+        corpus=corpus,
+        store=store,
+        rules=rules,
+        findings=findings,
+        strays=strays,
+        verdict=verdict(store.manifest, findings, max_quarantined=bounds.max_quarantined),
+    )

@@ -1,7 +1,8 @@
-"""What of a clip is worth a picture: columns of the manifest, with the words and units a person reads.
+"""What of a clip is worth a picture: columns of the manifest, with the words and units a person
+reads.
 
-Columns that rules bound and this list does not know are pictured too, under their own names: a new rule needs nothing
-here.
+Columns that rules bound and this list does not know are pictured too, under their own names: a new
+rule needs nothing here.
 """
 
 from collections.abc import Sequence
@@ -53,26 +54,49 @@ KNOWN: Final = (
     Measure("face_range", "Range of the strongest expression"),
     Measure("max_beta", "Largest shape parameter"),
 )
-COUNTS: Final = ("copies", "splits_of_content", "not_finite", "semantic_unknown", "speaker_names", "speaker_lag",
-                 "training_clips", "shape_share")
-"""Bounded, but no measure of a clip: 0 or 1 wherever nothing is wrong, or the same for all of a speaker."""
+COUNTS: Final = (
+    "copies",
+    "splits_of_content",
+    "not_finite",
+    "semantic_unknown",
+    "speaker_names",
+    "speaker_lag",
+    "training_clips",
+    "shape_share",
+)
+"""Bounded, but no measure of a clip: 0 or 1 wherever nothing is wrong, or the same for all of a
+speaker.
+"""
 
 
 def with_derived(manifest: pd.DataFrame) -> pd.DataFrame:
     """The manifest and what follows from its columns."""
-    return manifest.assign(words_per_minute=manifest["words"].astype("float64") / manifest["audio_seconds"] * 60)
+    return manifest.assign(
+        words_per_minute=manifest["words"].astype("float64") / manifest["audio_seconds"] * 60
+    )
 
 
 def measure_of(column: str) -> Measure:
     """The measure of a column, known or not."""
-    return next((one for one in KNOWN if one.column == column), Measure(column, column.replace("_", " ").capitalize()))
+    return next(
+        (one for one in KNOWN if one.column == column),
+        Measure(column, column.replace("_", " ").capitalize()),
+    )
 
 
 def measures(table: pd.DataFrame, rules: Sequence[Rule]) -> list[Measure]:
-    """What to picture of a table of clips: known columns, then those that rules bound, where values differ."""
+    """What to picture of a table of clips: known columns, then those that rules bound, where values
+    differ.
+    """
     known = [one.column for one in KNOWN]
-    bounded = [rule.column for rule in rules if rule.minimum is not None or rule.maximum is not None]
-    columns = [column for column in dict.fromkeys([*known, *bounded]) if column in table and column not in COUNTS]
+    bounded = [
+        rule.column for rule in rules if rule.minimum is not None or rule.maximum is not None
+    ]
+    columns = [
+        column
+        for column in dict.fromkeys([*known, *bounded])
+        if column in table and column not in COUNTS
+    ]
     return [measure_of(column) for column in columns if numeric(table[column]).nunique() > 1]
 
 

@@ -1,4 +1,6 @@
-"""Motion over time, by the column that is judged: the spike marked, or the stretch that stands still."""
+"""Motion over time, by the column that is judged: the spike marked, or the stretch that stands
+still.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +15,15 @@ from mambatalk.data.posture import GROUPS, SIDES, STILL
 from mambatalk.data.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS, JOINTS
 from mambatalk.page.picture import BAD, MODEL, draw
-from mambatalk.quality.shown import HEIGHT, WIDTH, Frames, Shown, mark_bound, mark_stretches, thinned
+from mambatalk.quality.shown import (
+    HEIGHT,
+    WIDTH,
+    Frames,
+    Shown,
+    mark_bound,
+    mark_stretches,
+    thinned,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +38,9 @@ class Series:
     values: Callable[[Clip], Frames]
     names: tuple[str, ...] | None = None
     still: Callable[[NDArray[np.bool_]], Any] | None = None
-    """Which frames to mark, from what stands still (frames, things); the largest value is marked where None."""
+    """Which frames to mark, from what stands still (frames, things); the largest value is marked
+    where None.
+    """
 
 
 def _jerk(clip: Clip) -> Frames:
@@ -37,7 +49,9 @@ def _jerk(clip: Clip) -> Frames:
 
 def _not_finite(clip: Clip) -> Frames:
     arrays = (clip.poses, clip.trans, clip.expressions)
-    return np.sum([(~np.isfinite(array)).sum(axis=1) for array in arrays], axis=0)[:, None].astype(np.float64)
+    return np.sum([(~np.isfinite(array)).sum(axis=1) for array in arrays], axis=0)[:, None].astype(
+        np.float64
+    )
 
 
 def _speed(clip: Clip) -> Frames:
@@ -56,25 +70,47 @@ def _arms(clip: Clip) -> Frames:
 
 def _group(name: str, joints: list[int]) -> Series:
     """A group of joints, each by the shorter way round."""
-    return Series(f"Largest rotation of the {name}", "rad", lambda clip: np.abs(
-        (_angles(clip)[:, joints] + np.pi) % (2 * np.pi) - np.pi), tuple(JOINTS[joint] for joint in joints))
+    return Series(
+        f"Largest rotation of the {name}",
+        "rad",
+        lambda clip: np.abs((_angles(clip)[:, joints] + np.pi) % (2 * np.pi) - np.pi),
+        tuple(JOINTS[joint] for joint in joints),
+    )
 
 
 OVER_TIME: Final[Mapping[str, Series]] = {
     "max_joint_speed": Series("Fastest joint", "rad/s", _speed, JOINTS),
-    "frozen_seconds": Series("Fastest joint", "rad/s", _speed, JOINTS, lambda still: still.all(axis=1)),
-    "repeated_share": Series("Fastest joint", "rad/s", _speed, JOINTS, lambda still: still.all(axis=1)),
-    "frozen_limb_seconds": Series("Fastest joint of either arm", "rad/s", _arms, ("left", "right"),
-                                  lambda still: still[:, 0] ^ still[:, 1]),
+    "frozen_seconds": Series(
+        "Fastest joint", "rad/s", _speed, JOINTS, lambda still: still.all(axis=1)
+    ),
+    "repeated_share": Series(
+        "Fastest joint", "rad/s", _speed, JOINTS, lambda still: still.all(axis=1)
+    ),
+    "frozen_limb_seconds": Series(
+        "Fastest joint of either arm",
+        "rad/s",
+        _arms,
+        ("left", "right"),
+        lambda still: still[:, 0] ^ still[:, 1],
+    ),
     "max_joint_acceleration": Series("Hardest jerk", "rad/s²", _jerk, JOINTS),
     "max_angle": Series("Largest rotation", "rad", _angles, JOINTS),
     **{f"angle_{name}": _group(name, joints) for name, joints in GROUPS.items()},
-    "max_translation_speed": Series("Speed of the body", "m/s", lambda clip: np.linalg.norm(
-        np.diff(clip.trans, axis=0), axis=-1)[:, None] * FPS),
-    "translation_range": Series("Way from where the body began", "m", lambda clip: np.linalg.norm(
-        clip.trans[:, (0, 2)] - clip.trans[0, (0, 2)], axis=-1)[:, None]),
-    "translation_rise": Series("Height above the lowest", "m", lambda clip: (
-        clip.trans - clip.trans.min(axis=0))[:, 1:2]),
+    "max_translation_speed": Series(
+        "Speed of the body",
+        "m/s",
+        lambda clip: np.linalg.norm(np.diff(clip.trans, axis=0), axis=-1)[:, None] * FPS,
+    ),
+    "translation_range": Series(
+        "Way from where the body began",
+        "m",
+        lambda clip: np.linalg.norm(clip.trans[:, (0, 2)] - clip.trans[0, (0, 2)], axis=-1)[
+            :, None
+        ],
+    ),
+    "translation_rise": Series(
+        "Height above the lowest", "m", lambda clip: (clip.trans - clip.trans.min(axis=0))[:, 1:2]
+    ),
     "max_expression": Series("Strongest expression", "", lambda clip: np.abs(clip.expressions)),
     "not_finite": Series("Values that are no numbers", "of each frame", _not_finite),
 }
@@ -87,15 +123,28 @@ def over_time(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Shown:
     values = np.nan_to_num(series.values(clip), posinf=0, neginf=0)
     largest = values.max(axis=1)
     still = None if series.still is None else series.still(values < STILL * FPS)
-    caption = _spike(series, values, rate, rule) if still is None else (
-        f"{series.title} in each frame; none moves at all in the marked {still.sum() / rate:.1f} s.")
+    caption = (
+        _spike(series, values, rate, rule)
+        if still is None
+        else (
+            f"{series.title} in each frame; none moves at all in the marked {still.sum() / rate:.1f} s."
+        )
+    )
 
     def paint(axes: "Axes") -> None:
         at, drawn = thinned(largest)
         axes.plot(at / rate, drawn, color=MODEL, linewidth=1)
         if still is None:
             peak = int(largest.argmax())
-            axes.plot(peak / rate, largest[peak], "o", color=BAD, markersize=6, fillstyle="none", markeredgewidth=1.5)
+            axes.plot(
+                peak / rate,
+                largest[peak],
+                "o",
+                color=BAD,
+                markersize=6,
+                fillstyle="none",
+                markeredgewidth=1.5,
+            )
             mark_bound(axes, rule, largest)
         else:
             mark_stretches(axes, still, rate, BAD)

@@ -13,9 +13,25 @@ from mambatalk.quality.shown import HEIGHT, POINTS, WIDTH, Shown, mark_stretches
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SOUND_COLUMNS: Final = ("peak", "loudness", "clipped_share", "silent_share", "words", "word_share", "word_contrast",
-                        "words_past_end", "longest_word", "word_overlap", "silent_start", "silent_end", "dc_offset",
-                        "has_textgrid", "sample_rate", "channels", "container")
+SOUND_COLUMNS: Final = (
+    "peak",
+    "loudness",
+    "clipped_share",
+    "silent_share",
+    "words",
+    "word_share",
+    "word_contrast",
+    "words_past_end",
+    "longest_word",
+    "word_overlap",
+    "silent_start",
+    "silent_end",
+    "dc_offset",
+    "has_textgrid",
+    "sample_rate",
+    "channels",
+    "container",
+)
 
 
 def sound(clip: Clip) -> Shown:
@@ -32,8 +48,14 @@ def sound(clip: Clip) -> Shown:
         axes.fill_between(at, padded.min(axis=1), padded.max(axis=1), color=MODEL, linewidth=0.4)
         for word in clip.words or ():
             if word.text.strip():
-                axes.plot((word.start, word.end), (-limit, -limit), color=SOFT, linewidth=4, solid_capstyle="butt",
-                          clip_on=False)
+                axes.plot(
+                    (word.start, word.end),
+                    (-limit, -limit),
+                    color=SOFT,
+                    linewidth=4,
+                    solid_capstyle="butt",
+                    clip_on=False,
+                )
         axes.set_xlim(0, len(wave) / SAMPLE_RATE)
         axes.set_ylim(-limit, limit)
         axes.set_xlabel("s")

@@ -14,7 +14,9 @@ MARGIN = 1.06
 
 @dataclass(frozen=True)
 class Camera:
-    """Perspective onto a picture; x to the right, y up, looking along -z with a slight tilt downwards."""
+    """Perspective onto a picture; x to the right, y up, looking along -z with a slight tilt
+    downwards.
+    """
 
     position: Floats
     """Metres."""
@@ -35,7 +37,9 @@ class Camera:
         return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]], np.float32)
 
     def project(self, points: Floats) -> tuple[Floats, Floats]:
-        """Pixels (N, 2) with y downwards, and nearness 1 / distance (N,), of points (N, 3) in metres."""
+        """Pixels (N, 2) with y downwards, and nearness 1 / distance (N,), of points (N, 3) in
+        metres.
+        """
         local = np.asarray((points - self.position) @ self.axes.T, np.float32)
         near: Floats = np.float32(-1) / local[:, 2]
         centre = np.array([self.width / 2, self.height / 2], np.float32)
@@ -52,7 +56,9 @@ class Camera:
 
 
 def frame_figure(low: Floats, high: Floats, *, width: int, height: int) -> Camera:
-    """The camera that sees the box from `low` (3,) to `high` (3,) whole, from the front and a little above."""
+    """The camera that sees the box from `low` (3,) to `high` (3,) whole, from the front and a
+    little above.
+    """
     centre, half = (low + high) / 2, (high - low) / 2
     tangent = np.tan(FIELD_OF_VIEW / 2)
     distance = MARGIN * max(half[1] / tangent, half[0] / (tangent * width / height)) + half[2]

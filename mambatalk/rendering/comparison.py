@@ -24,8 +24,15 @@ STILLS: Final = 6
 
 
 def render_comparison(
-    out: str | Path, *, generated: Motion, truth: Motion, body: Body, betas: NDArray[np.float32],
-    wave: NDArray[np.float32], seconds: float, size: int,
+    out: str | Path,
+    *,
+    generated: Motion,
+    truth: Motion,
+    body: Body,
+    betas: NDArray[np.float32],
+    wave: NDArray[np.float32],
+    seconds: float,
+    size: int,
 ) -> None:
     """Write an mp4 of both motions side by side with their sound, its waveform and a cursor below.
 
@@ -43,7 +50,9 @@ def render_comparison(
         UserError: A motion has no frames, or ffmpeg fails.
 
     """
-    pair = _Pair(generated, truth, body, betas, frames=_frames(generated, truth, seconds, out), size=size)
+    pair = _Pair(
+        generated, truth, body, betas, frames=_frames(generated, truth, seconds, out), size=size
+    )
     length = pair.frames / FPS
     heard = np.zeros(pair.frames * SAMPLE_RATE // FPS, np.float32)
     heard[: len(wave)] = wave[: len(heard)]
@@ -52,23 +61,42 @@ def render_comparison(
     height = len(band) + pair.height + strip.height
     with film(out, width=2 * pair.width, height=height, wave=heard) as stream:
         for k, shots in enumerate(zip(*pair.shots(np.arange(pair.frames)), strict=True)):
-            picture = np.concatenate([band, np.concatenate(shots, axis=1), strip.at((k + 0.5) / pair.frames)])
+            picture = np.concatenate(
+                [band, np.concatenate(shots, axis=1), strip.at((k + 0.5) / pair.frames)]
+            )
             stream.write(picture.tobytes())
 
 
-def render_still(out: str | Path, *, generated: Motion, truth: Motion, body: Body, betas: NDArray[np.float32],
-                 seconds: float, size: int) -> None:
+def render_still(
+    out: str | Path,
+    *,
+    generated: Motion,
+    truth: Motion,
+    body: Body,
+    betas: NDArray[np.float32],
+    seconds: float,
+    size: int,
+) -> None:
     """Write a png of six moments spread over the first `seconds`, generated above ground truth.
 
     Raises:
         UserError: A motion has no frames.
 
     """
-    pair = _Pair(generated, truth, body, betas, frames=_frames(generated, truth, seconds, out), size=size)
+    pair = _Pair(
+        generated, truth, body, betas, frames=_frames(generated, truth, seconds, out), size=size
+    )
     moments = ((np.arange(STILLS) + 0.5) / STILLS * pair.frames).astype(np.int64)
     rows = [np.concatenate(list(shots), axis=1) for shots in pair.shots(moments)]
-    bands = [label_band([label], width=STILLS * pair.width, height=_even(0.09 * size),
-                        note=pair.note if k == 0 else "") for k, label in enumerate(LABELS)]
+    bands = [
+        label_band(
+            [label],
+            width=STILLS * pair.width,
+            height=_even(0.09 * size),
+            note=pair.note if k == 0 else "",
+        )
+        for k, label in enumerate(LABELS)
+    ]
     picture = np.concatenate([part for pieces in zip(bands, rows, strict=True) for part in pieces])
     with atomic_file(out) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
@@ -77,8 +105,16 @@ def render_still(out: str | Path, *, generated: Motion, truth: Motion, body: Bod
 class _Pair:
     """Two scenes before one camera and on one floor, that of the recording."""
 
-    def __init__(self, generated: Motion, truth: Motion, body: Body, betas: NDArray[np.float32], *, frames: int,
-                 size: int) -> None:
+    def __init__(
+        self,
+        generated: Motion,
+        truth: Motion,
+        body: Body,
+        betas: NDArray[np.float32],
+        *,
+        frames: int,
+        size: int,
+    ) -> None:
         self.frames = frames
         self.width, self.height = _even(0.84 * size), _even(size)
         self.note = "stand-in body" if body.kind == "stand-in" else ""
@@ -89,15 +125,23 @@ class _Pair:
 
     def shots(self, picked: NDArray[np.int64]) -> list[Iterator[Picture]]:
         """An iterator over pictures for each scene."""
-        return [scene.shots(picked, centre=box.centre, camera=self._camera, floor=self._floor, colour=colour)
-                for scene, box, (_, colour) in zip(self._scenes, self._boxes, LABELS, strict=True)]
+        return [
+            scene.shots(
+                picked, centre=box.centre, camera=self._camera, floor=self._floor, colour=colour
+            )
+            for scene, box, (_, colour) in zip(self._scenes, self._boxes, LABELS, strict=True)
+        ]
 
 
 def _frames(generated: Motion, truth: Motion, seconds: float, out: str | Path) -> int:
     frames = min(len(generated.poses), len(truth.poses), round(seconds * FPS))
     if frames < 1:
-        raise UserError(out, found="no frame to draw", expected="motions and a length of at least one frame",
-                        do="check the result file and render.seconds")
+        raise UserError(
+            out,
+            found="no frame to draw",
+            expected="motions and a length of at least one frame",
+            do="check the result file and render.seconds",
+        )
     return frames
 
 

@@ -21,8 +21,9 @@ class Surface:
     def __init__(self, faces: NDArray[np.int64], vertex_count: int) -> None:
         self.faces = faces
         corners, face = faces.ravel(), np.repeat(np.arange(len(faces)), 3)
-        self._gather = sparse.csr_matrix((np.ones(len(corners), np.float32), (corners, face)),
-                                         shape=(vertex_count, len(faces)))
+        self._gather = sparse.csr_matrix(
+            (np.ones(len(corners), np.float32), (corners, face)), shape=(vertex_count, len(faces))
+        )
 
     def normals(self, vertices: Floats) -> Floats:
         """Unit normals (V, 3), the mean of the faces around a vertex by their area."""
@@ -31,7 +32,9 @@ class Surface:
         return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
 
 
-def draw_figure(picture: Picture, vertices: Floats, surface: Surface, camera: Camera, palette: Picture) -> None:
+def draw_figure(
+    picture: Picture, vertices: Floats, surface: Surface, camera: Camera, palette: Picture
+) -> None:
     """Draw a mesh (V, 3) in metres over a picture (height, width, 3), in place."""
     points, nearness = camera.project(vertices)
     hits = rasterise(points, nearness, surface.faces, width=camera.width, height=camera.height)
@@ -45,7 +48,9 @@ def palette(colour: Colour) -> Picture:
     base = np.array(colour, np.float32)
     stops = np.stack([base * 0.22, base * 0.62, base, 0.45 * base + 0.55 * 255])
     levels = np.linspace(0, 1, 256)
-    return np.stack([np.interp(levels, [0, 0.4, 0.78, 1], stops[:, k]) for k in range(3)], axis=1).astype(np.uint8)
+    return np.stack(
+        [np.interp(levels, [0, 0.4, 0.78, 1], stops[:, k]) for k in range(3)], axis=1
+    ).astype(np.uint8)
 
 
 def _cross(u: Floats, v: Floats) -> Floats:
@@ -55,7 +60,9 @@ def _cross(u: Floats, v: Floats) -> Floats:
 
 
 def _light(normals: Floats, vertices: Floats, camera: Camera) -> Floats:
-    """Brightness (V,) in [0, 1]: a key light, a weak fill, sky from above, a highlight, darker rims."""
+    """Brightness (V,) in [0, 1]: a key light, a weak fill, sky from above, a highlight, darker
+    rims.
+    """
     view = camera.position - vertices
     view /= np.linalg.norm(view, axis=1, keepdims=True)
     key, fill = (light / np.linalg.norm(light) for light in (KEY_LIGHT, FILL_LIGHT))
@@ -63,5 +70,9 @@ def _light(normals: Floats, vertices: Floats, camera: Camera) -> Floats:
     half = view + key
     half /= np.linalg.norm(half, axis=1, keepdims=True)
     shine = np.clip(np.einsum("vc,vc->v", normals, half), 0, 1) ** 24
-    diffuse = 0.52 * np.clip(normals @ key, 0, 1) + 0.16 * np.clip(normals @ fill, 0, 1) + 0.09 * (1 + normals[:, 1])
+    diffuse = (
+        0.52 * np.clip(normals @ key, 0, 1)
+        + 0.16 * np.clip(normals @ fill, 0, 1)
+        + 0.09 * (1 + normals[:, 1])
+    )
     return (diffuse + 0.12) * (0.72 + 0.28 * facing) + 0.16 * shine

@@ -1,4 +1,6 @@
-"""Triangles to pixels, all at once in numpy: every pixel of every bounding box is tested, the nearest hit stays."""
+"""Triangles to pixels, all at once in numpy: every pixel of every bounding box is tested, the
+nearest hit stays.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,8 +29,11 @@ class Hits:
         return _weighted(values, self.corners, self.weights)
 
 
-def rasterise(points: Floats, nearness: Floats, faces: Integers, *, width: int, height: int) -> Hits:
-    """Draw a closed mesh whose faces wind counter-clockwise seen from outside; back faces are left out.
+def rasterise(
+    points: Floats, nearness: Floats, faces: Integers, *, width: int, height: int
+) -> Hits:
+    """Draw a closed mesh whose faces wind counter-clockwise seen from outside; back faces are left
+    out.
 
     Args:
         points: Vertices (V, 2) in pixels, y downwards; a pixel's centre is at + 0.5.
@@ -40,8 +45,12 @@ def rasterise(points: Floats, nearness: Floats, faces: Integers, *, width: int, 
     """
     faces = _facing(points, faces)
     a, b, c = points[faces[:, 0]], points[faces[:, 1]], points[faces[:, 2]]
-    low = np.clip(np.ceil(np.minimum(np.minimum(a, b), c) - 0.5), 0, [width, height]).astype(np.int32)
-    high = np.clip(np.floor(np.maximum(np.maximum(a, b), c) - 0.5) + 1, 0, [width, height]).astype(np.int32)
+    low = np.clip(np.ceil(np.minimum(np.minimum(a, b), c) - 0.5), 0, [width, height]).astype(
+        np.int32
+    )
+    high = np.clip(np.floor(np.maximum(np.maximum(a, b), c) - 0.5) + 1, 0, [width, height]).astype(
+        np.int32
+    )
     face, column, row, second, third = _candidates(a, b, c, low, high)
     corners, weights = faces[face], np.stack([1 - second - third, second, third], axis=1)
     order = np.argsort(_weighted(nearness, corners, weights))
@@ -53,25 +62,36 @@ def rasterise(points: Floats, nearness: Floats, faces: Integers, *, width: int, 
     return Hits(pixels, corners[hit], weights[hit])
 
 
-def _candidates(a: Floats, b: Floats, c: Floats, low: Pixels, high: Pixels
-                ) -> tuple[Integers, Pixels, Pixels, Floats, Floats]:
-    """Pixels inside triangles: triangle, column and row in its box, weights of the corners b and c."""
+def _candidates(
+    a: Floats, b: Floats, c: Floats, low: Pixels, high: Pixels
+) -> tuple[Integers, Pixels, Pixels, Floats, Floats]:
+    """Pixels inside triangles: triangle, column and row in its box, weights of the corners b and
+    c.
+    """
     size = np.maximum(high - low, 0)
     count = size[:, 0] * size[:, 1]
-    place = np.arange(count.sum(), dtype=np.int32) - np.repeat((np.cumsum(count) - count).astype(np.int32), count)
+    place = np.arange(count.sum(), dtype=np.int32) - np.repeat(
+        (np.cumsum(count) - count).astype(np.int32), count
+    )
     wide = np.repeat(size[:, 0], count)
     row = place // wide
     column = place - row * wide
     x, y = column.astype(np.float32), row.astype(np.float32)
-    second, third = (np.repeat(start, count) + np.repeat(along, count) * x + np.repeat(down, count) * y
-                     for start, along, down in _planes(a, b, c, low))
+    second, third = (
+        np.repeat(start, count) + np.repeat(along, count) * x + np.repeat(down, count) * y
+        for start, along, down in _planes(a, b, c, low)
+    )
     inside = np.flatnonzero((second >= 0) & (third >= 0) & (second + third <= 1))
     face = np.repeat(np.arange(len(count)), count)[inside]
     return face, column[inside], row[inside], second[inside], third[inside]
 
 
-def _planes(a: Floats, b: Floats, c: Floats, low: Pixels) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """Barycentric coordinates of b, then of c: value at each box's first pixel, slope in x, slope in y."""
+def _planes(
+    a: Floats, b: Floats, c: Floats, low: Pixels
+) -> Iterator[tuple[Floats, Floats, Floats]]:
+    """Barycentric coordinates of b, then of c: value at each box's first pixel, slope in x, slope
+    in y.
+    """
     ab, ac, start = b - a, c - a, low + np.float32(0.5) - a
     area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
     for along, down in ((ac[:, 1] / area, -ac[:, 0] / area), (-ab[:, 1] / area, ab[:, 0] / area)):

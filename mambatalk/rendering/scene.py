@@ -35,9 +35,11 @@ class Motion(Protocol):
     @property
     def poses(self) -> Floats:
         """Axis-angle (n, 165), radians."""
+
     @property
     def expressions(self) -> Floats:
         """(n, 100)."""
+
     @property
     def trans(self) -> Floats:
         """(n, 3), metres."""
@@ -75,11 +77,14 @@ class Scene:
         """The mesh (V, 3) at each of the frames picked."""
         for start in range(0, len(picked), CHUNK):
             rows = picked[start : start + CHUNK]
-            poses, expressions, trans = (torch.tensor(np.asarray(array[rows], np.float32)) for array in (
-                self.motion.poses, self.motion.expressions, self.motion.trans))
+            poses, expressions, trans = (
+                torch.tensor(np.asarray(array[rows], np.float32))
+                for array in (self.motion.poses, self.motion.expressions, self.motion.trans)
+            )
             rotations = axis_angle_to_matrix(poses.view(-1, JOINT_COUNT, 3))
-            yield from self.body.vertices(rotations, self.betas.expand(len(rows), -1), expressions,
-                                          trans=trans).numpy()
+            yield from self.body.vertices(
+                rotations, self.betas.expand(len(rows), -1), expressions, trans=trans
+            ).numpy()
 
     def looks(self) -> NDArray[np.int64]:
         """Frames spread over the clip."""
@@ -95,8 +100,15 @@ class Scene:
         centre = self.motion.trans[: self.frames].mean(axis=0) * np.array([1, 0, 1], np.float32)
         return Box(centre, meshes.min((0, 1)) - centre, meshes.max((0, 1)) - centre)
 
-    def shots(self, picked: NDArray[np.int64], *, centre: Floats, camera: Camera, floor: float, colour: Colour
-              ) -> Iterator[Picture]:
+    def shots(
+        self,
+        picked: NDArray[np.int64],
+        *,
+        centre: Floats,
+        camera: Camera,
+        floor: float,
+        colour: Colour,
+    ) -> Iterator[Picture]:
         """Pictures (height, width, 3) at the frames picked, `centre` moved to the middle."""
         room, shades = empty_studio(camera, floor), palette(colour)
         for mesh in self.vertices(picked):
@@ -108,8 +120,13 @@ class Scene:
 
 
 def shared_camera(boxes: list[Box], floor: float, *, width: int, height: int) -> Camera:
-    """One camera for figures side by side, so that sizes compare; pictures come out at `width` by `height`."""
-    low, high = np.min([box.low for box in boxes], axis=0), np.max([box.high for box in boxes], axis=0)
+    """One camera for figures side by side, so that sizes compare; pictures come out at `width` by
+    `height`.
+    """
+    low, high = (
+        np.min([box.low for box in boxes], axis=0),
+        np.max([box.high for box in boxes], axis=0),
+    )
     reach = max(-low[0], high[0], 0.45) + 0.5 * AROUND
     low = np.array([-reach, min(low[1], floor), low[2]], np.float32)
     high = np.array([reach, high[1] + 0.5 * AROUND, high[2]], np.float32)

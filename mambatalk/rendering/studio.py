@@ -25,7 +25,9 @@ SHADOW_SCALE = 4
 
 
 def empty_studio(camera: Camera, floor: float) -> Picture:
-    """The room without a figure (height, width, 3); `floor` is the height of the ground in metres."""
+    """The room without a figure (height, width, 3); `floor` is the height of the ground in
+    metres.
+    """
     rays = camera.rays()
     down = np.minimum(rays[..., 1], -1e-6)
     reach = (floor - camera.position[1]) / down
@@ -35,7 +37,9 @@ def empty_studio(camera: Camera, floor: float) -> Picture:
     ground = FLOOR + (LINE - FLOOR) * _lines(x, z, reach / camera.focal)[..., None]
     depth = camera.position[2] - z
     seen = np.clip(1 - (depth - camera.position[2]) / FADE, 0, 1)[..., None] ** 1.5
-    return np.where(rays[..., 1:2] < 0, ground * seen + backdrop * (1 - seen), backdrop).astype(np.uint8)
+    return np.where(rays[..., 1:2] < 0, ground * seen + backdrop * (1 - seen), backdrop).astype(
+        np.uint8
+    )
 
 
 def draw_shadow(picture: Picture, vertices: Floats, camera: Camera, floor: float) -> None:
@@ -50,8 +54,12 @@ def draw_shadow(picture: Picture, vertices: Floats, camera: Camera, floor: float
     place = (points / SHADOW_SCALE).astype(np.int64)
     kept = (place >= 0).all(1) & (place[:, 0] < columns) & (place[:, 1] < rows)
     near = np.exp(-np.clip(rise[kept], 0, None) / REACH)
-    seen = np.bincount(place[kept, 1] * columns + place[kept, 0], near, rows * columns).reshape(rows, columns)
-    dark = 0.5 * np.clip(gaussian_filter(np.minimum(seen, 4.0), camera.height / SHADOW_SCALE / 90) / 2.2, 0, 1)
+    seen = np.bincount(place[kept, 1] * columns + place[kept, 0], near, rows * columns).reshape(
+        rows, columns
+    )
+    dark = 0.5 * np.clip(
+        gaussian_filter(np.minimum(seen, 4.0), camera.height / SHADOW_SCALE / 90) / 2.2, 0, 1
+    )
     dim = np.flatnonzero(dark.max(axis=1) > 0.01)
     if len(dim):
         wide = zoom(dark[dim[0] : dim[-1] + 1], SHADOW_SCALE, order=1)

@@ -1,7 +1,8 @@
-"""The release unit: a generator with the very auto-encoders, vocabulary and settings it was trained with.
+"""The release unit: a generator with the very auto-encoders, vocabulary and settings it was trained
+with.
 
-A folder of safetensors and JSON. Codes mean nothing against another code book, so the parts are never shipped apart,
-and `bundle.json` holds a digest of each and one of itself.
+A folder of safetensors and JSON. Codes mean nothing against another code book, so the parts are
+never shipped apart, and `bundle.json` holds a digest of each and one of itself.
 """
 
 import os
@@ -53,7 +54,11 @@ class Bundle:
     @property
     def part_networks(self) -> dict[Part, VQVAE]:
         """The four auto-encoders that have codes."""
-        return {part: network for part in PARTS if isinstance(network := self.auto_encoders[part], VQVAE)}
+        return {
+            part: network
+            for part in PARTS
+            if isinstance(network := self.auto_encoders[part], VQVAE)
+        }
 
     def to(self, device: torch.device | str) -> "Bundle":
         """The bundle with its networks moved to a device."""
@@ -72,9 +77,13 @@ class Bundle:
             write_json(out / "config.json", self.config)
             write_json(out / "rest.json", self.rest.tolist())
             about = {
-                "format": FORMAT, "fidelity": self.fidelity, "seed_frames": self.seed_frames, "window": self.window,
+                "format": FORMAT,
+                "fidelity": self.fidelity,
+                "seed_frames": self.seed_frames,
+                "window": self.window,
                 "speakers": {str(speaker): index for speaker, index in self.speakers.items()},
-                "files": {path.name: sha256_file(path) for path in sorted(out.iterdir())}}
+                "files": {path.name: sha256_file(path) for path in sorted(out.iterdir())},
+            }
             write_json(out / "bundle.json", {**about, "digest": digest(about)})
 
     @classmethod
@@ -87,7 +96,9 @@ class Bundle:
         """
         folder = Path(folder)
         about = _read_about(folder / "bundle.json")
-        present = {path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json")}
+        present = {
+            path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json")
+        }
         for name in sorted(present.union(about["files"]) - {"bundle.json"}):
             _check_file(folder, name, about["files"].get(name))
         return cls(
@@ -95,8 +106,12 @@ class Bundle:
             auto_encoders={name: load_auto_encoder(folder, name) for name in AUTO_ENCODERS},
             vocabulary=read_json(folder / "vocabulary.json"),
             speakers={int(speaker): index for speaker, index in about["speakers"].items()},
-            fidelity=about["fidelity"], seed_frames=about["seed_frames"], window=about["window"],
-            rest=torch.tensor(read_json(folder / "rest.json")), config=read_json(folder / "config.json"))
+            fidelity=about["fidelity"],
+            seed_frames=about["seed_frames"],
+            window=about["window"],
+            rest=torch.tensor(read_json(folder / "rest.json")),
+            config=read_json(folder / "config.json"),
+        )
 
 
 def _read_about(path: Path) -> dict[str, Any]:
@@ -104,19 +119,34 @@ def _read_about(path: Path) -> dict[str, Any]:
     about = read_json(path)
     version = about.get("format") if isinstance(about, dict) else None
     if version != FORMAT:
-        raise UserError(path, found=f"format {version}", expected=f"format {FORMAT}",
-                        do="make the bundle again with this version")
+        raise UserError(
+            path,
+            found=f"format {version}",
+            expected=f"format {FORMAT}",
+            do="make the bundle again with this version",
+        )
     stated = about.pop("digest", None)
     if digest(about) != stated:
-        raise UserError(path, found=f"contents of digest {digest(about)}", expected=f"digest {stated}",
-                        do="fetch or make the bundle again")
+        raise UserError(
+            path,
+            found=f"contents of digest {digest(about)}",
+            expected=f"digest {stated}",
+            do="fetch or make the bundle again",
+        )
     return about
 
 
 def _check_file(folder: Path, name: str, expected: str | None) -> None:
     path = folder / name
-    found = "a name outside the folder" if os.path.basename(name) != name else (
-        "no such file" if not path.is_file() else f"sha256 {sha256_file(path)}")
+    found = (
+        "a name outside the folder"
+        if os.path.basename(name) != name
+        else ("no such file" if not path.is_file() else f"sha256 {sha256_file(path)}")
+    )
     if found != f"sha256 {expected}":
-        raise UserError(path, found=found, expected=f"sha256 {expected}" if expected else "no file of that name",
-                        do="fetch or make the bundle again")
+        raise UserError(
+            path,
+            found=found,
+            expected=f"sha256 {expected}" if expected else "no file of that name",
+            do="fetch or make the bundle again",
+        )

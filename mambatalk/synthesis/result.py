@@ -23,8 +23,17 @@ class MotionResult:
 
 
 def write_result(path: str | Path, result: MotionResult, betas: NDArray[np.float32]) -> None:
-    """Write motion and shape (300,) under the keys of the BEATX data set; the same bytes for the same motion."""
+    """Write motion and shape (300,) under the keys of the BEATX data set; the same bytes for the
+    same motion.
+    """
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, betas=betas, poses=result.poses, expressions=result.expressions, trans=result.trans,
-                 model=np.array("smplx2020"), gender=np.array("neutral"),
-                 mocap_frame_rate=np.array(FPS, np.int32))
+        np.savez(
+            file,
+            betas=betas,
+            poses=result.poses,
+            expressions=result.expressions,
+            trans=result.trans,
+            model=np.array("smplx2020"),
+            gender=np.array("neutral"),
+            mocap_frame_rate=np.array(FPS, np.int32),
+        )

@@ -1,8 +1,9 @@
 """Speech in, SMPL-X motion out: windows to codes, codes to parts, parts to one body.
 
-The codes of the whole clip are decoded once per part: the decoders' reach over window borders is what makes the joints
-smooth. Translation comes from the global-motion net, which turns legs into ground velocity and height. Source:
-published inference; `mambatalk.synthesis.windows` says what is corrected.
+The codes of the whole clip are decoded once per part: the decoders' reach over window borders is
+what makes the joints smooth. Translation comes from the global-motion net, which turns legs into
+ground velocity and height. Source: published inference; `mambatalk.synthesis.windows` says what is
+corrected.
 """
 
 from collections.abc import Mapping
@@ -59,9 +60,17 @@ class Decoded(NamedTuple):
 
 
 @torch.inference_mode()
-def synthesise(bundle: Bundle, wave: NDArray[np.float32], *, speaker: int, words: NDArray[np.int32] | None = None,
-               frames: int | None = None, seed: NDArray[np.float32] | None = None, ctc: Tensor | None = None,
-               fidelity: Fidelity | None = None) -> MotionResult:
+def synthesise(
+    bundle: Bundle,
+    wave: NDArray[np.float32],
+    *,
+    speaker: int,
+    words: NDArray[np.int32] | None = None,
+    frames: int | None = None,
+    seed: NDArray[np.float32] | None = None,
+    ctc: Tensor | None = None,
+    fidelity: Fidelity | None = None,
+) -> MotionResult:
     """Generate motion for speech.
 
     Args:
@@ -70,75 +79,132 @@ def synthesise(bundle: Bundle, wave: NDArray[np.float32], *, speaker: int, words
         speaker: Speaker index, the bundle's `speakers` has them by id.
         words: Word ids (n,), one a frame; none goes by sound alone.
         frames: Frames to generate; none covers the sound.
-        seed: Motion (4, 337) of the first frames; none starts from the bundle's rest pose. Published needs one.
+        seed: Motion (4, 337) of the first frames; none starts from the bundle's rest pose.
+            Published needs one.
         ctc: CTC ids (S,), one a sample, where the bundle was trained with them.
         fidelity: None follows the bundle.
 
     Raises:
-        UserError: There is too little sound, it is not finite, the speaker is unknown, or published synthesis has no
-            seed.
+        UserError: There is too little sound, it is not finite, the speaker is unknown, or published
+            synthesis has no seed.
 
     """
     fidelity = fidelity or bundle.fidelity
     device = next(bundle.generator.parameters()).device
     frames = len(wave) * FPS // SAMPLE_RATE if frames is None else frames
-    rolling = Rolling(window=bundle.window, seed_frames=bundle.seed_frames, fidelity=fidelity,
-                      exact_hop=fidelity == "corrected")
+    rolling = Rolling(
+        window=bundle.window,
+        seed_frames=bundle.seed_frames,
+        fidelity=fidelity,
+        exact_hop=fidelity == "corrected",
+    )
     _check_request(bundle, wave, speaker, frames, seed, fidelity)
     first = bundle.rest.expand(rolling.seed_frames, -1) if seed is None else torch.from_numpy(seed)
     text = np.full(frames, PAD) if words is None else words
-    speech = Speech(audio=_channels(wave, ctc).to(device), speaker=speaker, frames=frames,
-                    words=torch.from_numpy(text.astype(np.int64)).to(device))
-    windows = run_windows(bundle.generator, bundle.part_networks, speech, first.float().to(device), rolling)
+    speech = Speech(
+        audio=_channels(wave, ctc).to(device),
+        speaker=speaker,
+        frames=frames,
+        words=torch.from_numpy(text.astype(np.int64)).to(device),
+    )
+    windows = run_windows(
+        bundle.generator, bundle.part_networks, speech, first.float().to(device), rolling
+    )
     codes = {part: index[:frames] for part, index in join_codes(windows, rolling).items()}
-    return to_result(decode(codes, bundle.part_networks, bundle.global_net, first[0, TRANSLATION], fidelity), fidelity)
+    return to_result(
+        decode(codes, bundle.part_networks, bundle.global_net, first[0, TRANSLATION], fidelity),
+        fidelity,
+    )
 
 
-def decode(codes: Codes, networks: Mapping[Part, VQVAE], global_net: GlobalNet, start: Tensor, fidelity: Fidelity
-           ) -> Decoded:
+def decode(
+    codes: Codes,
+    networks: Mapping[Part, VQVAE],
+    global_net: GlobalNet,
+    start: Tensor,
+    fidelity: Fidelity,
+) -> Decoded:
     """Motion of a clip's codes (n,), from the place `start` (3,).
 
-    The global-motion net was trained without contacts in its input; published synthesis gives it the predicted ones all
-    the same, corrected does not.
+    The global-motion net was trained without contacts in its input; published synthesis gives it
+    the predicted ones all the same, corrected does not.
     """
     decoded = {part: networks[part].decode_index(codes[part][None])[0] for part in PARTS}
     frames = len(codes["upper"])
     pose = identity_motion(frames, decoded["upper"])[:, :POSE_DIM]
     for part in PARTS:
-        pose[:, pose_channels(part)] = clean_rotations(decoded[part][:, : len(pose_channels(part))], fidelity)
-    legs = torch.cat([pose[:, pose_channels("lower")], torch.zeros_like(decoded["lower"][:, LEGS.stop :])], dim=-1)
+        pose[:, pose_channels(part)] = clean_rotations(
+            decoded[part][:, : len(pose_channels(part))], fidelity
+        )
+    legs = torch.cat(
+        [pose[:, pose_channels("lower")], torch.zeros_like(decoded["lower"][:, LEGS.stop :])],
+        dim=-1,
+    )
     if fidelity == "published":
         legs[:, PART_CONTACT] = decoded["lower"][:, PART_CONTACT]
     ground = global_net(legs[None])[0, :, PART_TRANSLATION]
-    return Decoded(pose, integrate_ground(ground, start.to(ground)), decoded["face"][:, -EXPRESSION_DIM:])
+    return Decoded(
+        pose, integrate_ground(ground, start.to(ground)), decoded["face"][:, -EXPRESSION_DIM:]
+    )
 
 
 def to_result(decoded: Decoded, fidelity: Fidelity) -> MotionResult:
     """Axis-angle arrays of a decoded clip; the eyes look straight ahead."""
-    poses = axis_angle_from_6d(decoded.pose.unflatten(-1, (JOINT_COUNT, 6)),
-                               formula="published" if fidelity == "published" else "roma").flatten(1)
-    return MotionResult(poses=poses.cpu().numpy(), expressions=decoded.expressions.cpu().numpy(),
-                        trans=decoded.trans.float().cpu().numpy())
+    poses = axis_angle_from_6d(
+        decoded.pose.unflatten(-1, (JOINT_COUNT, 6)),
+        formula="published" if fidelity == "published" else "roma",
+    ).flatten(1)
+    return MotionResult(
+        poses=poses.cpu().numpy(),
+        expressions=decoded.expressions.cpu().numpy(),
+        trans=decoded.trans.float().cpu().numpy(),
+    )
 
 
-def _check_request(bundle: Bundle, wave: NDArray[np.float32], speaker: int, frames: int,
-                   seed: NDArray[np.float32] | None, fidelity: Fidelity) -> None:
+def _check_request(
+    bundle: Bundle,
+    wave: NDArray[np.float32],
+    speaker: int,
+    frames: int,
+    seed: NDArray[np.float32] | None,
+    fidelity: Fidelity,
+) -> None:
     published = fidelity == "published"
     if not len(wave) or frames < (bundle.window if published else 1):
-        raise UserError("speech", found=f"{len(wave)} samples for {frames} frames",
-                        expected=f"at least {bundle.window if published else 1} frames", do="give a longer recording")
+        raise UserError(
+            "speech",
+            found=f"{len(wave)} samples for {frames} frames",
+            expected=f"at least {bundle.window if published else 1} frames",
+            do="give a longer recording",
+        )
     if not np.isfinite(wave).all():
-        raise UserError("speech", found="samples that are not finite", expected="numbers in [-1, 1]",
-                        do="decode or record it again")
+        raise UserError(
+            "speech",
+            found="samples that are not finite",
+            expected="numbers in [-1, 1]",
+            do="decode or record it again",
+        )
     if not 0 <= speaker < bundle.generator.config.speakers:
-        raise UserError("speaker", found=f"index {speaker}", expected=f"0 to {bundle.generator.config.speakers - 1}",
-                        do="take an index from the bundle's speakers")
+        raise UserError(
+            "speaker",
+            found=f"index {speaker}",
+            expected=f"0 to {bundle.generator.config.speakers - 1}",
+            do="take an index from the bundle's speakers",
+        )
     if seed is None and published:
-        raise UserError("speech", found="no motion to start from", expected="four frames of true motion",
-                        do="use corrected fidelity, which starts from a rest pose")
+        raise UserError(
+            "speech",
+            found="no motion to start from",
+            expected="four frames of true motion",
+            do="use corrected fidelity, which starts from a rest pose",
+        )
     if seed is not None and seed.shape != bundle.rest.expand(bundle.seed_frames, -1).shape:
-        raise UserError("seed", found=f"shape {seed.shape}", expected=f"({bundle.seed_frames}, {len(bundle.rest)})",
-                        do="give the motion of the first frames")
+        raise UserError(
+            "seed",
+            found=f"shape {seed.shape}",
+            expected=f"({bundle.seed_frames}, {len(bundle.rest)})",
+            do="give the motion of the first frames",
+        )
 
 
 def _channels(wave: NDArray[np.float32], ctc: Tensor | None) -> Tensor:

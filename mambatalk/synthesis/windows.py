@@ -1,11 +1,14 @@
-"""Window by window: what the generator is given, the codes it answers with, and the seed of the next window.
+"""Window by window: what the generator is given, the codes it answers with, and the seed of the
+next window.
 
-Windows of 64 frames follow each other every 60; the 4 frames they share are the seed, the only motion a window sees.
+Windows of 64 frames follow each other every 60; the 4 frames they share are the seed, the only
+motion a window sees.
 
-Published: sound is cut 533 samples a frame, so that it drifts 37 ms a minute from the motion; a later seed has the jaw
-and the eyes at identity and a translation that no loss ever touched, restarted at the first frame; frames past the last
-full window are dropped. Corrected: exact sound, the decoded face, a translation integrated from decoded velocity and
-counted from the window's first frame as in training, and every frame is generated. Source: published inference.
+Published: sound is cut 533 samples a frame, so that it drifts 37 ms a minute from the motion; a
+later seed has the jaw and the eyes at identity and a translation that no loss ever touched,
+restarted at the first frame; frames past the last full window are dropped. Corrected: exact sound,
+the decoded face, a translation integrated from decoded velocity and counted from the window's first
+frame as in training, and every frame is generated. Source: published inference.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +24,12 @@ from mambatalk.models.conditioning import full_mask, relative_motion
 from mambatalk.models.generator import BODY_CHANNELS, Fused, Generator, GeneratorOutput
 from mambatalk.models.vqvae import VQVAE
 from mambatalk.motion.part_io import PART_CONTACT, PART_TRANSLATION, integrate_ground
-from mambatalk.motion.rotations import axis_angle_from_6d, axis_angle_to_6d, matrix_from_6d, matrix_to_6d
+from mambatalk.motion.rotations import (
+    axis_angle_from_6d,
+    axis_angle_to_6d,
+    matrix_from_6d,
+    matrix_to_6d,
+)
 from mambatalk.motion.skeleton import (
     CONTACT,
     FPS,
@@ -100,8 +108,14 @@ class Rolling:
         return window * self.hop * per_frame, self.window * per_frame
 
 
-def run_windows(generator: Generator, networks: Mapping[Part, VQVAE], speech: Speech, seed: Tensor, rolling: Rolling,
-                settle: Settle = lambda number, output, codes: codes) -> list[Window]:
+def run_windows(
+    generator: Generator,
+    networks: Mapping[Part, VQVAE],
+    speech: Speech,
+    seed: Tensor,
+    rolling: Rolling,
+    settle: Settle = lambda number, output, codes: codes,
+) -> list[Window]:
     """Run all windows of a clip, each seeded by the one before.
 
     Args:
@@ -122,8 +136,12 @@ def run_windows(generator: Generator, networks: Mapping[Part, VQVAE], speech: Sp
         motion = seed.new_zeros(1, rolling.window, MOTION_DIM)
         motion[0, : rolling.seed_frames] = seed
         shown = motion if rolling.fidelity == "published" else relative_motion(motion)
-        output = generator.forward_fused(Fused(*(x[number : number + 1] for x in fused)), speaker, shown,
-                                         full_mask(motion, rolling.seed_frames))
+        output = generator.forward_fused(
+            Fused(*(x[number : number + 1] for x in fused)),
+            speaker,
+            shown,
+            full_mask(motion, rolling.seed_frames),
+        )
         codes = settle(number, output, choose_codes(output, networks))
         done.append(Window(seed, *rolling.audio_slice(number), output, codes))
         seed = next_seed(codes, networks, seed, start, rolling)
@@ -131,7 +149,9 @@ def run_windows(generator: Generator, networks: Mapping[Part, VQVAE], speech: Sp
 
 
 def choose_codes(output: GeneratorOutput, networks: Mapping[Part, VQVAE]) -> Codes:
-    """Codes (64,): the likeliest of the body's parts; for the face the one nearest to its latent."""
+    """Codes (64,): the likeliest of the body's parts; for the face the one nearest to its
+    latent.
+    """
     codes = {part: output.logits[part][0].argmax(-1) for part in PARTS}
     codes["face"] = networks["face"].quantizer.nearest(output.latent["face"])[0]
     return codes
@@ -139,17 +159,30 @@ def choose_codes(output: GeneratorOutput, networks: Mapping[Part, VQVAE]) -> Cod
 
 def join_codes(windows: list[Window], rolling: Rolling) -> Codes:
     """Codes of the clip: all of the first window, then what each later one has past its seed."""
-    return {part: torch.cat([window.codes[part][rolling.seed_frames if k else 0 :]
-                             for k, window in enumerate(windows)]) for part in PARTS}
+    return {
+        part: torch.cat(
+            [
+                window.codes[part][rolling.seed_frames if k else 0 :]
+                for k, window in enumerate(windows)
+            ]
+        )
+        for part in PARTS
+    }
 
 
-def next_seed(codes: Codes, networks: Mapping[Part, VQVAE], seed: Tensor, start: Tensor, rolling: Rolling) -> Tensor:
-    """Motion (4, 337) that seeds the next window, from the codes of this one, its seed and the clip's first frame."""
+def next_seed(
+    codes: Codes, networks: Mapping[Part, VQVAE], seed: Tensor, start: Tensor, rolling: Rolling
+) -> Tensor:
+    """Motion (4, 337) that seeds the next window, from the codes of this one, its seed and the
+    clip's first frame.
+    """
     published = rolling.fidelity == "published"
     decoded = {part: networks[part].decode_index(codes[part][None])[0] for part in PARTS}
     motion = identity_motion(rolling.window, seed)
     for part in PARTS[1:] if published else PARTS:
-        motion[:, pose_channels(part)] = clean_rotations(decoded[part][:, : len(pose_channels(part))], rolling.fidelity)
+        motion[:, pose_channels(part)] = clean_rotations(
+            decoded[part][:, : len(pose_channels(part))], rolling.fidelity
+        )
     lower = decoded["lower"]
     origin = start if published else seed[0]
     motion[:, TRANSLATION] = integrate_ground(lower[:, PART_TRANSLATION], origin[TRANSLATION])
@@ -158,10 +191,11 @@ def next_seed(codes: Codes, networks: Mapping[Part, VQVAE], seed: Tensor, start:
 
 
 def clean_rotations(pose: Tensor, fidelity: Fidelity) -> Tensor:
-    """6D rotations (n, 6 J) made orthonormal; published by way of its axis-angle formula, which loses small angles.
+    """6D rotations (n, 6 J) made orthonormal; published by way of its axis-angle formula, which
+    loses small angles.
 
-    That formula amplifies last bits, and PyTorch's norm rounds by memory layout: give it a decoder's output as it
-    comes, before it is copied anywhere.
+    That formula amplifies last bits, and PyTorch's norm rounds by memory layout: give it a
+    decoder's output as it comes, before it is copied anywhere.
     """
     rotations = pose.unflatten(-1, (-1, 6))
     if fidelity == "published":
@@ -181,9 +215,13 @@ def _fuse(generator: Generator, speech: Speech, rolling: Rolling, count: int) ->
     missing = max(0, sum(slices[-1]) - len(speech.audio))
     audio = functional.pad(speech.audio, (0, 0, 0, missing))
     frames = (count - 1) * rolling.hop + rolling.window
-    words = functional.pad(speech.words[:frames], (0, max(0, frames - len(speech.words))), value=PAD)
+    words = functional.pad(
+        speech.words[:frames], (0, max(0, frames - len(speech.words))), value=PAD
+    )
     waves = torch.stack([audio[start : start + length] for start, length in slices])
     texts = words.unfold(0, rolling.window, rolling.hop)
-    pieces = [generator.fuse(wave, wave[..., :BODY_CHANNELS], text) for wave, text in zip(
-        waves.split(FUSE_AT_ONCE), texts.split(FUSE_AT_ONCE), strict=True)]
+    pieces = [
+        generator.fuse(wave, wave[..., :BODY_CHANNELS], text)
+        for wave, text in zip(waves.split(FUSE_AT_ONCE), texts.split(FUSE_AT_ONCE), strict=True)
+    ]
     return Fused(*(torch.cat(branch) for branch in zip(*pieces, strict=True)))

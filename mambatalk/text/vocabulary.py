@@ -11,7 +11,8 @@ _PUNCTUATION = str.maketrans(dict.fromkeys(",.?!", " "))
 
 
 def clean(mark: str, *, fidelity: Fidelity = "corrected") -> str:
-    """A TextGrid mark with , . ? ! turned to blanks; corrected drops the blanks at its ends too. Case is kept.
+    """A TextGrid mark with , . ? ! turned to blanks; corrected drops the blanks at its ends too.
+    Case is kept.
 
     Source: published vocabulary builder.
     """
@@ -20,22 +21,28 @@ def clean(mark: str, *, fidelity: Fidelity = "corrected") -> str:
 
 
 def build_vocabulary(marks: Iterable[str], *, fidelity: Fidelity) -> dict[str, int]:
-    """Word to id over all marks, most frequent first and ties in alphabetical order; ids 0 to 3 are special.
+    """Word to id over all marks, most frequent first and ties in alphabetical order; ids 0 to 3 are
+    special.
 
-    Published: the empty mark (silence) is a word like any other. Corrected: silence is PAD and no entry.
+    Published: the empty mark (silence) is a word like any other. Corrected: silence is PAD and no
+    entry.
     """
     counts = Counter(clean(mark, fidelity=fidelity) for mark in marks)
     if fidelity == "corrected":
         counts.pop("", None)
     words = sorted(counts, key=lambda word: (-counts[word], word))
-    return {word: place for place, word in enumerate((*SPECIAL, *(w for w in words if w not in SPECIAL)))}
+    return {
+        word: place
+        for place, word in enumerate((*SPECIAL, *(w for w in words if w not in SPECIAL)))
+    }
 
 
 def look_up(mark: str, vocabulary: dict[str, int], *, fidelity: Fidelity) -> int:
     """Id of a mark.
 
-    Published: a single blank is PAD, and punctuation that was turned to blanks when the vocabulary was built is not
-    touched here, so `well,` is unknown. Corrected: the same cleaning in both places, and every blank is PAD.
+    Published: a single blank is PAD, and punctuation that was turned to blanks when the vocabulary
+    was built is not touched here, so `well,` is unknown. Corrected: the same cleaning in both
+    places, and every blank is PAD.
     """
     if fidelity == "published":
         return PAD if mark == " " else vocabulary.get(mark, UNKNOWN)

@@ -27,17 +27,20 @@ class Interval(Protocol):
         """Its label."""
 
 
-def frame_words(intervals: Sequence[Interval], vocabulary: dict[str, int], frames: int, *, fidelity: Fidelity
-                ) -> NDArray[np.int32]:
+def frame_words(
+    intervals: Sequence[Interval], vocabulary: dict[str, int], frames: int, *, fidelity: Fidelity
+) -> NDArray[np.int32]:
     """Word ids (frames,) at 30 frames a second.
 
-    Published: the first interval with start <= i / 30 <= end, so a frame on a border belongs to the word that ends;
-    outside all intervals the word is unknown. Corrected: start <= i / 30 < end, and outside there is silence (PAD).
+    Published: the first interval with start <= i / 30 <= end, so a frame on a border belongs to the
+    word that ends; outside all intervals the word is unknown. Corrected: start <= i / 30 < end, and
+    outside there is silence (PAD).
     """
     words = np.full(frames, UNKNOWN if fidelity == "published" else PAD, np.int32)
     times = np.arange(frames) / FPS
     for interval in reversed(intervals):
         inside = (times >= interval.start) & (
-            times <= interval.end if fidelity == "published" else times < interval.end)
+            times <= interval.end if fidelity == "published" else times < interval.end
+        )
         words[inside] = look_up(interval.text, vocabulary, fidelity=fidelity)
     return words

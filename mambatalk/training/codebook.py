@@ -1,4 +1,6 @@
-"""The code book while it is learnt: how much of it is in use, and a second life for codes that are not."""
+"""The code book while it is learnt: how much of it is in use, and a second life for codes that are
+not.
+"""
 
 import torch
 from torch import Tensor
@@ -13,7 +15,8 @@ MEMORY = 0.9
 class CodebookWatch:
     """Follows the use of a code book step by step and moves dead codes onto latents of the batch.
 
-    Published training ignores dead codes; with it, most of a code book can stay unused from the first epoch on.
+    Published training ignores dead codes; with it, most of a code book can stay unused from the
+    first epoch on.
     """
 
     def __init__(self, quantizer: Quantizer) -> None:
@@ -23,7 +26,9 @@ class CodebookWatch:
 
     @torch.no_grad()
     def revive(self, latent: Tensor, index: Tensor) -> int:
-        """Count one batch of latents (B, T, C) and codes (B, T); return how many codes were moved."""
+        """Count one batch of latents (B, T, C) and codes (B, T); return how many codes were
+        moved.
+        """
         count = len(self._use)
         share = torch.bincount(index.flatten(), minlength=count) / index.numel()
         self._use.mul_(MEMORY).add_(share, alpha=1 - MEMORY)

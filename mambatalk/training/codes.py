@@ -1,7 +1,8 @@
-"""Codes of every frame, encoded once: the generator learns from them and never runs the auto-encoders.
+"""Codes of every frame, encoded once: the generator learns from them and never runs the
+auto-encoders.
 
-Whole clips are encoded at once, so that a code depends on its true neighbours; published training encodes each window
-by itself, which differs within 12 frames of a window's edge.
+Whole clips are encoded at once, so that a code depends on its true neighbours; published training
+encodes each window by itself, which differs within 12 frames of a window's edge.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,9 @@ Codes = dict[Part, NDArray[np.int16]]
 
 
 @torch.no_grad()
-def encode_codes(store: FeatureStore, networks: Mapping[Part, VQVAE], *, fidelity: Fidelity) -> Codes:
+def encode_codes(
+    store: FeatureStore, networks: Mapping[Part, VQVAE], *, fidelity: Fidelity
+) -> Codes:
     """Codes (N,) of each part over the store's flat frames."""
     codes: Codes = {part: np.zeros(len(store.motion), np.int16) for part in PARTS}
     for clip in store.clips:
@@ -41,8 +44,14 @@ def encode_codes(store: FeatureStore, networks: Mapping[Part, VQVAE], *, fidelit
 
 def code_usage(codes: Codes, networks: Mapping[Part, VQVAE]) -> dict[str, float]:
     """Share of each code book in use over all frames, and its perplexity."""
-    return {f"{part}/{key}": value for part in PARTS for key, value in usage(
-        torch.from_numpy(codes[part].astype(np.int64)), networks[part].quantizer.embedding.num_embeddings).items()}
+    return {
+        f"{part}/{key}": value
+        for part in PARTS
+        for key, value in usage(
+            torch.from_numpy(codes[part].astype(np.int64)),
+            networks[part].quantizer.embedding.num_embeddings,
+        ).items()
+    }
 
 
 def write_codes(path: str | Path, codes: Codes) -> None:

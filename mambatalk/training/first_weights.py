@@ -1,8 +1,9 @@
 """First weights that fit the data, so that training begins with what differs between poses.
 
-In 6D form all poses of a person are nearly alike. Weights drawn without looking answer to what poses have in common:
-training then rests at the mean pose for hundreds of steps before codes carry any motion. Here the first and the last
-convolution take on the data's mean and scale; the network's shape, and what it can become, stay as they are.
+In 6D form all poses of a person are nearly alike. Weights drawn without looking answer to what
+poses have in common: training then rests at the mean pose for hundreds of steps before codes carry
+any motion. Here the first and the last convolution take on the data's mean and scale; the network's
+shape, and what it can become, stay as they are.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 CONSTANT: Final = 0.05
-"""A channel that varies less than this (of 6D rotations, expressions, m/s) is taken to vary this much."""
+"""A channel that varies less than this (of 6D rotations, expressions, m/s) is taken to vary this
+much.
+"""
 
 
 @torch.no_grad()
@@ -43,7 +46,11 @@ def _moments(data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch in data:
         rows = batch.detach().flatten(0, -2).double().cpu()
-        count, total, squares = count + len(rows), total + rows.sum(0), squares + rows.square().sum(0)
+        count, total, squares = (
+            count + len(rows),
+            total + rows.sum(0),
+            squares + rows.square().sum(0),
+        )
     mean = total / count
     deviation = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=CONSTANT)
     return mean.to(batch), deviation.to(batch)

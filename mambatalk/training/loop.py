@@ -40,22 +40,32 @@ class Windows:
     audio: bool
 
     @classmethod
-    def of(cls, store: FeatureStore, *, length: int, stride: int, audio: bool, fidelity: Fidelity) -> "Windows":
+    def of(
+        cls, store: FeatureStore, *, length: int, stride: int, audio: bool, fidelity: Fidelity
+    ) -> "Windows":
         """Windows `stride` frames apart to learn from, and side by side to be watched on."""
-        train, validation = (windows(store, split, length=length, stride=step, audio=audio, fidelity=fidelity)
-                             for split, step in (("train", stride), ("val", length)))
+        train, validation = (
+            windows(store, split, length=length, stride=step, audio=audio, fidelity=fidelity)
+            for split, step in (("train", stride), ("val", length))
+        )
         return cls(store=store, train=train, validation=validation, length=length, audio=audio)
 
     def spread(self, device: torch.device, *, most: int = 1024) -> Iterator[WindowBatch]:
-        """Some training windows from all over the corpus, without their sound: enough for its mean and scale."""
+        """Some training windows from all over the corpus, without their sound: enough for its mean
+        and scale.
+        """
         rows = self.train[:: max(1, len(self.train) // most)]
         return batches(self.store, rows, self.length, batch_size=64, audio=False, device=device)
 
     def __post_init__(self) -> None:
         for split, rows in (("train", self.train), ("val", self.validation)):
             if not len(rows):
-                raise UserError(f"split {split}", found="no window", expected=f"a clip of {self.length} frames",
-                                do="add longer clips, or shorten the window")
+                raise UserError(
+                    f"split {split}",
+                    found="no window",
+                    expected=f"a clip of {self.length} frames",
+                    do="add longer clips, or shorten the window",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +90,23 @@ class Trained(NamedTuple, Generic[Network]):
     curve: Curve
 
 
-def fit(name: str, network: nn.Module, terms: Terms, data: Windows, schedule: Schedule, curve: Curve) -> None:
-    """Train a network in place; the curve gets the mean of every term on both splits, epoch by epoch.
+def fit(
+    name: str, network: nn.Module, terms: Terms, data: Windows, schedule: Schedule, curve: Curve
+) -> None:
+    """Train a network in place; the curve gets the mean of every term on both splits, epoch by
+    epoch.
 
     The order of windows and all random draws follow `schedule.seed` alone.
 
     Raises:
-        FloatingPointError: A loss, of training or validation, is not finite; no step was taken on it.
+        FloatingPointError: A loss, of training or validation, is not finite; no step was taken on
+            it.
 
     """
     device = next(network.parameters()).device
-    optimizer = torch.optim.Adam(network.parameters(), lr=schedule.lr, betas=schedule.betas, eps=1e-8)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=schedule.lr, betas=schedule.betas, eps=1e-8
+    )
     order = np.random.default_rng(schedule.seed)
     torch.manual_seed(schedule.seed)
     with _progress(name, schedule.epochs) as advance:
@@ -111,35 +127,61 @@ def fit(name: str, network: nn.Module, terms: Terms, data: Windows, schedule: Sc
 
 
 @torch.no_grad()
-def validate(network: nn.Module, terms: Terms, data: Windows, schedule: Schedule, epoch: int) -> dict[str, float]:
+def validate(
+    network: nn.Module, terms: Terms, data: Windows, schedule: Schedule, epoch: int
+) -> dict[str, float]:
     """Mean terms over the validation windows, with the same random draws every epoch."""
     device = next(network.parameters()).device
     network.eval()
     means = _Means()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(schedule.seed)
-        for batch in batches(data.store, data.validation, data.length, batch_size=schedule.batch_size,
-                             audio=data.audio, device=device):
+        for batch in batches(
+            data.store,
+            data.validation,
+            data.length,
+            batch_size=schedule.batch_size,
+            audio=data.audio,
+            device=device,
+        ):
             means.add(terms(batch, epoch), len(batch.motion))
     return means.row("val")
 
 
-def _shuffled(data: Windows, batch_size: int, order: np.random.Generator, device: torch.device
-              ) -> Iterator[WindowBatch]:
-    """One epoch of shuffled batches; an incomplete last one is dropped, unless it is the only one."""
+def _shuffled(
+    data: Windows, batch_size: int, order: np.random.Generator, device: torch.device
+) -> Iterator[WindowBatch]:
+    """One epoch of shuffled batches; an incomplete last one is dropped, unless it is the only
+    one.
+    """
     rows = data.train[order.permutation(len(data.train))]
     whole = len(rows) // batch_size * batch_size or len(rows)
-    return batches(data.store, rows[:whole], data.length, batch_size=batch_size, audio=data.audio, device=device)
+    return batches(
+        data.store,
+        rows[:whole],
+        data.length,
+        batch_size=batch_size,
+        audio=data.audio,
+        device=device,
+    )
 
 
 def _check_finite(name: str, loss: float, epoch: int) -> None:
     if not math.isfinite(loss):
-        raise FloatingPointError(f"{name}: the loss is {loss} in epoch {epoch}; lower the learning rate, "
-                                 "or look at the data-quality report")
+        raise FloatingPointError(
+            f"{name}: the loss is {loss} in epoch {epoch}; lower the learning rate, "
+            "or look at the data-quality report"
+        )
 
 
-def _step(name: str, network: nn.Module, optimizer: torch.optim.Optimizer, values: dict[str, Tensor], epoch: int,
-          clip_norm: float | None) -> None:
+def _step(
+    name: str,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    values: dict[str, Tensor],
+    epoch: int,
+    clip_norm: float | None,
+) -> None:
     loss = total(values.values())
     _check_finite(name, loss.item(), epoch)
     optimizer.zero_grad(set_to_none=True)
@@ -163,17 +205,27 @@ class _Means:
 
     def row(self, split: str) -> dict[str, float]:
         means = {key: float(value) / self._count for key, value in self._sums.items()}
-        return {f"{split}/loss": sum(means.values()), **{f"{split}/{key}": value for key, value in means.items()}}
+        return {
+            f"{split}/loss": sum(means.values()),
+            **{f"{split}/{key}": value for key, value in means.items()},
+        }
 
 
 @contextmanager
 def _progress(name: str, epochs: int) -> Iterator[Callable[[float, float], None]]:
     """A bar on a terminal, about ten log lines elsewhere."""
     if sys.stderr.isatty():
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(name, total=epochs)
-            yield lambda train, val: bar.update(task, advance=1, description=f"{name}  {train:.4f} / {val:.4f}")
+            yield lambda train, val: bar.update(
+                task, advance=1, description=f"{name}  {train:.4f} / {val:.4f}"
+            )
         return
     done = 0
 
@@ -181,6 +233,8 @@ def _progress(name: str, epochs: int) -> Iterator[Callable[[float, float], None]
         nonlocal done
         done += 1
         if done % max(1, epochs // 10) == 0 or done == epochs:
-            log.info("%s: epoch %d of %d, loss %.4f, validation %.4f", name, done, epochs, train, val)
+            log.info(
+                "%s: epoch %d of %d, loss %.4f, validation %.4f", name, done, epochs, train, val
+            )
 
     yield advance

@@ -1,8 +1,9 @@
 """Loss terms of the five auto-encoders, published and corrected.
 
-Both forms share their reconstruction terms. They differ where meshes are compared over "time": the published slices
-run along the vertex index, ours along time; where the face is compared: the published meshes swap the expressions, so
-that errors of jaw and expression can cancel; and in the lower body's translation, which only ours supervises.
+Both forms share their reconstruction terms. They differ where meshes are compared over "time": the
+published slices run along the vertex index, ours along time; where the face is compared: the
+published meshes swap the expressions, so that errors of jaw and expression can cancel; and in the
+lower body's translation, which only ours supervises.
 Source: published trainers `ae`, `aeface`, `aelowerfoot`, `aelower`.
 """
 
@@ -27,7 +28,13 @@ from mambatalk.losses import (
     total,
 )
 from mambatalk.motion.body import Body
-from mambatalk.motion.part_io import LEGS, PART_CONTACT, PART_TRANSLATION, ground_velocity, integrate_ground
+from mambatalk.motion.part_io import (
+    LEGS,
+    PART_CONTACT,
+    PART_TRANSLATION,
+    ground_velocity,
+    integrate_ground,
+)
 from mambatalk.motion.rotations import matrix_from_6d
 from mambatalk.motion.skeleton import (
     CONTACT,
@@ -56,23 +63,44 @@ class PartLoss:
     mesh_weight: float
     fidelity: Fidelity
     mesh_frames: int = 0
-    """Frames of a window that the mesh terms look at, a stretch drawn anew each time; 0 takes all."""
+    """Frames of a window that the mesh terms look at, a stretch drawn anew each time; 0 takes
+    all.
+    """
 
     @classmethod
-    def of(cls, part: AutoEncoder, body: Body, *, mesh_vertices: int, mesh_weight: float, fidelity: Fidelity,
-           mesh_frames: int = 0) -> "PartLoss":
-        """Choose the vertices: spread over the body, for the face over what jaw and expressions move.
+    def of(
+        cls,
+        part: AutoEncoder,
+        body: Body,
+        *,
+        mesh_vertices: int,
+        mesh_weight: float,
+        fidelity: Fidelity,
+        mesh_frames: int = 0,
+    ) -> "PartLoss":
+        """Choose the vertices: spread over the body, for the face over what jaw and expressions
+        move.
 
         Raises:
             UserError: `mesh_frames` is too few for an acceleration.
 
         """
         if mesh_frames in (1, 2):
-            raise UserError("body.mesh_frames", found=mesh_frames, expected="at least 3, or 0 for all",
-                            do="an acceleration takes 3 frames; correct the value")
+            raise UserError(
+                "body.mesh_frames",
+                found=mesh_frames,
+                expected="at least 3, or 0 for all",
+                do="an acceleration takes 3 frames; correct the value",
+            )
         among = body.moved_by_face() if part == "face" else None
-        return cls(part=part, body=body, vertices=body.subset(mesh_vertices, among), mesh_weight=mesh_weight,
-                   fidelity=fidelity, mesh_frames=mesh_frames)
+        return cls(
+            part=part,
+            body=body,
+            vertices=body.subset(mesh_vertices, among),
+            mesh_weight=mesh_weight,
+            fidelity=fidelity,
+            mesh_frames=mesh_frames,
+        )
 
     def __call__(self, prediction: Tensor, batch: WindowBatch) -> Terms:
         """Weighted terms of a prediction (B, T, D)."""
@@ -100,12 +128,22 @@ class PartLoss:
 def _body_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Terms:
     """Upper body and hands."""
     predicted, target = matrices(prediction), target_matrices(loss.code_part, batch)
-    terms = {"geodesic": geodesic(predicted, target), "differences": l1_of_differences(predicted, target)}
+    terms = {
+        "geodesic": geodesic(predicted, target),
+        "differences": l1_of_differences(predicted, target),
+    }
     if loss.mesh_weight:
-        rest, frames = loss.body.shape(batch.betas, subset=loss.vertices), loss.stretch(predicted.shape[1])
-        ours, theirs = (_mesh(loss, rotations[:, frames], *rest) for rotations in (predicted, target))
+        rest, frames = (
+            loss.body.shape(batch.betas, subset=loss.vertices),
+            loss.stretch(predicted.shape[1]),
+        )
+        ours, theirs = (
+            _mesh(loss, rotations[:, frames], *rest) for rotations in (predicted, target)
+        )
         terms["vertices"] = loss.mesh_weight * functional.mse_loss(ours, theirs)
-        terms["mesh_differences"] = loss.mesh_weight * l1_of_differences(ours, theirs, axis=loss.mesh_axis)
+        terms["mesh_differences"] = loss.mesh_weight * l1_of_differences(
+            ours, theirs, axis=loss.mesh_axis
+        )
     return terms
 
 
@@ -126,7 +164,9 @@ def _face_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Terms
         ours = _face_mesh(loss, predicted[:, frames], first[:, frames], batch)
         theirs = _face_mesh(loss, target[:, frames], second[:, frames], batch)
         terms["vertices"] = loss.mesh_weight * functional.mse_loss(ours, theirs)
-        terms["mesh_differences"] = loss.mesh_weight * mse_of_differences(ours, theirs, axis=loss.mesh_axis)
+        terms["mesh_differences"] = loss.mesh_weight * mse_of_differences(
+            ours, theirs, axis=loss.mesh_axis
+        )
     return terms
 
 
@@ -142,7 +182,8 @@ def _lower_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Term
         "foot": FOOT_WEIGHT * foot_sliding(ours[:, :, FOOT_JOINTS], contact),
     }
     if loss.fidelity == "corrected":
-        # Beside the pelvis a planted foot moves; only with the translation added does it stand still.
+        # Beside the pelvis a planted foot moves; only with the translation added does it stand
+        # still.
         trans = integrate_ground(prediction[..., PART_TRANSLATION], batch.motion[:, 0, TRANSLATION])
         feet = ours[:, :, FOOT_JOINTS] + trans.unsqueeze(2)
         terms["foot"] = FOOT_WEIGHT * foot_sliding(feet, contact)
@@ -155,29 +196,42 @@ def _global_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Ter
     trans, contact = batch.motion[..., TRANSLATION], prediction[..., PART_CONTACT]
     ground, target = prediction[..., PART_TRANSLATION], ground_velocity(trans)
     place = integrate_ground(ground, trans[:, 0])
-    # Published velocity is a term for x plus one for z, and so are its differences: as many times the mean over both.
+    # Published velocity is a term for x plus one for z, and so are its differences: as many times
+    # the mean over both.
     axes = [0, 2]
     ground_pair = ground[..., axes], target[..., axes]
     error = place - trans
-    feet = _joints(loss, target_matrices("lower", batch), batch)[:, :, FOOT_JOINTS] + place.unsqueeze(2)
+    feet = _joints(loss, target_matrices("lower", batch), batch)[
+        :, :, FOOT_JOINTS
+    ] + place.unsqueeze(2)
     terms = {
         "contact": functional.mse_loss(contact, batch.motion[..., CONTACT]),
         "velocity": len(axes) * functional.l1_loss(*ground_pair),
         "velocity_differences": GLOBAL_WEIGHT * len(axes) * l1_of_differences(*ground_pair),
         "position": functional.l1_loss(place, trans),
         "position_differences": GLOBAL_WEIGHT * l1_of_differences(place, trans),
-        # Both meshes have the true legs, so that all vertices differ by the translation's error alone.
+        # Both meshes have the true legs, so that all vertices differ by the translation's error
+        # alone.
         "vertices": loss.mesh_weight * error.square().mean(),
         "foot": FOOT_WEIGHT * foot_sliding(feet, contact),
     }
-    if loss.fidelity == "corrected":  # Along the vertex index, as published, these two are 0 whatever the error.
-        terms["mesh_differences"] = GLOBAL_WEIGHT * loss.mesh_weight * total(
-            difference(error, order=order).square().mean() for order in (1, 2))
+    if (
+        loss.fidelity == "corrected"
+    ):  # Along the vertex index, as published, these two are 0 whatever the error.
+        terms["mesh_differences"] = (
+            GLOBAL_WEIGHT
+            * loss.mesh_weight
+            * total(difference(error, order=order).square().mean() for order in (1, 2))
+        )
     return terms
 
 
 _TERMS: Mapping[AutoEncoder, Callable[[PartLoss, Tensor, WindowBatch], Terms]] = {
-    "face": _face_terms, "upper": _body_terms, "hands": _body_terms, "lower": _lower_terms, "global": _global_terms,
+    "face": _face_terms,
+    "upper": _body_terms,
+    "hands": _body_terms,
+    "lower": _lower_terms,
+    "global": _global_terms,
 }
 
 
@@ -194,23 +248,32 @@ def target_matrices(part: Part, batch: WindowBatch) -> Tensor:
 def whole_body(part: Part, rotations: Tensor) -> Tensor:
     """All joints (B * T, 55, 3, 3) from a part's (B, T, J, 3, 3); the others do not turn."""
     frames = rotations.flatten(0, 1)
-    whole = torch.eye(3, dtype=frames.dtype, device=frames.device).repeat(len(frames), JOINT_COUNT, 1, 1)
+    whole = torch.eye(3, dtype=frames.dtype, device=frames.device).repeat(
+        len(frames), JOINT_COUNT, 1, 1
+    )
     index = torch.tensor(PART_JOINTS[part], device=frames.device)
     return whole.index_copy(1, index, frames)
 
 
 def _mesh(loss: PartLoss, rotations: Tensor, rest_vertices: Tensor, rest_joints: Tensor) -> Tensor:
-    """Vertices (B, T, V, 3) of a body whose rest is given once per window (B, ...) or per frame (B * T, ...)."""
+    """Vertices (B, T, V, 3) of a body whose rest is given once per window (B, ...) or per frame (B
+    * T, ...).
+    """
     windows, length = rotations.shape[:2]
     repeat = windows * length // len(rest_vertices)
     return loss.body.skin(
-        whole_body(loss.code_part, rotations), rest_vertices.repeat_interleave(repeat, 0),
-        rest_joints.repeat_interleave(repeat, 0), subset=loss.vertices).unflatten(0, (windows, length))
+        whole_body(loss.code_part, rotations),
+        rest_vertices.repeat_interleave(repeat, 0),
+        rest_joints.repeat_interleave(repeat, 0),
+        subset=loss.vertices,
+    ).unflatten(0, (windows, length))
 
 
 def _face_mesh(loss: PartLoss, jaw: Tensor, expressions: Tensor, batch: WindowBatch) -> Tensor:
     betas = batch.betas.repeat_interleave(expressions.shape[1], 0)
-    return _mesh(loss, jaw, *loss.body.shape(betas, expressions.flatten(0, 1), subset=loss.vertices))
+    return _mesh(
+        loss, jaw, *loss.body.shape(betas, expressions.flatten(0, 1), subset=loss.vertices)
+    )
 
 
 def _joints(loss: PartLoss, rotations: Tensor, batch: WindowBatch) -> Tensor:

@@ -1,4 +1,6 @@
-"""What changes no result but must be settled before one: device, threads, seeds, deterministic algorithms."""
+"""What changes no result but must be settled before one: device, threads, seeds, deterministic
+algorithms.
+"""
 
 import os
 import random
@@ -26,4 +28,6 @@ def make_deterministic(seed: int, threads: int) -> None:
 
 def device() -> torch.device:
     """`MAMBATALK_DEVICE` where set, else CUDA where there is one, else the CPU."""
-    return torch.device(os.environ.get("MAMBATALK_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return torch.device(
+        os.environ.get("MAMBATALK_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    )

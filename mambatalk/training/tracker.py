@@ -35,9 +35,16 @@ class Curve:
         self._tracker.metrics(values, step=epoch)
 
     def write(self, path: str | Path) -> None:
-        """Write the rows as CSV, six significant digits; an imported network has a heading and no rows."""
+        """Write the rows as CSV, six significant digits; an imported network has a heading and no
+        rows.
+        """
         columns = list(self.rows[0]) if self.rows else ["epoch", "train/loss", "val/loss"]
-        with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        with (
+            atomic_file(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in self.rows)
+            writer.writerows(
+                {key: f"{value:.6g}" for key, value in row.items()} for row in self.rows
+            )

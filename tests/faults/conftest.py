@@ -20,7 +20,9 @@ Findings = dict[str, set[str]]
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+    pytest.importorskip(
+        "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+    )
     root = tmp_path_factory.mktemp("faults") / "corpus"
     write_sample(root, hours=0.06, speakers=3, seed=5, workers=1)
     return root
@@ -34,14 +36,23 @@ def corpus(sample: Path, tmp_path: Path) -> Corpus:
 
 @pytest.fixture(scope="session")
 def take_in(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], ClipStore]:
-    """Snapshot and ingest as the stages do; what the sample and a spoilt copy share is read once."""
+    """Snapshot and ingest as the stages do; what the sample and a spoilt copy share is read
+    once.
+    """
     work = tmp_path_factory.mktemp("stores")
 
     def run(root: Path) -> ClipStore:
         out = Path(work / f"{len(list(work.iterdir()))}")
         (out / "clips").mkdir(parents=True)
         write_snapshot(root, out / "snapshot.json")
-        ingest(root, out / "snapshot.json", out / "clips", speakers=[], clips_per_shard=4, scratch=work / "scratch")
+        ingest(
+            root,
+            out / "snapshot.json",
+            out / "clips",
+            speakers=[],
+            clips_per_shard=4,
+            scratch=work / "scratch",
+        )
         return ClipStore(out / "clips")
 
     run(sample)

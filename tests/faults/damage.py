@@ -24,7 +24,9 @@ class Corpus:
     def path(self, clip: str, kind: Kind) -> Path:
         return clip_path(self.root, parse_clip_id(clip), kind)
 
-    def motion(self, clip: str, change: Callable[[Arrays], Any], save: Callable[..., None] = np.savez) -> None:
+    def motion(
+        self, clip: str, change: Callable[[Arrays], Any], save: Callable[..., None] = np.savez
+    ) -> None:
         """Change a motion file's arrays in place, or take those that `change` returns."""
         path = self.path(clip, "motion")
         with np.load(path) as archive:
@@ -33,6 +35,7 @@ class Corpus:
 
     def joint(self, clip: str, joint: int, turn: Any, axis: int = 0) -> None:
         """Let a joint turn about one axis alone, by so many radians in each frame."""
+
         def change(arrays: Arrays) -> None:
             arrays["poses"][:, 3 * joint : 3 * joint + 3] = 0
             arrays["poses"][:, 3 * joint + axis] = turn
@@ -47,11 +50,15 @@ class Corpus:
         with np.load(self.path(clip, "motion")) as archive:
             return len(archive["poses"])
 
-    def wave(self, clip: str, change: Callable[[Any], Any], rate: int = RATE, **options: Any) -> None:
+    def wave(
+        self, clip: str, change: Callable[[Any], Any], rate: int = RATE, **options: Any
+    ) -> None:
         """Write a sound file again, changed."""
         path = self.path(clip, "wave")
         samples, _ = soundfile.read(path, dtype="float32")
-        soundfile.write(path, change(samples), rate, **({"format": "WAV", "subtype": "PCM_16"} | options))
+        soundfile.write(
+            path, change(samples), rate, **({"format": "WAV", "subtype": "PCM_16"} | options)
+        )
 
     def bytes(self, clip: str, kind: Kind, change: Callable[[bytes], bytes]) -> None:
         path = self.path(clip, kind)
@@ -62,9 +69,23 @@ class Corpus:
         path = self.path(clip, "textgrid")
         rows = change(read_textgrid(path).words)
         end = max(row.end for row in rows)
-        lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "0", str(end), "<exists>", "1",
-                 '"IntervalTier"', '"words"', "0", str(end), str(len(rows))]
-        path.write_text("\n".join([*lines, *(f'{row.start}\n{row.end}\n"{row.text}"' for row in rows)]) + "\n")
+        lines = [
+            'File type = "ooTextFile"',
+            'Object class = "TextGrid"',
+            "",
+            "0",
+            str(end),
+            "<exists>",
+            "1",
+            '"IntervalTier"',
+            '"words"',
+            "0",
+            str(end),
+            str(len(rows)),
+        ]
+        path.write_text(
+            "\n".join([*lines, *(f'{row.start}\n{row.end}\n"{row.text}"' for row in rows)]) + "\n"
+        )
 
     def semantics(self, clip: str, *rows: str) -> None:
         self.path(clip, "semantics").write_text("\n".join(rows) + "\n")
@@ -73,7 +94,9 @@ class Corpus:
         path = self.root / "train_test_split.csv"
         path.write_text(change(path.read_text()))
 
-    def copy(self, clip: str, to: str, split: str, kinds: tuple[Kind, ...] = tuple(FOLDERS)) -> None:
+    def copy(
+        self, clip: str, to: str, split: str, kinds: tuple[Kind, ...] = tuple(FOLDERS)
+    ) -> None:
         """Give a clip's files to another id, which a line of the table is written for."""
         for kind in kinds:
             shutil.copy(self.path(clip, kind), self.path(to, kind))

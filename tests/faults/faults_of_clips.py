@@ -1,4 +1,6 @@
-"""Faults of one clip: what is done to its files, the rule that names it, and the rules that see it as well."""
+"""Faults of one clip: what is done to its files, the rule that names it, and the rules that see it
+as well.
+"""
 
 import os
 from collections.abc import Callable
@@ -24,7 +26,9 @@ class Fault:
     plant: Callable[[Corpus], Any]
     rule: str
     also: frozenset[str] = frozenset()
-    """Rules that the same fault breaks, too. An arm that alone moves where the sample stands still breaks one more."""
+    """Rules that the same fault breaks, too. An arm that alone moves where the sample stands still
+    breaks one more.
+    """
 
 
 def fault(name: str, rule: str, plant: Callable[[Corpus], Any], *also: str) -> Fault:
@@ -72,13 +76,20 @@ def spike(arrays: Arrays, angle: float) -> None:
 
 def slower(arrays: Arrays) -> Arrays:
     """15 frames a second under a header that says 30."""
-    return {name: value[::2] if name in ("poses", "trans", "expressions") else value for name, value in arrays.items()}
+    return {
+        name: value[::2] if name in ("poses", "trans", "expressions") else value
+        for name, value in arrays.items()
+    }
 
 
 def held(arrays: Arrays) -> Arrays:
     """Fifteen frames a second, each written twice."""
-    return {name: np.repeat(value[::2], 2, axis=0)[: len(value)] if name in ("poses", "trans", "expressions") else value
-            for name, value in arrays.items()}
+    return {
+        name: np.repeat(value[::2], 2, axis=0)[: len(value)]
+        if name in ("poses", "trans", "expressions")
+        else value
+        for name, value in arrays.items()
+    }
 
 
 def spoil(samples: Any, value: float) -> Any:
@@ -94,13 +105,22 @@ def folder_for(corpus: Corpus, kind: Kind) -> None:
 
 def back_and_forth(arrays: Arrays) -> Arrays:
     """Nine seconds more of motion, and no jump."""
-    return {name: np.concatenate([value, value[::-1], value])[: len(value) + 9 * FPS]
-            if name in ("poses", "trans", "expressions") else value for name, value in arrays.items()}
+    return {
+        name: np.concatenate([value, value[::-1], value])[: len(value) + 9 * FPS]
+        if name in ("poses", "trans", "expressions")
+        else value
+        for name, value in arrays.items()
+    }
 
 
 def short(corpus: Corpus) -> None:
-    corpus.motion(CLIP, lambda arrays: {name: value[30:90] if name in ("poses", "trans", "expressions") else value
-                                        for name, value in arrays.items()})
+    corpus.motion(
+        CLIP,
+        lambda arrays: {
+            name: value[30:90] if name in ("poses", "trans", "expressions") else value
+            for name, value in arrays.items()
+        },
+    )
     corpus.wave(CLIP, lambda samples: samples[RATE : 3 * RATE])
     corpus.path(CLIP, "textgrid").unlink()
     corpus.path(CLIP, "semantics").unlink()
@@ -134,121 +154,352 @@ def quiet(samples: Any, part: slice) -> Any:
 
 
 READING = [
-    fault("motion cut short, as 7_sophie_1_1_1 of BEATX", "readable", lambda c: c.bytes(CLIP, "motion", cut)),
+    fault(
+        "motion cut short, as 7_sophie_1_1_1 of BEATX",
+        "readable",
+        lambda c: c.bytes(CLIP, "motion", cut),
+    ),
     fault("a bit of the motion flipped", "readable", lambda c: c.bytes(CLIP, "motion", flip)),
     fault("an empty motion file", "readable", lambda c: c.bytes(CLIP, "motion", lambda data: b"")),
     fault("no motion file", "readable", lambda c: c.path(CLIP, "motion").unlink()),
-    fault("motion without expressions", "readable", lambda c: c.motion(
-        CLIP, partial(drop, name="expressions"))),
-    fault("motion with a pickle in it", "readable", lambda c: c.motion(
-        CLIP, lambda arrays: arrays.update(betas=np.array([Unpickled()], dtype=object)))),
-    fault("poses of 52 joints", "readable", lambda c: c.motion(
-        CLIP, lambda arrays: arrays.update(poses=arrays["poses"][:, :156]))),
+    fault(
+        "motion without expressions",
+        "readable",
+        lambda c: c.motion(CLIP, partial(drop, name="expressions")),
+    ),
+    fault(
+        "motion with a pickle in it",
+        "readable",
+        lambda c: c.motion(
+            CLIP, lambda arrays: arrays.update(betas=np.array([Unpickled()], dtype=object))
+        ),
+    ),
+    fault(
+        "poses of 52 joints",
+        "readable",
+        lambda c: c.motion(CLIP, lambda arrays: arrays.update(poses=arrays["poses"][:, :156])),
+    ),
     fault("no sound file", "readable", lambda c: c.path(CLIP, "wave").unlink()),
-    fault("a web page in place of the sound", "readable", lambda c: c.bytes(
-        CLIP, "wave", lambda data: b"<!DOCTYPE html><html><title>429 Too Many Requests</title></html>")),
-    fault("a sound file that ends after its header", "readable", lambda c: c.bytes(CLIP, "wave", lambda d: d[:44])),
-    fault("a sound file cut off after two thirds", "readable", lambda c: c.bytes(CLIP, "wave", cut)),
-    fault("a sound of one sample, none at 16 kHz", "readable", lambda c: c.wave(
-        CLIP, lambda samples: samples[:1], rate=48_000)),
-    fault("NaN in the sound", "readable", lambda c: c.wave(CLIP, partial(spoil, value=np.nan), subtype="FLOAT")),
-    fault("infinity in the sound", "readable", lambda c: c.wave(CLIP, partial(spoil, value=np.inf), subtype="FLOAT")),
+    fault(
+        "a web page in place of the sound",
+        "readable",
+        lambda c: c.bytes(
+            CLIP,
+            "wave",
+            lambda data: b"<!DOCTYPE html><html><title>429 Too Many Requests</title></html>",
+        ),
+    ),
+    fault(
+        "a sound file that ends after its header",
+        "readable",
+        lambda c: c.bytes(CLIP, "wave", lambda d: d[:44]),
+    ),
+    fault(
+        "a sound file cut off after two thirds", "readable", lambda c: c.bytes(CLIP, "wave", cut)
+    ),
+    fault(
+        "a sound of one sample, none at 16 kHz",
+        "readable",
+        lambda c: c.wave(CLIP, lambda samples: samples[:1], rate=48_000),
+    ),
+    fault(
+        "NaN in the sound",
+        "readable",
+        lambda c: c.wave(CLIP, partial(spoil, value=np.nan), subtype="FLOAT"),
+    ),
+    fault(
+        "infinity in the sound",
+        "readable",
+        lambda c: c.wave(CLIP, partial(spoil, value=np.inf), subtype="FLOAT"),
+    ),
     fault("a folder in place of the sound", "readable", lambda c: folder_for(c, "wave")),
-    fault("more than the motion's reader takes", "readable", lambda c: os.truncate(c.path(CLIP, "motion"), 2**29 + 1)),
+    fault(
+        "more than the motion's reader takes",
+        "readable",
+        lambda c: os.truncate(c.path(CLIP, "motion"), 2**29 + 1),
+    ),
     fault("a TextGrid cut short", "readable", lambda c: c.bytes(CLIP, "textgrid", cut)),
-    fault("an interval that ends before it starts", "readable", lambda c: c.words(
-        CLIP, lambda words: [Interval(2.0, 1.0, "back"), *words])),
-    fault("semantics with blanks for tabs", "readable", lambda c: c.semantics(CLIP, "01_beat_align 0 68.0 68.0 0.1")),
-    fault("a line of the table too few", "listed", lambda c: c.table(lambda text: text.replace(f"{CLIP},train\n", ""))),
+    fault(
+        "an interval that ends before it starts",
+        "readable",
+        lambda c: c.words(CLIP, lambda words: [Interval(2.0, 1.0, "back"), *words]),
+    ),
+    fault(
+        "semantics with blanks for tabs",
+        "readable",
+        lambda c: c.semantics(CLIP, "01_beat_align 0 68.0 68.0 0.1"),
+    ),
+    fault(
+        "a line of the table too few",
+        "listed",
+        lambda c: c.table(lambda text: text.replace(f"{CLIP},train\n", "")),
+    ),
 ]
 MOTION = [
-    fault("60 frames a second", "frame_rate", lambda c: c.motion(
-        CLIP, lambda arrays: arrays.update(mocap_frame_rate=np.array(60))), "same_pace", "same_length"),
-    fault("NaN in one frame of the poses", "finite", lambda c: c.motion(
-        CLIP, lambda arrays: arrays["poses"].__setitem__((100, 5), np.nan))),
-    fault("infinity in the translation", "finite", lambda c: c.motion(
-        CLIP, lambda arrays: arrays["trans"].__setitem__((100, 1), np.inf)), "rise", "translation_speed"),
+    fault(
+        "60 frames a second",
+        "frame_rate",
+        lambda c: c.motion(CLIP, lambda arrays: arrays.update(mocap_frame_rate=np.array(60))),
+        "same_pace",
+        "same_length",
+    ),
+    fault(
+        "NaN in one frame of the poses",
+        "finite",
+        lambda c: c.motion(CLIP, lambda arrays: arrays["poses"].__setitem__((100, 5), np.nan)),
+    ),
+    fault(
+        "infinity in the translation",
+        "finite",
+        lambda c: c.motion(CLIP, lambda arrays: arrays["trans"].__setitem__((100, 1), np.inf)),
+        "rise",
+        "translation_speed",
+    ),
     fault("two seconds and no more", "long_enough", short, "text"),
-    fault("degrees for radians", "rotation_norm", lambda c: c.motion(
-        CLIP, lambda arrays: arrays.update(poses=np.degrees(arrays["poses"]))),
-        "joint_speed", "joint_jerk", "trunk_limit", "arms_limit", "legs_limit", "jaw_limit", "eyes_limit",
-        "hands_limit"),
-    fault("one frame of a shoulder lost", "joint_speed", lambda c: c.motion(CLIP, partial(spike, angle=1.7)),
-          "joint_jerk"),
-    fault("a shoulder that jerks", "joint_jerk", lambda c: c.motion(CLIP, partial(spike, angle=0.85))),
-    fault("all joints frozen for three seconds", "frozen", lambda c: c.motion(
-        CLIP, partial(freeze, columns=slice(0, 165)))),
+    fault(
+        "degrees for radians",
+        "rotation_norm",
+        lambda c: c.motion(CLIP, lambda arrays: arrays.update(poses=np.degrees(arrays["poses"]))),
+        "joint_speed",
+        "joint_jerk",
+        "trunk_limit",
+        "arms_limit",
+        "legs_limit",
+        "jaw_limit",
+        "eyes_limit",
+        "hands_limit",
+    ),
+    fault(
+        "one frame of a shoulder lost",
+        "joint_speed",
+        lambda c: c.motion(CLIP, partial(spike, angle=1.7)),
+        "joint_jerk",
+    ),
+    fault(
+        "a shoulder that jerks", "joint_jerk", lambda c: c.motion(CLIP, partial(spike, angle=0.85))
+    ),
+    fault(
+        "all joints frozen for three seconds",
+        "frozen",
+        lambda c: c.motion(CLIP, partial(freeze, columns=slice(0, 165))),
+    ),
     fault("15 frames a second, each written twice", "repeated", lambda c: c.motion(CLIP, held)),
-    fault("the left arm frozen for three seconds", "frozen_limb", lambda c: c.motion(CLIP, freeze_left_arm)),
+    fault(
+        "the left arm frozen for three seconds",
+        "frozen_limb",
+        lambda c: c.motion(CLIP, freeze_left_arm),
+    ),
     fault("another axis is up", "upright", lambda c: c.motion(CLIP, lie)),
-    fault("the body two metres away for a frame", "translation_speed", lambda c: c.motion(
-        CLIP, lambda arrays: arrays["trans"].__setitem__(100, arrays["trans"][100] + (2, 0, 0)))),
+    fault(
+        "the body two metres away for a frame",
+        "translation_speed",
+        lambda c: c.motion(
+            CLIP, lambda arrays: arrays["trans"].__setitem__(100, arrays["trans"][100] + (2, 0, 0))
+        ),
+    ),
     fault("a head turned backwards", "trunk_limit", lambda c: turn(c, 15, 2.4, axis=1)),
-    fault("an elbow bent through the arm", "arms_limit", lambda c: turn(c, 18, 3.1, axis=1), "frozen_limb"),
+    fault(
+        "an elbow bent through the arm",
+        "arms_limit",
+        lambda c: turn(c, 18, 3.1, axis=1),
+        "frozen_limb",
+    ),
     fault("a knee bent through the leg", "legs_limit", lambda c: turn(c, 4, 3.1)),
     fault("a jaw on the chest", "jaw_limit", lambda c: turn(c, 22, 1.4)),
     fault("eyes that look inwards", "eyes_limit", lambda c: turn(c, 23, 1.5)),
-    fault("a finger bent through the hand", "hands_limit", lambda c: turn(c, 26, 3.0), "frozen_limb"),
+    fault(
+        "a finger bent through the hand", "hands_limit", lambda c: turn(c, 26, 3.0), "frozen_limb"
+    ),
     fault("the body drifts by five metres", "room", lambda c: drift(c, 0, 5)),
     fault("the body sinks by more than a metre", "rise", lambda c: drift(c, 1, -1.2)),
-    fault("expressions ten times too strong", "expression_range", lambda c: c.motion(
-        CLIP, lambda arrays: arrays.update(expressions=10 * arrays["expressions"]))),
-    fault("no face", "face_moves", lambda c: c.motion(
-        CLIP, lambda arrays: arrays.update(expressions=0 * arrays["expressions"]))),
-    fault("a shape ten times too strong", "shape_range", lambda c: c.motion(
-        CLIP, lambda arrays: arrays.update(betas=20 * arrays["betas"])), "speaker_shape"),
+    fault(
+        "expressions ten times too strong",
+        "expression_range",
+        lambda c: c.motion(
+            CLIP, lambda arrays: arrays.update(expressions=10 * arrays["expressions"])
+        ),
+    ),
+    fault(
+        "no face",
+        "face_moves",
+        lambda c: c.motion(
+            CLIP, lambda arrays: arrays.update(expressions=0 * arrays["expressions"])
+        ),
+    ),
+    fault(
+        "a shape ten times too strong",
+        "shape_range",
+        lambda c: c.motion(CLIP, lambda arrays: arrays.update(betas=20 * arrays["betas"])),
+        "speaker_shape",
+    ),
 ]
 SOUND = [
-    fault("sound that ends 22 s after the motion", "same_length", lambda c: c.wave(
-        CLIP, lambda samples: np.concatenate([samples, samples, samples[::-1]])[: len(samples) + 22 * RATE]),
-        "same_pace", "text_fits_sound"),
-    fault("motion that ends nine seconds after the sound", "same_length", lambda c: c.motion(CLIP, back_and_forth),
-          "same_pace"),
-    fault("every second frame missing", "same_pace", lambda c: c.motion(CLIP, slower), "same_length"),
-    fault("silence for sound", "audible", lambda c: c.wave(CLIP, lambda samples: 0 * samples),
-          "silence", "silent_start", "silent_end", "text_fits_sound"),
-    fault("a dead microphone with an offset", "audible", lambda c: c.wave(CLIP, lambda samples: 0 * samples + 0.3),
-          "dc_offset", "text_fits_sound"),
-    fault("whole numbers in a float file", "overdriven", lambda c: c.wave(
-        CLIP, lambda samples: samples * 32_768, subtype="FLOAT"), "clipping", "dc_offset"),
-    fault("44.1 kHz", "sample_rate", lambda c: c.wave(
-        CLIP, lambda samples: np.interp(np.arange(0, len(samples), RATE / 44_100), np.arange(len(samples)), samples),
-        rate=44_100)),
-    fault("two channels", "mono", lambda c: c.wave(CLIP, lambda samples: np.stack([samples, samples], axis=1))),
-    fault("an MP3 under a wav's name", "container", lambda c: c.wave(
-        CLIP, lambda samples: samples, format="MP3", subtype="MPEG_LAYER_III")),
-    fault("sound cut at full scale", "clipping", lambda c: c.wave(CLIP, lambda samples: np.clip(20 * samples, -1, 1))),
-    fault("sound that swings around a tenth", "dc_offset", lambda c: c.wave(CLIP, lambda samples: samples + 0.1),
-          "text_fits_sound"),
-    fault("half a second of sound", "silence", lambda c: c.wave(
-        CLIP, lambda samples: np.concatenate([0 * samples[: 4 * RATE], samples[4 * RATE : 4 * RATE + RATE // 2],
-                                              0 * samples[4 * RATE + RATE // 2 :]])),
-        "silent_end"),
-    fault("the first seven seconds silent", "silent_start", lambda c: c.wave(
-        CLIP, partial(quiet, part=slice(0, 7 * RATE)))),
-    fault("the last seven seconds silent", "silent_end", lambda c: c.wave(
-        CLIP, partial(quiet, part=slice(-7 * RATE, None)))),
-    fault("sound half a second early", "mouth_fits_sound", lambda c: c.wave(
-        CLIP, lambda samples: samples[RATE // 2 :]), "text_in_time", "text_ends_in_time", "text_fits_sound"),
+    fault(
+        "sound that ends 22 s after the motion",
+        "same_length",
+        lambda c: c.wave(
+            CLIP,
+            lambda samples: np.concatenate([samples, samples, samples[::-1]])[
+                : len(samples) + 22 * RATE
+            ],
+        ),
+        "same_pace",
+        "text_fits_sound",
+    ),
+    fault(
+        "motion that ends nine seconds after the sound",
+        "same_length",
+        lambda c: c.motion(CLIP, back_and_forth),
+        "same_pace",
+    ),
+    fault(
+        "every second frame missing", "same_pace", lambda c: c.motion(CLIP, slower), "same_length"
+    ),
+    fault(
+        "silence for sound",
+        "audible",
+        lambda c: c.wave(CLIP, lambda samples: 0 * samples),
+        "silence",
+        "silent_start",
+        "silent_end",
+        "text_fits_sound",
+    ),
+    fault(
+        "a dead microphone with an offset",
+        "audible",
+        lambda c: c.wave(CLIP, lambda samples: 0 * samples + 0.3),
+        "dc_offset",
+        "text_fits_sound",
+    ),
+    fault(
+        "whole numbers in a float file",
+        "overdriven",
+        lambda c: c.wave(CLIP, lambda samples: samples * 32_768, subtype="FLOAT"),
+        "clipping",
+        "dc_offset",
+    ),
+    fault(
+        "44.1 kHz",
+        "sample_rate",
+        lambda c: c.wave(
+            CLIP,
+            lambda samples: np.interp(
+                np.arange(0, len(samples), RATE / 44_100), np.arange(len(samples)), samples
+            ),
+            rate=44_100,
+        ),
+    ),
+    fault(
+        "two channels",
+        "mono",
+        lambda c: c.wave(CLIP, lambda samples: np.stack([samples, samples], axis=1)),
+    ),
+    fault(
+        "an MP3 under a wav's name",
+        "container",
+        lambda c: c.wave(CLIP, lambda samples: samples, format="MP3", subtype="MPEG_LAYER_III"),
+    ),
+    fault(
+        "sound cut at full scale",
+        "clipping",
+        lambda c: c.wave(CLIP, lambda samples: np.clip(20 * samples, -1, 1)),
+    ),
+    fault(
+        "sound that swings around a tenth",
+        "dc_offset",
+        lambda c: c.wave(CLIP, lambda samples: samples + 0.1),
+        "text_fits_sound",
+    ),
+    fault(
+        "half a second of sound",
+        "silence",
+        lambda c: c.wave(
+            CLIP,
+            lambda samples: np.concatenate(
+                [
+                    0 * samples[: 4 * RATE],
+                    samples[4 * RATE : 4 * RATE + RATE // 2],
+                    0 * samples[4 * RATE + RATE // 2 :],
+                ]
+            ),
+        ),
+        "silent_end",
+    ),
+    fault(
+        "the first seven seconds silent",
+        "silent_start",
+        lambda c: c.wave(CLIP, partial(quiet, part=slice(0, 7 * RATE))),
+    ),
+    fault(
+        "the last seven seconds silent",
+        "silent_end",
+        lambda c: c.wave(CLIP, partial(quiet, part=slice(-7 * RATE, None))),
+    ),
+    fault(
+        "sound half a second early",
+        "mouth_fits_sound",
+        lambda c: c.wave(CLIP, lambda samples: samples[RATE // 2 :]),
+        "text_in_time",
+        "text_ends_in_time",
+        "text_fits_sound",
+    ),
 ]
 TEXT = [
     fault("a folder in place of the TextGrid", "text", lambda c: folder_for(c, "textgrid")),
     fault("no TextGrid", "text", lambda c: c.path(CLIP, "textgrid").unlink()),
-    fault("a TextGrid without words", "text_covers_sound", lambda c: c.words(
-        CLIP, lambda words: [replace(word, text="") for word in words]), "text_fits_sound"),
-    fault("words where there is silence", "text_fits_sound", lambda c: c.words(CLIP, negative),
-          "word_length"),
-    fault("words half a second late", "text_in_time", lambda c: c.words(CLIP, partial(shifted, seconds=0.5)),
-          "text_ends_in_time", "text_fits_sound"),
-    fault("a word after the end of the sound", "text_ends_in_time", lambda c: c.words(
-        CLIP, lambda words: [*words, Interval(words[-1].end + 1, words[-1].end + 1.5, "late")])),
-    fault("a word of five seconds", "word_length", lambda c: c.words(
-        CLIP, lambda words: [*(word for word in words if word.end <= 2), Interval(2, 7, "looong"),
-                             *(word for word in words if word.start >= 7)])),
+    fault(
+        "a TextGrid without words",
+        "text_covers_sound",
+        lambda c: c.words(CLIP, lambda words: [replace(word, text="") for word in words]),
+        "text_fits_sound",
+    ),
+    fault(
+        "words where there is silence",
+        "text_fits_sound",
+        lambda c: c.words(CLIP, negative),
+        "word_length",
+    ),
+    fault(
+        "words half a second late",
+        "text_in_time",
+        lambda c: c.words(CLIP, partial(shifted, seconds=0.5)),
+        "text_ends_in_time",
+        "text_fits_sound",
+    ),
+    fault(
+        "a word after the end of the sound",
+        "text_ends_in_time",
+        lambda c: c.words(
+            CLIP, lambda words: [*words, Interval(words[-1].end + 1, words[-1].end + 1.5, "late")]
+        ),
+    ),
+    fault(
+        "a word of five seconds",
+        "word_length",
+        lambda c: c.words(
+            CLIP,
+            lambda words: [
+                *(word for word in words if word.end <= 2),
+                Interval(2, 7, "looong"),
+                *(word for word in words if word.start >= 7),
+            ],
+        ),
+    ),
     fault("words that run into each other", "words_apart", lambda c: c.words(CLIP, stretch_first)),
-    fault("a semantic label nobody knows", "semantic_label", lambda c: c.semantics(CLIP, "shrug\t0\t5\t5\t0.5\t")),
-    fault("a semantic score of seven", "semantic_score", lambda c: c.semantics(CLIP, "07_iconic_h\t0\t5\t5\t7\tbig")),
-    fault("semantics of a longer clip", "semantic_ends_in_time", lambda c: c.semantics(
-        CLIP, "01_beat_align\t0\t68.0\t68.0\t0.1\t")),
+    fault(
+        "a semantic label nobody knows",
+        "semantic_label",
+        lambda c: c.semantics(CLIP, "shrug\t0\t5\t5\t0.5\t"),
+    ),
+    fault(
+        "a semantic score of seven",
+        "semantic_score",
+        lambda c: c.semantics(CLIP, "07_iconic_h\t0\t5\t5\t7\tbig"),
+    ),
+    fault(
+        "semantics of a longer clip",
+        "semantic_ends_in_time",
+        lambda c: c.semantics(CLIP, "01_beat_align\t0\t68.0\t68.0\t0.1\t"),
+    ),
 ]
 FAULTS = [*READING, *MOTION, *SOUND, *TEXT]

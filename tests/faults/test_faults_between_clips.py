@@ -1,4 +1,6 @@
-"""Faults that no clip shows by itself: copies, leaks, speakers with an offset, under two names, never trained on."""
+"""Faults that no clip shows by itself: copies, leaks, speakers with an offset, under two names,
+never trained on.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +25,9 @@ UNSURE = "1_ada_0_3_3"
 
 
 def offset_speaker(corpus: Corpus) -> None:
-    """As speaker 12 of BEATX was cut: sound and motion of all clips an offset apart, each of the right length."""
+    """As speaker 12 of BEATX was cut: sound and motion of all clips an offset apart, each of the
+    right length.
+    """
     for clip in ADA:
         corpus.wave(clip, lambda samples: samples[round(0.4 * RATE) :])
         corpus.path(clip, "textgrid").unlink()
@@ -50,14 +54,25 @@ def encoded_anew(corpus: Corpus) -> None:
 def a_piece(corpus: Corpus) -> None:
     """Six seconds from the middle of a training clip among the test clips."""
     corpus.copy(TRAINED, COPY, "test", ("motion", "wave"))
-    corpus.motion(COPY, lambda arrays: {name: value[70:250] if name in ("poses", "trans", "expressions") else value
-                                        for name, value in arrays.items()})
+    corpus.motion(
+        COPY,
+        lambda arrays: {
+            name: value[70:250] if name in ("poses", "trans", "expressions") else value
+            for name, value in arrays.items()
+        },
+    )
     corpus.wave(COPY, lambda samples: samples[70 * RATE // 30 : 250 * RATE // 30])
 
 
 def only_tested(corpus: Corpus) -> None:
-    corpus.table(lambda text: "".join(line.replace(",val", ",test").replace(",train", ",test")
-                                      if line.startswith("1_ada") else line for line in text.splitlines(keepends=True)))
+    corpus.table(
+        lambda text: "".join(
+            line.replace(",val", ",test").replace(",train", ",test")
+            if line.startswith("1_ada")
+            else line
+            for line in text.splitlines(keepends=True)
+        )
+    )
 
 
 def other_name(corpus: Corpus) -> None:
@@ -67,31 +82,69 @@ def other_name(corpus: Corpus) -> None:
 
 
 PLANTED: list[tuple[str, Callable[[Corpus], Any], Findings]] = [
-    ("a clip under two ids", lambda c: c.copy(TRAINED, COPY, "train"), {TRAINED: {"duplicate"}, COPY: {"duplicate"}}),
-    ("a training clip among the test clips", lambda c: c.copy(TRAINED, COPY, "test"),
-     {TRAINED: {"duplicate", "leak"}, COPY: {"duplicate", "leak"}}),
-    ("the same, encoded anew", encoded_anew,
-     {clip: {"same_motion", "same_sound", "leak_of_a_part"} for clip in (TRAINED, COPY)}),
-    ("a piece of a training clip among the test clips", a_piece,
-     {TRAINED: {"same_motion", "leak_of_a_part"}, COPY: {"same_motion", "leak_of_a_part", "text"}}),
-    ("one motion to two sounds", other_sound, {TRAINED: {"same_motion"}, COPY: {"same_motion", "text"}}),
+    (
+        "a clip under two ids",
+        lambda c: c.copy(TRAINED, COPY, "train"),
+        {TRAINED: {"duplicate"}, COPY: {"duplicate"}},
+    ),
+    (
+        "a training clip among the test clips",
+        lambda c: c.copy(TRAINED, COPY, "test"),
+        {TRAINED: {"duplicate", "leak"}, COPY: {"duplicate", "leak"}},
+    ),
+    (
+        "the same, encoded anew",
+        encoded_anew,
+        {clip: {"same_motion", "same_sound", "leak_of_a_part"} for clip in (TRAINED, COPY)},
+    ),
+    (
+        "a piece of a training clip among the test clips",
+        a_piece,
+        {
+            TRAINED: {"same_motion", "leak_of_a_part"},
+            COPY: {"same_motion", "leak_of_a_part", "text"},
+        },
+    ),
+    (
+        "one motion to two sounds",
+        other_sound,
+        {TRAINED: {"same_motion"}, COPY: {"same_motion", "text"}},
+    ),
     ("one sound to two motions", other_motion, {TRAINED: {"same_sound"}, COPY: {"same_sound"}}),
-    ("sound before motion in all clips of a speaker", offset_speaker,
-     {clip: {"speaker_lag", "mouth_fits_sound", "text"} - ({"mouth_fits_sound"} if clip == UNSURE else set())
-      for clip in ADA}),
-    ("one speaker number under two names", other_name,
-     {clip: {"speaker_name"} for clip in (*ADA[:3], "1_eve_0_4_4")}),
+    (
+        "sound before motion in all clips of a speaker",
+        offset_speaker,
+        {
+            clip: {"speaker_lag", "mouth_fits_sound", "text"}
+            - ({"mouth_fits_sound"} if clip == UNSURE else set())
+            for clip in ADA
+        },
+    ),
+    (
+        "one speaker number under two names",
+        other_name,
+        {clip: {"speaker_name"} for clip in (*ADA[:3], "1_eve_0_4_4")},
+    ),
     ("a speaker of test clips alone", only_tested, {clip: {"speaker_trains"} for clip in ADA}),
-    ("another body in one clip of a speaker", lambda c: c.add(TRAINED, "betas", np.float32(0.5)),
-     {TRAINED: {"speaker_shape"}}),
-    ("a clip of the table without files", lambda c: c.table(lambda text: f"{text}{COPY},train\n"),
-     {COPY: {"readable", "text"}}),
+    (
+        "another body in one clip of a speaker",
+        lambda c: c.add(TRAINED, "betas", np.float32(0.5)),
+        {TRAINED: {"speaker_shape"}},
+    ),
+    (
+        "a clip of the table without files",
+        lambda c: c.table(lambda text: f"{text}{COPY},train\n"),
+        {COPY: {"readable", "text"}},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("plant", "expected"), [row[1:] for row in PLANTED], ids=[row[0] for row in PLANTED])
-def test_a_planted_fault_is_found_by_its_rule(plant: Callable[[Corpus], Any], expected: Findings, corpus: Corpus,
-                                              take_in: TakeIn) -> None:
+@pytest.mark.parametrize(
+    ("plant", "expected"), [row[1:] for row in PLANTED], ids=[row[0] for row in PLANTED]
+)
+def test_a_planted_fault_is_found_by_its_rule(
+    plant: Callable[[Corpus], Any], expected: Findings, corpus: Corpus, take_in: TakeIn
+) -> None:
     plant(corpus)
     assert findings(take_in(corpus.root).manifest) == expected
 

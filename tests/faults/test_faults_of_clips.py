@@ -1,4 +1,6 @@
-"""Every fault planted in a clip's files on disk is found on the way of the stages, under the rule that names it."""
+"""Every fault planted in a clip's files on disk is found on the way of the stages, under the rule
+that names it.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,9 @@ TakeIn = Callable[[Path], ClipStore]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_found_by_its_rule(fault: Fault, corpus: Corpus, take_in: TakeIn) -> None:
+def test_a_planted_fault_is_found_by_its_rule(
+    fault: Fault, corpus: Corpus, take_in: TakeIn
+) -> None:
     fault.plant(corpus)
     assert findings(take_in(corpus.root).manifest) == {CLIP: {fault.rule} | fault.also}
 
@@ -26,5 +30,7 @@ def test_a_clean_sample_raises_no_alarm(sample: Path, take_in: TakeIn) -> None:
 
 
 def test_no_rule_goes_untried() -> None:
-    tried = {fault.rule for fault in FAULTS}.union(*(rules for _, _, found in PLANTED for rules in found.values()))
+    tried = {fault.rule for fault in FAULTS}.union(
+        *(rules for _, _, found in PLANTED for rules in found.values())
+    )
     assert tried == {rule.name for rule in clip_rules(STANDARD_BOUNDS)}

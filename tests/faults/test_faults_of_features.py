@@ -1,4 +1,6 @@
-"""Faults that only features show: sliding feet, a floor elsewhere, words that are none of the vocabulary's."""
+"""Faults that only features show: sliding feet, a floor elsewhere, words that are none of the
+vocabulary's.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,26 +43,39 @@ PLANTED: dict[str, tuple[Callable[[Corpus], Any], set[str]]] = {
     "feet that slide": (slide, {"skating"}),
     "a body that trembles": (tremble, {"contact"}),
     "a body that floats": (lambda c: c.add(CLIP, "trans", (0, 0.8, 0)), {"floor"}),
-    "a floor that sinks": (lambda c: c.add(
-        CLIP, "trans", turning(c.frames(CLIP), -0.25)[:, None] * np.eye(3)[1]), {"floor_drift"}),
+    "a floor that sinks": (
+        lambda c: c.add(CLIP, "trans", turning(c.frames(CLIP), -0.25)[:, None] * np.eye(3)[1]),
+        {"floor_drift"},
+    ),
     "words that training never heard": (lambda c: c.words(CLIP, foreign), {"known_words"}),
-    "hardly any sound": (lambda c: c.wave(CLIP, lambda samples: np.concatenate(
-        [samples[:16_000], 0 * samples[16_000:]])), {"speech"}),
+    "hardly any sound": (
+        lambda c: c.wave(
+            CLIP, lambda samples: np.concatenate([samples[:16_000], 0 * samples[16_000:]])
+        ),
+        {"speech"},
+    ),
 }
 
 
 def found(store: ClipStore, out: Path) -> dict[str, set[str]]:
     out.mkdir()
-    build_features(store, list(store.manifest["clip_id"]), out, body=stand_in_body(), fidelity="corrected",
-                   config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4))
+    build_features(
+        store,
+        list(store.manifest["clip_id"]),
+        out,
+        body=stand_in_body(),
+        fidelity="corrected",
+        config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
+    )
     table = pq.read_table(out / "clips.parquet").drop(["audio", "betas", "ctc"]).to_pandas()
     rows = apply_rules(table, feature_rules(BOUNDS))
     return {str(clip): set(group["rule"]) for clip, group in rows.groupby("clip_id")}
 
 
 @pytest.mark.parametrize(("plant", "rules"), PLANTED.values(), ids=PLANTED)
-def test_a_planted_fault_is_found_by_its_rule(plant: Callable[[Corpus], Any], rules: set[str], corpus: Corpus,
-                                              take_in: TakeIn, tmp_path: Path) -> None:
+def test_a_planted_fault_is_found_by_its_rule(
+    plant: Callable[[Corpus], Any], rules: set[str], corpus: Corpus, take_in: TakeIn, tmp_path: Path
+) -> None:
     plant(corpus)
     assert found(take_in(corpus.root), tmp_path / "features") == {CLIP: rules}
 

@@ -30,13 +30,19 @@ def test_they_raise_no_alarm(take_in: Callable[[Path], ClipStore]) -> None:
     assert list(store.manifest["has_semantics"]) == [True, False]
 
 
-def test_an_offset_between_real_sound_and_motion_is_found(real: Corpus, take_in: Callable[[Path], ClipStore]) -> None:
+def test_an_offset_between_real_sound_and_motion_is_found(
+    real: Corpus, take_in: Callable[[Path], ClipStore]
+) -> None:
     for clip in (FIRST, SECOND):
         real.wave(clip, lambda samples: samples[RATE:])
     also = {"text_in_time", "text_ends_in_time", "text_fits_sound"}
-    assert findings(take_in(real.root).manifest) == {clip: {"mouth_fits_sound", *also} for clip in (FIRST, SECOND)}
+    assert findings(take_in(real.root).manifest) == {
+        clip: {"mouth_fits_sound", *also} for clip in (FIRST, SECOND)
+    }
 
 
-def test_a_real_motion_file_cut_short_is_found(real: Corpus, take_in: Callable[[Path], ClipStore]) -> None:
+def test_a_real_motion_file_cut_short_is_found(
+    real: Corpus, take_in: Callable[[Path], ClipStore]
+) -> None:
     real.bytes(SECOND, "motion", lambda data: data[: len(data) // 2])
     assert findings(take_in(real.root).manifest) == {SECOND: {"readable"}}

@@ -22,17 +22,38 @@ def add_line(line: str) -> Callable[[Corpus], Any]:
 
 REFUSED: dict[str, tuple[Callable[[Corpus], Any], str]] = {
     "no table": (lambda c: (c.root / "train_test_split.csv").unlink(), "no train_test_split.csv"),
-    "a table without its header": (lambda c: c.table(lambda text: text.removeprefix("id,type\n")), "columns"),
-    "a table that is no text": (lambda c: (c.root / "train_test_split.csv").write_bytes(b"id,type\n\xff\xfe"), "UTF-8"),
+    "a table without its header": (
+        lambda c: c.table(lambda text: text.removeprefix("id,type\n")),
+        "columns",
+    ),
+    "a table that is no text": (
+        lambda c: (c.root / "train_test_split.csv").write_bytes(b"id,type\n\xff\xfe"),
+        "UTF-8",
+    ),
     "a clip of two splits": (add_line(f"{CLIP},test"), "second time"),
     "a split nobody knows": (add_line("3_celia_0_8_8,trian"), "'trian'"),
-    "an id that leads out of the folder": (add_line("../../3_celia_0_8_8,train"), "SPEAKER_NAME_TYPE_START_END"),
-    "an id that is an absolute path": (add_line("/etc/passwd,train"), "SPEAKER_NAME_TYPE_START_END"),
-    "an id with control characters": (add_line("3_celia\x1b[2J_0_8_8,train"), "SPEAKER_NAME_TYPE_START_END"),
+    "an id that leads out of the folder": (
+        add_line("../../3_celia_0_8_8,train"),
+        "SPEAKER_NAME_TYPE_START_END",
+    ),
+    "an id that is an absolute path": (
+        add_line("/etc/passwd,train"),
+        "SPEAKER_NAME_TYPE_START_END",
+    ),
+    "an id with control characters": (
+        add_line("3_celia\x1b[2J_0_8_8,train"),
+        "SPEAKER_NAME_TYPE_START_END",
+    ),
     "a file name with control characters": (
-        lambda c: (c.root / "wave16k" / "3_celia_0_8_8\r\n.wav").write_bytes(b""), "printable names"),
+        lambda c: (c.root / "wave16k" / "3_celia_0_8_8\r\n.wav").write_bytes(b""),
+        "printable names",
+    ),
     "a file name that is no text": (
-        lambda c: Path(os.fsdecode(bytes(c.root / "wave16k") + b"/3_celia_\xff.wav")).write_bytes(b""), "printable"),
+        lambda c: Path(os.fsdecode(bytes(c.root / "wave16k") + b"/3_celia_\xff.wav")).write_bytes(
+            b""
+        ),
+        "printable",
+    ),
 }
 
 
@@ -42,8 +63,9 @@ def snapshot_and_ingest(root: Path, snapshot: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize(("plant", "named"), REFUSED.values(), ids=REFUSED)
-def test_a_corpus_is_refused_in_one_line(plant: Callable[[Corpus], Any], named: str, corpus: Corpus, tmp_path: Path
-                                         ) -> None:
+def test_a_corpus_is_refused_in_one_line(
+    plant: Callable[[Corpus], Any], named: str, corpus: Corpus, tmp_path: Path
+) -> None:
     plant(corpus)
     out = tmp_path / "out"
     out.mkdir()
@@ -62,8 +84,9 @@ CHANGED: dict[str, Callable[[Corpus], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
-def test_a_file_that_is_not_as_the_snapshot_says(change: Callable[[Corpus], Any], corpus: Corpus, tmp_path: Path
-                                                 ) -> None:
+def test_a_file_that_is_not_as_the_snapshot_says(
+    change: Callable[[Corpus], Any], corpus: Corpus, tmp_path: Path
+) -> None:
     write_snapshot(corpus.root, tmp_path / "snapshot.json")
     change(corpus)
     out = tmp_path / "out"
@@ -73,8 +96,12 @@ def test_a_file_that_is_not_as_the_snapshot_says(change: Callable[[Corpus], Any]
     assert not (out / "manifest.parquet").exists()
 
 
-@pytest.mark.parametrize("path", ["../outside.npz", "/etc/passwd", "smplxflame_30/../../outside.npz"])
-def test_paths_of_a_snapshot_that_lead_elsewhere_are_never_opened(path: str, corpus: Corpus, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", ["../outside.npz", "/etc/passwd", "smplxflame_30/../../outside.npz"]
+)
+def test_paths_of_a_snapshot_that_lead_elsewhere_are_never_opened(
+    path: str, corpus: Corpus, tmp_path: Path
+) -> None:
     """Only the layout's own names are looked up in a snapshot; a foreign entry changes nothing."""
     write_snapshot(corpus.root, tmp_path / "snapshot.json")
     value = read_json(tmp_path / "snapshot.json")
@@ -87,7 +114,9 @@ def test_paths_of_a_snapshot_that_lead_elsewhere_are_never_opened(path: str, cor
     assert {place.parent for place in set(tmp_path.rglob("*")) - before} == {out}
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"files": []}', '{"files": {"wave16k/3_celia_0_4_4.wav": 7}}', "7", "{"])
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"files": []}', '{"files": {"wave16k/3_celia_0_4_4.wav": 7}}', "7", "{"]
+)
 def test_a_snapshot_that_is_none_is_one_line(text: str, corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "snapshot.json").write_text(text)
     with pytest.raises(UserError, match="snapshot"):

@@ -17,9 +17,24 @@ def prefect_server(home):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, env={**os.environ, "PREFECT_HOME": str(home)}, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PREFECT_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         for line in process.stdout:
             if "Check out the dashboard" in line:
@@ -41,7 +56,12 @@ def prefect_server(home):
 def listening(pid):
     process = psutil.Process(pid)
     family = [process, *process.children(recursive=True)]
-    return [one.laddr.port for member in family for one in member.net_connections() if one.status == "LISTEN"]
+    return [
+        one.laddr.port
+        for member in family
+        for one in member.net_connections()
+        if one.status == "LISTEN"
+    ]
 
 
 def ask(server, what, flow=None):

@@ -21,7 +21,9 @@ ALL = {"first", "pair@left", "pair@right", "last"}
 
 
 def run(toy, slots=1, **parameters):
-    return build.with_options(task_runner=ThreadPoolTaskRunner(max_workers=slots))(root=str(toy), **parameters)
+    return build.with_options(task_runner=ThreadPoolTaskRunner(max_workers=slots))(
+        root=str(toy), **parameters
+    )
 
 
 def test_builds_all_and_then_finds_all_up_to_date(prefect, toy):
@@ -67,9 +69,20 @@ def test_siblings_run_side_by_side_where_there_is_room(prefect, toy, monkeypatch
 def test_whatever_kills_a_build_nothing_of_it_is_left(toy, tmp_path, number):
     """Neither the stage, nor DVC, nor Prefect's temporary server."""
     order(toy, "first", "hang")
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MARK": str(tmp_path), "PREFECT_LOGGING_LEVEL": "INFO"}
-    process = subprocess.Popen([sys.executable, "-m", "flows.build"], cwd=toy, env=env, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "MARK": str(tmp_path),
+        "PREFECT_LOGGING_LEVEL": "INFO",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.build"],
+        cwd=toy,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     said = [next(process.stdout)]
     while "hello from first" not in said[-1]:
         said.append(next(process.stdout))
@@ -95,11 +108,17 @@ def bearing(mark):
 
 def test_run_and_stages_are_seen_through_a_servers_api(server, toy):
     env = {**os.environ, "PREFECT_API_URL": server, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", "flows.build"], cwd=toy, env=env, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "flows.build"], cwd=toy, env=env, check=True, capture_output=True
+    )
     # The server writes task runs down from events, a moment after the run has ended.
-    tasks = wait_for(lambda: [one for one in ask(server, "task_runs", "build") if one["state_type"] == "COMPLETED"], 4)
+    tasks = wait_for(
+        lambda: [
+            one for one in ask(server, "task_runs", "build") if one["state_type"] == "COMPLETED"
+        ],
+        4,
+    )
     assert {(one["name"], one["state_name"]) for one in tasks} == {(stage, "Ran") for stage in ALL}
     assert [one["state_type"] for one in ask(server, "flow_runs", "build")] == ["COMPLETED"]
     artifacts = {one["key"]: one["data"] for one in ask(server, "artifacts")}
     assert "| last | Ran |" in artifacts["build-summary"]
-

@@ -1,4 +1,6 @@
-"""The data-quality flow: looks when something changed, says clean, warn or fail, and keeps what it saw."""
+"""The data-quality flow: looks when something changed, says clean, warn or fail, and keeps what it
+saw.
+"""
 
 import os
 import shutil
@@ -19,7 +21,9 @@ from mambatalk.files import read_json
 
 ROOT = Path(__file__).parents[2]
 LAST = Path("runs/data_quality/last")
-pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+pytest.importorskip(
+    "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +78,23 @@ def test_from_clean_to_warn_to_fail_and_back(prefect, place):
     assert (LAST / "data_docs" / "index.html").is_file()
 
     state = data_quality(force=True, return_state=True)
-    assert read_json(LAST / "before" / "look.json")["snapshot"] == first, "the same files again are no earlier look"
+    assert read_json(LAST / "before" / "look.json")["snapshot"] == first, (
+        "the same files again are no earlier look"
+    )
 
     for folder in ("smplxflame_30", "wave16k"):
         shutil.copy(clip(folder, 0), clip(folder, 1))
-    Path("corpus/train_test_split.csv").write_text("\n".join([
-        "id,type", *(f"{path.stem},{'test' if k == 1 else 'train'}"
-                     for k, path in enumerate(sorted(Path("corpus/wave16k").iterdir())))]))
+    Path("corpus/train_test_split.csv").write_text(
+        "\n".join(
+            [
+                "id,type",
+                *(
+                    f"{path.stem},{'test' if k == 1 else 'train'}"
+                    for k, path in enumerate(sorted(Path("corpus/wave16k").iterdir()))
+                ),
+            ]
+        )
+    )
     state = look()
     assert (state.name, state.type.value) == ("Fail", "FAILED")
     assert "leak" in read_json(LAST / "look.json")["critical"][0]
@@ -97,22 +111,35 @@ def test_drift_against_the_last_look_is_warned_of(prefect, place):
     assert state.name == "Warn"
     moved = read_json(LAST / "look.json")["moved"]
     assert {(one["speaker"], one["feature"], one["reading"]) for one in moved} == {
-        ("all", "max_expression", "large"), ("all", "face_range", "large")}
+        ("all", "max_expression", "large"),
+        ("all", "face_range", "large"),
+    }
     assert "2 shifts beyond chance" in (LAST / "index.html").read_text()
 
 
 def run(*arguments, **env):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
-    return subprocess.Popen([sys.executable, "-m", "flows.data_quality", *arguments], env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.data_quality", *arguments],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def test_on_a_schedule_that_a_server_keeps(server, place):
     process = run("--every", "0.004", PREFECT_API_URL=server, PREFECT_RUNNER_POLL_FREQUENCY="1")
     try:
         assert any("Finished in state Clean" in line for line in process.stderr)
-        done = wait_for(lambda: [one for one in ask(server, "flow_runs", "data-quality")
-                                 if one["state_type"] == "COMPLETED"], 1)
+        done = wait_for(
+            lambda: [
+                one
+                for one in ask(server, "flow_runs", "data-quality")
+                if one["state_type"] == "COMPLETED"
+            ],
+            1,
+        )
         assert done[0]["state_name"] == "Clean"
         assert done[0]["auto_scheduled"]
         artifacts = {one["key"]: one["data"] for one in ask(server, "artifacts")}
@@ -127,8 +154,9 @@ def test_on_a_schedule_that_a_server_keeps(server, place):
 
 
 def test_without_a_server_the_exit_code_says_that_training_would_stop(place):
-    Path("corpus/train_test_split.csv").write_text("\n".join([
-        "id,type", *(f"{path.stem},train" for path in Path("corpus/wave16k").iterdir())]))
+    Path("corpus/train_test_split.csv").write_text(
+        "\n".join(["id,type", *(f"{path.stem},train" for path in Path("corpus/wave16k").iterdir())])
+    )
     process = run()
     out, err = process.communicate(timeout=180)
     assert process.returncode == 1, err
@@ -136,11 +164,14 @@ def test_without_a_server_the_exit_code_says_that_training_would_stop(place):
     assert "split test: no clip is left" in (LAST / "index.html").read_text()
 
 
-@pytest.mark.parametrize(("arguments", "server", "told"), [
-    (("--every", "24"), "", "no PREFECT_API_URL"),
-    (("--cron", "at six"), "http://127.0.0.1:1/api", "found at six; expected five fields"),
-    ((), "", "corpus: found no such folder"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "server", "told"),
+    [
+        (("--every", "24"), "", "no PREFECT_API_URL"),
+        (("--cron", "at six"), "http://127.0.0.1:1/api", "found at six; expected five fields"),
+        ((), "", "corpus: found no such folder"),
+    ],
+)
 def test_bad_input_is_one_line_and_code_2(place, arguments, server, told):
     if not arguments:
         shutil.rmtree("corpus")

@@ -23,9 +23,15 @@ def run(toy, stage, **options):
 def test_graph_is_dvcs_with_matrices_laid_out(toy):
     graph = read_graph(toy)
     assert graph.parents == {
-        "first": frozenset(), "pair@left": {"first"}, "pair@right": {"first"}, "last": {"pair@left", "pair@right"}}
+        "first": frozenset(),
+        "pair@left": {"first"},
+        "pair@right": {"first"},
+        "last": {"pair@left", "pair@right"},
+    }
     names = list(graph.parents)
-    assert all(names.index(parent) < names.index(name) for name in names for parent in graph.parents[name])
+    assert all(
+        names.index(parent) < names.index(name) for name in names for parent in graph.parents[name]
+    )
     assert graph.with_ancestors(["pair"]) == ["first", "pair@left", "pair@right"]
     assert graph.with_ancestors(["pair@left"]) == ["first", "pair@left"]
     assert graph.downstream({"pair@left"}) == {"pair@left", "last"}
@@ -60,10 +66,17 @@ def test_a_stage_that_takes_too_long_is_stopped_with_all_it_started(toy):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_whatever_kills_us_no_stage_is_left_behind(toy, number):
     order(toy, "first", "hang")
-    script = ("from pathlib import Path; from flows._dvc import Children, run_stage; "
-              f"run_stage(Path({str(toy)!r}), 'first', on_line=print, timeout=60, variables={{}}, children=Children())")
-    process = subprocess.Popen([sys.executable, "-uc", script], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-                               stderr=subprocess.DEVNULL)
+    script = (
+        "from pathlib import Path; from flows._dvc import Children, run_stage; "
+        f"run_stage(Path({str(toy)!r}), 'first', on_line=print, timeout=60, variables={{}}, children=Children())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-uc", script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.DEVNULL,
+    )
     for line in process.stdout:
         if "hello from first" in line:
             break

@@ -1,8 +1,10 @@
-"""A process that reads mutated files under hard limits, and writes a line to standard output for each.
+"""A process that reads mutated files under hard limits, and writes a line to standard output for
+each.
 
     python -m tests.fuzz.reading KIND SEEDS FIRST COUNT
 
-SEEDS is a folder. The kernel ends the process where it takes too much memory or time, and any write to a file fails.
+SEEDS is a folder. The kernel ends the process where it takes too much memory or time, and any write
+to a file fails.
 """
 
 import json
@@ -20,7 +22,10 @@ from mambatalk.errors import UserError
 from tests.fuzz.mutations import mutated
 
 READERS: dict[str, Callable[..., Any]] = {
-    "motion": read_motion, "wave": read_wav, "textgrid": read_textgrid, "semantics": read_semantics,
+    "motion": read_motion,
+    "wave": read_wav,
+    "textgrid": read_textgrid,
+    "semantics": read_semantics,
     "split": read_split,
 }
 MEMORY = 2**30
@@ -44,7 +49,11 @@ def outcome(kind: str, data: bytes) -> str:
         READERS[kind](data, where="file")
     except UserError as error:
         line = str(error)
-        return "refused" if line.startswith("file") and line.isprintable() else f"a broken line: {line!r}"
+        return (
+            "refused"
+            if line.startswith("file") and line.isprintable()
+            else f"a broken line: {line!r}"
+        )
     except BaseException as error:  # Whatever it is, it is a fault of the reader.
         return f"{type(error).__name__}: {error!s:.300}"
     return "clean"

@@ -1,4 +1,6 @@
-"""Sound files to start from: a second of two sample clips in every form that readers take, and small real files."""
+"""Sound files to start from: a second of two sample clips in every form that readers take, and
+small real files.
+"""
 
 import io
 import shutil
@@ -11,11 +13,27 @@ from mambatalk.data.corpus import FOLDERS, SPLIT_TABLE
 from mambatalk.data.sample import write_sample
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-FORMS = (("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "DOUBLE"), ("WAV", "PCM_U8"), ("WAV", "ALAW"),
-         ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("FLAC", "PCM_16"),
-         ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"), ("AU", "PCM_16"))
+FORMS = (
+    ("WAV", "PCM_16"),
+    ("WAV", "PCM_24"),
+    ("WAV", "FLOAT"),
+    ("WAV", "DOUBLE"),
+    ("WAV", "PCM_U8"),
+    ("WAV", "ALAW"),
+    ("WAV", "IMA_ADPCM"),
+    ("WAVEX", "PCM_16"),
+    ("RF64", "PCM_16"),
+    ("W64", "PCM_16"),
+    ("FLAC", "PCM_16"),
+    ("OGG", "VORBIS"),
+    ("MP3", "MPEG_LAYER_III"),
+    ("AIFF", "PCM_16"),
+    ("AU", "PCM_16"),
+)
 SMALL = 10_000
-"""Bytes up to which a real file is a seed: what is to be changed a thousand times is to be short."""
+"""Bytes up to which a real file is a seed: what is to be changed a thousand times is to be
+short.
+"""
 
 
 def write_seeds(out: Path) -> None:
@@ -37,8 +55,10 @@ def write_seeds(out: Path) -> None:
 def motion(path: Path, out: Path) -> None:
     """Ten frames, stored and compressed."""
     with np.load(path) as archive:
-        arrays = {name: value[:10] if name in ("poses", "trans", "expressions") else value
-                  for name, value in archive.items()}
+        arrays = {
+            name: value[:10] if name in ("poses", "trans", "expressions") else value
+            for name, value in archive.items()
+        }
     for name, save in (("stored", np.savez), ("compressed", np.savez_compressed)):
         file = io.BytesIO()
         save(file, **arrays)
@@ -53,4 +73,6 @@ def wave(path: Path, out: Path) -> None:
             file = io.BytesIO()
             soundfile.write(file, samples, rate, format=container, subtype=subtype)
             out.with_suffix(f".{container}.{subtype}").write_bytes(file.getvalue())
-    soundfile.write(out.with_suffix(".stereo"), np.stack([samples, samples], axis=1), 44_100, format="WAV")
+    soundfile.write(
+        out.with_suffix(".stereo"), np.stack([samples, samples], axis=1), 44_100, format="WAV"
+    )

@@ -1,4 +1,5 @@
-"""Mutated files end in a clean read or in one line, in bounded time and memory, and nothing is written.
+"""Mutated files end in a clean read or in one line, in bounded time and memory, and nothing is
+written.
 
 The smoke test reads some hundreds; `make fuzz` (`-m fuzz`) reads more than ten thousand.
 """
@@ -24,19 +25,36 @@ BATCH = 500
 
 @pytest.fixture(scope="session")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+    pytest.importorskip(
+        "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+    )
     out = tmp_path_factory.mktemp("seeds")
     write_seeds(out)
     return out
 
 
 def read(kind: str, seeds: Path, first: int, count: int) -> list[dict[str, object]]:
-    """What came of each of so many mutations; a process that ends early did so over the last it named."""
+    """What came of each of so many mutations; a process that ends early did so over the last it
+    named.
+    """
     done: list[dict[str, object]] = []
     while count > 0:
         process = subprocess.run(
-            [sys.executable, "-m", "tests.fuzz.reading", kind, str(seeds / kind), str(first), str(count)],
-            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
+            [
+                sys.executable,
+                "-m",
+                "tests.fuzz.reading",
+                kind,
+                str(seeds / kind),
+                str(first),
+                str(count),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         lines = [json.loads(line) for line in process.stdout.splitlines()]
         done += [line for line in lines if "outcome" in line]
         if process.returncode == 0:
@@ -44,7 +62,12 @@ def read(kind: str, seeds: Path, first: int, count: int) -> list[dict[str, objec
             break
         assert lines, process.stderr
         last = lines[-1]["number"]
-        done.append({"number": last, "outcome": f"the process ended by {process.returncode}: {process.stderr[-300:]}"})
+        done.append(
+            {
+                "number": last,
+                "outcome": f"the process ended by {process.returncode}: {process.stderr[-300:]}",
+            }
+        )
         first, count = last + 1, first + count - last - 1
     return done
 
@@ -54,10 +77,14 @@ def judge(kind: str, seeds: Path, done: list[dict[str, object]], tmp_path: Path)
     bad = [line for line in done if line["outcome"] not in ("clean", "refused")]
     files = [path.read_bytes() for path in sorted((seeds / kind).iterdir())]
     for line in bad:
-        (tmp_path / f"{kind}-{line['number']}").write_bytes(mutated(kind, files, int(str(line["number"]))))
+        (tmp_path / f"{kind}-{line['number']}").write_bytes(
+            mutated(kind, files, int(str(line["number"])))
+        )
     told = "\n".join(f"{kind} {line['number']}: {line['outcome']}" for line in bad[:20])
     assert not bad, f"{len(bad)} of {len(done)} files, kept in {tmp_path}:\n{told}"
-    assert {line["outcome"] for line in done} == {"clean", "refused"}, "mutations that break nothing, or all"
+    assert {line["outcome"] for line in done} == {"clean", "refused"}, (
+        "mutations that break nothing, or all"
+    )
 
 
 @pytest.mark.parametrize("kind", MUTATIONS)
@@ -66,6 +93,8 @@ def test_some_mutated_files(kind: str, seeds: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize(("kind", "first"), [(kind, first) for kind in FILES for first in range(0, FILES[kind], BATCH)])
+@pytest.mark.parametrize(
+    ("kind", "first"), [(kind, first) for kind in FILES for first in range(0, FILES[kind], BATCH)]
+)
 def test_thousands_of_mutated_files(kind: str, first: int, seeds: Path, tmp_path: Path) -> None:
     judge(kind, seeds, read(kind, seeds, first, min(BATCH, FILES[kind] - first)), tmp_path)

@@ -1,4 +1,6 @@
-"""Names from the split table, from file names and from a snapshot never lead out of the output folder."""
+"""Names from the split table, from file names and from a snapshot never lead out of the output
+folder.
+"""
 
 import os
 import random
@@ -14,9 +16,45 @@ from mambatalk.files import write_json
 
 CLIP = "1_ada_0_1_1"
 PIECES = (
-    "..", ".", "/", "//", "\\", "~", "%2e%2e", "%00", "\0", "\n", "\r", "\t", "\x1b[2J", "\x7f", "\u202e", "\u2215",
-    "$(id)", "`id`", ";", "|", "*", "?", "C:", "CON", "etc", "passwd", "tmp", "1", "_", "ada", CLIP, "0", "-1", " ",
-    "é", "２", "\udcff", "a" * 300)
+    "..",
+    ".",
+    "/",
+    "//",
+    "\\",
+    "~",
+    "%2e%2e",
+    "%00",
+    "\0",
+    "\n",
+    "\r",
+    "\t",
+    "\x1b[2J",
+    "\x7f",
+    "\u202e",
+    "\u2215",
+    "$(id)",
+    "`id`",
+    ";",
+    "|",
+    "*",
+    "?",
+    "C:",
+    "CON",
+    "etc",
+    "passwd",
+    "tmp",
+    "1",
+    "_",
+    "ada",
+    CLIP,
+    "0",
+    "-1",
+    " ",
+    "é",
+    "２",
+    "\udcff",
+    "a" * 300,
+)
 
 
 def hostile(number: int) -> str:
@@ -39,7 +77,9 @@ def root(tmp_path: Path) -> Path:
 def plant(place: str, name: str, root: Path) -> bool:
     """Put a name where ingest meets it; False where no file can have it."""
     if place == "split table":
-        with (root / "train_test_split.csv").open("a", encoding="utf-8", errors="surrogateescape") as file:
+        with (root / "train_test_split.csv").open(
+            "a", encoding="utf-8", errors="surrogateescape"
+        ) as file:
             file.write(f'"{name}",train\n')
     elif place == "file":
         try:
@@ -76,4 +116,8 @@ def test_a_name_leads_nowhere(place: str, number: int, root: Path, tmp_path: Pat
 
 
 def tree(folder: Path) -> set[Path]:
-    return {Path(where) / name for where, folders, files in os.walk(folder) for name in (*folders, *files)}
+    return {
+        Path(where) / name
+        for where, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    }

@@ -6,11 +6,22 @@ import torch
 from mambatalk.models.generator import BODY_CHANNELS, Generator, GeneratorConfig
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
 # Eight layers of attention and five scans deep, each of which is held to 1e-5 by itself.
 FORWARD_BAR, GRADIENT_BAR = 1e-4, 1e-4
-SMALL = GeneratorConfig(vocabulary_size=40, hidden=64, audio_dim=64, audio_width=8, word_dim=32, motion_dim=32,
-                        code_dim=32, codebook_size=48)
+SMALL = GeneratorConfig(
+    vocabulary_size=40,
+    hidden=64,
+    audio_dim=64,
+    audio_width=8,
+    word_dim=32,
+    motion_dim=32,
+    code_dim=32,
+    codebook_size=48,
+)
 FULL = GeneratorConfig(vocabulary_size=11195)
 
 
@@ -31,12 +42,16 @@ def window(config, batch=2, frames=64):
 
 
 def run(generator, inputs):
-    """Latents and logits in one row, and all gradients in another, in double precision on the CPU."""
+    """Latents and logits in one row, and all gradients in another, in double precision on the
+    CPU.
+    """
     output = generator(*inputs)
     numbers = torch.cat([part[name].flatten() for part in output for name in PARTS])
     weights = torch.linspace(-1, 1, len(numbers), device=numbers.device)
     gradients = torch.autograd.grad((numbers * weights).sum(), [*generator.parameters()])
-    return numbers.detach().double().cpu(), torch.cat([g.flatten() for g in gradients]).double().cpu()
+    return numbers.detach().double().cpu(), torch.cat(
+        [g.flatten() for g in gradients]
+    ).double().cpu()
 
 
 @pytest.mark.parametrize("config", [SMALL, FULL], ids=["small", "full"])

@@ -24,7 +24,10 @@ def _full_precision(monkeypatch):
 
 
 def relative_error(ours, theirs):
-    return float((ours.double().cpu() - theirs.double().cpu()).abs().max() / theirs.double().abs().max().cpu())
+    return float(
+        (ours.double().cpu() - theirs.double().cpu()).abs().max()
+        / theirs.double().abs().max().cpu()
+    )
 
 
 def scan_inputs(batch, channels, steps, state=16, device="cuda"):
@@ -34,9 +37,14 @@ def scan_inputs(batch, channels, steps, state=16, device="cuda"):
         return torch.randn(*shape, generator=generator).to(device)
 
     return {
-        "u": draw(batch, channels, steps), "delta": 0.5 * draw(batch, channels, steps),
-        "A": -(0.5 * draw(channels, state)).exp(), "B": draw(batch, state, steps), "C": draw(batch, state, steps),
-        "D": draw(channels), "z": draw(batch, channels, steps), "delta_bias": draw(channels) - 3,
+        "u": draw(batch, channels, steps),
+        "delta": 0.5 * draw(batch, channels, steps),
+        "A": -(0.5 * draw(channels, state)).exp(),
+        "B": draw(batch, state, steps),
+        "C": draw(batch, state, steps),
+        "D": draw(channels),
+        "z": draw(batch, channels, steps),
+        "delta_bias": draw(channels) - 3,
     }
 
 
@@ -44,7 +52,13 @@ def values_and_gradients(inputs, backend):
     leaves = {name: value.clone().requires_grad_() for name, value in inputs.items()}
     y, last = selective_scan(**leaves, backend=backend)
     weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y)
-    return y, last, dict(zip(leaves, torch.autograd.grad((y * weights).sum(), [*leaves.values()]), strict=True))
+    return (
+        y,
+        last,
+        dict(
+            zip(leaves, torch.autograd.grad((y * weights).sum(), [*leaves.values()]), strict=True)
+        ),
+    )
 
 
 @pytest.mark.parametrize("sizes", [(2, 24, 100), (8, 1536, 64), (1, 1536, 300)])
@@ -71,7 +85,10 @@ def test_scan_kernel_goes_on_from_a_state():
     whole, last = selective_scan(**inputs, backend="torch")
     state, pieces = None, []
     for part in (slice(0, 20), slice(20, 21), slice(21, 50)):
-        piece = {name: value[..., part].contiguous() if value.dim() == 3 else value for name, value in inputs.items()}
+        piece = {
+            name: value[..., part].contiguous() if value.dim() == 3 else value
+            for name, value in inputs.items()
+        }
         y, state = selective_scan(**piece, state=state, backend="mamba_ssm")
         pieces.append(y)
     assert relative_error(torch.cat(pieces, dim=-1), whole) <= FORWARD_BAR
@@ -81,7 +98,9 @@ def test_scan_kernel_goes_on_from_a_state():
 def test_convolution_kernel_is_the_convolution(monkeypatch):
     assert causal_conv_module._kernel() is not None, "causal-conv1d cannot be imported"
     torch.manual_seed(0)
-    x, weight, bias = (torch.randn(*shape, device="cuda") for shape in ((4, 64, 33), (64, 1, 4), (64,)))
+    x, weight, bias = (
+        torch.randn(*shape, device="cuda") for shape in ((4, 64, 33), (64, 1, 4), (64,))
+    )
     with_kernel = convolve(x, weight, bias)
     monkeypatch.setattr(causal_conv_module, "_kernel", lambda: None)
     plain = convolve(x, weight, bias)
@@ -101,7 +120,9 @@ def test_kernels_run_without_being_asked_for_and_say_so(caplog):
     with caplog.at_level("INFO", logger="mambatalk.models.scan"):
         for _ in range(2):
             selective_scan(**scan_inputs(1, 8, 10))
-    assert [record.getMessage() for record in caplog.records] == ["selective scan: mamba_ssm (on cuda)"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "selective scan: mamba_ssm (on cuda)"
+    ]
 
 
 def test_deterministic_training_leaves_the_kernel_and_gives_the_same_bits():

@@ -1,4 +1,6 @@
-"""`mambatalk import-published`: files of the published form, full size and small, become a bundle that synthesises."""
+"""`mambatalk import-published`: files of the published form, full size and small, become a bundle
+that synthesises.
+"""
 
 import os
 import pickle
@@ -31,8 +33,10 @@ from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rollout import synthesise
 
 SMALL_FILES = {
-    "face.bin": auto_encoder(106, 16, 2, 16), "upper.bin": auto_encoder(78, 16, 2, 16),
-    "hands.bin": auto_encoder(180, 16, 2, 16), "lower_foot.bin": auto_encoder(61, 16, 4, 16),
+    "face.bin": auto_encoder(106, 16, 2, 16),
+    "upper.bin": auto_encoder(78, 16, 2, 16),
+    "hands.bin": auto_encoder(180, 16, 2, 16),
+    "lower_foot.bin": auto_encoder(61, 16, 4, 16),
     "foot.bin": auto_encoder(61, 16, 4),
     "mambatalk_100.bin": generator(hidden=32, audio=32, width=8, motion=16, codes=16, words=40),
 }
@@ -45,7 +49,9 @@ def write_files(folder, files, prefix=""):
 
 
 def published_fgd():
-    """The FGD file: random weights, and the masks and pooling of the true skeleton under their published keys."""
+    """The FGD file: random weights, and the masks and pooling of the true skeleton under their
+    published keys.
+    """
     state = random_state(fgd_encoder())
     for k, block in enumerate(FGDEncoder(240).blocks):
         for name, conv in (("residual.0", block.residual), ("shortcut", block.shortcut)):
@@ -61,8 +67,13 @@ def write_vocabulary(path, words, module="__main__", name="Vocab", **extra):
     cls = type(name, (), {"__module__": module})
     setattr(made, name, cls)
     vocabulary = cls()
-    vocabulary.__dict__.update(name="speech", word2index=words, n_words=len(words),
-                               word_embedding_weights=np.ones((4, 300), np.float32), **extra)
+    vocabulary.__dict__.update(
+        name="speech",
+        word2index=words,
+        n_words=len(words),
+        word_embedding_weights=np.ones((4, 300), np.float32),
+        **extra,
+    )
     parent = module.split(".")[0]
     with patch.dict(sys.modules, {parent: types.ModuleType(parent), module: made}):
         path.write_bytes(pickle.dumps(vocabulary))
@@ -112,12 +123,17 @@ def test_weights_go_where_their_names_say(small):
     for published, ours in (
         ("speaker_encoder_body.weight", model.generator.speaker["body"].weight),
         ("local_scan.hands_proj.weight", model.generator.local_scan.mix["hands"].weight),
-        ("global_scan.body_scan.layers.0.mixer.A_log", model.generator.global_scan.motion_scan.layers[0].mixer.A_log),
+        (
+            "global_scan.body_scan.layers.0.mixer.A_log",
+            model.generator.global_scan.motion_scan.layers[0].mixer.A_log,
+        ),
     ):
         assert torch.equal(stored[f"module.{published}"], ours)
     lower = torch.load(small / "lower_foot.bin", weights_only=True)["model_state"]
-    assert torch.equal(lower["module.quantizer.embedding.weight"],
-                       model.auto_encoders["lower"].quantizer.embedding.weight)
+    assert torch.equal(
+        lower["module.quantizer.embedding.weight"],
+        model.auto_encoders["lower"].quantizer.embedding.weight,
+    )
 
 
 def test_the_fgd_encoder_is_read_alone(tmp_path):
@@ -149,31 +165,100 @@ def change(folder, file, edit):
     torch.save(stored, folder / file)
 
 
-@pytest.mark.parametrize(("file", "edit", "named"), [
-    ("mambatalk_100.bin", lambda state: state["module.global_scan.learnable_query"].fill_(torch.nan), "not finite"),
-    ("face.bin", lambda state: state.update({"encoder.main.0.weight": torch.zeros(3)}), "a second array"),
-    ("face.bin", lambda state: state.update({"encoder.0.weight": torch.zeros(3)}), "a second array"),
-    ("mambatalk_100.bin", lambda state: state.update({
-        "module.global_scan.face_q_self_attn.junk": torch.zeros(3)}), "face_q_self_attn.junk"),
-    ("face.bin", lambda state: state.update({0: torch.zeros(3)}), "no state dict"),
-    ("face.bin", lambda state: state.update({
-        "module.encoder.main.0.weight": state["module.encoder.main.0.weight"].to(torch.int64)}), "int64"),
-    ("face.bin", lambda state: state.update({
-        "module.encoder.main.0.weight": state["module.encoder.main.0.weight"].to(torch.complex64)}), "complex64"),
-    ("foot.bin", lambda state: state.update({"module.encoder.main.0.weight": torch.zeros(())}), "do not fit"),
-    ("foot.bin", lambda state: state.update({
-        "module.encoder.main.3000000000.bias": torch.zeros(3)}), "a layer numbered 3000000000"),
-    ("mambatalk_100.bin", lambda state: state.update({
-        "module.local_scan.position_embeddings.pe": torch.zeros(3)}), "do not fit"),
-    ("mambatalk_100.bin", lambda state: state.update({
-        "module.global_scan.position_embeddings.pe":
-            state["module.global_scan.position_embeddings.pe"].to(torch.complex64)}), "other values"),
-    ("mambatalk_100.bin", lambda state: state.update({
-        "module.global_scan.face_q_self_attn.layers.0.norm1.junk": torch.zeros(3)}), "norm1.junk"),
-    ("mambatalk_100.bin", lambda state: state.update({
-        "module.speaker_encoder_body.weight": torch.zeros(25, 30)}), "must be divisible"),
-], ids=range(13))
-def test_a_file_that_holds_more_or_other_than_weights_is_refused(small, tmp_path, file, edit, named):
+@pytest.mark.parametrize(
+    ("file", "edit", "named"),
+    [
+        (
+            "mambatalk_100.bin",
+            lambda state: state["module.global_scan.learnable_query"].fill_(torch.nan),
+            "not finite",
+        ),
+        (
+            "face.bin",
+            lambda state: state.update({"encoder.main.0.weight": torch.zeros(3)}),
+            "a second array",
+        ),
+        (
+            "face.bin",
+            lambda state: state.update({"encoder.0.weight": torch.zeros(3)}),
+            "a second array",
+        ),
+        (
+            "mambatalk_100.bin",
+            lambda state: state.update(
+                {"module.global_scan.face_q_self_attn.junk": torch.zeros(3)}
+            ),
+            "face_q_self_attn.junk",
+        ),
+        ("face.bin", lambda state: state.update({0: torch.zeros(3)}), "no state dict"),
+        (
+            "face.bin",
+            lambda state: state.update(
+                {
+                    "module.encoder.main.0.weight": state["module.encoder.main.0.weight"].to(
+                        torch.int64
+                    )
+                }
+            ),
+            "int64",
+        ),
+        (
+            "face.bin",
+            lambda state: state.update(
+                {
+                    "module.encoder.main.0.weight": state["module.encoder.main.0.weight"].to(
+                        torch.complex64
+                    )
+                }
+            ),
+            "complex64",
+        ),
+        (
+            "foot.bin",
+            lambda state: state.update({"module.encoder.main.0.weight": torch.zeros(())}),
+            "do not fit",
+        ),
+        (
+            "foot.bin",
+            lambda state: state.update({"module.encoder.main.3000000000.bias": torch.zeros(3)}),
+            "a layer numbered 3000000000",
+        ),
+        (
+            "mambatalk_100.bin",
+            lambda state: state.update(
+                {"module.local_scan.position_embeddings.pe": torch.zeros(3)}
+            ),
+            "do not fit",
+        ),
+        (
+            "mambatalk_100.bin",
+            lambda state: state.update(
+                {
+                    "module.global_scan.position_embeddings.pe": state[
+                        "module.global_scan.position_embeddings.pe"
+                    ].to(torch.complex64)
+                }
+            ),
+            "other values",
+        ),
+        (
+            "mambatalk_100.bin",
+            lambda state: state.update(
+                {"module.global_scan.face_q_self_attn.layers.0.norm1.junk": torch.zeros(3)}
+            ),
+            "norm1.junk",
+        ),
+        (
+            "mambatalk_100.bin",
+            lambda state: state.update({"module.speaker_encoder_body.weight": torch.zeros(25, 30)}),
+            "must be divisible",
+        ),
+    ],
+    ids=range(13),
+)
+def test_a_file_that_holds_more_or_other_than_weights_is_refused(
+    small, tmp_path, file, edit, named
+):
     change(small, file, edit)
     error = run(small, tmp_path / "bundle").exception
     assert isinstance(error, UserError)
@@ -191,16 +276,24 @@ def test_auto_encoders_of_another_generator_are_refused(small, codes, width):
 
 def test_tied_layers_are_written_one_by_one(small, tmp_path):
     name = "module.text_pre_encoder_{}.weight"
-    change(small, "mambatalk_100.bin", lambda state: state.update({name.format("face"): state[name.format("body")]}))
+    change(
+        small,
+        "mambatalk_100.bin",
+        lambda state: state.update({name.format("face"): state[name.format("body")]}),
+    )
     assert run(small, tmp_path / "bundle").exit_code == 0
     fusion = Bundle.load(tmp_path / "bundle").generator.fusion
     assert torch.equal(fusion["face"].embedding.weight, fusion["body"].embedding.weight)
 
 
-@pytest.mark.parametrize("pickled", [
-    b"cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x40\x00tR.",
-    b"cnumpy._core.multiarray\nscalar\n(cnumpy\ndtype\n(S'V2147483647'\ntRtR.",
-], ids=["array", "scalar"])
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"cnumpy\nndarray\n(\x8a\x06\x00\x00\x00\x00\x40\x00tR.",
+        b"cnumpy._core.multiarray\nscalar\n(cnumpy\ndtype\n(S'V2147483647'\ntRtR.",
+    ],
+    ids=["array", "scalar"],
+)
 def test_a_vocabulary_that_asks_for_more_than_it_holds_gets_no_memory(tmp_path, pickled):
     (tmp_path / "vocab.pkl").write_bytes(pickled)
     tracemalloc.start()
@@ -238,10 +331,16 @@ def test_a_damaged_file_is_never_a_traceback(small, tmp_path):
         assert refused > 20
 
 
-@pytest.mark.parametrize(("value", "named"), [
-    (torch.zeros(3).to_sparse(), "plain array"), (torch.zeros(3, device="meta"), "plain array"),
-    (torch.zeros(1).expand(2**40), "plain array"), (torch.tensor([1e39], dtype=torch.float64), "not finite"),
-], ids=["sparse", "without data", "stretched", "over single precision"])
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (torch.zeros(3).to_sparse(), "plain array"),
+        (torch.zeros(3, device="meta"), "plain array"),
+        (torch.zeros(1).expand(2**40), "plain array"),
+        (torch.tensor([1e39], dtype=torch.float64), "not finite"),
+    ],
+    ids=["sparse", "without data", "stretched", "over single precision"],
+)
 def test_a_tensor_that_holds_no_weights_is_refused(tmp_path, value, named):
     torch.save({"model_state": {"encoder.main.0.weight": value}}, tmp_path / "face.bin")
     with pytest.raises(UserError, match=rf"face\.bin: encoder\.main\.0\.weight: .*{named}"):
@@ -270,13 +369,23 @@ def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("module", ["__main__", "dataloaders.build_vocab", "utils.anything"])
 def test_the_vocabulary_is_read_whatever_module_its_class_had(tmp_path, module):
-    write_vocabulary(tmp_path / "vocab.pkl", {"a": 4, "b": 5}, module=module, scalar=np.float64(1.5))
+    write_vocabulary(
+        tmp_path / "vocab.pkl", {"a": 4, "b": 5}, module=module, scalar=np.float64(1.5)
+    )
     assert read_vocabulary(tmp_path / "vocab.pkl") == {"a": 4, "b": 5}
 
 
-@pytest.mark.parametrize("stored", [
-    Attack(), {"word2index": Attack()}, [1, 2], eval, np.array([Attack()], dtype=object), re.compile("a"),
-])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Attack(),
+        {"word2index": Attack()},
+        [1, 2],
+        eval,
+        np.array([Attack()], dtype=object),
+        re.compile("a"),
+    ],
+)
 def test_any_other_pickle_is_refused_and_runs_nothing(tmp_path, monkeypatch, stored):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vocab.pkl").write_bytes(pickle.dumps(stored))
@@ -304,10 +413,18 @@ def test_full_size(tmp_path):
     model = import_published_files(tmp_path)
     counts = {account.file: account.parameters for account in model.accounts}
     assert counts == {
-        "face.bin": 2_231_168, "upper.bin": 2_172_648, "hands.bin": 2_408_472, "lower_foot.bin": 3_714_325,
-        "foot.bin": 3_648_789, "mambatalk_100.bin": 199_366_553}
+        "face.bin": 2_231_168,
+        "upper.bin": 2_172_648,
+        "hands.bin": 2_408_472,
+        "lower_foot.bin": 3_714_325,
+        "foot.bin": 3_648_789,
+        "mambatalk_100.bin": 199_366_553,
+    }
     ours = sum(p.numel() for p in model.generator.parameters())
     assert 199_366_553 - ours == 3_546_624
     to_bundle(model).save(tmp_path / "bundle")
     loaded = Bundle.load(tmp_path / "bundle").generator
-    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.generator.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(loaded.parameters(), model.generator.parameters(), strict=True)
+    )

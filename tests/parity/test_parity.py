@@ -17,7 +17,9 @@ from mambatalk.published.keymap import translate
 from mambatalk.published.parity import CHECKS, NEEDS, run_parity
 
 FIXTURES = Path(__file__).parents[2].parent / "shared" / "fixtures"
-needs_fixtures = pytest.mark.skipif(not FIXTURES.is_dir(), reason="no ../shared/fixtures beside the checkout")
+needs_fixtures = pytest.mark.skipif(
+    not FIXTURES.is_dir(), reason="no ../shared/fixtures beside the checkout"
+)
 
 
 def run(*arguments):
@@ -42,7 +44,9 @@ def test_the_folder_is_complete_and_json_says_what_the_table_says():
     assert result.exit_code == 0
     assert report["ok"]
     assert report["absent"] == []
-    assert {row["file"] for row in report["measures"]} == {path.stem for path in FIXTURES.glob("*.npz")}
+    assert {row["file"] for row in report["measures"]} == {
+        path.stem for path in FIXTURES.glob("*.npz")
+    }
 
 
 @needs_fixtures
@@ -55,7 +59,9 @@ def test_absent_files_are_listed_and_fail_only_when_all_are_asked_for(tmp_path):
 
 
 def corrupt(source, target, key):
-    """Copy a file with one array changed a little: by a thousandth of its size, or one entry of whole numbers."""
+    """Copy a file with one array changed a little: by a thousandth of its size, or one entry of
+    whole numbers.
+    """
     with np.load(source) as arrays:
         changed = {name: arrays[name] for name in arrays.files}
     array = changed[key].copy()
@@ -67,14 +73,29 @@ def corrupt(source, target, key):
 
 
 @needs_fixtures
-@pytest.mark.parametrize(("name", "key"), [
-    ("rotations", "axis_angle_back"), ("vqvae_face", "index"), ("vqvae_lower", "reconstruction"),
-    ("global_motion", "reconstruction"), ("fgd_encoder", "latent"), ("audio_encoder_2ch", "y"), ("mamba_block", "y"),
-    ("selective_scan", "grad_A"), ("mamba_scan", "state/out.weight"), ("mamba_model", "state/norm_f.bias"),
-    ("generator", "random/cls_lower"), ("generator", "loss_index_full"), ("features", "contact"),
-    ("rollout", "published/window/code_upper"), ("rollout", "exact_hop/window/audio_start"),
-    ("rollout", "one_window/rec_trans"), ("metrics", "bc_published"), ("metrics", "fgd"),
-])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("rotations", "axis_angle_back"),
+        ("vqvae_face", "index"),
+        ("vqvae_lower", "reconstruction"),
+        ("global_motion", "reconstruction"),
+        ("fgd_encoder", "latent"),
+        ("audio_encoder_2ch", "y"),
+        ("mamba_block", "y"),
+        ("selective_scan", "grad_A"),
+        ("mamba_scan", "state/out.weight"),
+        ("mamba_model", "state/norm_f.bias"),
+        ("generator", "random/cls_lower"),
+        ("generator", "loss_index_full"),
+        ("features", "contact"),
+        ("rollout", "published/window/code_upper"),
+        ("rollout", "exact_hop/window/audio_start"),
+        ("rollout", "one_window/rec_trans"),
+        ("metrics", "bc_published"),
+        ("metrics", "fgd"),
+    ],
+)
 def test_a_wrong_number_fails(tmp_path, name, key):
     if name in NEEDS:
         shutil.copy(FIXTURES / f"{NEEDS[name]}.npz", tmp_path)
@@ -86,8 +107,10 @@ def test_a_wrong_number_fails(tmp_path, name, key):
 
 @needs_fixtures
 def test_a_positional_table_or_bone_mask_of_another_network_is_refused(tmp_path):
-    for name, key in (("generator", "state/local_scan.position_embeddings.pe"),
-                      ("fgd_encoder", "state/encoder.layers.0.0.residual.0.mask")):
+    for name, key in (
+        ("generator", "state/local_scan.position_embeddings.pe"),
+        ("fgd_encoder", "state/encoder.layers.0.0.residual.0.mask"),
+    ):
         corrupt(FIXTURES / f"{name}.npz", tmp_path / f"{name}.npz", key)
         with pytest.raises(UserError, match="other values than those we compute"):
             [*CHECKS[name](Fixture(tmp_path / f"{name}.npz"))]
@@ -114,15 +137,18 @@ def test_an_empty_or_missing_folder_and_a_broken_file_are_told_in_one_line(tmp_p
 
 
 @needs_fixtures
-@pytest.mark.parametrize(("name", "arrays"), [
-    ("vqvae_face", {"x": np.zeros((1, 64, 180), np.float32)}),
-    ("vqvae_face", {"x": np.array(["text"])}),
-    ("vqvae_face", {"index": np.full((2, 64), -1)}),
-    ("features", {"wave": np.zeros(0, np.float32)}),
-    ("features", {"ctc_ids": np.zeros(0, np.int64)}),
-    ("fgd_encoder", {"parents": np.arange(55) + 100}),
-    ("generator", {"speaker": np.array(0)}),
-])
+@pytest.mark.parametrize(
+    ("name", "arrays"),
+    [
+        ("vqvae_face", {"x": np.zeros((1, 64, 180), np.float32)}),
+        ("vqvae_face", {"x": np.array(["text"])}),
+        ("vqvae_face", {"index": np.full((2, 64), -1)}),
+        ("features", {"wave": np.zeros(0, np.float32)}),
+        ("features", {"ctc_ids": np.zeros(0, np.int64)}),
+        ("fgd_encoder", {"parents": np.arange(55) + 100}),
+        ("generator", {"speaker": np.array(0)}),
+    ],
+)
 def test_arrays_that_fit_no_network_are_one_line(tmp_path, name, arrays):
     with np.load(FIXTURES / f"{name}.npz") as whole:
         assert set(arrays) <= set(whole.files)
@@ -149,23 +175,32 @@ def test_a_pickle_inside_an_npz_is_refused(tmp_path):
         run_parity(tmp_path)
 
 
-@pytest.mark.parametrize(("build", "kind", "shapes", "x"), [
-    (building.build_vqvae, "auto_encoder", auto_encoder(20, 12, 3, 10), (1, 9, 20)),
-    (building.build_auto_encoder, "auto_encoder", auto_encoder(7, 5, 1), (2, 9, 7)),
-    (building.build_audio_encoder, "audio_encoder", audio_encoder(4, 6, 10), (1, 9000, 4)),
-    (building.build_mamba_scan, "mamba", mamba_scan(24, 200, 9, 3), (2, 5, 24)),
-    (building.build_mamba_attention, "mamba", mamba_model(40, 300), (2, 5, 40)),
-])
+@pytest.mark.parametrize(
+    ("build", "kind", "shapes", "x"),
+    [
+        (building.build_vqvae, "auto_encoder", auto_encoder(20, 12, 3, 10), (1, 9, 20)),
+        (building.build_auto_encoder, "auto_encoder", auto_encoder(7, 5, 1), (2, 9, 7)),
+        (building.build_audio_encoder, "audio_encoder", audio_encoder(4, 6, 10), (1, 9000, 4)),
+        (building.build_mamba_scan, "mamba", mamba_scan(24, 200, 9, 3), (2, 5, 24)),
+        (building.build_mamba_attention, "mamba", mamba_model(40, 300), (2, 5, 40)),
+    ],
+)
 def test_sizes_come_from_the_arrays(build, kind, shapes, x):
-    module = build(translate({f"module.{k}": v for k, v in random_state(shapes).items()}, kind, where="made up"))
+    module = build(
+        translate(
+            {f"module.{k}": v for k, v in random_state(shapes).items()}, kind, where="made up"
+        )
+    )
     module(torch.zeros(x))
 
 
 def test_a_missing_surplus_or_misshapen_array_is_named():
     state = random_state(auto_encoder(7, 5, 2))
-    for change, words in (({"decoder.main.0.model.0.bias": None}, "no such key"),
-                          ({"decoder.main.99.bias": torch.zeros(1)}, "expected no such key"),
-                          ({"decoder.main.0.model.0.bias": torch.zeros(4)}, r"shape \(4,\)")):
+    for change, words in (
+        ({"decoder.main.0.model.0.bias": None}, "no such key"),
+        ({"decoder.main.99.bias": torch.zeros(1)}, "expected no such key"),
+        ({"decoder.main.0.model.0.bias": torch.zeros(4)}, r"shape \(4,\)"),
+    ):
         broken = {key: value for key, value in (state | change).items() if value is not None}
         with pytest.raises(UserError, match=words):
             building.build_auto_encoder(translate(broken, "auto_encoder", where="made up"))
@@ -187,7 +222,9 @@ def test_near_ties_of_codes_pass_and_are_settled_as_published():
     assert tie.measure.ok
     assert tie.measure.note == "1 near ties"
     assert tie.settled.tolist() == [1, 1]
-    wrong = compare_codes("file", "index", -torch.tensor([[1.0, 1.0 + 1e-4], [2.0, 1.0]]), published)
+    wrong = compare_codes(
+        "file", "index", -torch.tensor([[1.0, 1.0 + 1e-4], [2.0, 1.0]]), published
+    )
     assert not wrong.measure.ok
     assert wrong.settled.tolist() == [0, 1]
     assert not compare_codes("file", "index", torch.zeros(2, 2), torch.tensor([0, 2])).measure.ok

@@ -15,7 +15,9 @@ def empty(tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """One checkout on the profile `tiny` after a whole cold `dvc repro`; tests leave it as they found it."""
+    """One checkout on the profile `tiny` after a whole cold `dvc repro`; tests leave it as they
+    found it.
+    """
     workspace = checkout(tmp_path_factory.mktemp("built"))
     done = workspace.dvc("repro")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -1,4 +1,6 @@
-"""Bad input ends in one line that names it and a non-zero exit, and leaves nothing that a later run takes for good."""
+"""Bad input ends in one line that names it and a non-zero exit, and leaves nothing that a later run
+takes for good.
+"""
 
 import fcntl
 import json
@@ -20,13 +22,25 @@ def drop_key(workspace: Workspace) -> None:
     path.write_text(path.read_text().replace("  hours: 0.03\n", ""))
 
 
-@pytest.mark.parametrize(("spoil", "says"), [
-    (lambda w: w.set_params(sample_corpus__hour=1.0), "sample_corpus.hour: found an unknown key"),
-    (drop_key, "sample_corpus.hours: found no such key"),
-    (lambda w: w.set_params(sample_corpus__hours="long"), "sample_corpus.hours: found 'long'"),
-    (lambda w: w.set_params(train_generator__epochs="ten"), "train_generator.epochs: found 'ten'"),
-], ids=["unknown-key", "missing-key", "wrong-type", "wrong-type-of-a-later-stage"])
-def test_a_bad_parameter_is_one_line(empty: Workspace, spoil: Callable[[Workspace], None], says: str) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda w: w.set_params(sample_corpus__hour=1.0),
+            "sample_corpus.hour: found an unknown key",
+        ),
+        (drop_key, "sample_corpus.hours: found no such key"),
+        (lambda w: w.set_params(sample_corpus__hours="long"), "sample_corpus.hours: found 'long'"),
+        (
+            lambda w: w.set_params(train_generator__epochs="ten"),
+            "train_generator.epochs: found 'ten'",
+        ),
+    ],
+    ids=["unknown-key", "missing-key", "wrong-type", "wrong-type-of-a-later-stage"],
+)
+def test_a_bad_parameter_is_one_line(
+    empty: Workspace, spoil: Callable[[Workspace], None], says: str
+) -> None:
     spoil(empty)
     done = empty.stage("sample_corpus")
     assert done.returncode == 2
@@ -47,7 +61,9 @@ def corpus(built: Workspace, tmp_path: Path) -> Workspace:
 
 
 def snapshot(workspace: Workspace) -> None:
-    done = workspace.run("mambatalk", "snapshot", "data/sample/corpus", "--out", "data/sample/snapshot.json")
+    done = workspace.run(
+        "mambatalk", "snapshot", "data/sample/corpus", "--out", "data/sample/snapshot.json"
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -68,7 +84,9 @@ def test_a_missing_corpus_root(corpus: Workspace) -> None:
 @pytest.mark.parametrize("key", ["ingest__root", "ingest__snapshot", "body__path"])
 def test_what_a_person_must_give_is_asked_for_first(corpus: Workspace, key: str) -> None:
     corpus.set_params(**{key: "data/nowhere"})
-    one_line(corpus.stage("sample_corpus"), key.replace("__", "."), "nothing at data/nowhere", "expected")
+    one_line(
+        corpus.stage("sample_corpus"), key.replace("__", "."), "nothing at data/nowhere", "expected"
+    )
 
 
 def test_a_corpus_that_is_not_its_snapshot(corpus: Workspace) -> None:
@@ -89,7 +107,10 @@ def test_a_clip_without_its_wav_is_quarantined_with_its_reason(corpus: Workspace
     accepted = json.loads(corpus.read("data/accepted.json"))
     assert wav.stem not in accepted["accepted"]
     assert "wav" in json.dumps(accepted["quarantined"][wav.stem])
-    assert f'<article class="card case" id="{wav.stem}">' in corpus.read("reports/quality/index.html").decode()
+    assert (
+        f'<article class="card case" id="{wav.stem}">'
+        in corpus.read("reports/quality/index.html").decode()
+    )
 
 
 def test_too_many_bad_clips_fail_after_the_evidence(corpus: Workspace) -> None:
@@ -103,7 +124,9 @@ def test_too_many_bad_clips_fail_after_the_evidence(corpus: Workspace) -> None:
     assert json.loads(corpus.read("runs/check_clips/status.json"))["kind"] == "data-contract"
     page = corpus.root / "runs" / "check_clips" / "quality" / "index.html"
     (docs,) = set(re.findall(r'href="([^"#]*index[.]html)"', page.read_text()))
-    assert (page.parent / docs).resolve() == corpus.root / "runs" / "check_clips" / "evidence" / "index.html"
+    assert (
+        page.parent / docs
+    ).resolve() == corpus.root / "runs" / "check_clips" / "evidence" / "index.html"
     assert (page.parent / docs).exists()
     assert not (corpus.root / "data" / "accepted.json").exists()
 
@@ -123,8 +146,11 @@ def test_a_full_disk(empty: Workspace) -> None:
     (empty.root / "data").mkdir()
     if empty.run(*small, "mount -t tmpfs -o size=3m none data").returncode:
         pytest.skip("mounting a small file system is not allowed here")
-    done = empty.run(*small, "mount -t tmpfs -o size=3m none data && python -m tasks.sample_corpus; "
-                             "code=$?; ls -A data; exit $code")
+    done = empty.run(
+        *small,
+        "mount -t tmpfs -o size=3m none data && python -m tasks.sample_corpus; "
+        "code=$?; ls -A data; exit $code",
+    )
     assert done.returncode == 2
     one_line(done, "a full disk", "nothing half-written was kept")
     assert done.stdout == ""
@@ -160,4 +186,7 @@ sys.exit(execute("ingest", work))
 """
     done = corpus.run(sys.executable, "-c", script, timeout=60)
     assert done.returncode == 143, done.stderr
-    assert json.loads((corpus.root / "runs" / "ingest" / "status.json").read_text())["kind"] == "interrupted"
+    assert (
+        json.loads((corpus.root / "runs" / "ingest" / "status.json").read_text())["kind"]
+        == "interrupted"
+    )

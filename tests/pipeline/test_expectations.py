@@ -1,4 +1,6 @@
-"""Great Expectations says what the rules say, its page needs no network, and its bytes come from the data alone."""
+"""Great Expectations says what the rules say, its page needs no network, and its bytes come from
+the data alone.
+"""
 
 import json
 import re
@@ -17,15 +19,43 @@ from tasks._tracking import Recorder
 from tests.pipeline.workspace import ROOT
 
 CLEAN: dict[str, Any] = {
-    "fault": None, "split": "train", "fps": 30.0, "not_finite": 0.0, "motion_seconds": 10.0, "length_gap": 0.5,
-    "max_angle": 1.0, "max_joint_speed": 3.0, "frozen_seconds": 0.0, "max_translation_speed": 0.5, "peak": 0.5,
-    "copies": 1.0, "splits_of_content": 1.0, "sample_rate": 16000.0, "channels": 1.0, "container": "WAV",
-    "clipped_share": 0.0, "silent_share": 0.2, "has_textgrid": True, "word_share": 0.8,
+    "fault": None,
+    "split": "train",
+    "fps": 30.0,
+    "not_finite": 0.0,
+    "motion_seconds": 10.0,
+    "length_gap": 0.5,
+    "max_angle": 1.0,
+    "max_joint_speed": 3.0,
+    "frozen_seconds": 0.0,
+    "max_translation_speed": 0.5,
+    "peak": 0.5,
+    "copies": 1.0,
+    "splits_of_content": 1.0,
+    "sample_rate": 16000.0,
+    "channels": 1.0,
+    "container": "WAV",
+    "clipped_share": 0.0,
+    "silent_share": 0.2,
+    "has_textgrid": True,
+    "word_share": 0.8,
 }
 FAULTS = {
-    "fault": "c.wav: found no such file", "split": None, "fps": 25.0, "not_finite": 3.0, "motion_seconds": 1.0,
-    "length_gap": -20.0, "max_angle": 9.0, "max_joint_speed": 500.0, "peak": 0.0, "copies": 2.0, "container": "MP3",
-    "sample_rate": 44100.0, "silent_share": 0.99, "has_textgrid": False, "splits_of_content": 2.0,
+    "fault": "c.wav: found no such file",
+    "split": None,
+    "fps": 25.0,
+    "not_finite": 3.0,
+    "motion_seconds": 1.0,
+    "length_gap": -20.0,
+    "max_angle": 9.0,
+    "max_joint_speed": 500.0,
+    "peak": 0.0,
+    "copies": 2.0,
+    "container": "MP3",
+    "sample_rate": 44100.0,
+    "silent_share": 0.99,
+    "has_textgrid": False,
+    "splits_of_content": 2.0,
 }
 
 
@@ -36,7 +66,10 @@ def rules() -> list[Rule]:
 
 def clips(*faults: dict[str, Any]) -> pd.DataFrame:
     rows = [{**CLEAN, "clip_id": f"1_ada_0_{k}_{k}", **fault} for k, fault in enumerate(faults)]
-    rows += [{**CLEAN, "clip_id": f"2_bruno_0_{k}_{k}", "split": ("train", "test")[k % 2]} for k in range(40)]
+    rows += [
+        {**CLEAN, "clip_id": f"2_bruno_0_{k}_{k}", "split": ("train", "test")[k % 2]}
+        for k in range(40)
+    ]
     return pd.DataFrame(rows).astype({"has_textgrid": bool})
 
 
@@ -58,12 +91,21 @@ def test_a_missing_value_passes_unless_one_is_required(rules: list[Rule]) -> Non
     assert check(table, rules, name="clips", max_quarantined=1.0).summary()["unmet"] == 0
 
 
-def test_the_page_needs_no_network_and_depends_on_the_data_alone(rules: list[Rule], tmp_path: Path) -> None:
+def test_the_page_needs_no_network_and_depends_on_the_data_alone(
+    rules: list[Rule], tmp_path: Path
+) -> None:
     pages = []
     for name in ("one", "two"):
         checked = check(clips({"peak": 0.0}), rules, name="clips", max_quarantined=1.0)
-        publish(checked, "check_clips", docs=tmp_path / name, metrics=tmp_path / f"{name}.json", title="Clips",
-                lead="A test.", recorder=Silent())
+        publish(
+            checked,
+            "check_clips",
+            docs=tmp_path / name,
+            metrics=tmp_path / f"{name}.json",
+            title="Clips",
+            lead="A test.",
+            recorder=Silent(),
+        )
         pages.append((tmp_path / name / "index.html").read_text())
     assert pages[0] == pages[1]
     assert not re.search(r'(src|href)="(?!#)', pages[0])
@@ -71,18 +113,34 @@ def test_the_page_needs_no_network_and_depends_on_the_data_alone(rules: list[Rul
     assert "the sound is silent" in pages[0]
     assert "1_ada_0_0_0" in pages[0]
     summary = json.loads((tmp_path / "one.json").read_text())
-    assert (summary["success"], summary["quarantined"], summary["broken"]) == (True, 1, {"audible": 1})
+    assert (summary["success"], summary["quarantined"], summary["broken"]) == (
+        True,
+        1,
+        {"audible": 1},
+    )
 
 
-def test_a_critical_rule_fails_after_the_evidence(rules: list[Rule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-                                                  ) -> None:
+def test_a_critical_rule_fails_after_the_evidence(
+    rules: list[Rule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAMBATALK_RUNS", str(tmp_path / "runs"))
     checked = check(clips({"splits_of_content": 2.0}), rules, name="clips", max_quarantined=1.0)
     with pytest.raises(DataContractError, match=r"1_ada_0_0_0: leak.*evidence/index\.html"):
-        publish(checked, "check_clips", docs=tmp_path / "docs", metrics=tmp_path / "verdict.json", title="Clips",
-                lead="A test.", recorder=Silent())
+        publish(
+            checked,
+            "check_clips",
+            docs=tmp_path / "docs",
+            metrics=tmp_path / "verdict.json",
+            title="Clips",
+            lead="A test.",
+            recorder=Silent(),
+        )
     evidence = tmp_path / "runs" / "check_clips" / "evidence"
-    assert {path.name for path in evidence.iterdir()} == {"index.html", "verdict.json", "findings.csv"}
+    assert {path.name for path in evidence.iterdir()} == {
+        "index.html",
+        "verdict.json",
+        "findings.csv",
+    }
     assert not (tmp_path / "docs").exists()
     assert not (tmp_path / "verdict.json").exists()
 

@@ -1,4 +1,6 @@
-"""From one pipeline run in MLflow every stage, number and model of a build is found, and the models answer."""
+"""From one pipeline run in MLflow every stage, number and model of a build is found, and the models
+answer.
+"""
 
 import json
 import sys
@@ -65,7 +67,11 @@ def test_all_models_load_and_answer_without_pickle(store: dict) -> None:
     assert models["fgd_encoder"]["out"]["features"][:2] == [2, 4]
     assert set(models["generator"]["out"]) == {"face", "upper", "hands", "lower"}
     assert models["bundle"]["in"] == ["wave", "speaker"]
-    assert models["bundle"]["out"] == {"poses": [30, 165], "expressions": [30, 100], "trans": [30, 3]}
+    assert models["bundle"]["out"] == {
+        "poses": [30, 165],
+        "expressions": [30, 100],
+        "trans": [30, 3],
+    }
     assert {model["pickled"] for model in models.values()} == {None}
 
 

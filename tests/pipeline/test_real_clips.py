@@ -20,9 +20,13 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """`make real` in a checkout of its own, with training cut short."""
     workspace = checkout(tmp_path_factory.mktemp("real"))
     profile = workspace.root / "infra" / "profiles" / "clips.yaml"
-    profile.write_text(profile.read_text().replace("epochs: 4, decay_epoch: 4", "epochs: 1, decay_epoch: 1")
-                       .replace("epochs: 4\n", "epochs: 1\n").replace("height: 480", "height: 120")
-                       .replace("seconds: 10.0", "seconds: 1.0"))
+    profile.write_text(
+        profile.read_text()
+        .replace("epochs: 4, decay_epoch: 4", "epochs: 1, decay_epoch: 1")
+        .replace("epochs: 4\n", "epochs: 1\n")
+        .replace("height: 480", "height: 120")
+        .replace("seconds: 10.0", "seconds: 1.0")
+    )
     workspace.git("commit", "--all", "--quiet", "-m", "short")
     done = workspace.stage("real", str(CLIPS))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

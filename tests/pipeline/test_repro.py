@@ -1,4 +1,6 @@
-"""The whole pipeline on the profile `tiny`: built cold, rerun, changed, killed, and the same twice."""
+"""The whole pipeline on the profile `tiny`: built cold, rerun, changed, killed, and the same
+twice.
+"""
 
 import json
 import os
@@ -14,43 +16,85 @@ import pytest
 from tests.pipeline.workspace import Workspace, checkout
 
 PARTS = ("face", "upper", "hands", "lower", "global")
-ALL = ["sample_corpus", "ingest", "check_clips", "features", "check_features", *(f"train_vq@{part}" for part in PARTS),
-       "train_fgd_encoder", "encode_codes", "train_generator", "bundle", "evaluate", "render", "report"]
+ALL = [
+    "sample_corpus",
+    "ingest",
+    "check_clips",
+    "features",
+    "check_features",
+    *(f"train_vq@{part}" for part in PARTS),
+    "train_fgd_encoder",
+    "encode_codes",
+    "train_generator",
+    "bundle",
+    "evaluate",
+    "render",
+    "report",
+]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
 
 
 def would_run(workspace: Workspace) -> set[str]:
     """Stages that DVC holds to be changed, and all that lies below them."""
     status = json.loads(workspace.dvc("status", "--json").stdout)
-    changed, below = set(status), json.loads(workspace.run(
-        sys.executable, "-c", "import json, networkx\nfrom dvc.repo import Repo\ngraph = Repo().index.graph\n"
-        "below = {s.addressing: [t.addressing for t in networkx.ancestors(graph, s)] for s in graph}\n"
-        "print(json.dumps(below))").stdout)
+    changed, below = (
+        set(status),
+        json.loads(
+            workspace.run(
+                sys.executable,
+                "-c",
+                "import json, networkx\nfrom dvc.repo import Repo\ngraph = Repo().index.graph\n"
+                "below = {s.addressing: [t.addressing for t in networkx.ancestors(graph, s)] for s in graph}\n"
+                "print(json.dumps(below))",
+            ).stdout
+        ),
+    )
     return changed | {child for stage in changed for child in below[stage]}
 
 
 def test_every_output_is_there(built: Workspace) -> None:
-    names = {path.relative_to(built.root).as_posix() for path in built.root.rglob("*") if path.is_file()}
-    for expected in ("metrics/metrics.json", "metrics/check_clips.json", "metrics/check_features.json",
-                     "reports/index.html", "reports/quality/index.html",
-                     "reports/data_docs/clips/index.html", "reports/data_docs/features/index.html",
-                     *(f"plots/train_vq/{part}.csv" for part in PARTS)):
+    names = {
+        path.relative_to(built.root).as_posix() for path in built.root.rglob("*") if path.is_file()
+    }
+    for expected in (
+        "metrics/metrics.json",
+        "metrics/check_clips.json",
+        "metrics/check_features.json",
+        "reports/index.html",
+        "reports/quality/index.html",
+        "reports/data_docs/clips/index.html",
+        "reports/data_docs/features/index.html",
+        *(f"plots/train_vq/{part}.csv" for part in PARTS),
+    ):
         assert expected in names
     assert [name for name in names if name.startswith("renders/") and name.endswith(".mp4")]
 
 
 @pytest.mark.parametrize("page", ["reports/index.html", "reports/quality/index.html"])
 def test_every_link_of_a_page_leads_somewhere(built: Workspace, page: str) -> None:
-    links = {link for link in re.findall(r'href="([^"]+)"', built.read(page).decode()) if link != "data:,"}
+    links = {
+        link
+        for link in re.findall(r'href="([^"]+)"', built.read(page).decode())
+        if link != "data:,"
+    }
     assert len(links) > 5
     for link in links:
-        assert f'id="{link[1:]}"' in built.read(page).decode() if link.startswith("#") else (
-            (built.root / page).parent / link).is_file(), link
+        assert (
+            f'id="{link[1:]}"' in built.read(page).decode()
+            if link.startswith("#")
+            else ((built.root / page).parent / link).is_file()
+        ), link
 
 
 def test_the_metrics_have_the_contract_s_shape(built: Workspace) -> None:
     metrics = json.loads(built.read("metrics/metrics.json"))
-    assert set(metrics["rows"]) == {"model", "ground_truth", "mean_pose", "random_clip", "shuffled_audio"}
+    assert set(metrics["rows"]) == {
+        "model",
+        "ground_truth",
+        "mean_pose",
+        "random_clip",
+        "shuffled_audio",
+    }
     for row in metrics["rows"].values():
         assert set(row) == {"fgd", "bc", "l1div", "mse", "lvd", "srgr"}
     assert metrics["rows"]["ground_truth"]["mse"]["corrected"] == 0
@@ -66,14 +110,19 @@ def test_nothing_runs_twice(built: Workspace) -> None:
     assert "up to date" in again.stdout
 
 
-@pytest.mark.parametrize(("key", "value", "first"), [
-    ("render__clips", 2, {"render"}),
-    ("train_generator__lr", 2e-3, {"train_generator"}),
-    ("train_vq__face__epochs", 2, {"train_vq@face"}),
-    ("check_features__max_silent_share", 0.95, {"check_features"}),
-    ("fidelity", "published", {"features", "train_vq@face", "train_generator"}),
-])
-def test_one_parameter_reruns_what_depends_on_it(built: Workspace, key: str, value: object, first: set[str]) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "first"),
+    [
+        ("render__clips", 2, {"render"}),
+        ("train_generator__lr", 2e-3, {"train_generator"}),
+        ("train_vq__face__epochs", 2, {"train_vq@face"}),
+        ("check_features__max_silent_share", 0.95, {"check_features"}),
+        ("fidelity", "published", {"features", "train_vq@face", "train_generator"}),
+    ],
+)
+def test_one_parameter_reruns_what_depends_on_it(
+    built: Workspace, key: str, value: object, first: set[str]
+) -> None:
     before = built.read("params.yaml")
     try:
         built.set_params(**{key: value})
@@ -89,7 +138,9 @@ def test_one_parameter_reruns_what_depends_on_it(built: Workspace, key: str, val
         assert not {"train_vq@upper", "train_fgd_encoder", "features"} & stages
         assert {"encode_codes", "train_generator", "bundle", "evaluate", "render"} <= stages
     if first == {"train_generator"}:
-        assert not {stage for stage in stages if stage.startswith(("train_vq", "train_fgd", "encode"))}
+        assert not {
+            stage for stage in stages if stage.startswith(("train_vq", "train_fgd", "encode"))
+        }
 
 
 def test_one_module_reruns_what_imports_it(built: Workspace) -> None:
@@ -107,7 +158,14 @@ def test_one_module_reruns_what_imports_it(built: Workspace) -> None:
 def test_dvc_shows_something_worth_reading(built: Workspace) -> None:
     shown = json.loads(built.dvc("metrics", "show", "--json").stdout)[""]["data"]
     assert set(shown["metrics/summary.json"]["data"]) == {
-        "fgd", "bc", "l1div", "mse_1e-8", "lvd_1e-5", "srgr", "law"}
+        "fgd",
+        "bc",
+        "l1div",
+        "mse_1e-8",
+        "lvd_1e-5",
+        "srgr",
+        "law",
+    }
     assert shown["metrics/check_clips.json"]["data"]["success"] is True
     assert "metrics/train_vq/face.json" in shown
     plots = built.dvc("plots", "show", "--json")
@@ -116,11 +174,19 @@ def test_dvc_shows_something_worth_reading(built: Workspace) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_after_a_kill(built: Workspace, tmp_path: Path) -> None:
-    """DVC is killed in the middle of a training; the training goes with it, and a rerun ends as if nothing had been."""
+    """DVC is killed in the middle of a training; the training goes with it, and a rerun ends as if
+    nothing had been.
+    """
     workspace = checkout(tmp_path)
     status = workspace.root / "runs" / "train_vq@lower" / "status.json"
-    running = subprocess.Popen(["dvc", "repro"], cwd=workspace.root, env=workspace.env, start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=workspace.root,
+        env=workspace.env,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         deadline = time.monotonic() + 600
         while not status.exists() and time.monotonic() < deadline and running.poll() is None:
@@ -147,4 +213,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
+    return (
+        Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
+    )

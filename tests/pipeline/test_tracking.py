@@ -1,4 +1,6 @@
-"""Runs lead from a number to what made it, outlive an outage, and are found again when DVC skipped their stage."""
+"""Runs lead from a number to what made it, outlive an outage, and are found again when DVC skipped
+their stage.
+"""
 
 import subprocess
 import sys
@@ -53,7 +55,9 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mini(tmp_path: Path) -> Workspace:
-    """Two small stages, one of them a matrix, run by the frame that every stage of the pipeline runs in."""
+    """Two small stages, one of them a matrix, run by the frame that every stage of the pipeline
+    runs in.
+    """
     root = tmp_path / "mini"
     root.mkdir()
     (root / "dvc.yaml").write_text(MINI)
@@ -71,7 +75,9 @@ def test_a_run_holds_parameters_curves_and_artefacts(tmp_path: Path) -> None:
     recorder = Recorder("train_vq@face", {"stage": "train_vq@face"})
     recorder.params({"train_vq.common.lr": 1e-3})
     for step in range(450):
-        recorder.metrics({"loss": 1.0 / (step + 1), "nested": {"share": 0.5}, "undefined": None}, step=step)
+        recorder.metrics(
+            {"loss": 1.0 / (step + 1), "nested": {"share": 0.5}, "undefined": None}, step=step
+        )
     (tmp_path / "note.txt").write_text("kept")
     recorder.artifact(tmp_path / "note.txt")
     recorder.close("FINISHED")
@@ -80,12 +86,15 @@ def test_a_run_holds_parameters_curves_and_artefacts(tmp_path: Path) -> None:
     assert run.info.status == "FINISHED"
     assert run.data.params == {"train_vq.common.lr": "0.001"}
     assert set(run.data.metrics) == {"loss", "nested.share"}
-    assert [point.step for point in client.get_metric_history(recorder.run_id, "loss")] == list(range(450))
+    assert [point.step for point in client.get_metric_history(recorder.run_id, "loss")] == list(
+        range(450)
+    )
     assert [file.path for file in client.list_artifacts(recorder.run_id)] == ["note.txt"]
 
 
-def test_an_outage_stops_nothing_and_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_outage_stops_nothing_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "away").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/away/mlflow.db")
     recorder = Recorder("train_vq@face", {})
@@ -99,8 +108,9 @@ def test_an_outage_stops_nothing_and_is_told(monkeypatch: pytest.MonkeyPatch, tm
     assert "never reached MLflow" in told
 
 
-def test_what_waited_during_an_outage_is_written_when_it_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_waited_during_an_outage_is_written_when_it_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "away").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/away/mlflow.db")
     recorder = Recorder("train_vq@face", {})
@@ -116,10 +126,20 @@ def test_what_waited_during_an_outage_is_written_when_it_ends(monkeypatch: pytes
 
 
 def test_five_stages_may_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
-    script = ("from tasks._tracking import Recorder\nimport sys\n"
-              "r = Recorder(sys.argv[1], {}); r.metrics({'loss': 1.0}); r.close('FINISHED')")
-    running = [subprocess.Popen([sys.executable, "-c", script, str(index)], cwd=ROOT, env=environment(tmp_path),
-                                stderr=subprocess.PIPE, text=True) for index in range(5)]
+    script = (
+        "from tasks._tracking import Recorder\nimport sys\n"
+        "r = Recorder(sys.argv[1], {}); r.metrics({'loss': 1.0}); r.close('FINISHED')"
+    )
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(index)],
+            cwd=ROOT,
+            env=environment(tmp_path),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(5)
+    ]
     told = [process.communicate(timeout=120)[1] for process in running]
     assert [process.returncode for process in running] == [0] * 5
     assert "".join(told) == ""
@@ -127,7 +147,9 @@ def test_five_stages_may_start_at_once_on_an_empty_store(tmp_path: Path) -> None
     assert {run.info.run_name for run in client.search_runs([experiment])} == set("01234")
 
 
-def test_a_skipped_stage_is_found_from_both_pipeline_runs(mini: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_skipped_stage_is_found_from_both_pipeline_runs(
+    mini: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stages = ["first", "second@face", "second@global"]
     monkeypatch.chdir(mini.root)
     done = mini.dvc("repro")
@@ -146,12 +168,18 @@ def test_a_skipped_stage_is_found_from_both_pipeline_runs(mini: Workspace, monke
     assert run.data.params["train_vq.global.layers"] == "2"
     assert run.data.tags["git_commit"] == new["git_commit"]
     assert run.data.tags["seed"] == "2021"
-    assert [point.value for point in client.get_metric_history(run.info.run_id, "loss")] == [1, 1 / 2, 1 / 3]
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "loss")] == [
+        1,
+        1 / 2,
+        1 / 3,
+    ]
 
 
 def test_a_stage_that_reads_past_its_parameters_fails(mini: Workspace) -> None:
     graph = mini.root / "dvc.yaml"
-    graph.write_text(graph.read_text().replace("params: ['train_vq.${item.part}']", "params: [seed]"))
+    graph.write_text(
+        graph.read_text().replace("params: ['train_vq.${item.part}']", "params: [seed]")
+    )
     done = mini.dvc("repro")
     assert done.returncode != 0
     assert "train_vq is read (.global_), but dvc.yaml does not name it" in done.stderr

@@ -11,20 +11,40 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("mambatalk", "tasks", "infra/profiles", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml",
-          "pyproject.toml")
+COPIED = (
+    "mambatalk",
+    "tasks",
+    "infra/profiles",
+    ".dvc/config",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+    "params.yaml",
+    "pyproject.toml",
+)
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A checkout in a folder of its own, and the environment that keeps every tool inside that folder."""
+    """A checkout in a folder of its own, and the environment that keeps every tool inside that
+    folder.
+    """
 
     root: Path
     env: dict[str, str]
 
-    def run(self, *command: str, timeout: float = 900, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=self.root, env={**self.env, **env}, timeout=timeout, check=False,
-                              capture_output=True, text=True)
+    def run(
+        self, *command: str, timeout: float = 900, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env={**self.env, **env},
+            timeout=timeout,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
 
     def dvc(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         return self.run("dvc", *arguments, **env)
@@ -44,27 +64,44 @@ class Workspace:
         yaml.dump(values, path)
 
     def git(self, *arguments: str) -> None:
-        subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments],
-                       cwd=self.root, check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments],
+            cwd=self.root,
+            check=True,
+            capture_output=True,
+        )
 
     def read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Environment under which nothing leaves `folder`: DVC's and MLflow's state, caches, no telemetry."""
-    kept = {key: value for key, value in os.environ.items()
-            if not key.startswith(("MLFLOW_", "MAMBATALK_", "DVC_")) and key != "PYTHONDONTWRITEBYTECODE"}
+    """Environment under which nothing leaves `folder`: DVC's and MLflow's state, caches, no
+    telemetry.
+    """
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("MLFLOW_", "MAMBATALK_", "DVC_"))
+        and key != "PYTHONDONTWRITEBYTECODE"
+    }
     return {
         # The plainest of shells: it stays between DVC and a stage wherever the stage lets it.
-        **kept, "SHELL": "/bin/sh", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "MAMBATALK_HOME": str(folder / "home"), "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site"),
-        "DVC_GLOBAL_CONFIG_DIR": str(folder / "global"), "DVC_SYSTEM_CONFIG_DIR": str(folder / "system"),
+        **kept,
+        "SHELL": "/bin/sh",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MAMBATALK_HOME": str(folder / "home"),
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(folder / "site"),
+        "DVC_GLOBAL_CONFIG_DIR": str(folder / "global"),
+        "DVC_SYSTEM_CONFIG_DIR": str(folder / "system"),
     }
 
 
 def checkout(folder: Path, *, profile: str = "tiny") -> Workspace:
-    """Copy the working tree's pipeline, uncommitted changes included, into a git repository of its own."""
+    """Copy the working tree's pipeline, uncommitted changes included, into a git repository of its
+    own.
+    """
     root = folder / "checkout"
     for name in COPIED:
         source, target = ROOT / name, root / name

@@ -14,8 +14,9 @@ from mambatalk.files import digest, write_json
 IDENTITY = np.array([1, 0, 0, 0, 1, 0], np.float32)
 
 
-def write_feature_folder(out: Path, *, seconds=(6.0, 4.0, 5.0), splits=("train", "val", "test"), seed=0,
-                         ctc=()) -> Path:
+def write_feature_folder(
+    out: Path, *, seconds=(6.0, 4.0, 5.0), splits=("train", "val", "test"), seed=0, ctc=()
+) -> Path:
     """`ctc`: places of the clips that have CTC ids, 50 a second."""
     out.mkdir(parents=True)
     random = np.random.default_rng(seed)
@@ -28,24 +29,35 @@ def write_feature_folder(out: Path, *, seconds=(6.0, 4.0, 5.0), splits=("train",
     for place in ctc:
         rows[place]["ctc"] = random.integers(1, 32, rows[place]["samples"] // 320).tolist()
     pq.write_table(pa.Table.from_pylist(rows, FEATURE_CLIP), out / "clips.parquet")
-    write_json(out / "vocabulary.json", {w: k for k, w in enumerate(["PAD", "SOS", "EOS", "UNK", "yes", "no"])})
-    write_json(out / "features.json", {"digest": digest([seconds, splits, seed, ctc]), "speakers": {"1": 0, "2": 1}})
+    write_json(
+        out / "vocabulary.json",
+        {w: k for k, w in enumerate(["PAD", "SOS", "EOS", "UNK", "yes", "no"])},
+    )
+    write_json(
+        out / "features.json",
+        {"digest": digest([seconds, splits, seed, ctc]), "speakers": {"1": 0, "2": 1}},
+    )
     np.save(out / "mean_velocity.npy", np.full(55, 0.1, np.float32))
     return out
 
 
 def _frames(random, frames):
     time = np.arange(frames)[:, None] / 30
-    wobble = 0.2 * np.sin(2 * np.pi * (time * random.uniform(0.3, 1, 330) + random.uniform(0, 1, 330)))
+    wobble = 0.2 * np.sin(
+        2 * np.pi * (time * random.uniform(0.3, 1, 330) + random.uniform(0, 1, 330))
+    )
     trans = np.concatenate([np.sin(time), 0.9 + 0 * time, np.cos(time)], 1) * [0.1, 1, 0.1]
     contact = random.integers(0, 2, (frames, 4))
     motion = np.concatenate([np.tile(IDENTITY, 55) + wobble, trans, contact], 1).astype(np.float32)
     expressions = random.normal(0, 1, (frames, 100)).astype(np.float32)
-    return pa.table({
-        "motion": pa.FixedSizeListArray.from_arrays(motion.ravel(), 337),
-        "expressions": pa.FixedSizeListArray.from_arrays(expressions.ravel(), 100),
-        "word": pa.array(random.integers(0, 6, frames), pa.int32()),
-    }, FRAME)
+    return pa.table(
+        {
+            "motion": pa.FixedSizeListArray.from_arrays(motion.ravel(), 337),
+            "expressions": pa.FixedSizeListArray.from_arrays(expressions.ravel(), 100),
+            "word": pa.array(random.integers(0, 6, frames), pa.int32()),
+        },
+        FRAME,
+    )
 
 
 def _clip(random, place, split, frames, samples):
@@ -54,10 +66,25 @@ def _clip(random, place, split, frames, samples):
     soundfile.write(file, wave, 16000, format="FLAC", subtype="PCM_16")
     heard = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")[0]
     return {
-        "clip_id": f"{place + 1}_clip_0_{place}_{place}", "speaker": place + 1, "speaker_index": place % 2,
-        "split": split, "frames": frames, "shard": "frames-00000.parquet", "row_group": place, "emotion": 0,
-        "betas": random.normal(0, 1, 300).astype(np.float32), "audio": file.getvalue(), "samples": samples,
-        "wave_mean": float(heard.mean()), "wave_std": float(heard.std()), "ctc": None, "has_text": True,
-        "unknown_words": 0.0, "silent_share": 0.0, "contact_share": 0.5, "foot_skate": 0.0, "floor_height": 0.0,
+        "clip_id": f"{place + 1}_clip_0_{place}_{place}",
+        "speaker": place + 1,
+        "speaker_index": place % 2,
+        "split": split,
+        "frames": frames,
+        "shard": "frames-00000.parquet",
+        "row_group": place,
+        "emotion": 0,
+        "betas": random.normal(0, 1, 300).astype(np.float32),
+        "audio": file.getvalue(),
+        "samples": samples,
+        "wave_mean": float(heard.mean()),
+        "wave_std": float(heard.std()),
+        "ctc": None,
+        "has_text": True,
+        "unknown_words": 0.0,
+        "silent_share": 0.0,
+        "contact_share": 0.5,
+        "foot_skate": 0.0,
+        "floor_height": 0.0,
         "not_finite": 0,
     }

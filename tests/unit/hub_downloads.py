@@ -18,21 +18,35 @@ def path_of(clip, folder="smplxflame_30", top=ENGLISH):
 
 
 def corpus():
-    """Two speakers of English and one of Chinese, of arbitrary bytes: a download looks into no file."""
+    """Two speakers of English and one of Chinese, of arbitrary bytes: a download looks into no
+    file.
+    """
     chance = random.Random(1)
-    clips = [(ENGLISH, f"{speaker}_0_{clip}_{clip}") for speaker in ("2_scott", "4_lawrence") for clip in range(1, 6)]
+    clips = [
+        (ENGLISH, f"{speaker}_0_{clip}_{clip}")
+        for speaker in ("2_scott", "4_lawrence")
+        for clip in range(1, 6)
+    ]
     clips.append(("beat_chinese_v2.0.0", "12_zhao_2_1_1"))
-    files = {path_of(clip, folder, top): chance.randbytes(size) for top, clip in clips
-             for folder, size in zip(SUFFIXES, (60_000, 40_000, 9_000, 300), strict=True)}
+    files = {
+        path_of(clip, folder, top): chance.randbytes(size)
+        for top, clip in clips
+        for folder, size in zip(SUFFIXES, (60_000, 40_000, 9_000, 300), strict=True)
+    }
     for top in dict(clips):
-        files |= {f"{top}/train_test_split.csv": b"id,type\n", f"{top}/readme.md": b"BEAT2\n",
-                  f"{top}/weights/vocab.pkl": chance.randbytes(200_000)}
+        files |= {
+            f"{top}/train_test_split.csv": b"id,type\n",
+            f"{top}/readme.md": b"BEAT2\n",
+            f"{top}/weights/vocab.pkl": chance.randbytes(200_000),
+        }
     return files
 
 
 def wanted_of(hub: Hub) -> set[str]:
     """Every file of English that is part of the layout."""
-    return {path for path in hub.files if path.startswith(ENGLISH) and not path.endswith("readme.md")}
+    return {
+        path for path in hub.files if path.startswith(ENGLISH) and not path.endswith("readme.md")
+    }
 
 
 def fetch(hub, out, *, language="english", speakers=None, revision=REVISION, progress=None):
@@ -42,7 +56,11 @@ def fetch(hub, out, *, language="english", speakers=None, revision=REVISION, pro
 
 
 def on_disk(out):
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file()
+    }
 
 
 def until(condition):

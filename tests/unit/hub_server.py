@@ -1,8 +1,10 @@
-"""A hub on loopback: what huggingface_hub asks for when it lists and fetches a data set, and what goes wrong there.
+"""A hub on loopback: what huggingface_hub asks for when it lists and fetches a data set, and what
+goes wrong there.
 
-Shape of the answers as the hub gives them: listings in pages with a Link header; files of Git LFS by a redirect to
-another host, whose headers carry etag, size, commit and a Xet hash; small files by a redirect on the same host; ranges.
-Faults are named per file and used up one request at a time; the log keeps what was asked and how much was sent.
+Shape of the answers as the hub gives them: listings in pages with a Link header; files of Git LFS
+by a redirect to another host, whose headers carry etag, size, commit and a Xet hash; small files by
+a redirect on the same host; ranges. Faults are named per file and used up one request at a time;
+the log keeps what was asked and how much was sent.
 """
 
 import hashlib
@@ -31,8 +33,9 @@ class Hub:
     files: dict[str, bytes]
     commit: str
     faults: dict[str, list[str | bytes]] = field(default_factory=dict)
-    """Of the next requests, in order; one with an asterisk stays. For the body of a path: drop, reset, short, lie or a
-    status. For `HEAD path`, `GET path`, `tree` and `revision`: a status, bytes to answer with, or stall."""
+    """Of the next requests, in order; one with an asterisk stays. For the body of a path: drop,
+    reset, short, lie or a status. For `HEAD path`, `GET path`, `tree` and `revision`: a status,
+    bytes to answer with, or stall."""
     log: list[dict] = field(default_factory=list)
     gate: threading.Semaphore | None = None
     """Where set, half of each body is sent at once and the other half for a permit."""
@@ -56,7 +59,9 @@ class Hub:
 @contextmanager
 def running(hub: Hub):
     """Serve `hub` at two ports, as hub and as content network, until the block ends."""
-    servers = [_Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub})) for _ in range(2)]
+    servers = [
+        _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub})) for _ in range(2)
+    ]
     hub.url, hub.cdn = (f"http://127.0.0.1:{server.server_port}" for server in servers)
     threads = [threading.Thread(target=server.serve_forever, args=(0.02,)) for server in servers]
     for thread in threads:
@@ -96,12 +101,24 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self):
         url = urlsplit(self.path)
         parts = [unquote(part) for part in url.path.split("/")[1:]]
-        api, data = ["api", "datasets", *REPOSITORY.split("/")], ["datasets", *REPOSITORY.split("/")]
+        api, data = (
+            ["api", "datasets", *REPOSITORY.split("/")],
+            ["datasets", *REPOSITORY.split("/")],
+        )
         if parts[:4] == api and parts[4] == "revision":
             self._revision(parts[5])
         elif parts[:4] == api and parts[4] == "commits":
-            self._json([{"id": self.hub.commit, "authors": [{"user": "someone"}], "date": "2024-02-10T00:00:00.000Z",
-                         "title": "init", "message": ""}])
+            self._json(
+                [
+                    {
+                        "id": self.hub.commit,
+                        "authors": [{"user": "someone"}],
+                        "date": "2024-02-10T00:00:00.000Z",
+                        "title": "init",
+                        "message": "",
+                    }
+                ]
+            )
         elif parts[:4] == api and parts[4] == "tree":
             self._tree(parts[5], parts[6], int(parse_qs(url.query).get("cursor", ["0"])[0]))
         elif parts[:3] == data and parts[3] == "resolve":
@@ -136,13 +153,19 @@ class _Handler(BaseHTTPRequestHandler):
         if self._fault(f"{self.command} {path}"):
             return
         if commit != self.hub.commit or path not in self.hub.files:
-            self._say(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": self.hub.commit}, path=path)
+            self._say(
+                404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": self.hub.commit}, path=path
+            )
             return
         content = self.hub.files[path]
         lfs = path.endswith(LFS)
         etag = hashlib.sha256(content).hexdigest() if lfs else git_hash(content)
-        headers = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{etag}"', "X-Linked-Size": str(len(content)),
-                   "Location": f"{self.hub.cdn if lfs else ''}/content/{quote(path)}"}
+        headers = {
+            "X-Repo-Commit": commit,
+            "X-Linked-Etag": f'"{etag}"',
+            "X-Linked-Size": str(len(content)),
+            "Location": f"{self.hub.cdn if lfs else ''}/content/{quote(path)}",
+        }
         if lfs:
             route = f"{self.hub.url}/api/datasets/{REPOSITORY}/xet-read-token/{commit}"
             headers |= {"X-Xet-Hash": etag, "Link": f'<{route}>; rel="xet-auth"'}
@@ -150,7 +173,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _content(self, path):
         content = self.hub.files[path]
-        headers = {"ETag": f'"{git_hash(content)}"', "X-Repo-Commit": self.hub.commit, "Accept-Ranges": "bytes"}
+        headers = {
+            "ETag": f'"{git_hash(content)}"',
+            "X-Repo-Commit": self.hub.commit,
+            "Accept-Ranges": "bytes",
+        }
         if self.command == "HEAD":
             self._head(200, {**headers, "Content-Length": str(len(content))})
             return
@@ -163,7 +190,13 @@ class _Handler(BaseHTTPRequestHandler):
         status = 206 if "Range" in self.headers else 200
         if status == 206:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-        entry = {"method": "GET", "path": path, "status": status, "range": self.headers.get("Range"), "fault": fault}
+        entry = {
+            "method": "GET",
+            "path": path,
+            "status": status,
+            "range": self.headers.get("Range"),
+            "fault": fault,
+        }
         self.hub.log.append(entry)
         self._head(status, {**headers, "Content-Length": str(len(body))})
         self.wfile.write(body[: len(body) // 2])

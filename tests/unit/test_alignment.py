@@ -1,4 +1,6 @@
-"""By how much one curve is late against another: told where it is clear, and not where it is not."""
+"""By how much one curve is late against another: told where it is clear, and not where it is
+not.
+"""
 
 import numpy as np
 import pytest
@@ -12,13 +14,17 @@ FPS = 30
 def bursts(seed, frames=900):
     """What speech is like: now and then something, for about a third of a second."""
     random = np.random.default_rng(seed)
-    return np.convolve(random.random(frames) < 0.06, np.hanning(10), "same") + 0.05 * random.random(frames)
+    return np.convolve(random.random(frames) < 0.06, np.hanning(10), "same") + 0.05 * random.random(
+        frames
+    )
 
 
 @pytest.mark.parametrize("late", [-60, -7, 0, 7, 60])
 def test_a_shifted_curve_tells_its_lag(late):
     curve = bursts(0, 1100)
-    assert lag(curve[100:-100], curve[100 - late : 1000 - late]) == pytest.approx(late / FPS, abs=1e-9)
+    assert lag(curve[100:-100], curve[100 - late : 1000 - late]) == pytest.approx(
+        late / FPS, abs=1e-9
+    )
 
 
 def test_curves_that_have_nothing_in_common_tell_none():
@@ -48,4 +54,7 @@ def test_sound_and_words_by_frame():
 
 def test_no_words_tell_no_lag_and_nan_is_no_error():
     poses = np.full((300, 165), np.nan, np.float32)
-    assert lag_statistics(poses, None, np.zeros(160_000, np.float32)) == {"mouth_lag": None, "word_lag": None}
+    assert lag_statistics(poses, None, np.zeros(160_000, np.float32)) == {
+        "mouth_lag": None,
+        "word_lag": None,
+    }

@@ -31,17 +31,30 @@ def test_a_normalised_clip_has_mean_zero_and_variance_one():
 def test_ctc_ids_are_stretched_evenly(count, samples):
     spread = expand_ctc(torch.arange(count), samples)
     assert len(spread) == samples
-    expected = [k for k in range(count) for _ in range((k + 1) * samples // count - k * samples // count)]
+    expected = [
+        k for k in range(count) for _ in range((k + 1) * samples // count - k * samples // count)
+    ]
     assert spread.tolist() == expected
 
 
 def _save_tiny(folder, network, *, tokens):
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
-    network(Wav2Vec2Config(
-        vocab_size=tokens, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        conv_dim=(8, 8), conv_stride=(16, 20), conv_kernel=(16, 20), num_feat_extract_layers=2,
-        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)).save_pretrained(folder)
+    network(
+        Wav2Vec2Config(
+            vocab_size=tokens,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=16,
+            conv_dim=(8, 8),
+            conv_stride=(16, 20),
+            conv_kernel=(16, 20),
+            num_feat_extract_layers=2,
+            num_conv_pos_embeddings=4,
+            num_conv_pos_embedding_groups=2,
+        )
+    ).save_pretrained(folder)
     Wav2Vec2FeatureExtractor().save_pretrained(folder)
 
 
@@ -55,10 +68,13 @@ def test_ctc_ids_come_from_a_local_model(tmp_path):
     assert ids.max() < 32
 
 
-@pytest.mark.parametrize(("head", "tokens", "named"), [
-    ("Wav2Vec2Model", 32, "a wav2vec2 with a CTC head"),
-    ("Wav2Vec2ForCTC", 300, "300 tokens; expected at most 256"),
-])
+@pytest.mark.parametrize(
+    ("head", "tokens", "named"),
+    [
+        ("Wav2Vec2Model", 32, "a wav2vec2 with a CTC head"),
+        ("Wav2Vec2ForCTC", 300, "300 tokens; expected at most 256"),
+    ],
+)
 def test_a_ctc_model_that_would_give_other_ids_is_refused(tmp_path, head, tokens, named):
     transformers = pytest.importorskip("transformers")
     _save_tiny(tmp_path, getattr(transformers, head), tokens=tokens)
@@ -72,10 +88,22 @@ def test_a_ctc_model_that_is_not_there_is_one_line(tmp_path):
         load_ctc(str(tmp_path / "nothing"))
 
 
-@pytest.mark.parametrize(("number", "emotion"), [
-    (1, "neutral"), (64, "neutral"), (65, "happiness"), (73, "anger"), (81, "sadness"), (87, "contempt"),
-    (95, "surprise"), (103, "fear"), (111, "disgust"), (118, "disgust"), (119, "neutral"),
-])
+@pytest.mark.parametrize(
+    ("number", "emotion"),
+    [
+        (1, "neutral"),
+        (64, "neutral"),
+        (65, "happiness"),
+        (73, "anger"),
+        (81, "sadness"),
+        (87, "contempt"),
+        (95, "surprise"),
+        (103, "fear"),
+        (111, "disgust"),
+        (118, "disgust"),
+        (119, "neutral"),
+    ],
+)
 def test_emotion_follows_the_clip_number_and_published_never_sees_it(number, emotion):
     assert EMOTIONS[emotion_label(0, number, fidelity="corrected")] == emotion
     assert emotion_label(1, number, fidelity="corrected") == 0
@@ -84,12 +112,22 @@ def test_emotion_follows_the_clip_number_and_published_never_sees_it(number, emo
 
 def test_speakers_have_the_published_places_and_others_places_of_their_own():
     assert sorted(speaker_indices(BEATX_SPEAKERS).values()) == list(range(25))
-    assert [speaker_indices(BEATX_SPEAKERS)[speaker] for speaker in (1, 2, 25, 30, 28, 27)] == [0, 1, 24, 7, 13, 18]
+    assert [speaker_indices(BEATX_SPEAKERS)[speaker] for speaker in (1, 2, 25, 30, 28, 27)] == [
+        0,
+        1,
+        24,
+        7,
+        13,
+        18,
+    ]
     assert speaker_indices([40, 31]) == {31: 0, 40: 1}
 
 
 def test_no_sound_is_one_line_and_its_envelope_empty():
     assert amplitude_envelope(torch.zeros(0)).shape == (0,)
-    for of_nothing in (lambda: wave_statistics(torch.zeros(0)), lambda: expand_ctc(torch.zeros(0), 10)):
+    for of_nothing in (
+        lambda: wave_statistics(torch.zeros(0)),
+        lambda: expand_ctc(torch.zeros(0), 10),
+    ):
         with pytest.raises(UserError):
             of_nothing()

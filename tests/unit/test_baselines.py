@@ -5,14 +5,23 @@ import pytest
 
 from mambatalk.data.store import open_features
 from mambatalk.errors import UserError
-from mambatalk.evaluation.baselines import fit_length, mean_pose, random_clip, shuffled_audio, stored_motion
+from mambatalk.evaluation.baselines import (
+    fit_length,
+    mean_pose,
+    random_clip,
+    shuffled_audio,
+    stored_motion,
+)
 from tests.unit.feature_folder import write_feature_folder
 
 
 @pytest.fixture
 def store(tmp_path):
-    folder = write_feature_folder(tmp_path / "features", seconds=(6.0, 8.0, 5.0, 4.0, 9.0),
-                                  splits=("train", "train", "test", "test", "test"))
+    folder = write_feature_folder(
+        tmp_path / "features",
+        seconds=(6.0, 8.0, 5.0, 4.0, 9.0),
+        splits=("train", "train", "test", "test", "test"),
+    )
     return open_features(folder, tmp_path / "cache")
 
 
@@ -28,9 +37,14 @@ def test_a_random_clip_is_a_stretch_of_training_motion(store):
     test = store.of_split("test")[0]
     chosen = random_clip(store, test, seed=0)
     assert len(chosen.poses) == test.frames
-    training = np.concatenate([stored_motion(store, clip).poses for clip in store.of_split("train")])
-    starts = [k for k in range(len(training) - test.frames + 1)
-              if np.array_equal(training[k : k + test.frames], chosen.poses)]
+    training = np.concatenate(
+        [stored_motion(store, clip).poses for clip in store.of_split("train")]
+    )
+    starts = [
+        k
+        for k in range(len(training) - test.frames + 1)
+        if np.array_equal(training[k : k + test.frames], chosen.poses)
+    ]
     assert len(starts) == 1
 
 
@@ -48,8 +62,12 @@ def test_a_short_training_clip_is_played_there_and_back(store):
     poses = random_clip(store, longest, seed=0).poses
     assert len(poses) == longest.frames
     steps = np.abs(np.diff(poses, axis=0)).max(1)
-    whole = np.concatenate([np.abs(np.diff(stored_motion(store, clip).poses, axis=0)).max(1)
-                            for clip in store.of_split("train")])
+    whole = np.concatenate(
+        [
+            np.abs(np.diff(stored_motion(store, clip).poses, axis=0)).max(1)
+            for clip in store.of_split("train")
+        ]
+    )
     assert steps.max() <= whole.max() + 1e-6, "no jump where it turns"
 
 
@@ -62,7 +80,9 @@ def test_shuffled_audio_is_never_the_clips_own(store):
 
 
 def test_one_clip_in_all_cannot_be_shuffled(tmp_path):
-    store = open_features(write_feature_folder(tmp_path / "f", seconds=(4.0,), splits=("test",)), tmp_path / "cache")
+    store = open_features(
+        write_feature_folder(tmp_path / "f", seconds=(4.0,), splits=("test",)), tmp_path / "cache"
+    )
     with pytest.raises(UserError, match="no clip in split train"):
         shuffled_audio(store, store.clips, store.clips[0], seed=0)
 

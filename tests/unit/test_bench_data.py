@@ -21,13 +21,21 @@ def corpus(tmp_path_factory):
 
 
 def bench(*arguments):
-    return subprocess.run([COMMAND, "bench", "data", *map(str, arguments), "--workers", "1"], capture_output=True,
-                          text=True, timeout=120, check=False)
+    return subprocess.run(
+        [COMMAND, "bench", "data", *map(str, arguments), "--workers", "1"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_a_corpus_is_measured_and_left_as_it_was(corpus):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
-    figures = {figure["quantity"]: figure for figure in json.loads(bench("--root", corpus, "--json").stdout)}
+    figures = {
+        figure["quantity"]: figure
+        for figure in json.loads(bench("--root", corpus, "--json").stdout)
+    }
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
     assert all(figure["measured"] > 0 for figure in figures.values())
     assert 0.3 < figures["clip store"]["measured"] < 0.6

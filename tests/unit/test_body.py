@@ -18,21 +18,40 @@ FRAMES = 3
 def motion():
     random = torch.Generator().manual_seed(0)
     sizes = {"poses": (165, 0.3), "betas": (300, 0.5), "expressions": (100, 1.0), "trans": (3, 1.0)}
-    return {name: scale * torch.randn(FRAMES, width, generator=random) for name, (width, scale) in sizes.items()}
+    return {
+        name: scale * torch.randn(FRAMES, width, generator=random)
+        for name, (width, scale) in sizes.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def model():
-    return smplx.SMPLX(str(stand_in_file()), use_pca=False, flat_hand_mean=True, num_betas=300,
-                       num_expression_coeffs=100, batch_size=FRAMES, ext="npz")
+    return smplx.SMPLX(
+        str(stand_in_file()),
+        use_pca=False,
+        flat_hand_mean=True,
+        num_betas=300,
+        num_expression_coeffs=100,
+        batch_size=FRAMES,
+        ext="npz",
+    )
 
 
 @torch.no_grad()
 def _reference(model, motion, expressions):
     poses = motion["poses"]
-    return model(betas=motion["betas"], expression=expressions, transl=motion["trans"], global_orient=poses[:, :3],
-                 body_pose=poses[:, 3:66], jaw_pose=poses[:, 66:69], leye_pose=poses[:, 69:72],
-                 reye_pose=poses[:, 72:75], left_hand_pose=poses[:, 75:120], right_hand_pose=poses[:, 120:])
+    return model(
+        betas=motion["betas"],
+        expression=expressions,
+        transl=motion["trans"],
+        global_orient=poses[:, :3],
+        body_pose=poses[:, 3:66],
+        jaw_pose=poses[:, 66:69],
+        leye_pose=poses[:, 69:72],
+        reye_pose=poses[:, 72:75],
+        left_hand_pose=poses[:, 75:120],
+        right_hand_pose=poses[:, 120:],
+    )
 
 
 def _rotations(motion):
@@ -41,7 +60,9 @@ def _rotations(motion):
 
 def test_vertices_are_those_of_smplx(model, motion):
     reference = _reference(model, motion, motion["expressions"])
-    ours = stand_in_body().vertices(_rotations(motion), motion["betas"], motion["expressions"], trans=motion["trans"])
+    ours = stand_in_body().vertices(
+        _rotations(motion), motion["betas"], motion["expressions"], trans=motion["trans"]
+    )
     torch.testing.assert_close(ours, reference.vertices, atol=2e-6, rtol=0)
 
 
@@ -56,7 +77,9 @@ def test_a_subset_is_the_same_vertices(motion):
     body, given = stand_in_body(), _rotations(motion)
     subset = body.subset(50)
     arguments = given, motion["betas"], motion["expressions"]
-    torch.testing.assert_close(body.vertices(*arguments, subset=subset), body.vertices(*arguments)[:, subset])
+    torch.testing.assert_close(
+        body.vertices(*arguments, subset=subset), body.vertices(*arguments)[:, subset]
+    )
     assert len(subset.unique()) == 50
 
 
@@ -65,7 +88,9 @@ def test_only_the_face_moves_by_jaw_and_expressions(motion):
     rotations = torch.eye(3).repeat(FRAMES, 55, 1, 1)
     rest = body.vertices(rotations, motion["betas"], torch.zeros(FRAMES, 100))
     rotations[:, 22] = axis_angle_to_matrix(torch.tensor([0.3, 0.0, 0.0]))
-    moved = (body.vertices(rotations, motion["betas"], motion["expressions"]) - rest).norm(dim=-1).amax(0) > 1e-4
+    moved = (body.vertices(rotations, motion["betas"], motion["expressions"]) - rest).norm(
+        dim=-1
+    ).amax(0) > 1e-4
     face = body.moved_by_face()
     assert moved.any()
     assert not (moved & ~face).any()
@@ -75,7 +100,9 @@ def test_only_the_face_moves_by_jaw_and_expressions(motion):
 def test_joints_pass_gradients(motion):
     body = stand_in_body()
     poses = motion["poses"].clone().requires_grad_()
-    body.joints(axis_angle_to_matrix(poses.view(FRAMES, 55, 3)), body.rest_joints(motion["betas"][0])).sum().backward()
+    body.joints(
+        axis_angle_to_matrix(poses.view(FRAMES, 55, 3)), body.rest_joints(motion["betas"][0])
+    ).sum().backward()
     assert poses.grad is not None
     assert poses.grad.isfinite().all()
 
@@ -94,8 +121,9 @@ def test_the_stand_in_is_a_standing_person():
     assert float(seen[:, 1].min()) == pytest.approx(SOLE_HEIGHT, abs=0.02)
     left, right = seen[seen[:, 0] > 0.01], seen[seen[:, 0] < -0.01]
     assert len(left) == len(right)
-    torch.testing.assert_close(body.joint_template, torch.tensor(rest_skeleton(), dtype=torch.float32), atol=1e-6,
-                               rtol=0)
+    torch.testing.assert_close(
+        body.joint_template, torch.tensor(rest_skeleton(), dtype=torch.float32), atol=1e-6, rtol=0
+    )
 
 
 def test_the_stand_in_faces_outwards():
@@ -111,7 +139,9 @@ def test_betas_scale_and_expressions_open_the_lip():
     betas, still = torch.zeros(2, 300), torch.eye(3).repeat(2, 55, 1, 1)
     betas[1, 0] = 2
     small, large = body.vertices(still, betas, torch.zeros(2, 100))
-    assert float(large[:, 1].max() - large[:, 1].min()) > 1.03 * float(small[:, 1].max() - small[:, 1].min())
+    assert float(large[:, 1].max() - large[:, 1].min()) > 1.03 * float(
+        small[:, 1].max() - small[:, 1].min()
+    )
     shapes = torch.zeros(2, 100)
     shapes[1, 0] = 1
     closed, opened = body.vertices(still, torch.zeros(2, 300), shapes)
@@ -144,8 +174,16 @@ def test_a_missing_body_says_where_to_get_it_and_where_to_put_it(tmp_path):
     path = tmp_path / "SMPLX_NEUTRAL_2020.npz"
     with pytest.raises(UserError) as caught:
         load_body(path)
-    assert all(word in str(caught.value) for word in (str(path), "https://smpl-x.is.tue.mpg.de", "licensed",
-                                                      "put it there", "body.path of params.yaml"))
+    assert all(
+        word in str(caught.value)
+        for word in (
+            str(path),
+            "https://smpl-x.is.tue.mpg.de",
+            "licensed",
+            "put it there",
+            "body.path of params.yaml",
+        )
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"not an npz"])

@@ -1,4 +1,6 @@
-"""What rules make of a table of clips, and what becomes of the clips; tests/faults plants what each rule is for."""
+"""What rules make of a table of clips, and what becomes of the clips; tests/faults plants what each
+rule is for.
+"""
 
 from pathlib import Path
 
@@ -10,7 +12,13 @@ from mambatalk.data.checks import STANDARD_BOUNDS, apply_rules, clip_rules, feat
 from mambatalk.data.rule import Rule
 
 ROOT = Path(__file__).parents[2]
-CLEAN = {"split": "train", "fault": None, "fps": 30.0, "motion_seconds": 20.0, "splits_of_content": 1.0}
+CLEAN = {
+    "split": "train",
+    "fault": None,
+    "fps": 30.0,
+    "motion_seconds": 20.0,
+    "splits_of_content": 1.0,
+}
 FEATURES = {"not_finite": 0, "speaker_index": 1, "split": "train"}
 BOUNDS = CheckFeaturesConfig(max_unknown_words=0.5, max_silent_share=0.9, max_floor_offset=0.3)
 
@@ -26,14 +34,18 @@ def judged(clips, **bounds):
     return verdict(clips, apply_rules(clips, clip_rules(STANDARD_BOUNDS)), **bounds)
 
 
-@pytest.mark.parametrize(("bounds", "values", "broken", "expected"), [
-    ({"minimum": 2}, [1, 2, None], [True, False, False], "at least 2"),
-    ({"maximum": 2}, [2, 3, None], [False, True, False], "at most 2"),
-    ({"minimum": 1, "maximum": 2}, [0, 1.5, 3], [True, False, True], "1 to 2"),
-    ({"allowed": ("a", "b")}, ["a", "c", None], [False, True, False], "a or b"),
-    ({"required": True}, ["a", None], [False, True], "a value"),
-    ({"absent": True}, ["a fault", None], [True, False], "none"),
-], ids=["minimum", "maximum", "both", "allowed", "required", "absent"])
+@pytest.mark.parametrize(
+    ("bounds", "values", "broken", "expected"),
+    [
+        ({"minimum": 2}, [1, 2, None], [True, False, False], "at least 2"),
+        ({"maximum": 2}, [2, 3, None], [False, True, False], "at most 2"),
+        ({"minimum": 1, "maximum": 2}, [0, 1.5, 3], [True, False, True], "1 to 2"),
+        ({"allowed": ("a", "b")}, ["a", "c", None], [False, True, False], "a or b"),
+        ({"required": True}, ["a", None], [False, True], "a value"),
+        ({"absent": True}, ["a fault", None], [True, False], "none"),
+    ],
+    ids=["minimum", "maximum", "both", "allowed", "required", "absent"],
+)
 def test_a_rule_says_what_breaks_it_and_what_it_expects(bounds, values, broken, expected):
     rule = Rule(name="rule", severity="warning", column="column", why="", **bounds)
     assert list(rule.broken(pd.Series(values))) == broken
@@ -44,14 +56,21 @@ def test_a_table_without_a_column_is_not_judged_by_it():
     assert apply_rules(table(), clip_rules(STANDARD_BOUNDS)).empty
 
 
-@pytest.mark.parametrize(("column", "value", "rule"), [
-    ("not_finite", 1, "finite"), ("speaker_index", float("nan"), "speaker_index"), ("split", "all", "split"),
-])
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [
+        ("not_finite", 1, "finite"),
+        ("speaker_index", float("nan"), "speaker_index"),
+        ("split", "all", "split"),
+    ],
+)
 def test_features_that_no_corpus_leads_to_are_critical(column, value, rule):
     """Only a fault of the code before makes them."""
     rows = [{"clip_id": str(k), **FEATURES, **({column: value} if k else {})} for k in range(2)]
     found = apply_rules(pd.DataFrame(rows), feature_rules(BOUNDS))
-    assert list(zip(found["clip_id"], found["rule"], found["severity"], strict=True)) == [("1", rule, "critical")]
+    assert list(zip(found["clip_id"], found["rule"], found["severity"], strict=True)) == [
+        ("1", rule, "critical")
+    ]
 
 
 def test_a_quarantined_clip_is_left_out_with_its_reason():

@@ -1,4 +1,6 @@
-"""`mambatalk sample` and `snapshot` as a person types them: one line and a code for every outcome."""
+"""`mambatalk sample` and `snapshot` as a person types them: one line and a code for every
+outcome.
+"""
 
 import re
 import subprocess
@@ -18,7 +20,9 @@ PLAIN = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def mambatalk(*arguments):
-    done = subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
     return done.returncode, PLAIN.sub("", done.stdout), PLAIN.sub("", done.stderr)
 
 
@@ -47,16 +51,26 @@ def test_sample_then_snapshot(tmp_path):
     assert value["digest"][:12] in out
 
 
-@pytest.mark.parametrize(("arguments", "named"), [
-    (("snapshot", "nowhere", "--out", "s.json"), "no such folder"),
-    (("check", "nowhere"), "no such folder"),
-    (("sample", "out", "--hours", "0.0001"), "hours"),
-    (("sample", "taken"), "other content"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("snapshot", "nowhere", "--out", "s.json"), "no such folder"),
+        (("check", "nowhere"), "no such folder"),
+        (("sample", "out", "--hours", "0.0001"), "hours"),
+        (("sample", "taken"), "other content"),
+    ],
+)
 def test_a_mistake_is_one_line_and_code_2(tmp_path, arguments, named):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
-    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert named in done.stderr
@@ -72,13 +86,28 @@ def corpus(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize(("arguments", "named"), [
-    (("check", "{}", "--report", "{}/train_test_split.csv"), "train_test_split.csv: found File exists"),
-    (("check", "{}", "--report", "/proc/nowhere"), "/proc/nowhere: found No such file or directory"),
-    (("snapshot", "{}", "--out", "/proc/nowhere/snapshot.json"), "/proc/nowhere: found No such file or directory"),
-    (("snapshot", "{}", "--out", "{}/wave16k"), "wave16k: found Is a directory"),
-    (("sample", "/proc/nowhere", "--hours", "0.02"), "/proc/nowhere: found No such file or directory"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (
+            ("check", "{}", "--report", "{}/train_test_split.csv"),
+            "train_test_split.csv: found File exists",
+        ),
+        (
+            ("check", "{}", "--report", "/proc/nowhere"),
+            "/proc/nowhere: found No such file or directory",
+        ),
+        (
+            ("snapshot", "{}", "--out", "/proc/nowhere/snapshot.json"),
+            "/proc/nowhere: found No such file or directory",
+        ),
+        (("snapshot", "{}", "--out", "{}/wave16k"), "wave16k: found Is a directory"),
+        (
+            ("sample", "/proc/nowhere", "--hours", "0.02"),
+            "/proc/nowhere: found No such file or directory",
+        ),
+    ],
+)
 def test_a_place_that_cannot_be_written_is_one_line_and_code_2(corpus, arguments, named):
     before = sorted(corpus.rglob("*"))
     code, out, err = mambatalk(*(argument.format(corpus) for argument in arguments))
@@ -95,13 +124,17 @@ def test_the_verdict_is_told_also_where_the_page_cannot_be_written(corpus, tmp_p
     assert "index.html: found Is a directory" in err
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a disk without room, on Linux alone")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="/dev/full is a disk without room, on Linux alone"
+)
 def test_scratch_on_a_full_disk_is_one_line(corpus, monkeypatch):
     def fill(*_, **__):
         Path("/dev/full").write_text("x")
 
     monkeypatch.setattr("mambatalk.data.ingest.ingest", fill)
-    with pytest.raises(UserError, match=r"found a full disk \(.* MiB free\); expected room to write"):
+    with pytest.raises(
+        UserError, match=r"found a full disk \(.* MiB free\); expected room to write"
+    ):
         check(corpus)
 
 

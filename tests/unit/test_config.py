@@ -36,10 +36,29 @@ def test_the_checked_in_parameters_are_the_profile_sample() -> None:
 def test_the_paper_profile_has_the_published_sizes() -> None:
     paper = load_config(ROOT / "infra" / "profiles" / "paper.yaml")
     generator, common = paper.train_generator, paper.train_vq.common
-    assert (generator.hidden, generator.audio_dim, generator.word_dim, generator.audio_width) == (768, 512, 300, 128)
-    assert (generator.epochs, generator.batch_size, generator.lr, generator.clip_norm) == (200, 64, 2.5e-4, 0.99)
-    assert (common.width, common.codebook_size, common.lr, common.batch_size) == (256, 256, 1.5e-4, 64)
-    epochs = {part: block["epochs"] for part, block in config_dict(paper.train_vq).items() if part != "common"}
+    assert (generator.hidden, generator.audio_dim, generator.word_dim, generator.audio_width) == (
+        768,
+        512,
+        300,
+        128,
+    )
+    assert (generator.epochs, generator.batch_size, generator.lr, generator.clip_norm) == (
+        200,
+        64,
+        2.5e-4,
+        0.99,
+    )
+    assert (common.width, common.codebook_size, common.lr, common.batch_size) == (
+        256,
+        256,
+        1.5e-4,
+        64,
+    )
+    epochs = {
+        part: block["epochs"]
+        for part, block in config_dict(paper.train_vq).items()
+        if part != "common"
+    }
     assert epochs == {"face": 800, "upper": 500, "hands": 800, "lower": 800, "global": 800}
     assert paper.ingest.speakers == [2]
     assert paper.body.mesh_vertices == 0
@@ -57,11 +76,21 @@ def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
         parse_config(values)
 
 
-@pytest.mark.parametrize(("section", "key", "wrong"), [
-    ("train_generator", "epochs", "10"), ("train_generator", "epochs", 0), ("train_generator", "lr", "fast"),
-    ("train_vq", "global", 3), ("ingest", "speakers", "2"), ("evaluate", "split", "train"), ("render", "clips", 1.5),
-])
-def test_a_wrong_value_is_named(values: dict[str, Any], section: str, key: str, wrong: object) -> None:
+@pytest.mark.parametrize(
+    ("section", "key", "wrong"),
+    [
+        ("train_generator", "epochs", "10"),
+        ("train_generator", "epochs", 0),
+        ("train_generator", "lr", "fast"),
+        ("train_vq", "global", 3),
+        ("ingest", "speakers", "2"),
+        ("evaluate", "split", "train"),
+        ("render", "clips", 1.5),
+    ],
+)
+def test_a_wrong_value_is_named(
+    values: dict[str, Any], section: str, key: str, wrong: object
+) -> None:
     values[section][key] = wrong
     with pytest.raises(UserError, match=rf"{section}\.{key}: found {wrong!r}"):
         parse_config(values)

@@ -1,4 +1,6 @@
-"""What `download` brings, records and refuses, from a hub on loopback that behaves or lies about names."""
+"""What `download` brings, records and refuses, from a hub on loopback that behaves or lies about
+names.
+"""
 
 import json
 import threading
@@ -27,14 +29,24 @@ def hub():
 
 def test_a_download_holds_what_was_asked_for_and_a_record_of_it(hub, tmp_path):
     progress = []
-    there = fetch(hub, tmp_path, speakers=frozenset({2}), progress=lambda *bytes_: progress.append(bytes_))
-    wanted = {path: content for path, content in hub.files.items() if path.startswith(ENGLISH)
-              and "4_lawrence" not in path and not path.endswith("readme.md")}
+    there = fetch(
+        hub, tmp_path, speakers=frozenset({2}), progress=lambda *bytes_: progress.append(bytes_)
+    )
+    wanted = {
+        path: content
+        for path, content in hub.files.items()
+        if path.startswith(ENGLISH) and "4_lawrence" not in path and not path.endswith("readme.md")
+    }
     record = read_json(tmp_path / "download.json")
-    assert on_disk(tmp_path) == {**wanted, "download.json": (tmp_path / "download.json").read_bytes(), LOCK: b""}
+    assert on_disk(tmp_path) == {
+        **wanted,
+        "download.json": (tmp_path / "download.json").read_bytes(),
+        LOCK: b"",
+    }
     assert (record["repository"], record["commit"]) == ("H-Liu1997/BEAT2", REVISION)
     assert {path: (file["size"], file["sha256"]) for path, file in record["files"].items()} == {
-        path: (len(content), sha256_file(tmp_path / path)) for path, content in wanted.items()}
+        path: (len(content), sha256_file(tmp_path / path)) for path, content in wanted.items()
+    }
     assert all(file.fetched for file in there.values())
     total = sum(map(len, wanted.values()))
     assert progress[-1] == (total, total)
@@ -46,11 +58,16 @@ def test_a_second_run_adds_and_fetches_nothing_twice(hub, tmp_path):
     first = len(hub.log)
     there = fetch(hub, tmp_path)
     assert {path for path, file in there.items() if file.fetched} == {
-        path for path in hub.files if "4_lawrence" in path}
+        path for path in hub.files if "4_lawrence" in path
+    }
     fetch(hub, tmp_path, language="chinese")
-    assert sorted(hub.sent_whole()) == sorted(path for path in hub.files if not path.endswith("readme.md"))
+    assert sorted(hub.sent_whole()) == sorted(
+        path for path in hub.files if not path.endswith("readme.md")
+    )
     assert {path.partition("/")[0] for path in read_json(tmp_path / "download.json")["files"]} == {
-        ENGLISH, "beat_chinese_v2.0.0"}
+        ENGLISH,
+        "beat_chinese_v2.0.0",
+    }
     assert first < len(hub.log)
 
 
@@ -62,14 +79,18 @@ def test_a_file_that_changed_on_disk_is_fetched_again(hub, tmp_path):
     (tmp_path / path_of("2_scott_0_3_3")).write_bytes(b"cut")
     there = fetch(hub, tmp_path)
     assert sorted(path for path, file in there.items() if file.fetched) == sorted(
-        [path_of("2_scott_0_1_1", "sem"), path_of("2_scott_0_2_2"), path_of("2_scott_0_3_3")])
+        [path_of("2_scott_0_1_1", "sem"), path_of("2_scott_0_2_2"), path_of("2_scott_0_3_3")]
+    )
     assert all((tmp_path / path).read_bytes() == hub.files[path] for path in there)
 
 
 def test_a_name_becomes_a_commit_and_the_commit_is_kept(hub, tmp_path):
     fetch(hub, tmp_path, speakers=frozenset({2}), revision="main")
     assert read_json(tmp_path / "download.json")["commit"] == REVISION
-    assert plan(connect(hub.url), language="english", speakers=None, revision=REVISION[:7]).commit == REVISION
+    assert (
+        plan(connect(hub.url), language="english", speakers=None, revision=REVISION[:7]).commit
+        == REVISION
+    )
     with pytest.raises(UserError, match="--revision"):
         plan(connect(hub.url), language="english", speakers=None, revision="deadbeef")
     hub.commit = "a" * 40
@@ -93,8 +114,17 @@ def test_a_broken_record_is_one_line(hub, tmp_path, text):
         fetch(hub, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../evil.npz", "smplxflame_30/../../../evil.npz", "wave16k//etc/evil.wav",
-                                  "weights/..\\evil.bin", "weights/a\nb.bin", "weights/./evil.bin"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../evil.npz",
+        "smplxflame_30/../../../evil.npz",
+        "wave16k//etc/evil.wav",
+        "weights/..\\evil.bin",
+        "weights/a\nb.bin",
+        "weights/./evil.bin",
+    ],
+)
 def test_a_name_that_would_leave_its_folder_is_refused(hub, tmp_path, name):
     hub.files[f"{ENGLISH}/{name}"] = b"evil"
     with pytest.raises(UserError, match="stay inside their folder"):
@@ -103,13 +133,19 @@ def test_a_name_that_would_leave_its_folder_is_refused(hub, tmp_path, name):
 
 
 def test_names_that_are_no_clips_are_left_out(hub, tmp_path):
-    strange = ["smplxflame_30/2_scott_0_1.npz", "smplxflame_30/2_scott_0_1_1.pkl", "weights/.hidden",
-               "other/2_scott.npz", "smplxflame_30/deep/2_scott_0_1_1.npz"]
+    strange = [
+        "smplxflame_30/2_scott_0_1.npz",
+        "smplxflame_30/2_scott_0_1_1.pkl",
+        "weights/.hidden",
+        "other/2_scott.npz",
+        "smplxflame_30/deep/2_scott_0_1_1.npz",
+    ]
     hub.files |= {f"{ENGLISH}/{name}": b"x" for name in strange}
     wanted = plan(connect(hub.url), language="english", speakers=None, revision=REVISION)
     assert wanted.left_out == len(strange) + 1
     assert {file.path for file in wanted.files} == {
-        path for path in corpus() if path.startswith(ENGLISH) and not path.endswith("readme.md")}
+        path for path in corpus() if path.startswith(ENGLISH) and not path.endswith("readme.md")
+    }
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_comes(hub, tmp_path, monkeypatch):
@@ -159,7 +195,9 @@ def test_terms_that_changed_are_asked_again(tmp_path):
     assert not is_accepted(tmp_path)
     record_acceptance(tmp_path)
     assert is_accepted(tmp_path)
-    (tmp_path / ACCEPTED).write_text((tmp_path / ACCEPTED).read_text().replace("non-commercial", "any"))
+    (tmp_path / ACCEPTED).write_text(
+        (tmp_path / ACCEPTED).read_text().replace("non-commercial", "any")
+    )
     assert not is_accepted(tmp_path)
 
 

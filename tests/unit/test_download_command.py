@@ -1,4 +1,6 @@
-"""`mambatalk download` as a person or a script runs it, against a hub on loopback: killed, stopped, asked, mistaken."""
+"""`mambatalk download` as a person or a script runs it, against a hub on loopback: killed, stopped,
+asked, mistaken.
+"""
 
 import os
 import signal
@@ -26,8 +28,16 @@ def hub():
 
 
 def run(hub, *arguments, **options):
-    return subprocess.run([COMMAND, "download", *map(str, arguments)], env=environment(hub), text=True, timeout=60,
-                          capture_output=True, stdin=subprocess.DEVNULL, check=False, **options)
+    return subprocess.run(
+        [COMMAND, "download", *map(str, arguments)],
+        env=environment(hub),
+        text=True,
+        timeout=60,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        **options,
+    )
 
 
 def environment(hub):
@@ -53,20 +63,29 @@ def test_a_killed_download_goes_on_and_fetches_nothing_that_was_whole(hub, tmp_p
     gate.release(1000)
     done = run(hub, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    asked = {entry["path"] for entry in hub.log[len(first):] if entry["path"] in wanted}
+    asked = {entry["path"] for entry in hub.log[len(first) :] if entry["path"] in wanted}
     assert asked & kept == set()
     assert asked <= wanted - kept
     assert whole() == wanted
     assert all((tmp_path / path).read_bytes() == hub.files[path] for path in wanted)
-    assert {path.name for path in tmp_path.iterdir()} == {ENGLISH, "download.json", ACCEPTED, ".download"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ENGLISH,
+        "download.json",
+        ACCEPTED,
+        ".download",
+    }
     assert not NO_HOME.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_waits_for_nobody(hub, tmp_path, number):
     hub.gate = threading.Semaphore(0)
-    with subprocess.Popen([COMMAND, "download", tmp_path, "--accept-licence"], env=environment(hub), text=True,
-                          stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [COMMAND, "download", tmp_path, "--accept-licence"],
+        env=environment(hub),
+        text=True,
+        stderr=subprocess.PIPE,
+    ) as process:
         until(lambda: hub.half_sent() == 8)
         process.send_signal(number)
         try:
@@ -74,14 +93,21 @@ def test_stopping_waits_for_nobody(hub, tmp_path, number):
             assert process.wait(timeout=5) == 128 + number
         finally:
             process.kill()
-        assert process.stderr.read() == f"{NOTICE}\nmambatalk: stopped; the same command goes on from here\n"
+        assert (
+            process.stderr.read()
+            == f"{NOTICE}\nmambatalk: stopped; the same command goes on from here\n"
+        )
 
 
 def test_a_failure_for_good_waits_for_nobody(hub, tmp_path):
     hub.faults[f"HEAD {path_of('2_scott_0_1_1')}"] = ["503*"]
     hub.faults[f"HEAD {path_of('2_scott_0_2_2')}"] = ["401*"]
-    with subprocess.Popen([COMMAND, "download", tmp_path, "--accept-licence"], env=environment(hub), text=True,
-                          stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [COMMAND, "download", tmp_path, "--accept-licence"],
+        env=environment(hub),
+        text=True,
+        stderr=subprocess.PIPE,
+    ) as process:
         try:
             # The other file is tried for two minutes.
             assert process.wait(timeout=20) == 2
@@ -112,16 +138,24 @@ def test_a_dry_run_counts_and_writes_nothing(hub, tmp_path):
     total = sum(len(hub.files[path]) for path in wanted_of(hub))
     assert (done.returncode, done.stderr) == (0, "")
     assert f"42 files, {total / 1e6:.1f} MB: {ENGLISH} at commit {REVISION}" in done.stdout
-    assert [line.split()[1:6:2] for line in done.stdout.splitlines() if "wave" in line] == [["wave", "10", "400.0"]]
+    assert [line.split()[1:6:2] for line in done.stdout.splitlines() if "wave" in line] == [
+        ["wave", "10", "400.0"]
+    ]
     assert list(tmp_path.iterdir()) == []
     assert hub.sent_whole() == []
 
 
-@pytest.mark.parametrize(("arguments", "named"), [
-    (("out", "--speakers", "two"), "numbers between commas"),
-    (("out", "--speakers", "2,99", "--accept-licence"), "--speakers: found 99; expected some of 2, 4"),
-    (("taken", "--accept-licence"), "expected a folder to write to"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("out", "--speakers", "two"), "numbers between commas"),
+        (
+            ("out", "--speakers", "2,99", "--accept-licence"),
+            "--speakers: found 99; expected some of 2, 4",
+        ),
+        (("taken", "--accept-licence"), "expected a folder to write to"),
+    ],
+)
 def test_a_mistake_is_one_line_and_code_2(hub, tmp_path, arguments, named):
     (tmp_path / "taken").touch()
     done = run(hub, *arguments, cwd=tmp_path)
@@ -131,13 +165,20 @@ def test_a_mistake_is_one_line_and_code_2(hub, tmp_path, arguments, named):
 
 
 def test_a_downloaded_corpus_is_one_that_check_accepts(tmp_path):
-    pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+    pytest.importorskip(
+        "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+    )
     write_sample(tmp_path / "sample", hours=0.02, speakers=3, seed=3)
     files = {f"{ENGLISH}/{path}": content for path, content in on_disk(tmp_path / "sample").items()}
     with running(Hub(files, REVISION)) as hub:
         fetch(hub, tmp_path / "out", speakers=frozenset({1, 3}))
     root = tmp_path / "out" / ENGLISH
-    done = subprocess.run([COMMAND, "check", root, "--speakers", "1,3", "--workers", "1"], text=True, timeout=60,
-                          capture_output=True, check=False)
+    done = subprocess.run(
+        [COMMAND, "check", root, "--speakers", "1,3", "--workers", "1"],
+        text=True,
+        timeout=60,
+        capture_output=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "8 clips: 8 accepted" in done.stdout

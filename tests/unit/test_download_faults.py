@@ -20,13 +20,19 @@ def hub():
 
 @pytest.fixture
 def waits(monkeypatch):
-    """Let nobody wait, and say how long the waits of a second or more would have been; shorter ones are for locks."""
+    """Let nobody wait, and say how long the waits of a second or more would have been; shorter ones
+    are for locks.
+    """
     asked = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: asked.append(seconds) if seconds >= 1 else None)
+    monkeypatch.setattr(
+        time, "sleep", lambda seconds: asked.append(seconds) if seconds >= 1 else None
+    )
     return asked
 
 
-@pytest.mark.parametrize("faults", [["drop"], ["reset"], ["short"], ["lie"], ["503"], ["lie", "drop", "short", "503"]])
+@pytest.mark.parametrize(
+    "faults", [["drop"], ["reset"], ["short"], ["lie"], ["503"], ["lie", "drop", "short", "503"]]
+)
 def test_what_goes_wrong_with_a_body_is_mended(hub, tmp_path, waits, faults):
     path = path_of("2_scott_0_1_1", "wave16k")
     hub.faults[path] = list(faults)
@@ -43,12 +49,22 @@ def test_a_large_file_goes_on_from_where_the_connection_dropped(hub, tmp_path, w
     hub.faults[path] = ["drop"]
     fetch(hub, tmp_path, speakers=frozenset({2}))
     assert (tmp_path / path).read_bytes() == hub.files[path]
-    assert [entry["range"] for entry in hub.asked(path) if "range" in entry] == [None, f"bytes={10 * 2**20}-"]
+    assert [entry["range"] for entry in hub.asked(path) if "range" in entry] == [
+        None,
+        f"bytes={10 * 2**20}-",
+    ]
 
 
 @pytest.mark.parametrize("status", ["429", "503"])
-@pytest.mark.parametrize("request_", [f"HEAD {path_of('2_scott_0_1_1')}", f"GET {path_of('2_scott_0_1_1')}", "tree",
-                                      path_of("2_scott_0_1_1")])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        f"HEAD {path_of('2_scott_0_1_1')}",
+        f"GET {path_of('2_scott_0_1_1')}",
+        "tree",
+        path_of("2_scott_0_1_1"),
+    ],
+)
 def test_the_hub_is_left_alone_for_as_long_as_it_asks(hub, tmp_path, waits, request_, status):
     hub.faults[request_] = [status, status]
     fetch(hub, tmp_path, speakers=frozenset({2}))
@@ -70,26 +86,41 @@ def test_a_hub_that_says_nothing_is_not_waited_for(hub, tmp_path, waits, monkeyp
     monkeypatch.setattr(download_hub, "TIMEOUT", 0.2)
     hub.faults[request_] = ["stall*"]
     with pytest.raises(UserError, match="Timeout"):
-        fetch(hub, tmp_path, speakers=frozenset({2}), revision="main" if request_ == "revision" else REVISION)
+        fetch(
+            hub,
+            tmp_path,
+            speakers=frozenset({2}),
+            revision="main" if request_ == "revision" else REVISION,
+        )
 
 
-@pytest.mark.parametrize(("request_", "fault", "named"), [
-    (path_of("2_scott_0_1_1"), "lie", "sha256"),
-    (path_of("2_scott_0_1_1", "sem"), "lie", "git's hash"),
-    (path_of("2_scott_0_1_1"), "short", "should be of size"),
-    (path_of("2_scott_0_1_1"), "503", "503 from the hub"),
-    (f"HEAD {path_of('2_scott_0_1_1')}", "503", "503 from the hub"),
-    (f"HEAD {path_of('2_scott_0_1_1')}", "401", "HF_TOKEN"),
-    (f"HEAD {path_of('2_scott_0_1_1')}", "404", "404 from the hub"),
-    (f"GET {path_of('2_scott_0_1_1')}", "403", "HF_TOKEN"),
-    ("tree", "503", "503 from the hub"),
-    ("tree", "401", "HF_TOKEN"),
-    ("revision", "404", "404 from the hub"),
-])
-def test_what_cannot_be_mended_is_one_line_and_leaves_no_damaged_file(hub, tmp_path, waits, request_, fault, named):
+@pytest.mark.parametrize(
+    ("request_", "fault", "named"),
+    [
+        (path_of("2_scott_0_1_1"), "lie", "sha256"),
+        (path_of("2_scott_0_1_1", "sem"), "lie", "git's hash"),
+        (path_of("2_scott_0_1_1"), "short", "should be of size"),
+        (path_of("2_scott_0_1_1"), "503", "503 from the hub"),
+        (f"HEAD {path_of('2_scott_0_1_1')}", "503", "503 from the hub"),
+        (f"HEAD {path_of('2_scott_0_1_1')}", "401", "HF_TOKEN"),
+        (f"HEAD {path_of('2_scott_0_1_1')}", "404", "404 from the hub"),
+        (f"GET {path_of('2_scott_0_1_1')}", "403", "HF_TOKEN"),
+        ("tree", "503", "503 from the hub"),
+        ("tree", "401", "HF_TOKEN"),
+        ("revision", "404", "404 from the hub"),
+    ],
+)
+def test_what_cannot_be_mended_is_one_line_and_leaves_no_damaged_file(
+    hub, tmp_path, waits, request_, fault, named
+):
     hub.faults[request_] = [f"{fault}*"]
     with pytest.raises(UserError, match=named) as caught:
-        fetch(hub, tmp_path, speakers=frozenset({2}), revision="main" if request_ == "revision" else REVISION)
+        fetch(
+            hub,
+            tmp_path,
+            speakers=frozenset({2}),
+            revision="main" if request_ == "revision" else REVISION,
+        )
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     if fault in ("401", "403", "404"):
@@ -97,7 +128,11 @@ def test_what_cannot_be_mended_is_one_line_and_leaves_no_damaged_file(hub, tmp_p
         assert waits == []
     if fault == "lie":
         assert len(hub.asked(request_)) >= TRIES
-    assert all(content == hub.files[path] for path, content in on_disk(tmp_path).items() if path.startswith(ENGLISH))
+    assert all(
+        content == hub.files[path]
+        for path, content in on_disk(tmp_path).items()
+        if path.startswith(ENGLISH)
+    )
 
 
 def test_a_hub_that_is_not_there_is_one_line(tmp_path, waits):
@@ -108,8 +143,15 @@ def test_a_hub_that_is_not_there_is_one_line(tmp_path, waits):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("answer", [b"<html>Log in to this network</html>", b'{"error": "none"}', b'[{"type": "file"}]',
-                                    b'[{"type": "file", "path": "x", "oid": "y", "size": "large"}]'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>Log in to this network</html>",
+        b'{"error": "none"}',
+        b'[{"type": "file"}]',
+        b'[{"type": "file", "path": "x", "oid": "y", "size": "large"}]',
+    ],
+)
 def test_an_answer_of_something_else_than_a_hub_is_one_line(hub, tmp_path, answer):
     hub.faults["tree"] = [answer]
     with pytest.raises(UserError, match="check HF_ENDPOINT"):

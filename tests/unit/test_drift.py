@@ -22,8 +22,11 @@ from mambatalk.data.drift import (
 )
 
 SAMPLES = st.lists(st.integers(-1000, 1000), min_size=MIN_CLIPS, max_size=200).map(
-    lambda values: np.array(values, np.float64))
-SHARES = st.lists(st.integers(1, 1000), min_size=2, max_size=12).map(lambda counts: np.array(counts) / np.sum(counts))
+    lambda values: np.array(values, np.float64)
+)
+SHARES = st.lists(st.integers(1, 1000), min_size=2, max_size=12).map(
+    lambda counts: np.array(counts) / np.sum(counts)
+)
 
 
 @given(SAMPLES, SAMPLES)
@@ -63,7 +66,9 @@ def test_then_and_now_may_change_places(shares, random):
 
 def test_a_known_index():
     """By hand: 0.3 ln 1.6 + 0.3 ln 2.5, from half and half to eight and two tenths."""
-    assert stability(np.array([0.5, 0.5]), np.array([0.8, 0.2])) == pytest.approx(0.3 * np.log(1.6) + 0.3 * np.log(2.5))
+    assert stability(np.array([0.5, 0.5]), np.array([0.8, 0.2])) == pytest.approx(
+        0.3 * np.log(1.6) + 0.3 * np.log(2.5)
+    )
 
 
 @pytest.mark.parametrize(("before", "now"), [(300, 200), (60, 60), (20, 500)])
@@ -91,7 +96,9 @@ def test_the_speaker_that_moved_is_named_and_the_others_are_not():
     found = by(shifts(before, now, ["loudness", "motion_seconds", "no_such_column"]))
     assert len(found) == 8
     assert found["31", "loudness"].reading == "large"
-    assert found["31", "loudness"].median_now - found["31", "loudness"].median_before == pytest.approx(6, abs=1)
+    assert found["31", "loudness"].median_now - found[
+        "31", "loudness"
+    ].median_before == pytest.approx(6, abs=1)
     assert found[ALL, "loudness"].reading in ("moderate", "large")
     assert {found[speaker, "loudness"].reading for speaker in ("1", "2")} <= {"none", "chance"}
     assert {one.psi for key, one in found.items() if key[1] == "motion_seconds"} == {0.0}
@@ -101,19 +108,35 @@ def test_the_test_is_scipys_corrected_for_all_made():
     random = np.random.default_rng(3)
     before, now = (table(np.repeat([1, 2], 40), random.normal(size=80)) for _ in range(2))
     found = shifts(before, now, ["loudness"])
-    raw = [stats.ks_2samp(before["loudness"], now["loudness"]), *(
-        stats.ks_2samp(before["loudness"][before["speaker"] == one], now["loudness"][now["speaker"] == one])
-        for one in (1, 2))]
+    raw = [
+        stats.ks_2samp(before["loudness"], now["loudness"]),
+        *(
+            stats.ks_2samp(
+                before["loudness"][before["speaker"] == one], now["loudness"][now["speaker"] == one]
+            )
+            for one in (1, 2)
+        ),
+    ]
     assert [one.statistic for one in found] == [test.statistic for test in raw]
-    assert [one.q for one in found] == pytest.approx(stats.false_discovery_control([test.pvalue for test in raw]))
+    assert [one.q for one in found] == pytest.approx(
+        stats.false_discovery_control([test.pvalue for test in raw])
+    )
 
 
 def test_few_clips_are_said_to_be_few_and_missing_values_are_no_values():
     before, now = table([1] * 12, np.arange(12.0)), table([1] * 12, np.arange(12.0))
     now.loc[3:, "loudness"] = np.nan
     found = by(shifts(before, now, ["loudness"]))[ALL, "loudness"]
-    assert (found.clips_before, found.clips_now, found.psi, found.reading) == (12, 3, None, "too few")
-    assert by(shifts(before, now.assign(loudness=None), ["loudness"]))[ALL, "loudness"].median_now is None
+    assert (found.clips_before, found.clips_now, found.psi, found.reading) == (
+        12,
+        3,
+        None,
+        "too few",
+    )
+    assert (
+        by(shifts(before, now.assign(loudness=None), ["loudness"]))[ALL, "loudness"].median_now
+        is None
+    )
 
 
 def test_speakers_of_one_side_only_are_not_compared():
@@ -124,8 +147,18 @@ def test_speakers_of_one_side_only_are_not_compared():
 @given(st.floats(0, 5), st.floats(0, 1))
 @settings(max_examples=50)
 def test_a_shift_counts_when_it_is_large_enough_and_no_accident(index, q):
-    one = Shift(speaker=ALL, feature="loudness", clips_before=99, clips_now=99, median_before=0, median_now=1,
-                psi=index, chance=0.01, statistic=0.5, q=q)
+    one = Shift(
+        speaker=ALL,
+        feature="loudness",
+        clips_before=99,
+        clips_now=99,
+        median_before=0,
+        median_now=1,
+        psi=index,
+        chance=0.01,
+        statistic=0.5,
+        q=q,
+    )
     assert (one.reading == "none") == (index < MODERATE)
     assert (one.reading == "chance") == (index >= MODERATE and q >= FALSE_DISCOVERIES)
     assert (one.reading == "large") == (index >= LARGE and q < FALSE_DISCOVERIES)

@@ -21,20 +21,32 @@ METRICS = {"fgd", "bc", "l1div", "mse", "lvd", "srgr"}
 
 def _evaluation(*, latent=20, speeds=True):
     torch.manual_seed(0)
-    return Evaluation(body=stand_in_body(), mean_velocity=np.full(55, 0.1) if speeds else None,
-                      fgd_encoder=FGDEncoder(latent) if latent else None, fidelity="corrected")
+    return Evaluation(
+        body=stand_in_body(),
+        mean_velocity=np.full(55, 0.1) if speeds else None,
+        fgd_encoder=FGDEncoder(latent) if latent else None,
+        fidelity="corrected",
+    )
 
 
 def _clip(seed, frames=200, **extra):
-    return TruthClip(name=f"1_clip_0_{seed}_{seed}", motion=smooth_motion(seed, frames), wave=clicks(frames),
-                     betas=np.zeros(300, np.float32), **extra)
+    return TruthClip(
+        name=f"1_clip_0_{seed}_{seed}",
+        motion=smooth_motion(seed, frames),
+        wave=clicks(frames),
+        betas=np.zeros(300, np.float32),
+        **extra,
+    )
 
 
 def _noisy(motion, scale):
     random = np.random.default_rng(0)
-    return MotionResult(poses=motion.poses + random.normal(0, scale, motion.poses.shape).astype(np.float32),
-                        expressions=motion.expressions + random.normal(0, 10 * scale, (len(motion.poses), 100)).astype(
-                            np.float32), trans=motion.trans)
+    return MotionResult(
+        poses=motion.poses + random.normal(0, scale, motion.poses.shape).astype(np.float32),
+        expressions=motion.expressions
+        + random.normal(0, 10 * scale, (len(motion.poses), 100)).astype(np.float32),
+        trans=motion.trans,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +63,25 @@ def scored():
 
 def test_it_has_the_structure_of_metrics_json(scored):
     result, _ = scored
-    assert set(result) == {"rows", "law", "clips", "frames", "fgd_rows", "body", "fidelity", "warnings"}
+    assert set(result) == {
+        "rows",
+        "law",
+        "clips",
+        "frames",
+        "fgd_rows",
+        "body",
+        "fidelity",
+        "warnings",
+    }
     assert set(result["rows"]) == {"ground_truth", "model", "random_clip"}
     for row in result["rows"].values():
         assert set(row) == METRICS
         assert all({"published", "corrected"} <= set(variants) for variants in row.values())
-    assert (result["clips"], result["frames"], result["body"]) == (4, 200 + 220 + 240 + 260, "stand-in")
+    assert (result["clips"], result["frames"], result["body"]) == (
+        4,
+        200 + 220 + 240 + 260,
+        "stand-in",
+    )
     assert result["fgd_rows"] == sum(n // 32 * 2 for n in (200, 220, 240, 260))
     json.dumps(result, allow_nan=False)
 
@@ -79,7 +104,8 @@ def test_nearer_motion_scores_better(scored, metric, variant):
 def test_the_table_holds_each_clip_of_each_row(scored):
     result, table = scored
     assert [(line["clip"], line["row"]) for line in table[:3]] == [
-        ("1_clip_0_0_0", row) for row in ("ground_truth", "model", "random_clip")]
+        ("1_clip_0_0_0", row) for row in ("ground_truth", "model", "random_clip")
+    ]
     lines = [line for line in table if line["row"] == "model"]
     frames = [line["frames"] for line in lines]
     mean = np.average([line["mse_published"] for line in lines], weights=frames)
@@ -109,7 +135,9 @@ def test_the_noise_floor_is_every_second_clip_against_the_rest():
     a, b = (np.concatenate(side) for side in sides)
     gaussians = [gaussian_of_sums(np.float64(len(x)), x.sum(0), x.T @ x) for x in (a, b)]
     rows = evaluation.result()["rows"]
-    assert rows["ground_truth"]["fgd"]["corrected"] == pytest.approx(frechet_distance(*gaussians), rel=1e-6)
+    assert rows["ground_truth"]["fgd"]["corrected"] == pytest.approx(
+        frechet_distance(*gaussians), rel=1e-6
+    )
     assert rows["model"]["fgd"]["corrected"] == pytest.approx(0, abs=1e-6)
 
 
@@ -140,9 +168,17 @@ def test_corrected_fgd_does_not_see_the_eyes():
     looking[:, 69:75] = 0.3
     evaluation = _evaluation()
     for seed in range(2):
-        evaluation.add(TruthClip(name=str(seed), motion=MotionResult(
-            poses=looking, expressions=truth.expressions, trans=truth.trans), betas=np.zeros(300, np.float32),
-            wave=clicks(200)), {"model": truth})
+        evaluation.add(
+            TruthClip(
+                name=str(seed),
+                motion=MotionResult(
+                    poses=looking, expressions=truth.expressions, trans=truth.trans
+                ),
+                betas=np.zeros(300, np.float32),
+                wave=clicks(200),
+            ),
+            {"model": truth},
+        )
     fgd = evaluation.result()["rows"]["model"]["fgd"]
     assert fgd["corrected"] == pytest.approx(0, abs=1e-9)
     assert fgd["published"] > 1e-6
@@ -150,8 +186,11 @@ def test_corrected_fgd_does_not_see_the_eyes():
 
 def test_a_shorter_result_is_scored_on_its_own_frames():
     evaluation, truth = _evaluation(), _clip(0)
-    short = MotionResult(poses=truth.motion.poses[:150], expressions=truth.motion.expressions[:150],
-                         trans=truth.motion.trans[:150])
+    short = MotionResult(
+        poses=truth.motion.poses[:150],
+        expressions=truth.motion.expressions[:150],
+        trans=truth.motion.trans[:150],
+    )
     table = evaluation.add(truth, {"model": short})
     assert {line["frames"] for line in table} == {150}
     assert evaluation.result()["rows"]["model"]["mse"]["corrected"] == 0
@@ -175,7 +214,10 @@ def test_rows_must_be_the_same_for_every_clip():
 def test_no_clip_and_no_frame_are_errors():
     with pytest.raises(UserError, match="no clip"):
         _evaluation(latent=None).result()
-    empty = MotionResult(poses=np.zeros((0, 165), np.float32), expressions=np.zeros((0, 100), np.float32),
-                         trans=np.zeros((0, 3), np.float32))
+    empty = MotionResult(
+        poses=np.zeros((0, 165), np.float32),
+        expressions=np.zeros((0, 100), np.float32),
+        trans=np.zeros((0, 3), np.float32),
+    )
     with pytest.raises(UserError, match="without frames"):
         _evaluation(latent=None).add(_clip(0), {"model": empty})

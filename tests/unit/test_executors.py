@@ -1,4 +1,6 @@
-"""Mapping over clips: in order, few in memory, the same wherever it is done, and no death of a worker ends a run."""
+"""Mapping over clips: in order, few in memory, the same wherever it is done, and no death of a
+worker ends a run.
+"""
 
 import os
 import signal
@@ -42,8 +44,12 @@ def die_once(item):
 def cluster():
     distributed = pytest.importorskip("distributed")
     dask = pytest.importorskip("dask")
-    with (dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-          distributed.LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster):
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(
+            n_workers=WORKERS, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+    ):
         yield cluster
 
 
@@ -87,7 +93,9 @@ def test_an_item_that_kills_its_worker_is_lost_and_no_other(executor):
 
 @pytest.mark.parametrize("executor", ["processes", "cluster"], indirect=True)
 def test_a_worker_that_dies_once_costs_no_item(executor, tmp_path):
-    assert list(executor.map(die_once, [(item, str(tmp_path)) for item in range(12)])) == list(range(12))
+    assert list(executor.map(die_once, [(item, str(tmp_path)) for item in range(12)])) == list(
+        range(12)
+    )
 
 
 def test_the_environment_names_the_cluster(cluster, monkeypatch):
@@ -102,7 +110,10 @@ def test_an_address_without_a_port_is_not_dialled(monkeypatch, address):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(distributed, "Client", None)
     monkeypatch.setenv(ADDRESS, address)
-    with pytest.raises(UserError, match=f"no scheduler at {address} .*expected one such as tcp"), open_executor(1):
+    with (
+        pytest.raises(UserError, match=f"no scheduler at {address} .*expected one such as tcp"),
+        open_executor(1),
+    ):
         pass
 
 
@@ -111,16 +122,23 @@ def test_a_cluster_without_workers_is_one_line(monkeypatch):
     monkeypatch.setattr("mambatalk.data.executors.CONNECT_SECONDS", 0.5)
     with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
-        with pytest.raises(UserError, match="without workers; expected one worker at least"), open_executor(1):
+        with (
+            pytest.raises(UserError, match="without workers; expected one worker at least"),
+            open_executor(1),
+        ):
             pass
 
 
 def test_a_scheduler_that_is_lost_on_the_way_is_one_line():
     distributed = pytest.importorskip("distributed")
     dask = pytest.importorskip("dask")
-    with (dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}),
-          distributed.LocalCluster(n_workers=1, processes=False, protocol="tcp", dashboard_address=None) as cluster,
-          distributed.Client(cluster.scheduler_address, set_as_default=False) as client):
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}),
+        distributed.LocalCluster(
+            n_workers=1, processes=False, protocol="tcp", dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster.scheduler_address, set_as_default=False) as client,
+    ):
         results = Cluster(client).map(double, range(100))
         assert next(results) == 0
         cluster.close()

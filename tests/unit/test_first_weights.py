@@ -21,8 +21,12 @@ def test_a_fitted_network_is_the_blind_one_on_standardised_data():
     # At a window's edge the padding is zero, which is not the mean.
     inner = slice(16, -16)
     assert torch.equal(given.quantized.index[:, inner], told.quantized.index[:, inner])
-    torch.testing.assert_close(given.reconstruction[:, inner], (told.reconstruction * deviation + mean)[:, inner],
-                               rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        given.reconstruction[:, inner],
+        (told.reconstruction * deviation + mean)[:, inner],
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 def test_a_channel_that_never_moves_is_not_blown_up():

@@ -41,7 +41,9 @@ def read_keys(path: Path) -> set[str]:
 
 
 def covers(key: str, names: list[str]) -> bool:
-    return any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in names)
+    return any(
+        key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in names
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -51,8 +53,14 @@ def test_code_dependencies_are_the_import_closure(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_configuration_read_is_declared(stage: str) -> None:
-    """What the stage's own module reads; what libraries read is held at run time, by a configuration that refuses."""
-    undeclared = {key for key in read_keys(stage_module(STAGES[stage]["cmd"])) if not covers(key, declared(stage))}
+    """What the stage's own module reads; what libraries read is held at run time, by a
+    configuration that refuses.
+    """
+    undeclared = {
+        key
+        for key in read_keys(stage_module(STAGES[stage]["cmd"]))
+        if not covers(key, declared(stage))
+    }
     assert undeclared == set()
 
 
@@ -92,7 +100,11 @@ def test_stages_write_where_others_look() -> None:
             outs.add(entry if isinstance(entry, str) else next(iter(entry)))
     for name, path in vars(_paths).items():
         if isinstance(path, Path):
-            under = [out for out in outs if Path(out) == path or path in Path(out).parents or Path(out) in path.parents]
+            under = [
+                out
+                for out in outs
+                if Path(out) == path or path in Path(out).parents or Path(out) in path.parents
+            ]
             assert under, f"no stage writes {name} = {path}"
 
 
@@ -106,14 +118,17 @@ def test_a_stage_cannot_read_what_it_does_not_declare() -> None:
         _ = view.render.clips
 
 
-def test_the_closure_follows_lazy_imports_but_not_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_closure_follows_lazy_imports_but_not_types(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "tasks"
     package.mkdir()
     (package / "__init__.py").touch()
     for name, text in {
         "a": "def run():\n    from tasks.b import f\n    return f\n",
         "b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import tasks.c\nfrom tasks import d\nf = d\n",
-        "c": "", "d": "",
+        "c": "",
+        "d": "",
     }.items():
         (package / f"{name}.py").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -125,8 +140,10 @@ def test_mending_tells_and_keeps_data(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "tasks" / "x.py").write_text("import os\n")
     monkeypatch.chdir(tmp_path)
     stages = {"x": {"cmd": "python -m tasks.x", "deps": ["tasks/gone.py", "data/in"]}}
-    assert mend(stages) == ["x: tasks/x.py is imported, but no dependency",
-                            "x: tasks/gone.py is a dependency, but not imported"]
+    assert mend(stages) == [
+        "x: tasks/x.py is imported, but no dependency",
+        "x: tasks/gone.py is a dependency, but not imported",
+    ]
     assert stages["x"]["deps"] == ["tasks/x.py", "data/in"]
 
 
@@ -137,10 +154,19 @@ def test_the_generator_s_code_retrains_no_auto_encoder() -> None:
         assert "mambatalk/models/generator.py" in STAGES[stage]["deps"]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "infra/profiles").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "infra/profiles").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_no_parameter_has_a_name_that_dvc_overlooks(path: Path) -> None:
-    """DVC leaves keys `size` and `nfiles` out of what it finds earlier runs by: a change of them would run nothing."""
+    """DVC leaves keys `size` and `nfiles` out of what it finds earlier runs by: a change of them
+    would run nothing.
+    """
+
     def keys(value: Any) -> set[str]:
-        return set(value) | set().union(*map(keys, value.values())) if isinstance(value, dict) else set()
+        return (
+            set(value) | set().union(*map(keys, value.values()))
+            if isinstance(value, dict)
+            else set()
+        )
 
     assert not keys(YAML(typ="safe", pure=True).load(path)) & {"size", "nfiles"}

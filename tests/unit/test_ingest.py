@@ -1,4 +1,6 @@
-"""Corpus to clip store to features: whole, the same however many work on it, and honest about what is missing."""
+"""Corpus to clip store to features: whole, the same however many work on it, and honest about what
+is missing.
+"""
 
 import shutil
 
@@ -33,7 +35,12 @@ def store_of(root, out, **options):
     out.mkdir(parents=True)
     write_snapshot(root, out / "snapshot.json")
     (out / "clips").mkdir()
-    ingest(root, out / "snapshot.json", out / "clips", **{"speakers": [], "clips_per_shard": 4, **options})
+    ingest(
+        root,
+        out / "snapshot.json",
+        out / "clips",
+        **{"speakers": [], "clips_per_shard": 4, **options},
+    )
     return ClipStore(out / "clips")
 
 
@@ -43,7 +50,9 @@ def test_the_store_gives_back_what_the_files_hold(corpus, tmp_path):
     clip, motion = store.read(clip_id), read_motion(corpus / "smplxflame_30" / f"{clip_id}.npz")
     for name in ("poses", "trans", "expressions", "betas"):
         np.testing.assert_array_equal(getattr(clip, name), getattr(motion, name))
-    np.testing.assert_allclose(clip.wave, read_wav(corpus / "wave16k" / f"{clip_id}.wav")[0], atol=2e-7)
+    np.testing.assert_allclose(
+        clip.wave, read_wav(corpus / "wave16k" / f"{clip_id}.wav")[0], atol=2e-7
+    )
     assert clip.words
     assert store.manifest["fault"].isna().all()
 
@@ -85,7 +94,9 @@ def test_another_split_table_than_the_snapshots_is_one_line(corpus, tmp_path):
     table = root / "train_test_split.csv"
     table.write_text(table.read_text().replace(",test", ",train"))
     (tmp_path / "clips").mkdir()
-    with pytest.raises(UserError, match="train_test_split.csv: found other bytes than the snapshot's"):
+    with pytest.raises(
+        UserError, match="train_test_split.csv: found other bytes than the snapshot's"
+    ):
         ingest(root, tmp_path / "snapshot.json", tmp_path / "clips", speakers=[], clips_per_shard=4)
 
 
@@ -109,8 +120,14 @@ def test_features_hold_every_accepted_frame_and_open_for_training(corpus, tmp_pa
     store = store_of(corpus, tmp_path / "out")
     accepted = list(store.manifest["clip_id"])
     (tmp_path / "features").mkdir()
-    build_features(store, accepted, tmp_path / "features", body=stand_in_body(), fidelity="corrected",
-                   config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4))
+    build_features(
+        store,
+        accepted,
+        tmp_path / "features",
+        body=stand_in_body(),
+        fidelity="corrected",
+        config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
+    )
     opened = open_features(tmp_path / "features", tmp_path / "cache")
     assert [clip.clip_id for clip in opened.clips] == accepted
     assert len(opened.motion) == store.manifest["frames"].sum()
@@ -127,13 +144,21 @@ def test_words_of_test_clips_alone_are_known_to_published_features_only(corpus, 
     store = store_of(corpus, tmp_path / "out")
     split = store.manifest.set_index("clip_id")["split"]
     heard = {clip: {clean(word.text) for word in store.read(clip).words} for clip in split.index}
-    learnt = set().union(*(heard[clip] for clip in split.index if split[clip] in ("train", "additional")))
+    learnt = set().union(
+        *(heard[clip] for clip in split.index if split[clip] in ("train", "additional"))
+    )
     new = set().union(*heard.values()) - learnt - {""}
     assert new
     for fidelity in ("corrected", "published"):
         (tmp_path / fidelity).mkdir()
-        build_features(store, list(split.index), tmp_path / fidelity, body=stand_in_body(), fidelity=fidelity,
-                       config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4))
+        build_features(
+            store,
+            list(split.index),
+            tmp_path / fidelity,
+            body=stand_in_body(),
+            fidelity=fidelity,
+            config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
+        )
         known = set(read_json(tmp_path / fidelity / "vocabulary.json"))
         assert (new <= known) == (fidelity == "published")
         assert not new & known or fidelity == "published"

@@ -17,7 +17,12 @@ def test_it_is_the_angle_between_frames(size):
 
 
 def test_a_pose_that_stays_has_none_and_no_pose_is_faster_than_half_a_turn():
-    still = np.repeat(np.random.default_rng(0).standard_normal((1, 165)), 9, axis=0).astype(np.float32)
+    still = np.repeat(np.random.default_rng(0).standard_normal((1, 165)), 9, axis=0).astype(
+        np.float32
+    )
     assert joint_speed(still).max() < 1e-6
     assert joint_speed(still[:1]).shape == (0, 55)
-    assert joint_speed(np.stack([np.zeros(165), np.tile([np.pi, 0, 0], 55)]).astype(np.float32)).max() <= 30 * np.pi
+    assert (
+        joint_speed(np.stack([np.zeros(165), np.tile([np.pi, 0, 0], 55)]).astype(np.float32)).max()
+        <= 30 * np.pi
+    )

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from mambatalk.motion.kinematics import central_velocity, contacts_of_feet, foot_contacts, integrate_velocity
+from mambatalk.motion.kinematics import (
+    central_velocity,
+    contacts_of_feet,
+    foot_contacts,
+    integrate_velocity,
+)
 
 
 def test_a_foot_is_planted_below_a_centimetre_a_frame():

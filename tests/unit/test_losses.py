@@ -1,4 +1,6 @@
-"""Each loss term alone, and where the published form is blind to an error that the corrected one sees."""
+"""Each loss term alone, and where the published form is blind to an error that the corrected one
+sees.
+"""
 
 from pathlib import Path
 
@@ -38,14 +40,24 @@ def batch():
     contact = torch.randint(2, (2, LENGTH, 4), generator=draw).float()
     return WindowBatch(
         motion=torch.cat([rotations, trans, contact], -1),
-        expressions=torch.randn(2, LENGTH, EXPRESSION_DIM, generator=draw), betas=torch.randn(2, 300, generator=draw),
-        words=torch.zeros(2, LENGTH, dtype=torch.long), speaker=torch.zeros(2, LENGTH, dtype=torch.long),
-        frames=torch.tensor([0, LENGTH]), audio=None)
+        expressions=torch.randn(2, LENGTH, EXPRESSION_DIM, generator=draw),
+        betas=torch.randn(2, 300, generator=draw),
+        words=torch.zeros(2, LENGTH, dtype=torch.long),
+        speaker=torch.zeros(2, LENGTH, dtype=torch.long),
+        frames=torch.tensor([0, LENGTH]),
+        audio=None,
+    )
 
 
 def part_loss(part, fidelity, *, body=None, mesh_weight=1.0, mesh_frames=0):
-    return PartLoss.of(part, body or stand_in_body(), mesh_vertices=40, mesh_weight=mesh_weight, fidelity=fidelity,
-                       mesh_frames=mesh_frames)
+    return PartLoss.of(
+        part,
+        body or stand_in_body(),
+        mesh_vertices=40,
+        mesh_weight=mesh_weight,
+        fidelity=fidelity,
+        mesh_frames=mesh_frames,
+    )
 
 
 def truth(part, batch, fidelity="corrected"):
@@ -105,7 +117,9 @@ def test_a_planted_foot_that_moves_is_punished_a_free_one_is_not():
 def test_the_gate_of_the_foot_term_passes_no_gradient():
     feet = torch.randn(1, 5, 4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     contact = torch.ones(1, 5, 4, requires_grad=True)
-    towards_feet, towards_gate = torch.autograd.grad(foot_sliding(feet, contact), (feet, contact), allow_unused=True)
+    towards_feet, towards_gate = torch.autograd.grad(
+        foot_sliding(feet, contact), (feet, contact), allow_unused=True
+    )
     assert towards_feet.any()
     assert towards_gate is None
 
@@ -126,9 +140,13 @@ def test_the_truth_has_no_loss_but_the_floor_of_the_geodesic(part, fidelity, bat
 
 @pytest.mark.parametrize("part", AUTO_ENCODERS)
 def test_every_output_channel_is_learnt_from_but_those_named(part, batch):
-    prediction = (truth(part, batch) + 0.05 * torch.randn(2, LENGTH, PART_DIMS[part],
-                                                          generator=torch.Generator().manual_seed(1))).requires_grad_()
-    (gradient,) = torch.autograd.grad(sum(part_loss(part, "corrected")(prediction, batch).values()), prediction)
+    prediction = (
+        truth(part, batch)
+        + 0.05 * torch.randn(2, LENGTH, PART_DIMS[part], generator=torch.Generator().manual_seed(1))
+    ).requires_grad_()
+    (gradient,) = torch.autograd.grad(
+        sum(part_loss(part, "corrected")(prediction, batch).values()), prediction
+    )
     learnt = gradient.abs().sum((0, 1)) > 0
     expected = torch.ones(PART_DIMS[part], dtype=torch.bool)
     if part == "global":  # Its legs are given, what it makes of them is of no use.
@@ -151,8 +169,10 @@ def test_published_global_mesh_differences_would_be_zero_whatever_the_error(batc
     turn = torch.eye(3).expand(count, 55, 3, 3)
     betas, face = batch.betas[:1].expand(count, -1), batch.expressions[0]
     trans = batch.motion[0, :, TRANSLATION]
-    ours, theirs = (body.vertices(turn, betas, face, trans=move, subset=loss.vertices)[None]
-                    for move in (trans + torch.randn(count, 3), trans))
+    ours, theirs = (
+        body.vertices(turn, betas, face, trans=move, subset=loss.vertices)[None]
+        for move in (trans + torch.randn(count, 3), trans)
+    )
     assert float(mse_of_differences(ours, theirs, axis=VERTEX)) == pytest.approx(0, abs=1e-9)
     assert float(mse_of_differences(ours, theirs)) > 0.1
 
@@ -188,13 +208,18 @@ def test_errors_of_jaw_and_expression_cancel_in_published_meshes_alone(batch):
     opening = torch.tensor([0.02, 0.0, 0.0])
     body = body_whose_mouth_opens_by_jaw_or_by_expression(opening)
     closed = axis_angle_to_6d(torch.zeros(2, LENGTH, 55, 3)).flatten(2)
-    still = batch._replace(motion=torch.cat([closed, batch.motion[..., 330:]], -1), betas=torch.zeros(2, 300),
-                           expressions=torch.zeros(2, LENGTH, EXPRESSION_DIM))
+    still = batch._replace(
+        motion=torch.cat([closed, batch.motion[..., 330:]], -1),
+        betas=torch.zeros(2, 300),
+        expressions=torch.zeros(2, LENGTH, EXPRESSION_DIM),
+    )
     expressions = torch.zeros(2, LENGTH, EXPRESSION_DIM)
     expressions[..., 0] = 1
     twice_open = torch.cat([axis_angle_to_6d(opening).expand(2, LENGTH, 6), expressions], -1)
-    error = {fidelity: float(part_loss("face", fidelity, body=body)(twice_open, still)["vertices"])
-             for fidelity in BOTH}
+    error = {
+        fidelity: float(part_loss("face", fidelity, body=body)(twice_open, still)["vertices"])
+        for fidelity in BOTH
+    }
     assert error["corrected"] > 1e-8
     assert error["published"] < 1e-3 * error["corrected"]
 
@@ -208,14 +233,23 @@ def test_without_mesh_weight_there_are_no_meshes(part, batch):
 
 @pytest.mark.parametrize("part", ["upper", "face"])
 def test_meshes_of_a_stretch_of_frames_are_those_of_the_whole_window_there(part, batch):
-    prediction = truth(part, batch) + 0.05 * torch.randn(2, LENGTH, PART_DIMS[part],
-                                                         generator=torch.Generator().manual_seed(1))
+    prediction = truth(part, batch) + 0.05 * torch.randn(
+        2, LENGTH, PART_DIMS[part], generator=torch.Generator().manual_seed(1)
+    )
     torch.manual_seed(0)
-    part_of, whole = (part_loss(part, "corrected", mesh_frames=frames)(prediction, batch) for frames in (5, 0))
-    stretches = [batch._replace(motion=batch.motion[:, k : k + 5], expressions=batch.expressions[:, k : k + 5])
-                 for k in range(LENGTH - 4)]
-    possible = [part_loss(part, "corrected")(prediction[:, k : k + 5], stretch)["vertices"]
-                for k, stretch in enumerate(stretches)]
+    part_of, whole = (
+        part_loss(part, "corrected", mesh_frames=frames)(prediction, batch) for frames in (5, 0)
+    )
+    stretches = [
+        batch._replace(
+            motion=batch.motion[:, k : k + 5], expressions=batch.expressions[:, k : k + 5]
+        )
+        for k in range(LENGTH - 4)
+    ]
+    possible = [
+        part_loss(part, "corrected")(prediction[:, k : k + 5], stretch)["vertices"]
+        for k, stretch in enumerate(stretches)
+    ]
     assert any(torch.allclose(part_of["vertices"], value) for value in possible)
     for name in part_of.keys() - {"vertices", "mesh_differences"}:
         assert torch.equal(part_of[name], whole[name])
@@ -227,14 +261,18 @@ def test_a_stretch_too_short_for_an_acceleration_is_one_line():
 
 
 def test_a_walk_with_planted_feet_is_punished_only_where_the_pelvis_stays(batch):
-    """The published lower-body foot term has no translation: legs that swing under a moving body look like sliding."""
+    """The published lower-body foot term has no translation: legs that swing under a moving body
+    look like sliding.
+    """
     walking = batch.motion.clone()
     walking[..., TRANSLATION] = 0
     walking[..., TRANSLATION.start] = torch.arange(LENGTH) / 30
     walking[..., 333:] = 1
     legs_still = batch._replace(motion=walking)
-    terms = {fidelity: part_loss("lower", fidelity)(truth("lower", legs_still, fidelity), legs_still)
-             for fidelity in BOTH}
+    terms = {
+        fidelity: part_loss("lower", fidelity)(truth("lower", legs_still, fidelity), legs_still)
+        for fidelity in BOTH
+    }
     standing = legs_still._replace(motion=walking.clone())
     standing.motion[..., TRANSLATION] = 0
     unmoved = part_loss("lower", "corrected")(truth("lower", standing), standing)
@@ -243,12 +281,20 @@ def test_a_walk_with_planted_feet_is_punished_only_where_the_pelvis_stays(batch)
 
 
 @pytest.mark.skipif(not FIXTURE.is_file(), reason="no ../shared/fixtures beside the checkout")
-@pytest.mark.parametrize(("name", "parts"), [("full", ("upper", "hands", "lower")), ("random", PARTS)])
+@pytest.mark.parametrize(
+    ("name", "parts"), [("full", ("upper", "hands", "lower")), ("random", PARTS)]
+)
 def test_latent_and_index_terms_equal_the_published_numbers(name, parts):
     with np.load(FIXTURE, allow_pickle=False) as arrays:
-        fixture = {key: torch.from_numpy(arrays[key]) for key in arrays.files if not key.startswith("state")}
-    output = GeneratorOutput({part: fixture[f"{name}/rec_{part}"] for part in PARTS},
-                             {part: fixture[f"{name}/cls_{part}"] for part in PARTS})
+        fixture = {
+            key: torch.from_numpy(arrays[key])
+            for key in arrays.files
+            if not key.startswith("state")
+        }
+    output = GeneratorOutput(
+        {part: fixture[f"{name}/rec_{part}"] for part in PARTS},
+        {part: fixture[f"{name}/cls_{part}"] for part in PARTS},
+    )
     latent = latent_loss(output, {part: fixture[f"latent/{part}"] for part in PARTS})
     index = index_loss(output, {part: fixture[f"code/{part}"].long() for part in PARTS}, parts)
     assert float(latent) == pytest.approx(float(fixture[f"loss_latent_{name}"]), rel=1e-6)
@@ -259,4 +305,6 @@ def test_contact_is_learnt_by_both_nets_that_write_it(batch):
     for part in ("lower", "global"):
         prediction = truth(part, batch)
         prediction[..., PART_CONTACT] += 0.5
-        assert float(part_loss(part, "corrected")(prediction, batch)["contact"]) == pytest.approx(0.25)
+        assert float(part_loss(part, "corrected")(prediction, batch)["contact"]) == pytest.approx(
+            0.25
+        )

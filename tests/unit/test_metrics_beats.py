@@ -18,7 +18,9 @@ STOPS = np.arange(75, 420, 30)
 
 
 def _drifting(speed: float = 0.3) -> torch.Tensor:
-    """Joints that swing and, across the swing, drift at `speed` m/s, so that they are slowest at STOPS, not still."""
+    """Joints that swing and, across the swing, drift at `speed` m/s, so that they are slowest at
+    STOPS, not still.
+    """
     time = np.arange(450)
     swing = 0.2 * np.cos(2 * np.pi * (time - 75) / 60)[:, None] * np.array([0.0, 0.0, 1.0])
     drift = time[:, None] / 30 * speed * np.array([1.0, 0.0, 0.0])
@@ -55,8 +57,12 @@ def test_in_time_is_better_than_out_of_time() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_what_is_not_finite_has_no_beats_to_score(variant: str) -> None:
     joints, wave = _drifting(), _clicks(450, 15, STOPS)
-    for spoilt, heard in ((joints * torch.nan, wave), (joints, wave * np.nan), (joints[None], wave),
-                          (joints, np.stack([wave, wave], 1))):
+    for spoilt, heard in (
+        (joints * torch.nan, wave),
+        (joints, wave * np.nan),
+        (joints[None], wave),
+        (joints, np.stack([wave, wave], 1)),
+    ):
         with pytest.raises(UserError):
             BeatConsistency(SPEEDS, variant=variant).update(spoilt, heard)
 
@@ -65,7 +71,9 @@ def test_alignment_of_known_beats() -> None:
     onsets = np.array([1.0, 2.0])
     assert alignment(onsets, [np.array([1.0, 2.0])]) == 1
     assert alignment(onsets, [np.array([1.3, 2.3])]) == pytest.approx(np.exp(-0.5))
-    assert alignment(onsets, [np.array([1.0, 2.0]), np.zeros(0)]) == 0.5, "a joint without beats adds 0"
+    assert alignment(onsets, [np.array([1.0, 2.0]), np.zeros(0)]) == 0.5, (
+        "a joint without beats adds 0"
+    )
     assert np.isnan(alignment(np.zeros(0), [onsets]))
 
 
@@ -81,16 +89,22 @@ def test_corrected_does_not_change_when_silence_is_appended(seconds: float) -> N
 def test_published_hears_two_seconds_more_when_the_file_is_longer() -> None:
     wave = _clicks(450, 15, np.array([*STOPS, 400, 440]))
     longer = np.concatenate([wave, np.zeros(80_000, np.float32)])
-    assert len(sound_beats(longer, 450, RULES["published"])) > len(sound_beats(wave, 450, RULES["published"]))
+    assert len(sound_beats(longer, 450, RULES["published"])) > len(
+        sound_beats(wave, 450, RULES["published"])
+    )
     for variant in ("corrected", "evaltools"):
-        np.testing.assert_array_equal(sound_beats(longer, 450, RULES[variant]), sound_beats(wave, 450, RULES[variant]))
+        np.testing.assert_array_equal(
+            sound_beats(longer, 450, RULES[variant]), sound_beats(wave, 450, RULES[variant])
+        )
 
 
 def test_published_measures_folded_positions() -> None:
     joints, wave = _noise(0), _clicks(450, 15, STOPS)
     folded = float(BeatConsistency(SPEEDS, variant="published")(joints, wave))
     plain = beat_consistency(joints, wave, SPEEDS, replace(RULES["published"], folded=False))
-    by_hand = beat_consistency((joints - joints.mean(0)).abs(), wave, SPEEDS, replace(RULES["published"], folded=False))
+    by_hand = beat_consistency(
+        (joints - joints.mean(0)).abs(), wave, SPEEDS, replace(RULES["published"], folded=False)
+    )
     assert folded == by_hand
     assert folded != plain
 
@@ -105,11 +119,15 @@ def test_l1_diversity_leaves_bc_alone() -> None:
 
 
 def test_the_threshold_is_read_at_the_beat_itself() -> None:
-    """Motion that rests for its first half: published reads the rest's speed for the beats that follow it."""
+    """Motion that rests for its first half: published reads the rest's speed for the beats that
+    follow it.
+    """
     joints = _drifting()
     joints[:128] = joints[128]
     aligned = motion_beats(joints.double().numpy(), SPEEDS, RULES["corrected"])[0]
-    shifted = motion_beats(joints.double().numpy(), SPEEDS, replace(RULES["corrected"], aligned=False))[0]
+    shifted = motion_beats(
+        joints.double().numpy(), SPEEDS, replace(RULES["corrected"], aligned=False)
+    )[0]
     assert set(shifted) < set(aligned)
     assert min(shifted) >= (128 + 60 - 60) / 30 - 1 / 30
 
@@ -118,15 +136,19 @@ def test_evaltools_takes_slower_beats() -> None:
     """At its stops this motion has a fifth of the mean speed."""
     joints = _drifting(0.06)
     low = motion_beats(joints.double().numpy(), SPEEDS, RULES["evaltools"])[0]
-    high = motion_beats(joints.double().numpy(), SPEEDS, replace(RULES["evaltools"], threshold=0.3))[0]
+    high = motion_beats(
+        joints.double().numpy(), SPEEDS, replace(RULES["evaltools"], threshold=0.3)
+    )[0]
     assert len(low) > len(high)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_equal_however_clips_are_fed(variant: str) -> None:
     """One metric over all clips is the mean of metrics over each, weighted by frames - 120."""
-    clips = [(_noise(seed, frames), _clicks(frames, frames / 30, np.arange(70, frames - 70, 25)))
-             for seed, frames in enumerate((300, 450, 200))]
+    clips = [
+        (_noise(seed, frames), _clicks(frames, frames / 30, np.arange(70, frames - 70, 25)))
+        for seed, frames in enumerate((300, 450, 200))
+    ]
     metric = BeatConsistency(SPEEDS, variant=variant)
     values = [float(metric(*clip)) for clip in clips]
     weights = [len(joints) - 120 for joints, _ in clips]

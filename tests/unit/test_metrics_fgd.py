@@ -16,7 +16,9 @@ def _features(seed: int, rows: int = 400, dim: int = 8) -> torch.Tensor:
     return torch.randn(rows, dim, generator=random) @ mix + torch.linspace(0, 1, dim)
 
 
-def _distance(generated: torch.Tensor, truth: torch.Tensor, variant: str = "corrected", parts: int = 1) -> float:
+def _distance(
+    generated: torch.Tensor, truth: torch.Tensor, variant: str = "corrected", parts: int = 1
+) -> float:
     metric = FrechetGestureDistance(generated.shape[-1], variant=variant)
     for piece in generated.tensor_split(parts):
         metric.update(piece, truth=False)
@@ -42,7 +44,9 @@ def test_a_shift_of_the_mean_costs_its_square(variant: str) -> None:
 def test_equals_the_distance_of_known_gaussians() -> None:
     """Commuting covariances: the sum of squared differences of standard deviations."""
     scale = torch.tensor([1.0, 2.0, 0.5])
-    truth = torch.cat([s * torch.eye(3)[k] * torch.tensor([[1.0], [-1.0]]) for k, s in enumerate([1.0, 1.0, 1.0])])
+    truth = torch.cat(
+        [s * torch.eye(3)[k] * torch.tensor([[1.0], [-1.0]]) for k, s in enumerate([1.0, 1.0, 1.0])]
+    )
     generated = truth * scale
     deviation = truth.double().T.cov().diagonal().sqrt()
     expected = float((deviation * (scale.double() - 1)).square().sum())
@@ -54,7 +58,8 @@ def test_equals_the_distance_of_known_gaussians() -> None:
 def test_equal_however_clips_are_split(variant: str, parts: int) -> None:
     generated, truth = _features(0), _features(1)
     assert _distance(generated, truth, variant, parts) == pytest.approx(
-        _distance(generated, truth, variant), rel=1e-9)
+        _distance(generated, truth, variant), rel=1e-9
+    )
 
 
 def test_memory_does_not_grow_with_clips() -> None:
@@ -68,12 +73,16 @@ def test_memory_does_not_grow_with_clips() -> None:
 
 def test_published_and_corrected_agree_on_full_rank() -> None:
     generated, truth = _features(0), 1.3 * _features(1)
-    assert _distance(generated, truth, "published") == pytest.approx(_distance(generated, truth), rel=1e-9)
+    assert _distance(generated, truth, "published") == pytest.approx(
+        _distance(generated, truth), rel=1e-9
+    )
 
 
 def test_evaltools_differs_by_its_jitter() -> None:
     generated, truth = _features(0), 1.3 * _features(1)
-    difference = abs(_distance(generated, truth, "evaltools") - _distance(generated, truth, "published"))
+    difference = abs(
+        _distance(generated, truth, "evaltools") - _distance(generated, truth, "published")
+    )
     assert 0 < difference < 1e-3
 
 

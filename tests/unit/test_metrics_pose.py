@@ -77,7 +77,9 @@ def test_published_face_errors_are_diluted_by_the_body() -> None:
     for metric in (FaceMSE, LVD):
         diluted = float(metric(variant="published")(predicted, truth, still=27))
         assert diluted == pytest.approx(float(metric(variant="published")(*whole)), rel=1e-9)
-        assert diluted == pytest.approx(float(metric(variant="published")(predicted, truth)) / 4, rel=1e-9)
+        assert diluted == pytest.approx(
+            float(metric(variant="published")(predicted, truth)) / 4, rel=1e-9
+        )
         assert float(metric()(predicted, truth, still=27)) == float(metric()(predicted, truth))
 
 
@@ -87,7 +89,9 @@ def test_face_mse_is_equal_however_frames_are_split(variant: str) -> None:
     metric = FaceMSE(variant=variant)
     for piece in (slice(0, 3), slice(3, 25), slice(25, 40)):
         metric.update(predicted[piece], truth[piece])
-    assert float(metric.compute()) == pytest.approx(float(FaceMSE(variant=variant)(predicted, truth)), rel=1e-12)
+    assert float(metric.compute()) == pytest.approx(
+        float(FaceMSE(variant=variant)(predicted, truth)), rel=1e-12
+    )
 
 
 def test_one_frame_has_no_velocity() -> None:
@@ -107,18 +111,22 @@ SPOILT[3, 5, 1] = torch.nan
 ONES = torch.ones(40)
 
 
-@pytest.mark.parametrize("wrong", [
-    lambda: L1Diversity().update(CLIP[None].expand(3, -1, -1, -1)),
-    lambda: L1Diversity().update(CLIP[:0]),
-    lambda: L1Diversity().update(SPOILT),
-    lambda: FaceMSE().update(CLIP[None], CLIP[None]),
-    lambda: FaceMSE().update(SPOILT, CLIP),
-    lambda: LVD().update(CLIP, SPOILT),
-    lambda: SRGR().update(CLIP, CLIP[:1], ONES),
-    lambda: SRGR().update(CLIP, SPOILT, ONES),
-    lambda: SRGR().update(CLIP, CLIP, ONES[:1]),
-    lambda: SRGR().update(CLIP, CLIP, ONES * torch.inf),
-], ids=range(10))
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: L1Diversity().update(CLIP[None].expand(3, -1, -1, -1)),
+        lambda: L1Diversity().update(CLIP[:0]),
+        lambda: L1Diversity().update(SPOILT),
+        lambda: FaceMSE().update(CLIP[None], CLIP[None]),
+        lambda: FaceMSE().update(SPOILT, CLIP),
+        lambda: LVD().update(CLIP, SPOILT),
+        lambda: SRGR().update(CLIP, CLIP[:1], ONES),
+        lambda: SRGR().update(CLIP, SPOILT, ONES),
+        lambda: SRGR().update(CLIP, CLIP, ONES[:1]),
+        lambda: SRGR().update(CLIP, CLIP, ONES * torch.inf),
+    ],
+    ids=range(10),
+)
 def test_what_is_not_one_clip_of_finite_points_is_refused(wrong) -> None:
     with pytest.raises(UserError):
         wrong()
@@ -156,5 +164,10 @@ def test_without_annotations_there_is_no_recall() -> None:
 
 
 def test_weights_of_frames_are_those_of_the_first_stretch_that_holds_them() -> None:
-    stretches = [SimpleNamespace(start=0.0, end=0.1, score=0.1), SimpleNamespace(start=0.1, end=0.2, score=0.7)]
-    np.testing.assert_allclose(semantic_weights(stretches, 8), [0.1, 0.1, 0.1, 0.1, 0.7, 0.7, 0.7, 0], atol=1e-6)
+    stretches = [
+        SimpleNamespace(start=0.0, end=0.1, score=0.1),
+        SimpleNamespace(start=0.1, end=0.2, score=0.7),
+    ]
+    np.testing.assert_allclose(
+        semantic_weights(stretches, 8), [0.1, 0.1, 0.1, 0.1, 0.7, 0.7, 0.7, 0], atol=1e-6
+    )

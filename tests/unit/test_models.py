@@ -1,4 +1,6 @@
-"""The networks: what depends on what, sizes, initialisation, and the promises of their docstrings."""
+"""The networks: what depends on what, sizes, initialisation, and the promises of their
+docstrings.
+"""
 
 import math
 
@@ -17,8 +19,17 @@ from mambatalk.models.skeleton_graph import bones_of, neighbours, pool
 from mambatalk.models.vqvae import VQVAE, AutoEncoder
 from mambatalk.motion.skeleton import MOTION_DIM, PARENTS, PARTS, POSE_DIM
 
-CONFIG = GeneratorConfig(vocabulary_size=30, speakers=3, hidden=32, audio_dim=24, audio_width=4, word_dim=20,
-                         motion_dim=16, code_dim=12, codebook_size=18)
+CONFIG = GeneratorConfig(
+    vocabulary_size=30,
+    speakers=3,
+    hidden=32,
+    audio_dim=24,
+    audio_width=4,
+    word_dim=20,
+    motion_dim=16,
+    code_dim=12,
+    codebook_size=18,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +42,29 @@ def generator():
 def inputs():
     draw = torch.Generator().manual_seed(1)
     return {
-        "wave_face": torch.randn(2, 34133, 3, generator=draw), "wave_body": torch.randn(2, 34133, 2, generator=draw),
-        "words": torch.randint(30, (2, 64), generator=draw), "speaker": torch.tensor([[0], [2]]).expand(2, 64),
+        "wave_face": torch.randn(2, 34133, 3, generator=draw),
+        "wave_body": torch.randn(2, 34133, 2, generator=draw),
+        "words": torch.randint(30, (2, 64), generator=draw),
+        "speaker": torch.tensor([[0], [2]]).expand(2, 64),
         "motion": torch.randn(2, 64, MOTION_DIM, generator=draw),
         "mask": torch.rand(2, 64, MOTION_DIM, generator=draw) < 0.5,
     }
 
 
 def all_equal(one, other):
-    return all(torch.equal(a[part], b[part]) for a, b in zip(one, other, strict=True) for part in PARTS)
+    return all(
+        torch.equal(a[part], b[part]) for a, b in zip(one, other, strict=True) for part in PARTS
+    )
 
 
 def test_shapes_of_a_small_generator(generator, inputs):
     output = generator(**inputs)
-    assert {part: tuple(output.latent[part].shape) for part in PARTS} == dict.fromkeys(PARTS, (2, 64, 12))
-    assert {part: tuple(output.logits[part].shape) for part in PARTS} == dict.fromkeys(PARTS, (2, 64, 18))
+    assert {part: tuple(output.latent[part].shape) for part in PARTS} == dict.fromkeys(
+        PARTS, (2, 64, 12)
+    )
+    assert {part: tuple(output.logits[part].shape) for part in PARTS} == dict.fromkeys(
+        PARTS, (2, 64, 18)
+    )
 
 
 def test_one_fusion_serves_every_pass_bit_for_bit(generator, inputs):
@@ -65,7 +84,9 @@ def test_hidden_motion_cannot_be_seen_and_shown_motion_is(generator, inputs):
 
 def test_the_face_looks_back_only_and_the_body_both_ways(generator, inputs):
     before = generator(**inputs)
-    changed = inputs | {"words": torch.cat((inputs["words"][:, :40], (inputs["words"][:, 40:] + 7) % 30), dim=1)}
+    changed = inputs | {
+        "words": torch.cat((inputs["words"][:, :40], (inputs["words"][:, 40:] + 7) % 30), dim=1)
+    }
     after = generator(**changed)
     torch.testing.assert_close(after.latent["face"][:, :40], before.latent["face"][:, :40])
     assert not torch.allclose(after.latent["face"][:, 40:], before.latent["face"][:, 40:])
@@ -75,11 +96,21 @@ def test_the_face_looks_back_only_and_the_body_both_ways(generator, inputs):
 
 def test_sound_words_and_speaker_all_matter_to_all_parts(generator, inputs):
     before = generator(**inputs)
-    for name, value in (("wave_face", inputs["wave_face"].flip(1)), ("wave_body", inputs["wave_body"].flip(1)),
-                        ("words", (inputs["words"] + 1) % 30), ("speaker", 1 - inputs["speaker"].clamp(max=1))):
+    for name, value in (
+        ("wave_face", inputs["wave_face"].flip(1)),
+        ("wave_body", inputs["wave_body"].flip(1)),
+        ("words", (inputs["words"] + 1) % 30),
+        ("speaker", 1 - inputs["speaker"].clamp(max=1)),
+    ):
         after = generator(**inputs | {name: value})
         moved = {part for part in PARTS if not torch.equal(after.latent[part], before.latent[part])}
-        assert moved == ({"face"} if name == "wave_face" else set(PARTS[1:]) if name == "wave_body" else set(PARTS))
+        assert moved == (
+            {"face"}
+            if name == "wave_face"
+            else set(PARTS[1:])
+            if name == "wave_body"
+            else set(PARTS)
+        )
 
 
 def test_dropout_is_drawn_in_training_alone(inputs):
@@ -88,7 +119,9 @@ def test_dropout_is_drawn_in_training_alone(inputs):
     fused = generator.eval().fuse(inputs["wave_face"], inputs["wave_body"], inputs["words"])
     rest = [inputs[name] for name in ("speaker", "motion", "mask")]
     generator.train()
-    assert not all_equal(generator.forward_fused(fused, *rest), generator.forward_fused(fused, *rest))
+    assert not all_equal(
+        generator.forward_fused(fused, *rest), generator.forward_fused(fused, *rest)
+    )
 
 
 def test_full_size_has_the_published_parameters_less_the_dead_ones():
@@ -154,7 +187,10 @@ def test_perplexity_counts_codes_in_use():
 def test_auto_encoders_see_as_far_as_they_say(layers, encoder_reach, decoder_reach):
     torch.manual_seed(0)
     model = AutoEncoder(5, 8, layers)
-    for network, dim, reach in ((model.encoder, 5, encoder_reach), (model.decoder, 8, decoder_reach)):
+    for network, dim, reach in (
+        (model.encoder, 5, encoder_reach),
+        (model.decoder, 8, decoder_reach),
+    ):
         x = torch.randn(1, 61, dim, requires_grad=True)
         (gradient,) = torch.autograd.grad(network(x)[0, 30].sum(), x)
         touched = gradient[0].abs().sum(-1).nonzero().flatten()
@@ -165,7 +201,9 @@ def test_decoding_codes_is_decoding_their_vectors():
     torch.manual_seed(0)
     model, x = VQVAE(6, 8, 2, 5), torch.randn(2, 9, 6)
     output = model(x)
-    torch.testing.assert_close(model.decode_index(output.quantized.index), output.reconstruction, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        model.decode_index(output.quantized.index), output.reconstruction, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_stacks_start_as_published():
@@ -208,11 +246,12 @@ def test_fgd_features_of_a_bone_depend_on_bones_near_it_alone():
     torch.manual_seed(0)
     pose = torch.randn(1, 64, POSE_DIM, requires_grad=True)
     block = FGDEncoder(240).blocks[0]
-    # Before the group norm, which mixes everything: the left foot's channels and the right hand's are strangers.
+    # Before the group norm, which mixes everything: the left foot's channels and the right hand's
+    # are strangers.
     left_foot = block.residual(pose.transpose(1, 2))[:, 60:66].sum()
     (gradient,) = torch.autograd.grad(left_foot, pose)
-    assert gradient[..., 6 * 7:6 * 8].abs().sum() > 0
-    assert gradient[..., 6 * 40:].abs().sum() == 0
+    assert gradient[..., 6 * 7 : 6 * 8].abs().sum() > 0
+    assert gradient[..., 6 * 40 :].abs().sum() == 0
 
 
 def test_an_fgd_size_that_bones_cannot_share_is_refused():

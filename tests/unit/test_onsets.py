@@ -19,16 +19,19 @@ def _bursts(seed: int, seconds: float) -> np.ndarray:
     wave = random.normal(0, 1e-3, samples)
     for start in random.uniform(0, seconds, int(4 * seconds)):
         envelope = np.exp(-8 * (time - start)) * (time >= start)
-        sound = np.sin(2 * np.pi * random.uniform(80, 3000) * time) if random.random() < 0.5 else random.normal(
-            0, 0.3, samples)
+        sound = (
+            np.sin(2 * np.pi * random.uniform(80, 3000) * time)
+            if random.random() < 0.5
+            else random.normal(0, 0.3, samples)
+        )
         wave += random.uniform(0.02, 0.4) * envelope * sound
     return wave.astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def librosa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
-    """librosa, compiled into a folder of its own: two processes that fill numba's shared cache at the same time can
-    leave code there that crashes whoever runs it."""
+    """librosa, compiled into a folder of its own: two processes that fill numba's shared cache at
+    the same time can leave code there that crashes whoever runs it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("numba")))
         yield importlib.import_module("librosa")

@@ -1,4 +1,6 @@
-"""A corpus of one's own: other speakers, names and languages, no semantics, no TextGrids, a split table by hand."""
+"""A corpus of one's own: other speakers, names and languages, no semantics, no TextGrids, a split
+table by hand.
+"""
 
 import re
 import shutil
@@ -21,7 +23,9 @@ from mambatalk.data.store import open_features
 from mambatalk.data.windows import windows
 from mambatalk.files import read_json
 
-pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+pytest.importorskip(
+    "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+)
 GUIDE = Path(__file__).parents[2] / "docs" / "own-data.md"
 COMMAND = Path(sys.executable).with_name("mambatalk")
 OWN = {"1_ada_0": "31_maria-luise_8", "2_bruno_0": "45_Ben_9", "3_celia_0": "1000_x_2"}
@@ -55,14 +59,25 @@ def store_of(root, out):
 
 def features_of(store, out):
     (out / "features").mkdir()
-    build_features(store, list(store.manifest["clip_id"]), out / "features", body=stand_in_body(), fidelity="corrected",
-                   config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4))
+    build_features(
+        store,
+        list(store.manifest["clip_id"]),
+        out / "features",
+        body=stand_in_body(),
+        fidelity="corrected",
+        config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
+    )
     return open_features(out / "features", out / "cache")
 
 
 def check(*arguments):
-    done = subprocess.run([COMMAND, "check", *map(str, arguments), "--workers", "1"], capture_output=True, text=True,
-                          timeout=120, check=False)
+    done = subprocess.run(
+        [COMMAND, "check", *map(str, arguments), "--workers", "1"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -72,8 +87,15 @@ def test_check_accepts_it_warns_of_missing_words_and_tells_what_it_passed_over(o
     shutil.copy(next((root / "wave16k").iterdir()), root / "wave16k" / "Maria Luise 1.wav")
     code, out, err = check(root, "--report", tmp_path / "quality")
     assert (code, err) == (0, "")
-    told = [line for line in out.splitlines() if line.startswith(("left out", "critical", "warning", "passed over"))]
-    assert [line.split(":")[0] for line in told] == ["warning text", "passed over, no clip id in the name"]
+    told = [
+        line
+        for line in out.splitlines()
+        if line.startswith(("left out", "critical", "warning", "passed over"))
+    ]
+    assert [line.split(":")[0] for line in told] == [
+        "warning text",
+        "passed over, no clip id in the name",
+    ]
     assert told[1].endswith(": wave16k/Maria Luise 1.wav")
     page = (tmp_path / "quality" / "index.html").read_text()
     for shown in ("31 maria-luise", "45 Ben", "1000 x", "wave16k/Maria Luise 1.wav"):
@@ -83,12 +105,17 @@ def test_check_accepts_it_warns_of_missing_words_and_tells_what_it_passed_over(o
 
 def test_a_clip_that_would_be_left_out_is_named_with_its_reason(own, tmp_path):
     root = shutil.copytree(own, tmp_path / "own")
-    clip = next(path.stem for path in sorted((root / "wave16k").iterdir()) if path.stem.startswith("31_"))
+    clip = next(
+        path.stem for path in sorted((root / "wave16k").iterdir()) if path.stem.startswith("31_")
+    )
     (root / "wave16k" / f"{clip}.wav").unlink()
     code, out, err = check(root, "--report", tmp_path / "quality")
     assert (code, err) == (1, "")
     assert f"left out {clip}: readable: wave16k/{clip}.wav: found no such file" in out
-    assert f'<article class="card case" id="{clip}">' in (tmp_path / "quality" / "index.html").read_text()
+    assert (
+        f'<article class="card case" id="{clip}">'
+        in (tmp_path / "quality" / "index.html").read_text()
+    )
 
 
 def test_what_is_no_corpus_leaves_no_report(tmp_path):
@@ -108,23 +135,34 @@ def test_it_becomes_features_that_training_reads(own, tmp_path):
     assert {clip.speaker_index for clip in opened.clips} == {0, 1, 2}
     assert not any(clip.has_text for clip in opened.clips)
     assert set(np.unique(opened.words)) == {0}, "without words all frames are silence"
-    assert len(windows(opened, "train", length=64, stride=20, audio=True, fidelity="corrected")) > 20
+    assert (
+        len(windows(opened, "train", length=64, stride=20, audio=True, fidelity="corrected")) > 20
+    )
 
 
 def test_words_of_any_script_are_words(own, tmp_path):
     root = shutil.copytree(own, tmp_path / "own")
     (root / "textgrid").mkdir()
-    said = {"31_maria-luise_8_200_200": "Größe", "45_Ben_9_200_200": "año", "1000_x_2_200_200": "你好"}
+    said = {
+        "31_maria-luise_8_200_200": "Größe",
+        "45_Ben_9_200_200": "año",
+        "1000_x_2_200_200": "你好",
+    }
     for clip, word in said.items():
-        (root / "textgrid" / f"{clip}.TextGrid").write_text(f'''File type = "ooTextFile"
+        (root / "textgrid" / f"{clip}.TextGrid").write_text(
+            f'''File type = "ooTextFile"
 Object class = "TextGrid"
 
 0 4 <exists> 1
 "IntervalTier" "{clip.split("_")[1]} - words" 0 4 2
 0 1.5 "{word}" 1.5 4 ""
-''', encoding="utf-8")
+''',
+            encoding="utf-8",
+        )
     table = root / "train_test_split.csv"
-    table.write_text(table.read_text().replace(",test", ",val", 1))  # Else one of the three might be carved for it.
+    table.write_text(
+        table.read_text().replace(",test", ",val", 1)
+    )  # Else one of the three might be carved for it.
     store = store_of(root, tmp_path)
     heard = store.manifest.set_index("clip_id")["words"].dropna().to_dict()
     assert heard == dict.fromkeys(said, 1)
@@ -137,7 +175,9 @@ def test_the_guides_way_to_write_motion_is_read_back(tmp_path):
     found = {}
     exec(code, found)
     poses, betas = np.random.default_rng(0).normal(size=(90, 165)), np.ones(10)
-    found["write_clip"](tmp_path / "31_maria_8_1_1.npz", poses, np.zeros((90, 3)), np.ones((90, 50)), betas)
+    found["write_clip"](
+        tmp_path / "31_maria_8_1_1.npz", poses, np.zeros((90, 3)), np.ones((90, 50)), betas
+    )
     motion = read_motion(tmp_path / "31_maria_8_1_1.npz")
     np.testing.assert_array_equal(motion.poses, poses.astype(np.float32))
     assert (motion.expressions.sum(), motion.betas.sum(), motion.fps) == (90 * 50, 10, 30)

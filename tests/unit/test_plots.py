@@ -6,7 +6,12 @@ from tasks.plots import template
 
 
 def test_the_page_holds_its_scripts_and_room_for_plots() -> None:
-    page = HTML(template()).with_scripts('<script src="https://elsewhere"></script>').with_element("PLOT").embed()
+    page = (
+        HTML(template())
+        .with_scripts('<script src="https://elsewhere"></script>')
+        .with_element("PLOT")
+        .embed()
+    )
     assert "elsewhere" not in page
     assert "PLOT" in page
     assert "window.vegaEmbed=" in page

@@ -1,4 +1,6 @@
-"""One test for each matter in which published and corrected fidelity differ; docs/fidelity.md lists them."""
+"""One test for each matter in which published and corrected fidelity differ; docs/fidelity.md lists
+them.
+"""
 
 import dataclasses
 
@@ -29,8 +31,21 @@ from mambatalk.training.part_losses import PartLoss
 
 BOTH = ("published", "corrected")
 STEP = TrainGeneratorConfig(
-    hidden=32, audio_dim=16, word_dim=8, audio_width=4, dropout=0.0, window=64, stride=20, seed_frames=4, batch_size=2,
-    lr=1e-3, betas=(0.5, 0.999), clip_norm=1.0, epochs=1, text_dropout=1.0)
+    hidden=32,
+    audio_dim=16,
+    word_dim=8,
+    audio_width=4,
+    dropout=0.0,
+    window=64,
+    stride=20,
+    seed_frames=4,
+    batch_size=2,
+    lr=1e-3,
+    betas=(0.5, 0.999),
+    clip_norm=1.0,
+    epochs=1,
+    text_dropout=1.0,
+)
 
 
 def rolling(fidelity):
@@ -40,15 +55,34 @@ def rolling(fidelity):
 @pytest.fixture(scope="module")
 def bundle():
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig(
-        vocabulary_size=9, speakers=2, hidden=32, audio_dim=16, audio_width=4, word_dim=8, motion_dim=16, code_dim=12,
-        codebook_size=16))
+    generator = Generator(
+        GeneratorConfig(
+            vocabulary_size=9,
+            speakers=2,
+            hidden=32,
+            audio_dim=16,
+            audio_width=4,
+            word_dim=8,
+            motion_dim=16,
+            code_dim=12,
+            codebook_size=16,
+        )
+    )
     networks = {part: VQVAE(PART_DIMS[part], 12, 2, 16) for part in PARTS}
     networks["global"] = AutoEncoder(PART_DIMS["global"], 12, 2)
     for network in (generator, *networks.values()):
         network.eval().requires_grad_(False)
-    return Bundle(generator=generator, auto_encoders=networks, vocabulary={"yes": 4}, speakers={1: 0, 2: 1},
-                  fidelity="corrected", seed_frames=4, window=64, rest=arms_down(), config={})
+    return Bundle(
+        generator=generator,
+        auto_encoders=networks,
+        vocabulary={"yes": 4},
+        speakers={1: 0, 2: 1},
+        fidelity="corrected",
+        seed_frames=4,
+        window=64,
+        rest=arms_down(),
+        config={},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +99,13 @@ def batch():
     trans = torch.randn(2, 64, 3, generator=draw).cumsum(1) / 100
     return WindowBatch(
         motion=torch.cat([rotations, trans, torch.ones(2, 64, 4)], -1),
-        expressions=torch.randn(2, 64, 100, generator=draw), betas=torch.zeros(2, 300),
-        words=torch.randint(4, 9, (2, 64), generator=draw), speaker=torch.zeros(2, 64, dtype=torch.long),
-        frames=torch.tensor([0, 64]), audio=torch.randn(2, 34133, 3, generator=draw))
+        expressions=torch.randn(2, 64, 100, generator=draw),
+        betas=torch.zeros(2, 300),
+        words=torch.randint(4, 9, (2, 64), generator=draw),
+        speaker=torch.zeros(2, 64, dtype=torch.long),
+        frames=torch.tensor([0, 64]),
+        audio=torch.randn(2, 34133, 3, generator=draw),
+    )
 
 
 def sound(seconds):
@@ -85,7 +123,10 @@ def test_later_seeds_have_identity_jaw_and_restarted_translation(bundle):
     start = identity_motion(1, torch.zeros(1))[0]
     seed = identity_motion(4, start)
     seed[:, TRANSLATION] = torch.tensor([5.0, 1.0, -3.0])
-    seeds = {fidelity: next_seed(codes, bundle.part_networks, seed, start, rolling(fidelity)) for fidelity in BOTH}
+    seeds = {
+        fidelity: next_seed(codes, bundle.part_networks, seed, start, rolling(fidelity))
+        for fidelity in BOTH
+    }
     jaw = pose_channels("face")
     identity = torch.tensor([1.0, 0, 0, 0, 1, 0])
     assert torch.equal(seeds["published"][:, jaw], identity.expand(4, 6))
@@ -102,32 +143,45 @@ def test_a_first_window_needs_no_ground_truth(bundle):
 
 def test_frames_past_the_last_full_window_are_generated(bundle):
     seed = bundle.rest.expand(4, -1).numpy()
-    frames = {fidelity: len(synthesise(bundle, sound(5), speaker=0, seed=seed, fidelity=fidelity).poses)
-              for fidelity in BOTH}
+    frames = {
+        fidelity: len(synthesise(bundle, sound(5), speaker=0, seed=seed, fidelity=fidelity).poses)
+        for fidelity in BOTH
+    }
     assert frames == {"published": 124, "corrected": 150}
 
 
 def test_matrix_to_axis_angle_keeps_small_angles():
     small = torch.tensor([[1e-4, -2e-4, 5e-5]])
-    error = {formula: (matrix_to_axis_angle(axis_angle_to_matrix(small), formula=formula) - small).abs().max()
-             for formula in ("roma", "published")}
+    error = {
+        formula: (matrix_to_axis_angle(axis_angle_to_matrix(small), formula=formula) - small)
+        .abs()
+        .max()
+        for formula in ("roma", "published")
+    }
     assert error["roma"] < 1e-6
     assert error["published"] > 1e-5
 
 
 def test_mesh_velocity_runs_along_time(body):
-    loss = {fidelity: PartLoss.of("upper", body, mesh_vertices=20, mesh_weight=1.0, fidelity=fidelity)
-            for fidelity in BOTH}
+    loss = {
+        fidelity: PartLoss.of("upper", body, mesh_vertices=20, mesh_weight=1.0, fidelity=fidelity)
+        for fidelity in BOTH
+    }
     still = torch.zeros(1, 64, 20, 3)
     shaking = still + torch.tensor([0.1, -0.1]).repeat(32)[None, :, None, None]
-    value = {fidelity: l1_of_differences(shaking, still, axis=loss[fidelity].mesh_axis) for fidelity in BOTH}
+    value = {
+        fidelity: l1_of_differences(shaking, still, axis=loss[fidelity].mesh_axis)
+        for fidelity in BOTH
+    }
     assert value["published"] == 0
     assert value["corrected"] > 0.1
 
 
 def test_face_meshes_keep_their_own_expressions(body, batch):
-    losses = {fidelity: PartLoss.of("face", body, mesh_vertices=40, mesh_weight=1.0, fidelity=fidelity)
-              for fidelity in BOTH}
+    losses = {
+        fidelity: PartLoss.of("face", body, mesh_vertices=40, mesh_weight=1.0, fidelity=fidelity)
+        for fidelity in BOTH
+    }
     jaw = axis_angle_to_6d(torch.full((2, 64, 3), 0.1))
     wrong = torch.randn(2, 64, 100, generator=torch.Generator().manual_seed(1))
     exchanged = batch._replace(expressions=wrong)
@@ -141,13 +195,23 @@ def test_face_meshes_keep_their_own_expressions(body, batch):
 def test_lower_body_codes_do_not_depend_on_the_room_and_translation_is_supervised(body, batch):
     elsewhere = batch.motion.clone()
     elsewhere[..., TRANSLATION] += torch.tensor([4.0, 0.0, -2.0])
-    moved = {fidelity: float((part_input("lower", elsewhere, batch.expressions, fidelity=fidelity)
-                              - part_input("lower", batch.motion, batch.expressions, fidelity=fidelity)).abs().max())
-             for fidelity in BOTH}
+    moved = {
+        fidelity: float(
+            (
+                part_input("lower", elsewhere, batch.expressions, fidelity=fidelity)
+                - part_input("lower", batch.motion, batch.expressions, fidelity=fidelity)
+            )
+            .abs()
+            .max()
+        )
+        for fidelity in BOTH
+    }
     assert moved["published"] == pytest.approx(4)
     assert moved["corrected"] < 1e-3
     for fidelity in BOTH:
-        prediction = part_input("lower", batch.motion, batch.expressions, fidelity=fidelity).requires_grad_()
+        prediction = part_input(
+            "lower", batch.motion, batch.expressions, fidelity=fidelity
+        ).requires_grad_()
         loss = PartLoss.of("lower", body, mesh_vertices=20, mesh_weight=1.0, fidelity=fidelity)
         shifted = prediction + 0.1
         (gradient,) = torch.autograd.grad(sum(loss(shifted, batch).values()), shifted)
@@ -156,20 +220,41 @@ def test_lower_body_codes_do_not_depend_on_the_room_and_translation_is_supervise
 
 def step(batch, fidelity, *, dropout=0.0, training=False):
     torch.manual_seed(0)
-    network = Generator(GeneratorConfig(
-        vocabulary_size=9, speakers=2, hidden=32, audio_dim=16, audio_width=4, word_dim=8, motion_dim=12, code_dim=12,
-        codebook_size=16, dropout=dropout)).train(training)
+    network = Generator(
+        GeneratorConfig(
+            vocabulary_size=9,
+            speakers=2,
+            hidden=32,
+            audio_dim=16,
+            audio_width=4,
+            word_dim=8,
+            motion_dim=12,
+            code_dim=12,
+            codebook_size=16,
+            dropout=dropout,
+        )
+    ).train(training)
     passes = []
     # Passes lie side by side in one batch.
-    network.local_scan.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0]) // len(batch.motion)))
+    network.local_scan.register_forward_hook(
+        lambda _, inputs, __: passes.append(len(inputs[0]) // len(batch.motion))
+    )
     books = {part: torch.randn(16, 12, requires_grad=True) for part in PARTS}
     codes = {part: torch.randint(16, (2, 64)) for part in PARTS}
-    # The same motion either way: corrected counts x and z from the first frame, where this one starts at 0.
+    # The same motion either way: corrected counts x and z from the first frame, where this one
+    # starts at 0.
     motion = batch.motion.clone()
     motion[..., TRANSLATION] -= motion[:, :1, TRANSLATION]
     torch.manual_seed(1)
-    terms = step_terms(network, batch._replace(motion=motion), codes, books, STEP, mask_probability=0.5,
-                       fidelity=fidelity)
+    terms = step_terms(
+        network,
+        batch._replace(motion=motion),
+        codes,
+        books,
+        STEP,
+        mask_probability=0.5,
+        fidelity=fidelity,
+    )
     return network, terms, sum(passes)
 
 
@@ -179,13 +264,26 @@ def test_the_published_body_cannot_tell_when_a_sound_comes(batch):
     mask = full_mask(batch.motion, 4)
     for aligned in (False, True):
         torch.manual_seed(0)
-        network = Generator(GeneratorConfig(
-            vocabulary_size=9, speakers=2, hidden=32, audio_dim=16, audio_width=4, word_dim=8, motion_dim=12,
-            code_dim=12, codebook_size=16, aligned=aligned)).eval()
+        network = Generator(
+            GeneratorConfig(
+                vocabulary_size=9,
+                speakers=2,
+                hidden=32,
+                audio_dim=16,
+                audio_width=4,
+                word_dim=8,
+                motion_dim=12,
+                code_dim=12,
+                codebook_size=16,
+                aligned=aligned,
+            )
+        ).eval()
         fused = network.fuse(batch.audio, batch.audio[..., :2], batch.words)
         shuffled = fused._replace(body=fused.body[:, other_order])
-        heard, elsewhere = (network.forward_fused(sound, batch.speaker, batch.motion, mask).logits["upper"]
-                            for sound in (fused, shuffled))
+        heard, elsewhere = (
+            network.forward_fused(sound, batch.speaker, batch.motion, mask).logits["upper"]
+            for sound in (fused, shuffled)
+        )
         distance = (heard - elsewhere).abs().max().item() / heard.abs().max().item()
         assert distance > 1e-3 if aligned else distance < 1e-5
 
@@ -206,22 +304,36 @@ def test_text_is_dropped_in_corrected_training_alone(batch):
         network.train()
         fuse = network.fuse
         network.fuse = lambda face, body, words, fuse=fuse, key=fidelity: (
-            heard.update({key: words}) or fuse(face, body, words))
-        step_terms(network, batch, {part: torch.zeros(2, 64, dtype=torch.long) for part in PARTS},
-                   {part: torch.zeros(16, 12) for part in PARTS}, STEP, mask_probability=0.5, fidelity=fidelity)
+            heard.update({key: words}) or fuse(face, body, words)
+        )
+        step_terms(
+            network,
+            batch,
+            {part: torch.zeros(2, 64, dtype=torch.long) for part in PARTS},
+            {part: torch.zeros(16, 12) for part in PARTS},
+            STEP,
+            mask_probability=0.5,
+            fidelity=fidelity,
+        )
     assert torch.equal(heard["published"], batch.words)
     assert (heard["corrected"] == PAD).all()
 
 
 def test_emotion_comes_from_the_clip_number():
-    # Speech 73 of a speaker is acted in anger; the published rule reads recording type and number from one field.
+    # Speech 73 of a speaker is acted in anger; the published rule reads recording type and number
+    # from one field.
     assert emotion_label(0, 73, fidelity="corrected") == 2
     assert emotion_label(0, 73, fidelity="published") == 0
 
 
 def test_a_bundle_is_synthesised_as_it_was_trained_unless_told_otherwise(bundle):
     seed = bundle.rest.expand(4, -1).numpy()
-    as_trained = {fidelity: len(synthesise(dataclasses.replace(bundle, fidelity=fidelity), sound(5), speaker=0,
-                                           seed=seed).poses) for fidelity in BOTH}
+    as_trained = {
+        fidelity: len(
+            synthesise(
+                dataclasses.replace(bundle, fidelity=fidelity), sound(5), speaker=0, seed=seed
+            ).poses
+        )
+        for fidelity in BOTH
+    }
     assert as_trained == {"published": 124, "corrected": 150}
-

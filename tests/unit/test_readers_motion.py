@@ -12,7 +12,13 @@ import pytest
 from mambatalk.data.readers import read_motion
 from mambatalk.errors import UserError
 
-REAL = Path(__file__).parents[2].parent / "shared" / "beatx_clips" / "beat_english_v2.0.0" / "smplxflame_30"
+REAL = (
+    Path(__file__).parents[2].parent
+    / "shared"
+    / "beatx_clips"
+    / "beat_english_v2.0.0"
+    / "smplxflame_30"
+)
 
 
 def arrays(frames=5):
@@ -22,7 +28,9 @@ def arrays(frames=5):
         "poses": random.normal(size=(frames, 165)).astype(np.float32),
         "expressions": random.normal(size=(frames, 100)),
         "trans": random.normal(size=(frames, 3)),
-        "model": np.array("smplx2020"), "gender": np.array("neutral"), "mocap_frame_rate": np.array(30, np.int32),
+        "model": np.array("smplx2020"),
+        "gender": np.array("neutral"),
+        "mocap_frame_rate": np.array(30, np.int32),
     }
 
 
@@ -36,11 +44,17 @@ def npz(save=np.savez, **values):
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_stored_or_compressed_single_or_double(save, kind):
     given = arrays()
-    motion = read_motion(npz(save, **{key: given[key].astype(kind) for key in ("poses", "expressions", "trans")}))
+    motion = read_motion(
+        npz(save, **{key: given[key].astype(kind) for key in ("poses", "expressions", "trans")})
+    )
     np.testing.assert_array_equal(motion.poses, given["poses"])
     np.testing.assert_array_equal(motion.expressions, given["expressions"].astype(np.float32))
     np.testing.assert_array_equal(motion.trans, given["trans"].astype(kind))
-    assert (motion.poses.dtype, motion.expressions.dtype, motion.fps) == (np.float32, np.float32, 30.0)
+    assert (motion.poses.dtype, motion.expressions.dtype, motion.fps) == (
+        np.float32,
+        np.float32,
+        30.0,
+    )
 
 
 def test_column_order_of_memory_does_not_matter():
@@ -68,20 +82,23 @@ def test_a_missing_key_is_named(key):
         read_motion(npz(**{key: None}))
 
 
-@pytest.mark.parametrize(("key", "value", "named"), [
-    ("poses", np.zeros((5, 156), np.float32), "poses"),
-    ("poses", np.zeros((0, 165), np.float32), "at least one frame"),
-    ("poses", np.float32(0), "at least one frame"),
-    ("trans", np.zeros((4, 3)), "trans"),
-    ("expressions", np.zeros((5, 50)), "expressions"),
-    ("betas", np.zeros(16, np.float32), "betas"),
-    ("poses", np.zeros((5, 165), np.int16), "int16"),
-    ("poses", np.zeros((5, 165), complex), "complex"),
-    ("mocap_frame_rate", np.array("30"), "frames a second"),
-    ("mocap_frame_rate", np.array(0), "frames a second"),
-    ("mocap_frame_rate", np.array([30, 30]), "frames a second"),
-    ("mocap_frame_rate", np.array(np.nan), "frames a second"),
-])
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("poses", np.zeros((5, 156), np.float32), "poses"),
+        ("poses", np.zeros((0, 165), np.float32), "at least one frame"),
+        ("poses", np.float32(0), "at least one frame"),
+        ("trans", np.zeros((4, 3)), "trans"),
+        ("expressions", np.zeros((5, 50)), "expressions"),
+        ("betas", np.zeros(16, np.float32), "betas"),
+        ("poses", np.zeros((5, 165), np.int16), "int16"),
+        ("poses", np.zeros((5, 165), complex), "complex"),
+        ("mocap_frame_rate", np.array("30"), "frames a second"),
+        ("mocap_frame_rate", np.array(0), "frames a second"),
+        ("mocap_frame_rate", np.array([30, 30]), "frames a second"),
+        ("mocap_frame_rate", np.array(np.nan), "frames a second"),
+    ],
+)
 def test_a_wrong_shape_or_type_is_named(key, value, named):
     with pytest.raises(UserError, match=named):
         read_motion(npz(**{key: value}))
@@ -97,11 +114,24 @@ def test_pickled_objects_are_refused_unopened():
         read_motion(npz(betas=np.array([Bomb()], dtype=object)))
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"PK", b"not a zip", pickle.dumps({"poses": 1}), npz()[:2000], npz()[2000:], npz().replace(b"poses", b"posse"),
-    npz().replace(b"(5, 165)", b"(5, 166)"), npz().replace(b"(5, 165)", b"(-5,165)"), npz().replace(b"<f4", b"|O8"),
-    npz().replace(b"NUMPY", b"NUMPI"), npz(np.savez_compressed)[:-400] + bytes(400),
-], ids=range(12))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK",
+        b"not a zip",
+        pickle.dumps({"poses": 1}),
+        npz()[:2000],
+        npz()[2000:],
+        npz().replace(b"poses", b"posse"),
+        npz().replace(b"(5, 165)", b"(5, 166)"),
+        npz().replace(b"(5, 165)", b"(-5,165)"),
+        npz().replace(b"<f4", b"|O8"),
+        npz().replace(b"NUMPY", b"NUMPI"),
+        npz(np.savez_compressed)[:-400] + bytes(400),
+    ],
+    ids=range(12),
+)
 def test_damaged_files_end_in_one_line(data):
     with pytest.raises(UserError) as error:
         read_motion(data, where="clip.npz")
@@ -115,7 +145,9 @@ def test_a_header_that_claims_too_much_allocates_nothing():
     assert honest in data
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(file, "w") as archive:
-        for name in given.namelist():  # Written anew, so that the checksums hold and only the header lies.
+        for (
+            name
+        ) in given.namelist():  # Written anew, so that the checksums hold and only the header lies.
             archive.writestr(name, given.read(name).replace(honest, claim))
     with pytest.raises(UserError, match="3300000000000 bytes"):
         read_motion(file.getvalue())
@@ -131,13 +163,17 @@ def packed(values, compression, *, claims=None):
     return data if claims is None else data.replace(size, claims.to_bytes(4, "little"))
 
 
-@pytest.mark.parametrize(("data", "named"), [
-    (packed(bytes(2**26), zipfile.ZIP_DEFLATED), "arrays of 335544320 bytes"),
-    (packed(bytes(2**26), zipfile.ZIP_DEFLATED, claims=1000), "damaged"),
-    (packed(bytes(2**20), zipfile.ZIP_LZMA), "compression 14"),
-    (packed(bytes(2**20), zipfile.ZIP_BZIP2), "compression 12"),
-    (packed(b"", zipfile.ZIP_STORED) + b"PK\x01\x02" * 1001, "more than 1000 files"),
-], ids=["as large as it says", "larger than it says", "lzma", "bzip2", "many files"])
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (packed(bytes(2**26), zipfile.ZIP_DEFLATED), "arrays of 335544320 bytes"),
+        (packed(bytes(2**26), zipfile.ZIP_DEFLATED, claims=1000), "damaged"),
+        (packed(bytes(2**20), zipfile.ZIP_LZMA), "compression 14"),
+        (packed(bytes(2**20), zipfile.ZIP_BZIP2), "compression 12"),
+        (packed(b"", zipfile.ZIP_STORED) + b"PK\x01\x02" * 1001, "more than 1000 files"),
+    ],
+    ids=["as large as it says", "larger than it says", "lzma", "bzip2", "many files"],
+)
 def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
     tracemalloc.start()
     with pytest.raises(UserError, match=named):

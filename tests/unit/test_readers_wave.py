@@ -24,9 +24,17 @@ def encode(samples, rate, subtype=None, container="WAV"):
     return file.getvalue()
 
 
-@pytest.mark.parametrize(("subtype", "error"), [
-    ("PCM_16", 1e-4), ("PCM_24", 1e-6), ("PCM_32", 1e-6), ("FLOAT", 1e-7), ("DOUBLE", 1e-7), ("PCM_U8", 1e-2),
-])
+@pytest.mark.parametrize(
+    ("subtype", "error"),
+    [
+        ("PCM_16", 1e-4),
+        ("PCM_24", 1e-6),
+        ("PCM_32", 1e-6),
+        ("FLOAT", 1e-7),
+        ("DOUBLE", 1e-7),
+        ("PCM_U8", 1e-2),
+    ],
+)
 def test_every_encoding_gives_the_same_samples(subtype, error):
     samples, facts = read_wav(encode(tone(16_000), 16_000, subtype))
     np.testing.assert_allclose(samples, tone(16_000), atol=error)
@@ -42,7 +50,9 @@ def test_other_rates_are_resampled(rate):
 
 
 def test_channels_are_averaged():
-    samples, facts = read_wav(encode(np.stack([tone(16_000), 0 * tone(16_000)], 1), 16_000, "FLOAT"))
+    samples, facts = read_wav(
+        encode(np.stack([tone(16_000), 0 * tone(16_000)], 1), 16_000, "FLOAT")
+    )
     np.testing.assert_allclose(samples, tone(16_000) / 2, atol=1e-6)
     assert facts.channels == 2
 
@@ -54,7 +64,9 @@ def test_an_mp3_under_a_wav_name_is_read_for_what_it_is(tmp_path):
     samples, facts = read_wav(path)
     assert (facts.format, facts.rate, facts.channels) == ("MP3", 44_100, 2)
     assert len(samples) / 16_000 == pytest.approx(2, abs=0.1)
-    assert np.abs(np.fft.rfft(samples)).argmax() / len(samples) * 16_000 == pytest.approx(440, abs=1)
+    assert np.abs(np.fft.rfft(samples)).argmax() / len(samples) * 16_000 == pytest.approx(
+        440, abs=1
+    )
 
 
 def test_a_cut_wav_is_refused_and_one_whose_header_is_a_little_off_is_read():
@@ -70,11 +82,21 @@ def test_a_wav_of_which_the_writer_did_not_know_the_length_is_read():
     np.testing.assert_array_equal(read_wav(streamed)[0], read_wav(data)[0])
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"RIFF", b"not sound", bytes(1000), encode(tone(16_000), 16_000)[:20], encode(np.zeros(0), 16_000),
-    encode(tone(4_000), 4_000), encode(np.zeros((10, 9)), 16_000),
-    b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + bytes(40),
-], ids=range(9))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"RIFF",
+        b"not sound",
+        bytes(1000),
+        encode(tone(16_000), 16_000)[:20],
+        encode(np.zeros(0), 16_000),
+        encode(tone(4_000), 4_000),
+        encode(np.zeros((10, 9)), 16_000),
+        b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0" + bytes(40),
+    ],
+    ids=range(9),
+)
 def test_what_is_no_sound_ends_in_one_line(data):
     with pytest.raises(UserError) as error:
         read_wav(data, where="clip.wav")
@@ -109,14 +131,20 @@ def test_a_missing_file_is_one_line(tmp_path):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no real speech beside the checkout")
 class TestReal:
     def test_the_clip_in_float32_is_loud(self):
-        samples, facts = read_wav(SHARED / "beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_1_1.wav")
+        samples, facts = read_wav(
+            SHARED / "beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_1_1.wav"
+        )
         assert (facts.subtype, len(samples)) == ("FLOAT", 1_025_558)
         assert np.abs(samples).max() == pytest.approx(0.926, abs=1e-3)
 
-    @pytest.mark.parametrize(("name", "seconds", "peak"), [
-        ("beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_2_2", 62.0, 0.898),
-        ("open_speech/acoustic_corpus", 26.72, None), ("open_speech/cold_corpus", 25.72, None),
-    ])
+    @pytest.mark.parametrize(
+        ("name", "seconds", "peak"),
+        [
+            ("beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_2_2", 62.0, 0.898),
+            ("open_speech/acoustic_corpus", 26.72, None),
+            ("open_speech/cold_corpus", 25.72, None),
+        ],
+    )
     def test_integer_clips_are_read_sample_by_sample(self, name, seconds, peak):
         samples, facts = read_wav(SHARED / f"{name}.wav")
         assert (facts.subtype, facts.rate, facts.channels) == ("PCM_16", 16_000, 1)

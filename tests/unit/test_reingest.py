@@ -1,4 +1,6 @@
-"""Ingesting again: what has not changed is taken from an earlier run, and the store is the same to the byte."""
+"""Ingesting again: what has not changed is taken from an earlier run, and the store is the same to
+the byte.
+"""
 
 import os
 import shutil
@@ -53,8 +55,12 @@ def store(root, out, scratch):
 def change(root, kind="smplxflame_30", place=0):
     path = sorted((root / kind).iterdir())[place]
     with np.load(path) as arrays:
-        moved = {name: arrays[name] + (0.25 if name == "trans" else 0) if arrays[name].dtype.kind == "f"
-                 else arrays[name] for name in arrays.files}
+        moved = {
+            name: arrays[name] + (0.25 if name == "trans" else 0)
+            if arrays[name].dtype.kind == "f"
+            else arrays[name]
+            for name in arrays.files
+        }
     np.savez(path, **moved)
     return path.stem
 
@@ -72,8 +78,15 @@ def test_a_changed_clip_costs_itself_and_its_shard(corpus, tmp_path, read):
     changed = change(corpus)
     second = store(corpus, tmp_path / "second", tmp_path / "scratch")
     assert read == [changed]
-    shard = pd.read_parquet(tmp_path / "second" / "manifest.parquet").set_index("clip_id").at[changed, "shard"]
-    assert {name for name in first if first[name] != second.get(name)} == {shard, "manifest.parquet"}
+    shard = (
+        pd.read_parquet(tmp_path / "second" / "manifest.parquet")
+        .set_index("clip_id")
+        .at[changed, "shard"]
+    )
+    assert {name for name in first if first[name] != second.get(name)} == {
+        shard,
+        "manifest.parquet",
+    }
     assert second == store(corpus, tmp_path / "afresh", None)
 
 
@@ -95,7 +108,11 @@ def test_another_split_reads_nothing(corpus, tmp_path, read):
     table.write_text(table.read_text().replace(",val", ",additional"))
     store(corpus, tmp_path / "second", tmp_path / "scratch")
     assert read == []
-    assert set(pd.read_parquet(tmp_path / "second" / "manifest.parquet")["split"]) == {"train", "test", "additional"}
+    assert set(pd.read_parquet(tmp_path / "second" / "manifest.parquet")["split"]) == {
+        "train",
+        "test",
+        "additional",
+    }
 
 
 def test_other_code_reads_all_again(corpus, tmp_path, read, monkeypatch):
@@ -116,14 +133,22 @@ def test_a_store_that_was_written_into_is_not_believed(corpus, tmp_path):
     assert store(corpus, tmp_path / "second", tmp_path / "scratch") == first
 
 
-def test_a_file_that_changed_after_its_snapshot_is_refused_though_its_clip_is_kept(corpus, tmp_path):
+def test_a_file_that_changed_after_its_snapshot_is_refused_though_its_clip_is_kept(
+    corpus, tmp_path
+):
     store(corpus, tmp_path / "first", tmp_path / "scratch")
     with next((corpus / "textgrid").iterdir()).open("ab") as file:
         file.write(b" ")
     (tmp_path / "second").mkdir()
     with pytest.raises(UserError, match="make a new snapshot"):
-        ingest(corpus, tmp_path / "first.json", tmp_path / "second", speakers=[], clips_per_shard=3,
-               scratch=tmp_path / "scratch")
+        ingest(
+            corpus,
+            tmp_path / "first.json",
+            tmp_path / "second",
+            speakers=[],
+            clips_per_shard=3,
+            scratch=tmp_path / "scratch",
+        )
 
 
 def test_the_scratch_folder_holds_at_most_twice_the_store(corpus, tmp_path):
@@ -156,7 +181,14 @@ def test_a_clip_that_kills_its_reader_is_a_fault_in_the_manifest(corpus, tmp_pat
     monkeypatch.setattr(module, "read_clip", die_of_one)
     write_snapshot(corpus, tmp_path / "snapshot.json")
     (tmp_path / "out").mkdir()
-    ingest(corpus, tmp_path / "snapshot.json", tmp_path / "out", speakers=[], clips_per_shard=3, workers=2)
+    ingest(
+        corpus,
+        tmp_path / "snapshot.json",
+        tmp_path / "out",
+        speakers=[],
+        clips_per_shard=3,
+        workers=2,
+    )
     table = pd.read_parquet(tmp_path / "out" / "manifest.parquet")
     (broken,) = table[table["fault"].notna()].to_dict("records")
     assert broken["clip_id"] == "1_ada_0_1_1"

@@ -1,4 +1,6 @@
-"""Rendering: geometry that can be computed by hand, pictures that show what they should, films that play."""
+"""Rendering: geometry that can be computed by hand, pictures that show what they should, films that
+play.
+"""
 
 import re
 import subprocess
@@ -23,7 +25,9 @@ BETAS = np.zeros(300, np.float32)
 
 
 def _square(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of a square in pixels and its two triangles, counter-clockwise as seen (y downwards)."""
+    """Corners of a square in pixels and its two triangles, counter-clockwise as seen (y
+    downwards).
+    """
     corners = np.array([[low, low], [high, low], [high, high], [low, high]], np.float32)
     return corners, np.array([[0, 2, 1], [0, 3, 2]])
 
@@ -55,8 +59,12 @@ def test_the_nearer_square_hides_the_farther(order):
 
 def test_back_faces_and_what_lies_outside_are_left_out():
     corners, faces = _square(2, 6)
-    assert not len(rasterise(corners, np.ones(4, np.float32), faces[:, ::-1], width=10, height=8).pixels)
-    assert not len(rasterise(corners + 100, np.ones(4, np.float32), faces, width=10, height=8).pixels)
+    assert not len(
+        rasterise(corners, np.ones(4, np.float32), faces[:, ::-1], width=10, height=8).pixels
+    )
+    assert not len(
+        rasterise(corners + 100, np.ones(4, np.float32), faces, width=10, height=8).pixels
+    )
     half = rasterise(corners - 4, np.ones(4, np.float32), faces, width=10, height=8)
     assert set(half.pixels) == {10 * y + x for y in range(2) for x in range(2)}
 
@@ -64,13 +72,21 @@ def test_back_faces_and_what_lies_outside_are_left_out():
 def test_the_camera_projects_by_hand():
     camera = Camera(np.array([0, 1, 5], np.float32), 0.0, 400, 200)
     pixels, nearness = camera.project(np.array([[0, 1, 0], [1, 1, 0], [0, 2, 0]], np.float32))
-    np.testing.assert_allclose(pixels, [[200, 100], [200 + camera.focal / 5, 100], [200, 100 - camera.focal / 5]],
-                               rtol=1e-5)
+    np.testing.assert_allclose(
+        pixels,
+        [[200, 100], [200 + camera.focal / 5, 100], [200, 100 - camera.focal / 5]],
+        rtol=1e-5,
+    )
     np.testing.assert_allclose(nearness, 0.2)
 
 
 def test_a_ray_through_a_pixel_meets_the_point_seen_there():
-    camera = frame_figure(np.array([-1, 0, -0.3], np.float32), np.array([1, 1.8, 0.3], np.float32), width=90, height=60)
+    camera = frame_figure(
+        np.array([-1, 0, -0.3], np.float32),
+        np.array([1, 1.8, 0.3], np.float32),
+        width=90,
+        height=60,
+    )
     point = np.array([[0.3, 0.2, -0.4]], np.float32)
     pixel = camera.project(point)[0][0]
     ray = camera.rays()[int(pixel[1]), int(pixel[0])]
@@ -83,7 +99,9 @@ def test_the_frame_holds_the_whole_box(size):
     low, high = np.array([-0.9, -1.3, -0.4], np.float32), np.array([0.9, 0.6, 0.5], np.float32)
     width, height = size
     camera = frame_figure(low, high, width=width, height=height)
-    corners = np.array([[(low, high)[(k >> axis) & 1][axis] for axis in range(3)] for k in range(8)])
+    corners = np.array(
+        [[(low, high)[(k >> axis) & 1][axis] for axis in range(3)] for k in range(8)]
+    )
     pixels, _ = camera.project(corners.astype(np.float32))
     assert (pixels >= 0).all()
     assert (pixels <= [width, height]).all()
@@ -105,7 +123,9 @@ def test_a_palette_runs_from_shadow_to_light():
 
 
 def test_the_floor_is_below_the_horizon_and_has_a_grid():
-    camera = frame_figure(np.array([-1, 0, -1], np.float32), np.array([1, 1.8, 1], np.float32), width=120, height=90)
+    camera = frame_figure(
+        np.array([-1, 0, -1], np.float32), np.array([1, 1.8, 1], np.float32), width=120, height=90
+    )
     room = empty_studio(camera, 0.0).astype(int)
     assert np.ptp(room[2], axis=0).max() == 0, "one colour along the top"
     assert np.ptp(room[-3], axis=0).max() > 5, "lines along the bottom"
@@ -116,7 +136,9 @@ def test_the_whole_figure_is_in_the_picture_and_stands_on_the_floor():
     scene = Scene(motion, stand_in_body(), BETAS, 40)
     floor, box = scene.floor(), scene.box()
     camera = shared_camera([box], floor, width=150, height=180)
-    (picture,) = scene.shots(np.array([20]), centre=box.centre, camera=camera, floor=floor, colour=(200, 40, 40))
+    (picture,) = scene.shots(
+        np.array([20]), centre=box.centre, camera=camera, floor=floor, colour=(200, 40, 40)
+    )
     red = picture[..., 0].astype(int) - picture[..., 2] > 20
     rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
     assert picture.shape == (180, 150, 3)
@@ -147,15 +169,27 @@ def film(tmp_path_factory):
 
 
 def _render(out, *, generated, seconds=1.0):
-    render_comparison(out, generated=generated, truth=smooth_motion(1, 80), body=stand_in_body(), betas=BETAS,
-                      wave=clicks(60), seconds=seconds, size=96)
+    render_comparison(
+        out,
+        generated=generated,
+        truth=smooth_motion(1, 80),
+        body=stand_in_body(),
+        betas=BETAS,
+        wave=clicks(60),
+        seconds=seconds,
+        size=96,
+    )
 
 
 def _ffmpeg(*arguments):
     import imageio_ffmpeg
 
-    return subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *map(str, arguments)], capture_output=True, text=True,
-                          check=False)
+    return subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_film_has_picture_and_sound_that_every_browser_plays(film):
@@ -185,12 +219,17 @@ def test_the_same_film_twice(film, tmp_path):
 def test_the_shorter_motion_ends_the_film(tmp_path):
     _render(tmp_path / "short.mp4", generated=smooth_motion(0, 10))
     about = _ffmpeg("-i", tmp_path / "short.mp4").stderr
-    assert float(re.search(r"Duration: 00:00:([\d.]+)", about).group(1)) == pytest.approx(0.33, abs=0.1)
+    assert float(re.search(r"Duration: 00:00:([\d.]+)", about).group(1)) == pytest.approx(
+        0.33, abs=0.1
+    )
 
 
 def test_a_motion_without_frames_leaves_no_file(tmp_path):
-    empty = MotionResult(poses=np.zeros((0, 165), np.float32), expressions=np.zeros((0, 100), np.float32),
-                         trans=np.zeros((0, 3), np.float32))
+    empty = MotionResult(
+        poses=np.zeros((0, 165), np.float32),
+        expressions=np.zeros((0, 100), np.float32),
+        trans=np.zeros((0, 3), np.float32),
+    )
     with pytest.raises(UserError, match="no frame to draw"):
         _render(tmp_path / "none.mp4", generated=empty)
     assert not list(tmp_path.iterdir())
@@ -198,8 +237,15 @@ def test_a_motion_without_frames_leaves_no_file(tmp_path):
 
 def test_a_still_shows_six_moments_of_both(tmp_path):
     out = tmp_path / "still.png"
-    render_still(out, generated=smooth_motion(0, 60), truth=smooth_motion(1, 60), body=stand_in_body(), betas=BETAS,
-                 seconds=2.0, size=100)
+    render_still(
+        out,
+        generated=smooth_motion(0, 60),
+        truth=smooth_motion(1, 60),
+        body=stand_in_body(),
+        betas=BETAS,
+        seconds=2.0,
+        size=100,
+    )
     picture = np.asarray(Image.open(out)).astype(int)
     height, width = picture.shape[:2]
     assert width == 6 * 84

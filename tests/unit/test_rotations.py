@@ -1,4 +1,6 @@
-"""Rotations: conversions invert each other, 6D is rows, and the two inverse formulas differ where they should."""
+"""Rotations: conversions invert each other, 6D is rows, and the two inverse formulas differ where
+they should.
+"""
 
 import math
 
@@ -17,13 +19,16 @@ from mambatalk.motion.rotations import (
 
 def _rotations(count=200, largest=3.1):
     generator = torch.Generator().manual_seed(0)
-    axis = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator, dtype=torch.float64), dim=-1)
+    axis = torch.nn.functional.normalize(
+        torch.randn(count, 3, generator=generator, dtype=torch.float64), dim=-1
+    )
     return axis * torch.rand(count, 1, generator=generator, dtype=torch.float64) * largest
 
 
 def test_6d_is_the_first_two_rows():
     quarter = torch.tensor([0.0, 0.0, math.pi / 2])
-    # A quarter turn about z takes x to y, so y is the first column, and the rows are (0 -1 0) and (1 0 0).
+    # A quarter turn about z takes x to y, so y is the first column, and the rows are (0 -1 0) and
+    # (1 0 0).
     torch.testing.assert_close(axis_angle_to_6d(quarter), torch.tensor([0.0, -1, 0, 1, 0, 0]))
     torch.testing.assert_close(axis_angle_to_6d(torch.zeros(3)), torch.tensor([1.0, 0, 0, 0, 1, 0]))
 
@@ -31,14 +36,20 @@ def test_6d_is_the_first_two_rows():
 @pytest.mark.parametrize("formula", ["roma", "published"])
 def test_axis_angle_survives_the_way_through_6d(formula):
     rotation = _rotations()
-    torch.testing.assert_close(axis_angle_from_6d(axis_angle_to_6d(rotation), formula=formula), rotation,
-                               rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        axis_angle_from_6d(axis_angle_to_6d(rotation), formula=formula),
+        rotation,
+        rtol=1e-6,
+        atol=1e-6,
+    )
 
 
 def test_matrices_are_rotations_whatever_the_6d():
     raw = torch.randn(100, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     matrix = matrix_from_6d(raw)
-    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(3, dtype=torch.float64).expand(100, 3, 3))
+    torch.testing.assert_close(
+        matrix @ matrix.mT, torch.eye(3, dtype=torch.float64).expand(100, 3, 3)
+    )
     torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(100, dtype=torch.float64))
     torch.testing.assert_close(matrix[:, 0], torch.nn.functional.normalize(raw[:, :3], dim=-1))
 

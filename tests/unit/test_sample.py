@@ -1,4 +1,6 @@
-"""The embedded sample is a BEATX corpus to the letter, the same bytes every time, and leaves nothing half-written."""
+"""The embedded sample is a BEATX corpus to the letter, the same bytes every time, and leaves
+nothing half-written.
+"""
 
 import json
 import subprocess
@@ -18,7 +20,9 @@ from mambatalk.data.sample_style import speaker_styles
 from mambatalk.data.snapshot import snapshot
 from mambatalk.errors import UserError
 
-pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+pytest.importorskip(
+    "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+)
 HOURS = 0.02
 
 
@@ -35,8 +39,10 @@ def clips(corpus):
 
 
 def test_other_processes_write_the_same_bytes(corpus, tmp_path):
-    script = "import sys; from mambatalk.data.sample import write_sample\n" \
-             f"if __name__ == '__main__': write_sample(sys.argv[1], hours={HOURS}, speakers=3, seed=7, workers=2)"
+    script = (
+        "import sys; from mambatalk.data.sample import write_sample\n"
+        f"if __name__ == '__main__': write_sample(sys.argv[1], hours={HOURS}, speakers=3, seed=7, workers=2)"
+    )
     (tmp_path / "make.py").write_text(script)
     subprocess.run([sys.executable, tmp_path / "make.py", tmp_path / "again"], check=True)
     assert snapshot(tmp_path / "again") == snapshot(corpus)
@@ -46,8 +52,13 @@ def test_other_processes_write_the_same_bytes(corpus, tmp_path):
 
 def test_another_seed_says_something_else():
     (first,), (second,) = (
-        [plan for plan in plan_clips(speaker_styles(3), hours=HOURS, seed=seed) if str(plan.clip) == "1_ada_0_1_1"]
-        for seed in (1, 2))
+        [
+            plan
+            for plan in plan_clips(speaker_styles(3), hours=HOURS, seed=seed)
+            if str(plan.clip) == "1_ada_0_1_1"
+        ]
+        for seed in (1, 2)
+    )
     assert first.seconds != second.seconds
     assert first.seed != second.seed
 
@@ -86,8 +97,12 @@ def test_shares_of_larger_samples(hours, speakers):
     assert len({str(plan.clip) for plan in plans}) == len(plans)
     assert sum(plan.seconds for plan in plans) / 3600 == pytest.approx(hours, rel=0.01)
     assert 0.6 < splits.count("train") / len(splits) < 0.8
-    assert {plan.style.speaker for plan in plans if plan.split == "train"} == set(range(1, speakers + 1))
-    assert {plan.style.speaker for plan in plans if plan.split == "test"} == set(range(1, speakers + 1))
+    assert {plan.style.speaker for plan in plans if plan.split == "train"} == set(
+        range(1, speakers + 1)
+    )
+    assert {plan.style.speaker for plan in plans if plan.split == "test"} == set(
+        range(1, speakers + 1)
+    )
     assert all(12 < plan.seconds < 42 for plan in plans)
 
 
@@ -96,10 +111,19 @@ def test_motion_files_are_beatx_to_the_letter(corpus, clips):
         with np.load(clip_path(corpus, clip, "motion"), allow_pickle=False) as file:
             n = len(file["poses"])
             assert [(key, file[key].dtype.str, file[key].shape) for key in file.files] == [
-                ("betas", "<f4", (300,)), ("poses", "<f4", (n, 165)), ("expressions", "<f8", (n, 100)),
-                ("trans", "<f8", (n, 3)), ("model", "<U9", ()), ("gender", "<U7", ()), ("mocap_frame_rate", "<i4", ())]
+                ("betas", "<f4", (300,)),
+                ("poses", "<f4", (n, 165)),
+                ("expressions", "<f8", (n, 100)),
+                ("trans", "<f8", (n, 3)),
+                ("model", "<U9", ()),
+                ("gender", "<U7", ()),
+                ("mocap_frame_rate", "<i4", ()),
+            ]
             assert (str(file["model"]), str(file["gender"]), int(file["mocap_frame_rate"])) == (
-                "smplx2020", "neutral", 30)
+                "smplx2020",
+                "neutral",
+                30,
+            )
             assert (file["betas"] != 0).all()
             assert file["expressions"].any(axis=0).all()
 
@@ -111,7 +135,9 @@ def test_sound_outlasts_motion_and_both_encodings_occur(corpus, clips):
         assert (info.samplerate, info.channels) == (16_000, 1)
         encodings.add(info.subtype)
         samples, _ = read_wav(clip_path(corpus, clip, "wave"))
-        more = len(samples) / 16_000 - len(read_motion(clip_path(corpus, clip, "motion")).poses) / 30
+        more = (
+            len(samples) / 16_000 - len(read_motion(clip_path(corpus, clip, "motion")).poses) / 30
+        )
         assert 0.19 < more < 0.61
         assert 0.2 < np.abs(samples).max() < 0.99
     assert "PCM_16" in encodings
@@ -131,7 +157,9 @@ def test_tiers_are_contiguous_to_the_end_of_the_sound(corpus, clips):
         for tier in (tiers.words, tiers.phones):
             assert tier[0].start == 0
             assert tier[-1].end == pytest.approx(end)
-            assert all(a.end == b.start and a.start < a.end for a, b in zip(tier, tier[1:], strict=False))
+            assert all(
+                a.end == b.start and a.start < a.end for a, b in zip(tier, tier[1:], strict=False)
+            )
         assert all(row.text == row.text.lower() for row in tiers.words)
         assert {row.text for row in tiers.phones} & {"AE1", "AY1", "AA1", "EY1", "IY1", "IH1"}
         assert "spn" not in {row.text for row in tiers.phones}
@@ -142,7 +170,7 @@ def test_words_are_where_the_sound_is(corpus, clips):
         samples, _ = read_wav(clip_path(corpus, clip, "wave"))
         loudness = {True: [], False: []}
         for row in read_textgrid(clip_path(corpus, clip, "textgrid")).words:
-            part = samples[round(row.start * 16_000):round(row.end * 16_000)]
+            part = samples[round(row.start * 16_000) : round(row.end * 16_000)]
             loudness[row.text != ""].append((part**2).mean())
         assert np.median(loudness[True]) > 100 * np.median(loudness[False])
 
@@ -154,7 +182,9 @@ def test_semantics_are_contiguous_and_name_spoken_words(corpus, clips):
         assert all(a.end == b.start for a, b in zip(rows, rows[1:], strict=False))
         spoken = {row.text for row in read_textgrid(clip_path(corpus, clip, "textgrid")).words}
         for row in rows:
-            assert (row.name, row.score) == (("07_iconic_h", 0.7) if row.keywords else ("01_beat_align", 0.1))
+            assert (row.name, row.score) == (
+                ("07_iconic_h", 0.7) if row.keywords else ("01_beat_align", 0.1)
+            )
             assert not row.keywords or row.keywords in spoken
 
 
@@ -167,7 +197,9 @@ def test_mean_joint_speeds(corpus):
 def test_a_speaker_keeps_body_and_voice(corpus, clips):
     betas = {}
     for clip in clips:
-        betas.setdefault(clip.speaker, []).append(read_motion(clip_path(corpus, clip, "motion")).betas.tobytes())
+        betas.setdefault(clip.speaker, []).append(
+            read_motion(clip_path(corpus, clip, "motion")).betas.tobytes()
+        )
     assert all(len(set(values)) == 1 for values in betas.values())
     assert len({values[0] for values in betas.values()}) == 3
 
@@ -181,7 +213,9 @@ def test_events_are_written_for_every_clip(corpus, clips):
     assert kinds == {"jaw", "beat", "word_gesture", "shift", "step"}
 
 
-@pytest.mark.parametrize(("asked", "named"), [({"hours": 0.001}, "hours"), ({"speakers": 0}, "speakers")])
+@pytest.mark.parametrize(
+    ("asked", "named"), [({"hours": 0.001}, "hours"), ({"speakers": 0}, "speakers")]
+)
 def test_impossible_samples_are_refused_and_leave_nothing(tmp_path, asked, named):
     with pytest.raises(UserError, match=named):
         write_sample(tmp_path / "out", **{"hours": HOURS, "speakers": 3, "seed": 0} | asked)

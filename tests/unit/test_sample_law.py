@@ -1,4 +1,6 @@
-"""The sample's law: feet stand, silence is still, strokes fall on loud vowels, and its score tells who obeys it."""
+"""The sample's law: feet stand, silence is still, strokes fall on loud vowels, and its score tells
+who obeys it.
+"""
 
 import itertools
 from dataclasses import replace
@@ -16,7 +18,9 @@ from mambatalk.motion.body import load_body
 from mambatalk.motion.kinematics import foot_contacts
 from mambatalk.motion.stand_in import rest_skeleton, write_stand_in
 
-pytest.importorskip("espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'")
+pytest.importorskip(
+    "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+)
 STYLES = speaker_styles(3)
 REST = rest_skeleton()
 
@@ -45,13 +49,18 @@ def test_truth_obeys(shows):
 def test_a_still_body_scores_nothing(shows):
     for _, _, show in shows:
         frames = len(show.poses)
-        mean = np.tile(show.poses.mean(0), (frames, 1)), np.tile(show.expressions.mean(0), (frames, 1))
+        mean = (
+            np.tile(show.poses.mean(0), (frames, 1)),
+            np.tile(show.expressions.mean(0), (frames, 1)),
+        )
         assert law_score(*mean, show.events) == 0
 
 
 def test_the_motion_of_another_clip_scores_low(shows):
-    scores = [law_score(a.poses[:450], a.expressions[:450], [e for e in b.events if e["time"] < 15])
-              for (_, _, a), (_, _, b) in itertools.permutations(shows, 2)]
+    scores = [
+        law_score(a.poses[:450], a.expressions[:450], [e for e in b.events if e["time"] < 15])
+        for (_, _, a), (_, _, b) in itertools.permutations(shows, 2)
+    ]
     assert np.mean(scores) < 0.3
     assert max(scores) < 0.6
 
@@ -73,7 +82,10 @@ def test_smaller_and_slightly_noisy_motion_still_obeys(shows):
     for k, (_, _, show) in enumerate(shows):
         mean = show.poses.mean(0)
         noise = np.random.default_rng(k).normal(0, 0.003, show.poses.shape)
-        assert law_score(mean + 0.6 * (show.poses - mean) + noise, 0.6 * show.expressions, show.events) > 0.7
+        assert (
+            law_score(mean + 0.6 * (show.poses - mean) + noise, 0.6 * show.expressions, show.events)
+            > 0.7
+        )
 
 
 def test_an_empty_list_of_events_and_no_motion_is_nothing():
@@ -84,8 +96,12 @@ def test_standing_feet_stand_exactly(shows):
     for _, _, show in shows:
         joints = joint_positions(show, REST)[:, [7, 8, 10, 11]]
         time = np.arange(len(joints)) / 30
-        steps = {side: _times(replace(show, events=[e for e in show.events if e.get("side") == side]), "step")
-                 for side in ("left", "right")}
+        steps = {
+            side: _times(
+                replace(show, events=[e for e in show.events if e.get("side") == side]), "step"
+            )
+            for side in ("left", "right")
+        }
         for k, side in enumerate(("left", "right", "left", "right")):
             speed = np.linalg.norm(np.diff(joints[:, k], axis=0), axis=-1) * 30
             stands = np.abs(time[:-1, None] - steps[side][None]).min(axis=1, initial=9.0) > 0.32
@@ -106,10 +122,14 @@ def test_contacts_of_a_real_body_agree(tmp_path, shows):
     style = STYLES[1]
     rest = body.rest_joints(torch.from_numpy(style.betas))
     random = np.random.default_rng(4)
-    show = perform(make_track(style, seconds=30, random=random), style, rest.double().numpy(), random)
+    show = perform(
+        make_track(style, seconds=30, random=random), style, rest.double().numpy(), random
+    )
     matrices = torch.from_numpy(Rotation.from_rotvec(show.poses.reshape(-1, 3)).as_matrix()).float()
     joints = body.joints(matrices.view(-1, 55, 3, 3), rest, torch.from_numpy(show.trans).float())
-    np.testing.assert_allclose(joints.numpy(), joint_positions(show, rest.double().numpy()), atol=1e-5)
+    np.testing.assert_allclose(
+        joints.numpy(), joint_positions(show, rest.double().numpy()), atol=1e-5
+    )
     steps = _times(show, "step")
     assert len(steps)
     in_air = np.abs(np.arange(len(joints))[:, None] / 30 - steps).min(axis=1) < 0.32
@@ -138,7 +158,7 @@ def test_strokes_fall_on_loudness_peaks_of_loud_words(shows):
         power = track.wave.astype(float) ** 2
         for time in strokes:
             place = round(time * 16_000)
-            assert power[place - 240:place + 240].mean() > 2 * power[:len(power)].mean()
+            assert power[place - 240 : place + 240].mean() > 2 * power[: len(power)].mean()
 
 
 def test_loud_beats_are_bigger(shows):
@@ -148,7 +168,9 @@ def test_loud_beats_are_bigger(shows):
             if event["kind"] == "beat":
                 frame = round(event["time"] * 30)
                 nod = show.poses[:, 36] + show.poses[:, 45]
-                sizes.setdefault((style.name, event["level"] == LOUD), []).append(nod[frame] - np.percentile(nod, 10))
+                sizes.setdefault((style.name, event["level"] == LOUD), []).append(
+                    nod[frame] - np.percentile(nod, 10)
+                )
     for style in STYLES:
         assert np.median(sizes[style.name, True]) > 1.2 * np.median(sizes[style.name, False])
 
@@ -173,7 +195,9 @@ def test_jaw_and_mouth_are_shut_in_silence_and_open_on_open_vowels(shows):
             assert jaw[round(time * 30)] > 0.4 * jaw.max()
         closed = [p for p in track.phones if p.text in ("M", "P", "B") and p.end - p.start > 0.06]
         middles = [round(30 * (p.start + p.end) / 2) for p in closed]
-        assert np.mean(jaw[middles]) < 0.35 * np.mean([jaw[round(t * 30)] for t in _times(show, "jaw")])
+        assert np.mean(jaw[middles]) < 0.35 * np.mean(
+            [jaw[round(t * 30)] for t in _times(show, "jaw")]
+        )
 
 
 def test_motion_is_smooth_and_arms_hang(shows):
@@ -189,11 +213,16 @@ def test_motion_is_smooth_and_arms_hang(shows):
 
 
 def test_sound_tells_the_strokes(shows):
-    """A stroke can be learnt: the loudness of half a second around a frame predicts the nod of clips never seen."""
+    """A stroke can be learnt: the loudness of half a second around a frame predicts the nod of
+    clips never seen.
+    """
+
     def table(track, show):
-        envelope = np.sqrt(np.add.reduceat(track.wave.astype(float) ** 2, np.arange(0, len(track.wave), 533)))
+        envelope = np.sqrt(
+            np.add.reduceat(track.wave.astype(float) ** 2, np.arange(0, len(track.wave), 533))
+        )
         padded = np.pad(envelope, (20, 40 + track.frames))
-        rows = np.stack([padded[k:k + 41] for k in range(track.frames)])
+        rows = np.stack([padded[k : k + 41] for k in range(track.frames)])
         return np.hstack([rows, rows**2]), show.poses[:, 36] + show.poses[:, 45]
 
     seen = [table(track, show) for _, track, show in shows[:6]]

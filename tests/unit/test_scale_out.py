@@ -1,4 +1,6 @@
-"""Ingest and features give the same bytes inline, in processes and on a Dask cluster whose workers are killed."""
+"""Ingest and features give the same bytes inline, in processes and on a Dask cluster whose workers
+are killed.
+"""
 
 import os
 import signal
@@ -56,13 +58,29 @@ def bytes_of(corpus, out, monkeypatch, workers=1):
     monkeypatch.setattr(features_module, "FEW_SECONDS", 0)
     for folder in ("clips", "features"):
         (out / folder).mkdir(parents=True)
-    ingest_module.ingest(corpus, corpus.with_suffix(".json"), out / "clips", speakers=[], clips_per_shard=4,
-                         workers=workers)
+    ingest_module.ingest(
+        corpus,
+        corpus.with_suffix(".json"),
+        out / "clips",
+        speakers=[],
+        clips_per_shard=4,
+        workers=workers,
+    )
     store = ClipStore(out / "clips")
     features_module.build_features(
-        store, list(store.manifest["clip_id"]), out / "features", body=stand_in_body(), fidelity="corrected",
-        config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4), workers=workers)
-    return {path.relative_to(out).as_posix(): sha256_file(path) for path in out.rglob("*") if path.is_file()}
+        store,
+        list(store.manifest["clip_id"]),
+        out / "features",
+        body=stand_in_body(),
+        fidelity="corrected",
+        config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
+        workers=workers,
+    )
+    return {
+        path.relative_to(out).as_posix(): sha256_file(path)
+        for path in out.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +89,9 @@ def inline(corpus, tmp_path_factory):
         return bytes_of(corpus, tmp_path_factory.mktemp("inline"), monkeypatch)
 
 
-@pytest.mark.parametrize(("name", "count"), [("MAMBATALK_WORKERS", workers), ("MAMBATALK_THREADS", threads)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("MAMBATALK_WORKERS", workers), ("MAMBATALK_THREADS", threads)]
+)
 @pytest.mark.parametrize("text", ["abc", "0", "-1", "1.5"])
 def test_a_number_of_workers_that_is_none_is_one_line(monkeypatch, name, count, text):
     monkeypatch.setenv(name, text)
@@ -91,7 +111,9 @@ def test_a_cluster_whose_workers_are_killed(corpus, inline, tmp_path, monkeypatc
     monkeypatch.setenv(DEATHS, str(tmp_path / "deaths"))
     monkeypatch.setattr(ingest_module, "read_clip", read_and_die)
     monkeypatch.setattr(features_module, "make_features", make_and_die)
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
         monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
         found = bytes_of(corpus, tmp_path / "out", monkeypatch)
     assert {mark.name for mark in (tmp_path / "deaths").iterdir()} == {"read", "made"}

@@ -19,9 +19,14 @@ def _inputs(batch=2, channels=6, state=4, steps=11, dtype=torch.float64, seed=0)
         return torch.randn(*shape, generator=generator, dtype=dtype)
 
     return {
-        "u": draw(batch, channels, steps), "delta": draw(batch, channels, steps), "A": -draw(channels, state).exp(),
-        "B": draw(batch, state, steps), "C": draw(batch, state, steps), "D": draw(channels),
-        "z": draw(batch, channels, steps), "delta_bias": draw(channels),
+        "u": draw(batch, channels, steps),
+        "delta": draw(batch, channels, steps),
+        "A": -draw(channels, state).exp(),
+        "B": draw(batch, state, steps),
+        "C": draw(batch, state, steps),
+        "D": draw(channels),
+        "z": draw(batch, channels, steps),
+        "delta_bias": draw(channels),
     }
 
 
@@ -31,7 +36,9 @@ def _stepwise(u, delta, A, B, C, D, z, delta_bias, state=None):
     state = u.new_zeros(*u.shape[:2], A.shape[1]) if state is None else state
     outputs = []
     for t in range(u.shape[-1]):
-        state = (delta[..., t, None] * A).exp() * state + (delta[..., t] * u[..., t])[..., None] * B[:, None, :, t]
+        state = (delta[..., t, None] * A).exp() * state + (delta[..., t] * u[..., t])[
+            ..., None
+        ] * B[:, None, :, t]
         y = (state * C[:, None, :, t]).sum(-1) + D * u[..., t]
         outputs.append(y * torch.nn.functional.silu(z[..., t]))
     return torch.stack(outputs, dim=-1), state
@@ -62,7 +69,9 @@ def test_a_sequence_in_pieces_is_the_whole_sequence():
     whole, last = selective_scan(**inputs)
     state, pieces = None, []
     for part in (slice(0, 1), slice(1, 8), slice(8, 20)):
-        piece = {name: value[..., part] if value.dim() == 3 else value for name, value in inputs.items()}
+        piece = {
+            name: value[..., part] if value.dim() == 3 else value for name, value in inputs.items()
+        }
         y, state = selective_scan(**piece, state=state)
         pieces.append(y)
     torch.testing.assert_close(torch.cat(pieces, dim=-1), whole, rtol=1e-12, atol=1e-12)
@@ -85,7 +94,10 @@ def test_two_runs_give_the_same_bits_under_deterministic_algorithms():
     try:
         runs = []
         for _ in range(2):
-            leaves = {name: value.requires_grad_() for name, value in _inputs(32, 16, 16, 64, torch.float32).items()}
+            leaves = {
+                name: value.requires_grad_()
+                for name, value in _inputs(32, 16, 16, 64, torch.float32).items()
+            }
             y, _ = selective_scan(**leaves)
             runs.append([y, *torch.autograd.grad(y.square().sum(), [*leaves.values()])])
     finally:
@@ -105,7 +117,9 @@ def test_half_precision_goes_in_and_out_and_single_precision_runs_inside():
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_the_benchmark_computes_the_same(way):
-    inputs = [value for name, value in _inputs(steps=19).items() if name in "uABC" or name == "delta"]
+    inputs = [
+        value for name, value in _inputs(steps=19).items() if name in "uABC" or name == "delta"
+    ]
     inputs[1] = inputs[1].exp()
     torch.testing.assert_close(WAYS[way](*inputs), plain_loop(*inputs), rtol=1e-9, atol=1e-9)
 

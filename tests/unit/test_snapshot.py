@@ -24,9 +24,15 @@ def root(tmp_path):
 def test_files_with_size_and_digest(root):
     value = snapshot(root)
     assert value["layout"] == "BEATX"
-    assert list(value["files"]) == ["smplxflame_30/1_a_0_1_1.npz", "train_test_split.csv", "wave16k/1_a_0_1_1.wav"]
+    assert list(value["files"]) == [
+        "smplxflame_30/1_a_0_1_1.npz",
+        "train_test_split.csv",
+        "wave16k/1_a_0_1_1.wav",
+    ]
     assert value["files"]["wave16k/1_a_0_1_1.wav"] == {
-        "size": 5, "sha256": hashlib.sha256(b"sound").hexdigest()}
+        "size": 5,
+        "sha256": hashlib.sha256(b"sound").hexdigest(),
+    }
 
 
 def test_one_byte_shows_and_a_copy_does_not(root, tmp_path):
@@ -56,7 +62,9 @@ def test_what_is_no_part_of_the_layout_is_not_looked_at(root):
 
 def test_progress_and_file(root, tmp_path):
     seen = []
-    value = write_snapshot(root, tmp_path / "snapshot.json", progress=lambda done, total: seen.append((done, total)))
+    value = write_snapshot(
+        root, tmp_path / "snapshot.json", progress=lambda done, total: seen.append((done, total))
+    )
     assert read_json(tmp_path / "snapshot.json") == value
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
@@ -71,7 +79,9 @@ def test_control_characters_in_a_name_are_refused(root):
 def test_a_folder_in_place_of_a_file_is_one_line(root):
     (root / "train_test_split.csv").unlink()
     (root / "train_test_split.csv").mkdir()
-    with pytest.raises(UserError, match=r"train_test_split\.csv: found Is a directory; expected a file to read"):
+    with pytest.raises(
+        UserError, match=r"train_test_split\.csv: found Is a directory; expected a file to read"
+    ):
         snapshot(root)
 
 
@@ -87,7 +97,9 @@ def test_a_file_that_goes_while_others_are_read_is_one_line(root):
 @pytest.mark.parametrize("name", ["wave16k", "wave16k/1_a_0_1_1.wav"])
 def test_what_may_not_be_read_is_one_line(root, name):
     (root / name).chmod(0)
-    with pytest.raises(UserError, match=r"found Permission denied; expected a (file|folder) to read"):
+    with pytest.raises(
+        UserError, match=r"found Permission denied; expected a (file|folder) to read"
+    ):
         snapshot(root)
 
 

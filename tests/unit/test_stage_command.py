@@ -9,8 +9,13 @@ from tasks import _stage, sample_corpus
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["--hours", "3"], 2)])
-def test_a_stage_takes_no_arguments(arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stage_takes_no_arguments(
+    arguments: list[str],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["sample_corpus", *arguments])
     monkeypatch.setattr(_stage, "execute", lambda *_: pytest.fail("it ran"))

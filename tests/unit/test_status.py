@@ -1,4 +1,6 @@
-"""What may pass by itself is told from what will not, by the kind of failure that a stage writes down."""
+"""What may pass by itself is told from what will not, by the kind of failure that a stage writes
+down.
+"""
 
 import errno
 import json
@@ -13,20 +15,23 @@ from tasks._status import DataContractError, Interrupted, failure_kind, write_st
 FAULT = {"found": "a", "expected": "b", "do": "c"}
 
 
-@pytest.mark.parametrize(("error", "kind"), [
-    (UserError("params.yaml", **FAULT), "config"),
-    (DataContractError("clips", **FAULT), "data-contract"),
-    (Interrupted(), "interrupted"),
-    (KeyboardInterrupt(), "interrupted"),
-    (MemoryError(), "oom"),
-    (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
-    (FloatingPointError("loss is nan"), "nan"),
-    (ConnectionRefusedError(), "transient"),
-    (TimeoutError(), "transient"),
-    (OSError(errno.EIO, "disk"), "transient"),
-    (OSError(errno.ENOENT, "file"), "unexpected"),
-    (ZeroDivisionError(), "unexpected"),
-])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (UserError("params.yaml", **FAULT), "config"),
+        (DataContractError("clips", **FAULT), "data-contract"),
+        (Interrupted(), "interrupted"),
+        (KeyboardInterrupt(), "interrupted"),
+        (MemoryError(), "oom"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
+        (FloatingPointError("loss is nan"), "nan"),
+        (ConnectionRefusedError(), "transient"),
+        (TimeoutError(), "transient"),
+        (OSError(errno.EIO, "disk"), "transient"),
+        (OSError(errno.ENOENT, "file"), "unexpected"),
+        (ZeroDivisionError(), "unexpected"),
+    ],
+)
 def test_kinds_of_failure(error: BaseException, kind: str) -> None:
     assert failure_kind(error) == kind
 
@@ -37,7 +42,9 @@ def test_the_cpu_allocator_s_error_counts_as_out_of_memory() -> None:
     assert failure_kind(caught.value) == "oom"
 
 
-def test_the_status_lies_where_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_status_lies_where_runs_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAMBATALK_RUNS", str(tmp_path / "kept"))
     write_status("train_vq@face", "failed", fingerprint="abc", kind="nan", message="loss is nan")
     status = json.loads((tmp_path / "kept" / "train_vq@face" / "status.json").read_text())

@@ -8,8 +8,15 @@ from mambatalk.files import write_json
 from tasks.summary import main, show
 
 ROW = {"fgd": {"published": 2.0, "corrected": None}}
-EVALUATION = {"rows": {"ground_truth": ROW, "model": ROW}, "law": {"ground_truth": 0.98, "model": None}, "clips": 2,
-              "frames": 60, "body": "stand-in", "fidelity": "corrected", "warnings": ["FGD of 2 feature rows"]}
+EVALUATION = {
+    "rows": {"ground_truth": ROW, "model": ROW},
+    "law": {"ground_truth": 0.98, "model": None},
+    "clips": 2,
+    "frames": 60,
+    "body": "stand-in",
+    "fidelity": "corrected",
+    "warnings": ["FGD of 2 feature rows"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +25,9 @@ def _build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_json(tmp_path / "metrics" / "metrics.json", EVALUATION)
 
 
-def test_numbers_stand_with_what_is_to_be_doubted_in_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_stand_with_what_is_to_be_doubted_in_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     show(Path())
     told = capsys.readouterr().out
     for words in ("2 / -", "law score", "0.98", "note: FGD of 2 feature rows"):

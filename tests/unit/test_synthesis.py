@@ -11,17 +11,39 @@ from mambatalk.errors import UserError
 from mambatalk.models.conditioning import full_mask, relative_motion
 from mambatalk.motion.part_io import LEGS, PART_CONTACT
 from mambatalk.motion.rotations import axis_angle_to_6d
-from mambatalk.motion.skeleton import CONTACT, EXPRESSION_DIM, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION, pose_channels
+from mambatalk.motion.skeleton import (
+    CONTACT,
+    EXPRESSION_DIM,
+    MOTION_DIM,
+    PARTS,
+    POSE_DIM,
+    TRANSLATION,
+    pose_channels,
+)
 from mambatalk.synthesis.rest import arms_down
 from mambatalk.synthesis.rollout import decode, synthesise
-from mambatalk.synthesis.windows import Rolling, Speech, identity_motion, join_codes, next_seed, run_windows
+from mambatalk.synthesis.windows import (
+    Rolling,
+    Speech,
+    identity_motion,
+    join_codes,
+    next_seed,
+    run_windows,
+)
 
 BOTH = ("published", "corrected")
 
 
 def rolling(fidelity="corrected", **changes):
-    return Rolling(**{"window": 64, "seed_frames": 4, "fidelity": fidelity, "exact_hop": fidelity == "corrected",
-                      **changes})
+    return Rolling(
+        **{
+            "window": 64,
+            "seed_frames": 4,
+            "fidelity": fidelity,
+            "exact_hop": fidelity == "corrected",
+            **changes,
+        }
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,7 +65,11 @@ def sound(seconds, seed=0):
 
 def moving_seed(at=(0.0, 1.3, 0.0), seed=1):
     draw = np.random.default_rng(seed)
-    pose = axis_angle_to_6d(torch.from_numpy(draw.normal(0, 0.1, (4, 55, 3)).astype(np.float32))).flatten(1).numpy()
+    pose = (
+        axis_angle_to_6d(torch.from_numpy(draw.normal(0, 0.1, (4, 55, 3)).astype(np.float32)))
+        .flatten(1)
+        .numpy()
+    )
     trans = draw.normal(0, 0.01, (4, 3)) + at
     return np.concatenate([pose, trans, np.ones((4, 4))], 1).astype(np.float32)
 
@@ -88,9 +114,13 @@ def test_a_bare_recording_is_enough_and_is_covered(bundle, seconds):
     assert len(synthesise(bundle, wave, speaker=0).poses) == len(wave) * 30 // 16_000
 
 
-@pytest.mark.parametrize(("frames", "kept"), [(64, 64), (123, 64), (127, 64), (128, 124), (200, 184)])
+@pytest.mark.parametrize(
+    ("frames", "kept"), [(64, 64), (123, 64), (127, 64), (128, 124), (200, 184)]
+)
 def test_published_motion_ends_with_the_last_full_window(bundle, frames, kept):
-    result = synthesise(bundle, sound(7), speaker=0, frames=frames, seed=moving_seed(), fidelity="published")
+    result = synthesise(
+        bundle, sound(7), speaker=0, frames=frames, seed=moving_seed(), fidelity="published"
+    )
     assert len(result.poses) == kept
 
 
@@ -104,8 +134,10 @@ def test_no_words_are_silence_and_words_matter(bundle):
 
 def test_sound_and_speaker_matter(bundle):
     hum = np.sin(np.arange(48_000) / 20).astype(np.float32)
-    first, other, by_another = (synthesise(bundle, wave, speaker=speaker)
-                                for wave, speaker in ((sound(3), 0), (hum, 0), (sound(3), 1)))
+    first, other, by_another = (
+        synthesise(bundle, wave, speaker=speaker)
+        for wave, speaker in ((sound(3), 0), (hum, 0), (sound(3), 1))
+    )
     assert not np.array_equal(first.poses, other.poses)
     assert not np.array_equal(first.poses, by_another.poses)
 
@@ -121,7 +153,10 @@ def test_the_eyes_look_straight_ahead(bundle):
 
 
 def test_where_in_the_room_changes_nothing_but_the_place(bundle):
-    here, there = (synthesise(bundle, sound(9), speaker=0, seed=moving_seed(at)) for at in ((0, 1.3, 0), (8, 1.3, -4)))
+    here, there = (
+        synthesise(bundle, sound(9), speaker=0, seed=moving_seed(at))
+        for at in ((0, 1.3, 0), (8, 1.3, -4))
+    )
     np.testing.assert_array_equal(here.poses, there.poses)
     np.testing.assert_array_equal(here.expressions, there.expressions)
     moved = there.trans - here.trans
@@ -138,8 +173,10 @@ def outputs(bundle, at, fidelity):
 @pytest.mark.parametrize("fidelity", BOTH)
 def test_only_published_networks_see_where_in_the_room(bundle, fidelity):
     here, there = (outputs(bundle, at, fidelity) for at in ((0, 1.3, 0), (8, 1.3, -4)))
-    differ = max(float((a.output.latent["upper"] - b.output.latent["upper"]).abs().max())
-                 for a, b in zip(here, there, strict=True))
+    differ = max(
+        float((a.output.latent["upper"] - b.output.latent["upper"]).abs().max())
+        for a, b in zip(here, there, strict=True)
+    )
     assert (differ > 1e-3) == (fidelity == "published")
 
 
@@ -148,8 +185,12 @@ def test_every_window_is_seeded_by_the_end_of_the_one_before(bundle):
     for before, after in zip(windows, windows[1:], strict=False):
         decoded = bundle.part_networks["upper"].decode_index(before.codes["upper"][None])[0, -4:]
         turned = after.seed[:, pose_channels("upper")].unflatten(-1, (-1, 6))
-        torch.testing.assert_close(turned[..., :3], torch.nn.functional.normalize(
-            decoded.unflatten(-1, (-1, 6))[..., :3], dim=-1), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            turned[..., :3],
+            torch.nn.functional.normalize(decoded.unflatten(-1, (-1, 6))[..., :3], dim=-1),
+            atol=1e-5,
+            rtol=0,
+        )
     joined = join_codes(windows, rolling())
     assert len(joined["face"]) == 4 + 60 * len(windows)
     assert torch.equal(joined["face"][:64], windows[0].codes["face"])
@@ -162,9 +203,15 @@ def test_a_corrected_seed_goes_on_from_the_seed_before(bundle):
     start = identity_motion(1, seed)[0]
     shifted = seed.clone()
     shifted[:, TRANSLATION.start] += 1
-    first, second = (next_seed(codes, bundle.part_networks, one, start, rolling()) for one in (seed, shifted))
-    torch.testing.assert_close((second - first)[:, TRANSLATION], torch.tensor([1.0, 0, 0]).expand(4, 3))
-    torch.testing.assert_close(relative_motion(first[None]), relative_motion(second[None]), atol=1e-5, rtol=0)
+    first, second = (
+        next_seed(codes, bundle.part_networks, one, start, rolling()) for one in (seed, shifted)
+    )
+    torch.testing.assert_close(
+        (second - first)[:, TRANSLATION], torch.tensor([1.0, 0, 0]).expand(4, 3)
+    )
+    torch.testing.assert_close(
+        relative_motion(first[None]), relative_motion(second[None]), atol=1e-5, rtol=0
+    )
 
 
 def test_the_generator_is_shown_the_seed_and_nothing_else():
@@ -183,9 +230,13 @@ def test_the_generator_is_shown_the_seed_and_nothing_else():
 @pytest.mark.parametrize("fidelity", BOTH)
 def test_only_published_gives_contacts_to_the_global_net(bundle, fidelity):
     given_to_it = []
-    hook = bundle.global_net.register_forward_pre_hook(lambda _, inputs: given_to_it.append(inputs[0]))
+    hook = bundle.global_net.register_forward_pre_hook(
+        lambda _, inputs: given_to_it.append(inputs[0])
+    )
     codes = {part: torch.arange(30) % CODES for part in PARTS}
-    decoded = decode(codes, bundle.part_networks, bundle.global_net, torch.tensor([1.0, 9.0, 2.0]), fidelity)
+    decoded = decode(
+        codes, bundle.part_networks, bundle.global_net, torch.tensor([1.0, 9.0, 2.0]), fidelity
+    )
     hook.remove()
     contacts = given_to_it[0][..., PART_CONTACT]
     assert contacts.any() == (fidelity == "published")
@@ -206,17 +257,20 @@ def test_sound_shorter_than_the_motion_goes_on_in_silence(bundle):
     assert len(synthesise(bundle, sound(1), speaker=0, frames=150).poses) == 150
 
 
-@pytest.mark.parametrize(("request_", "message"), [
-    ({"wave": sound(0)}, "0 frames"),
-    ({"wave": sound(0), "frames": 30}, "0 samples"),
-    ({"frames": 0}, "0 frames"),
-    ({"frames": 63, "seed": moving_seed(), "fidelity": "published"}, "63 frames"),
-    ({"fidelity": "published"}, "no motion to start from"),
-    ({"wave": np.full(16_000, np.nan, np.float32)}, "not finite"),
-    ({"speaker": 2}, "index 2; expected 0 to 1"),
-    ({"speaker": -1}, "index -1"),
-    ({"seed": moving_seed()[:3]}, "seed: found shape"),
-])
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"wave": sound(0)}, "0 frames"),
+        ({"wave": sound(0), "frames": 30}, "0 samples"),
+        ({"frames": 0}, "0 frames"),
+        ({"frames": 63, "seed": moving_seed(), "fidelity": "published"}, "63 frames"),
+        ({"fidelity": "published"}, "no motion to start from"),
+        ({"wave": np.full(16_000, np.nan, np.float32)}, "not finite"),
+        ({"speaker": 2}, "index 2; expected 0 to 1"),
+        ({"speaker": -1}, "index -1"),
+        ({"seed": moving_seed()[:3]}, "seed: found shape"),
+    ],
+)
 def test_what_cannot_be_spoken_is_one_line(bundle, request_, message):
     with pytest.raises(UserError, match=message) as error:
         synthesise(bundle, **{"wave": sound(3), "speaker": 0, **request_})

@@ -45,7 +45,9 @@ def refused(copy, message):
 def test_a_saved_bundle_gives_the_same_motion(saved):
     wave = np.random.default_rng(0).normal(0, 0.1, 80_000).astype(np.float32)
     before, after = tiny_bundle(), Bundle.load(saved)
-    first, second = (synthesise(bundle, wave, speaker=1, words=np.full(150, 4)) for bundle in (before, after))
+    first, second = (
+        synthesise(bundle, wave, speaker=1, words=np.full(150, 4)) for bundle in (before, after)
+    )
     for name in ("poses", "expressions", "trans"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     for name in ("vocabulary", "speakers", "fidelity", "seed_frames", "window", "config"):
@@ -57,12 +59,23 @@ def test_a_bundle_is_the_same_bytes_twice(saved, tmp_path):
     Bundle.load(saved).save(tmp_path / "again")
     names = sorted(path.name for path in saved.iterdir())
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == names
-    assert [sha256_file(saved / name) for name in names] == [sha256_file(tmp_path / "again" / name) for name in names]
+    assert [sha256_file(saved / name) for name in names] == [
+        sha256_file(tmp_path / "again" / name) for name in names
+    ]
     assert not [name for name in names if not name.endswith((".safetensors", ".json"))]
 
 
-@pytest.mark.parametrize("name", ["generator.safetensors", "upper.safetensors", "global.json", "vocabulary.json",
-                                  "config.json", "rest.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "generator.safetensors",
+        "upper.safetensors",
+        "global.json",
+        "vocabulary.json",
+        "config.json",
+        "rest.json",
+    ],
+)
 def test_a_changed_byte_is_one_line(copy, name):
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -75,8 +88,14 @@ def test_a_missing_file_is_one_line(copy):
     refused(copy, "face.safetensors: found no such file")
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ('"fidelity": "corrected"', '"fidelity": "published"'), ('"window": 64', '"window": 65'), ('"30": 1', '"30": 0')])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"fidelity": "corrected"', '"fidelity": "published"'),
+        ('"window": 64', '"window": 65'),
+        ('"30": 1', '"30": 0'),
+    ],
+)
 def test_a_changed_word_in_the_description_is_one_line(copy, old, new):
     text = (copy / "bundle.json").read_text()
     assert old in text
@@ -119,10 +138,21 @@ def test_a_result_opens_as_the_field_expects(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         facts = {key: (archive[key].shape, archive[key].dtype.kind) for key in archive.files}
-        assert facts == {"betas": ((300,), "f"), "poses": ((50, 165), "f"), "expressions": ((50, 100), "f"),
-                         "trans": ((50, 3), "f"), "model": ((), "U"), "gender": ((), "U"),
-                         "mocap_frame_rate": ((), "i")}
-        assert {archive[key].dtype for key in ("betas", "poses", "expressions", "trans")} == {np.dtype(np.float32)}
-        assert (str(archive["model"]), str(archive["gender"]), int(archive["mocap_frame_rate"])) == (
-            "smplx2020", "neutral", 30)
+        assert facts == {
+            "betas": ((300,), "f"),
+            "poses": ((50, 165), "f"),
+            "expressions": ((50, 100), "f"),
+            "trans": ((50, 3), "f"),
+            "model": ((), "U"),
+            "gender": ((), "U"),
+            "mocap_frame_rate": ((), "i"),
+        }
+        assert {archive[key].dtype for key in ("betas", "poses", "expressions", "trans")} == {
+            np.dtype(np.float32)
+        }
+        assert (
+            str(archive["model"]),
+            str(archive["gender"]),
+            int(archive["mocap_frame_rate"]),
+        ) == ("smplx2020", "neutral", 30)
         np.testing.assert_array_equal(archive["poses"], motion.poses)

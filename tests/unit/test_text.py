@@ -18,7 +18,14 @@ SPOKEN = [Mark(0.0, 0.5, ""), Mark(0.5, 1.0, "yes"), Mark(1.0, 1.5, "no"), Mark(
 
 def test_frequent_words_come_first_and_ties_are_alphabetical():
     assert build_vocabulary(["b", "a", "c", "c"], fidelity="corrected") == {
-        "PAD": 0, "SOS": 1, "EOS": 2, "UNK": 3, "c": 4, "a": 5, "b": 6}
+        "PAD": 0,
+        "SOS": 1,
+        "EOS": 2,
+        "UNK": 3,
+        "c": 4,
+        "a": 5,
+        "b": 6,
+    }
 
 
 def test_case_is_kept():

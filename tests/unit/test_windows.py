@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from mambatalk.audio.features import amplitude_envelope, expand_ctc, normalise
 from mambatalk.data.store import ClipInfo, FeatureStore, open_features
-from mambatalk.data.windows import audio_channels, batch, clip_ctc, usable_frames, window_samples, windows
+from mambatalk.data.windows import (
+    audio_channels,
+    batch,
+    clip_ctc,
+    usable_frames,
+    window_samples,
+    windows,
+)
 from mambatalk.errors import UserError
 
 LENGTH = 64
@@ -22,8 +29,12 @@ LENGTH = 64
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_feature_folder(tmp_path_factory.mktemp("features") / "f", seconds=(6.0, 4.0, 5.0, 7.37),
-                                splits=("train", "val", "test", "train"), ctc=(3,))
+    return write_feature_folder(
+        tmp_path_factory.mktemp("features") / "f",
+        seconds=(6.0, 4.0, 5.0, 7.37),
+        splits=("train", "val", "test", "train"),
+        ctc=(3,),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +50,38 @@ class Clips(FeatureStore):
 
 
 def clip(name, frames, samples, *, ctc=None):
-    return ClipInfo(clip_id=name, speaker=1, speaker_index=0, split="train", frames=frames, first_frame=0,
-                    samples=samples, first_sample=0, wave_mean=0.0, wave_std=1.0, has_text=True,
-                    betas=np.zeros(300, np.float32), ctc=ctc)
+    return ClipInfo(
+        clip_id=name,
+        speaker=1,
+        speaker_index=0,
+        split="train",
+        frames=frames,
+        first_frame=0,
+        samples=samples,
+        first_sample=0,
+        wave_mean=0.0,
+        wave_std=1.0,
+        has_text=True,
+        betas=np.zeros(300, np.float32),
+        ctc=ctc,
+    )
 
 
 lengths = st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 600_000)), min_size=1, max_size=4)
 
 
-@given(lengths, st.integers(1, 100), st.integers(1, 70), st.booleans(), st.sampled_from(["published", "corrected"]))
+@given(
+    lengths,
+    st.integers(1, 100),
+    st.integers(1, 70),
+    st.booleans(),
+    st.sampled_from(["published", "corrected"]),
+)
 def test_windows_stay_inside_their_clip_and_its_sound(facts, length, stride, audio, fidelity):
     clips = [clip(str(k), *fact) for k, fact in enumerate(facts)]
-    rows = windows(Clips(clips), "train", length=length, stride=stride, audio=audio, fidelity=fidelity)
+    rows = windows(
+        Clips(clips), "train", length=length, stride=stride, audio=audio, fidelity=fidelity
+    )
     for place, first in rows:
         assert first >= 0
         assert first + length <= clips[place].frames
@@ -63,7 +94,9 @@ def test_windows_stay_inside_their_clip_and_its_sound(facts, length, stride, aud
 def test_published_windows_of_whole_seconds(motion_seconds, sound_seconds):
     one = clip("1", motion_seconds * 30 + 29, sound_seconds * 16000 + 15999)
     for audio, seconds in ((True, min(motion_seconds, sound_seconds)), (False, motion_seconds)):
-        rows = windows(Clips([one]), "train", length=64, stride=20, audio=audio, fidelity="published")
+        rows = windows(
+            Clips([one]), "train", length=64, stride=20, audio=audio, fidelity="published"
+        )
         assert len(rows) == max(0, (30 * seconds - 64) // 20 + 1)
 
 
@@ -107,9 +140,16 @@ def test_a_batch_holds_the_frames_of_its_clips(store):
 
 
 def test_the_sound_of_a_window_is_the_slice_of_the_whole_clip(store):
-    """Also where the envelope looks past the end: it must be what the whole clip has there, the published tail."""
-    rows = np.array([(place, first) for place, one in enumerate(store.clips)
-                     for first in (0, 1, 20, usable_frames(one, audio=True, fidelity="corrected") - LENGTH)])
+    """Also where the envelope looks past the end: it must be what the whole clip has there, the
+    published tail.
+    """
+    rows = np.array(
+        [
+            (place, first)
+            for place, one in enumerate(store.clips)
+            for first in (0, 1, 20, usable_frames(one, audio=True, fidelity="corrected") - LENGTH)
+        ]
+    )
     got = batch(store, rows, LENGTH, audio=True).audio
     assert got.shape == (len(rows), 34133, 3)
     for channels, (place, first) in zip(got, rows, strict=True):
@@ -118,7 +158,9 @@ def test_the_sound_of_a_window_is_the_slice_of_the_whole_clip(store):
         start = int(np.floor(first * 16000 / 30))
         where = slice(start, start + 34133)
         torch.testing.assert_close(channels[:, 0], amplitude_envelope(wave)[where], rtol=0, atol=0)
-        torch.testing.assert_close(channels[:, 2], normalise(wave, one.wave_mean, one.wave_std)[where])
+        torch.testing.assert_close(
+            channels[:, 2], normalise(wave, one.wave_mean, one.wave_std)[where]
+        )
 
 
 def test_clips_with_and_without_ctc_share_a_batch(store):
@@ -132,16 +174,22 @@ def test_clips_with_and_without_ctc_share_a_batch(store):
 
 def test_channels_of_a_whole_clip_and_of_a_batch_are_the_same(store):
     one = store.clips[1]
-    padded = torch.from_numpy(store.samples[one.first_sample : one.first_sample + one.samples + 1023].copy())
+    padded = torch.from_numpy(
+        store.samples[one.first_sample : one.first_sample + one.samples + 1023].copy()
+    )
     whole = audio_channels(padded, one.wave_mean, one.wave_std)
     assert whole.shape == (one.samples, 3)
-    torch.testing.assert_close(batch(store, np.array([[1, 0]]), LENGTH, audio=True).audio[0], whole[:34133])
+    torch.testing.assert_close(
+        batch(store, np.array([[1, 0]]), LENGTH, audio=True).audio[0], whole[:34133]
+    )
 
 
 def test_the_cache_holds_what_the_features_hold_and_is_used_again(folder, store, tmp_path):
     again = open_features(folder, tmp_path)
     first = pq.ParquetFile(folder / "frames-00000.parquet").read_row_group(0)
-    np.testing.assert_array_equal(again.motion[: len(first)], np.array(first["motion"].to_pylist(), np.float32))
+    np.testing.assert_array_equal(
+        again.motion[: len(first)], np.array(first["motion"].to_pylist(), np.float32)
+    )
     np.testing.assert_array_equal(again.samples, store.samples)
     decoded = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     open_features(folder, tmp_path)
@@ -173,11 +221,15 @@ def spoilt(folder, out, place, **values):
 def test_a_clip_whose_length_is_not_its_column_is_one_line(folder, store, tmp_path, column):
     true = getattr(store.clips[1], column)
     bad = spoilt(folder, tmp_path / "f", 1, **{column: true - 7})
-    with pytest.raises(UserError, match=f"clip 2_clip_0_1_1: found {true} {column}; expected the {true - 7} of"):
+    with pytest.raises(
+        UserError, match=f"clip 2_clip_0_1_1: found {true} {column}; expected the {true - 7} of"
+    ):
         open_features(bad, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
 def test_sound_that_does_not_decode_is_one_line(folder, tmp_path):
     with pytest.raises(UserError, match="clip 1_clip_0_0_0: found sound that does not decode"):
-        open_features(spoilt(folder, tmp_path / "f", 0, audio=b"no FLAC at all"), tmp_path / "cache")
+        open_features(
+            spoilt(folder, tmp_path / "f", 0, audio=b"no FLAC at all"), tmp_path / "cache"
+        )

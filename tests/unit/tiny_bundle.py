@@ -13,9 +13,19 @@ CODES = 16
 
 def tiny_bundle(seed: int = 0) -> Bundle:
     torch.manual_seed(seed)
-    generator = Generator(GeneratorConfig(
-        vocabulary_size=9, speakers=2, hidden=32, audio_dim=16, audio_width=4, word_dim=8, motion_dim=16, code_dim=12,
-        codebook_size=CODES))
+    generator = Generator(
+        GeneratorConfig(
+            vocabulary_size=9,
+            speakers=2,
+            hidden=32,
+            audio_dim=16,
+            audio_width=4,
+            word_dim=8,
+            motion_dim=16,
+            code_dim=12,
+            codebook_size=CODES,
+        )
+    )
     # The query that stands for hidden motion starts at zero; a trained one does not.
     for parameter in generator.parameters():
         parameter.data.add_(0.05 * torch.randn_like(parameter))
@@ -26,5 +36,13 @@ def tiny_bundle(seed: int = 0) -> Bundle:
     for network in (generator, *networks.values()):
         network.eval().requires_grad_(False)
     return Bundle(
-        generator=generator, auto_encoders=networks, vocabulary={"PAD": 0, "yes": 4}, speakers={2: 0, 30: 1},
-        fidelity="corrected", seed_frames=4, window=64, rest=arms_down(), config={"seed": seed})
+        generator=generator,
+        auto_encoders=networks,
+        vocabulary={"PAD": 0, "yes": 4},
+        speakers={2: 0, 30: 1},
+        fidelity="corrected",
+        seed_frames=4,
+        window=64,
+        rest=arms_down(),
+        config={"seed": seed},
+    )
