@@ -41,7 +41,7 @@ $(STAMP): pyproject.toml constraints.txt
 .PHONY: repro
 repro: install ## Rebuild everything that params.yaml asks for, then show the metrics and where to look
 	@dvc repro
-	@python -m tasks.summary
+	@python -m tasks.tools.summary
 
 .PHONY: test
 test: install ## Every test that needs no GPU
@@ -53,16 +53,16 @@ fuzz: install ## Thousands of damaged files through the readers, in half a minut
 
 .PHONY: profile
 profile: install ## Switch params.yaml to a profile: make profile P=paper (sample, tiny, clips)
-	@python -m tasks.profile "$(P)"
+	@python -m tasks.tools.profile "$(P)"
 
 .PHONY: real
 real: install ## The same pipeline on a corpus of your own, beside this checkout: make real ROOT=/path/to/beat_english_v2.0.0
-	@python -m tasks.real "$(ROOT)"
+	@python -m tasks.tools.real "$(ROOT)"
 
 .PHONY: plots
 plots: install ## DVC's plots as a page that opens offline: runs/plots/index.html
-	@python -m tasks.plots
+	@python -m tasks.tools.plots
 
 .PHONY: lint
 lint: install ## Style, types, and the graph against the imports
-	@ruff check . && ruff format --check . && mypy && python -m tasks.graph
+	@ruff check . && ruff format --check . && mypy && python -m tasks.tools.graph

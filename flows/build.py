@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows._dvc import (
+from flows.dvc import (
     RETRIED,
     Children,
     Graph,
@@ -28,9 +28,9 @@ from flows._dvc import (
     run_dvc,
     run_stage,
 )
-from flows._launch import go_on_supervised
-from flows._slots import Slots
-from flows._summary import summary
+from flows.slots import Slots
+from flows.summary import summary
+from flows.supervise import go_on_supervised
 
 Mode = Literal["stage", "whole"]
 HOURS = 3600.0

@@ -26,13 +26,13 @@ from prefect.exceptions import FailedRun
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed, State
 
-from flows._launch import go_on_supervised
-from flows._summary import quality_summary
+from flows.summary import quality_summary
+from flows.supervise import go_on_supervised
 from mambatalk.config import load_config
-from mambatalk.data.corpus import check_root
+from mambatalk.corpus.layout import check_root
 from mambatalk.errors import UserError
-from tasks._quality import last_folder, last_look, look_again, question, survey
-from tasks._view import PARAMS
+from tasks.runtime.view import PARAMS
+from tasks.tools.data_quality import last_folder, last_look, look_again, question, survey
 
 
 @task(task_run_name="snapshot", cache_policy=NO_CACHE, persist_result=False)

@@ -1,22 +1,22 @@
 """Stage bundle: generator, auto-encoders, vocabulary and configuration as one release unit."""
 
 from mambatalk.config import Config, config_dict
-from mambatalk.data.store import open_features
+from mambatalk.features.store import open_features
 from mambatalk.files import read_json
-from mambatalk.models.storing_auto_encoders import load_auto_encoder
-from mambatalk.models.storing_generator import load_generator
+from mambatalk.models.generator.storage import load_generator
+from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.skeleton import AUTO_ENCODERS
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import mean_rest
-from tasks._models import packed_model
-from tasks._paths import BUNDLE, FEATURES, GENERATOR, VQ
-from tasks._stage import stage_command
-from tasks._tracking import Recorder
+from tasks.runtime.paths import BUNDLE, FEATURES, GENERATOR, VQ
+from tasks.runtime.stage import stage_command
+from tasks.tracking.models import packed_model
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:
     """Write `bundle`."""
-    from tasks import _pyfunc_bundle
+    from tasks.tracking import pyfunc_bundle as _pyfunc_bundle
 
     generator = config.train_generator
     store = open_features(FEATURES)

@@ -9,17 +9,17 @@ what it saw.
 
 from pathlib import Path
 
+from mambatalk.clips.store import ClipStore
 from mambatalk.config import Config
-from mambatalk.data.checks import clip_rules
-from mambatalk.data.clips import ClipStore
 from mambatalk.files import write_json
-from mambatalk.quality.look import Look
 from mambatalk.quality.page import write_quality_page
-from tasks._expectations import Checked, check, publish
-from tasks._paths import ACCEPTED, CLIPS, DATA_DOCS, METRICS, QUALITY
-from tasks._stage import stage_command
-from tasks._status import scratch
-from tasks._tracking import Recorder
+from mambatalk.quality.report import Look
+from mambatalk.quality.rules import clip_rules
+from tasks.expectations.suites import Checked, check, publish
+from tasks.runtime.paths import ACCEPTED, CLIPS, DATA_DOCS, METRICS, QUALITY
+from tasks.runtime.stage import stage_command
+from tasks.runtime.status import scratch
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:

@@ -4,11 +4,11 @@ import pandas
 import pyarrow.parquet as pq
 
 from mambatalk.config import Config
-from mambatalk.data.checks import feature_rules
-from tasks._expectations import check, publish
-from tasks._paths import DATA_DOCS, FEATURES, METRICS
-from tasks._stage import stage_command
-from tasks._tracking import Recorder
+from mambatalk.quality.rules import feature_rules
+from tasks.expectations.suites import check, publish
+from tasks.runtime.paths import DATA_DOCS, FEATURES, METRICS
+from tasks.runtime.stage import stage_command
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:

@@ -1,15 +1,15 @@
 """Stage encode_codes: the code of every frame and part, by the frozen auto-encoders."""
 
 from mambatalk.config import Config
-from mambatalk.data.store import open_features
+from mambatalk.features.store import open_features
 from mambatalk.files import atomic_directory, write_json
-from mambatalk.models.storing_auto_encoders import load_auto_encoder
+from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.skeleton import PARTS
+from mambatalk.runtime import device, make_deterministic
 from mambatalk.training.codes import code_usage, encode_codes, write_codes
-from mambatalk.training.runtime import device, make_deterministic
-from tasks._paths import CODES, FEATURES, METRICS, VQ
-from tasks._stage import stage_command, threads
-from tasks._tracking import Recorder
+from tasks.runtime.paths import CODES, FEATURES, METRICS, VQ
+from tasks.runtime.stage import stage_command, threads
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:

@@ -9,10 +9,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from mambatalk.clips.store import ClipStore
 from mambatalk.config import Config
-from mambatalk.data.clips import ClipStore
-from mambatalk.data.store import ClipInfo, FeatureStore, open_features
-from mambatalk.data.windows import clip_ctc
 from mambatalk.evaluation.baselines import (
     fit_length,
     mean_pose,
@@ -21,14 +19,16 @@ from mambatalk.evaluation.baselines import (
     stored_motion,
 )
 from mambatalk.evaluation.score import Evaluation, TruthClip
+from mambatalk.features.store import ClipInfo, FeatureStore, open_features
+from mambatalk.features.windows import clip_ctc
 from mambatalk.files import atomic_directory, atomic_file, read_json, write_json
-from mambatalk.models.storing_fgd import load_fgd_encoder
+from mambatalk.models.fgd.storage import load_fgd_encoder
 from mambatalk.motion.body import load_body
+from mambatalk.runtime import device, make_deterministic
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.result import MotionResult, write_result
 from mambatalk.synthesis.rollout import synthesise
-from mambatalk.training.runtime import device, make_deterministic
-from tasks._paths import (
+from tasks.runtime.paths import (
     BUNDLE,
     CLIPS,
     EVALUATION,
@@ -39,8 +39,8 @@ from tasks._paths import (
     SAMPLE_EVENTS,
     SUMMARY,
 )
-from tasks._stage import stage_command, threads
-from tasks._tracking import Recorder
+from tasks.runtime.stage import stage_command, threads
+from tasks.tracking.recorder import Recorder
 
 SMALL: Final = {"mse": "1e-8", "lvd": "1e-5"}
 """Metrics of faces and the units that papers print them in."""

@@ -2,18 +2,18 @@
 
 from mambatalk.config import Config
 from mambatalk.files import atomic_directory, read_json
-from tasks._paths import ACCEPTED, CLIPS, FEATURES
-from tasks._stage import stage_command, threads, workers
-from tasks._tracking import Recorder
+from tasks.runtime.paths import ACCEPTED, CLIPS, FEATURES
+from tasks.runtime.stage import stage_command, threads, workers
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:
     """Write `data/features` from the clips that `check_clips` accepted."""
     # Here, since every worker process imports this module again.
-    from mambatalk.data.clips import ClipStore
-    from mambatalk.data.features import build_features
+    from mambatalk.clips.store import ClipStore
+    from mambatalk.features.build import build_features
     from mambatalk.motion.body import load_body
-    from mambatalk.training.runtime import make_deterministic
+    from mambatalk.runtime import make_deterministic
 
     make_deterministic(0, threads())
     with atomic_directory(FEATURES) as out:

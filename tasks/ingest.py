@@ -2,9 +2,9 @@
 
 from mambatalk.config import Config
 from mambatalk.files import atomic_directory, cache_folder
-from tasks._paths import CLIPS
-from tasks._stage import stage_command, workers
-from tasks._tracking import Recorder
+from tasks.runtime.paths import CLIPS
+from tasks.runtime.stage import stage_command, workers
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:
@@ -12,7 +12,7 @@ def run(config: Config, recorder: Recorder) -> None:
     # Here, since every worker process imports this module again.
     import pandas
 
-    from mambatalk.data.ingest import ingest
+    from mambatalk.clips.ingest import ingest
 
     section = config.ingest
     with atomic_directory(CLIPS) as out:

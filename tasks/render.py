@@ -3,15 +3,15 @@
 from typing import Any
 
 from mambatalk.config import Config
-from mambatalk.data.readers import read_motion
-from mambatalk.data.store import open_features
+from mambatalk.corpus.readers import read_motion
 from mambatalk.evaluation.baselines import stored_motion
+from mambatalk.features.store import open_features
 from mambatalk.files import atomic_directory
 from mambatalk.motion.body import load_body
 from mambatalk.rendering.comparison import render_comparison, render_still
-from tasks._paths import FEATURES, RENDERS, RESULTS
-from tasks._stage import stage_command
-from tasks._tracking import Recorder
+from tasks.runtime.paths import FEATURES, RENDERS, RESULTS
+from tasks.runtime.stage import stage_command
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:

@@ -6,11 +6,10 @@ from typing import Any, Final
 
 from mambatalk.config import Config
 from mambatalk.files import atomic_file, read_json
-from mambatalk.page import html
-from tasks._paths import EVALUATION, RENDERS, REPORT
-from tasks._report_charts import curves
-from tasks._report_facts import facts
-from tasks._report_numbers import (
+from mambatalk.reporting import html
+from tasks.report_page.charts import curves
+from tasks.report_page.facts import facts
+from tasks.report_page.numbers import (
     METRIC,
     TABLE_1_KEYS,
     clip_table,
@@ -21,9 +20,10 @@ from tasks._report_numbers import (
     published_table,
     strips,
 )
-from tasks._report_verdicts import headline, not_comparable, verdicts
-from tasks._stage import stage_command
-from tasks._tracking import Recorder, join_runs
+from tasks.report_page.verdicts import headline, not_comparable, verdicts
+from tasks.runtime.paths import EVALUATION, RENDERS, REPORT
+from tasks.runtime.stage import stage_command
+from tasks.tracking.recorder import Recorder, join_runs
 
 TEMPLATE: Final = Path(__file__).parent / "report_page" / "template.html"
 SHOWN_FILMS: Final = 2

@@ -8,14 +8,14 @@ configured only the stand-in is written, and only if the configuration asks for 
 from pathlib import Path
 
 from mambatalk.config import Config
-from mambatalk.data.sample import write_sample
-from mambatalk.data.snapshot import write_snapshot
+from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import UserError
 from mambatalk.files import atomic_directory, read_json, write_json
-from mambatalk.motion.stand_in import write_stand_in
-from tasks._paths import SAMPLE, SAMPLE_BODY, SAMPLE_CORPUS, SAMPLE_EVENTS, SAMPLE_SNAPSHOT
-from tasks._stage import stage_command
-from tasks._tracking import Recorder
+from mambatalk.motion.stand_in.model import write_stand_in
+from mambatalk.sample.build import write_sample
+from tasks.runtime.paths import SAMPLE, SAMPLE_BODY, SAMPLE_CORPUS, SAMPLE_EVENTS, SAMPLE_SNAPSHOT
+from tasks.runtime.stage import stage_command
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:

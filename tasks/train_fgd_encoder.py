@@ -5,26 +5,26 @@ as published.
 from pathlib import Path
 
 from mambatalk.config import Config
-from mambatalk.data.store import open_features
 from mambatalk.errors import UserError
+from mambatalk.features.store import open_features
 from mambatalk.files import atomic_directory, sha256_file, write_json
-from mambatalk.models.fgd import FGDEncoder
-from mambatalk.models.storing_fgd import save_fgd_encoder
+from mambatalk.models.fgd.network import FGDEncoder
+from mambatalk.models.fgd.storage import save_fgd_encoder
 from mambatalk.motion.skeleton import POSE_DIM
 from mambatalk.published.fgd import import_fgd_encoder
-from mambatalk.training.fgd import train_fgd_encoder
+from mambatalk.runtime import make_deterministic
 from mambatalk.training.loop import Trained
-from mambatalk.training.runtime import make_deterministic
+from mambatalk.training.modules.fgd import train_fgd_encoder
 from mambatalk.training.tracker import Curve
-from tasks._models import example_motion, headline, packed_model
-from tasks._paths import FEATURES, FGD, METRICS, PLOTS
-from tasks._stage import stage_command, threads
-from tasks._tracking import Recorder
+from tasks.runtime.paths import FEATURES, FGD, METRICS, PLOTS
+from tasks.runtime.stage import stage_command, threads
+from tasks.tracking.models import example_motion, headline, packed_model
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:
     """Write `models/fgd`, its curve and its last numbers."""
-    from tasks import _pyfunc_fgd
+    from tasks.tracking import pyfunc_fgd as _pyfunc_fgd
 
     trained = (
         _imported(config, recorder)

@@ -1,23 +1,23 @@
 """Stage train_generator: speech to codes, over frozen code books."""
 
 from mambatalk.config import Config
-from mambatalk.data.store import open_features
+from mambatalk.features.store import open_features
 from mambatalk.files import atomic_directory, read_json, write_json
-from mambatalk.models.storing_auto_encoders import load_auto_encoder
-from mambatalk.models.storing_generator import save_generator
+from mambatalk.models.generator.storage import save_generator
+from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.skeleton import PARTS
+from mambatalk.runtime import make_deterministic
 from mambatalk.training.codes import read_codes
-from mambatalk.training.generator import train_generator
-from mambatalk.training.runtime import make_deterministic
-from tasks._models import headline, packed_model
-from tasks._paths import CODES, FEATURES, GENERATOR, METRICS, PLOTS, VQ
-from tasks._stage import stage_command, threads
-from tasks._tracking import Recorder
+from mambatalk.training.modules.generator import train_generator
+from tasks.runtime.paths import CODES, FEATURES, GENERATOR, METRICS, PLOTS, VQ
+from tasks.runtime.stage import stage_command, threads
+from tasks.tracking.models import headline, packed_model
+from tasks.tracking.recorder import Recorder
 
 
 def run(config: Config, recorder: Recorder) -> None:
     """Write `models/generator`, its curve and its last numbers."""
-    from tasks import _pyfunc_generator
+    from tasks.tracking import pyfunc_generator as _pyfunc_generator
 
     make_deterministic(config.seed, threads())
     store = open_features(FEATURES)

@@ -5,24 +5,24 @@ from functools import partial
 from typing import Final, get_args
 
 from mambatalk.config import Config
-from mambatalk.data.store import open_features
+from mambatalk.features.store import open_features
 from mambatalk.files import atomic_directory, write_json
-from mambatalk.models.storing_auto_encoders import save_auto_encoder
+from mambatalk.models.vq.storage import save_auto_encoder
 from mambatalk.motion.body import load_body
 from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
-from mambatalk.training.runtime import make_deterministic
-from mambatalk.training.vq import train_auto_encoder
-from tasks._models import example_motion, headline, packed_model
-from tasks._paths import FEATURES, METRICS, PLOTS, VQ
-from tasks._stage import command_parser, execute, threads
-from tasks._tracking import Recorder
+from mambatalk.runtime import make_deterministic
+from mambatalk.training.modules.vq import train_auto_encoder
+from tasks.runtime.paths import FEATURES, METRICS, PLOTS, VQ
+from tasks.runtime.stage import command_parser, execute, threads
+from tasks.tracking.models import example_motion, headline, packed_model
+from tasks.tracking.recorder import Recorder
 
 NAMES: Final[tuple[AutoEncoder, ...]] = get_args(AutoEncoder)
 
 
 def run(config: Config, recorder: Recorder, *, part: AutoEncoder) -> None:
     """Write `models/vq/PART`, its curve and its last numbers."""
-    from tasks import _pyfunc_auto_encoder
+    from tasks.tracking import pyfunc_auto_encoder as _pyfunc_auto_encoder
 
     make_deterministic(config.seed, threads())
     section = config.train_vq

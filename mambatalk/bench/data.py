@@ -17,9 +17,9 @@ import psutil
 
 from mambatalk.bench.figure import Figure
 from mambatalk.bench.windows import measure_windows
-from mambatalk.data.clips import MANIFEST
-from mambatalk.data.corpus import FOLDERS
-from mambatalk.data.snapshot import write_snapshot
+from mambatalk.clips.store import MANIFEST
+from mambatalk.corpus.layout import FOLDERS
+from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import UserError
 from mambatalk.files import read_json, sha256_file
 

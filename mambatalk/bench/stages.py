@@ -15,7 +15,7 @@ from pathlib import Path
 
 def ingest_once(*, root: str, snapshot: str, out: str, scratch: str, workers: int) -> float:
     """Write `out`/clips and return the seconds it took."""
-    from mambatalk.data.ingest import ingest
+    from mambatalk.clips.ingest import ingest
 
     clips = Path(out) / "clips"
     clips.mkdir(parents=True)
@@ -36,11 +36,11 @@ def features_once(*, out: str, workers: int) -> float:
     """Write `out`/features from `out`/clips, all that can be read, and return the seconds it
     took.
     """
+    from mambatalk.clips.store import ClipStore
     from mambatalk.config import FeaturesConfig
-    from mambatalk.data.clips import ClipStore
-    from mambatalk.data.features import build_features
+    from mambatalk.features.build import build_features
     from mambatalk.motion.body import load_body
-    from mambatalk.motion.stand_in import write_stand_in
+    from mambatalk.motion.stand_in.model import write_stand_in
 
     folder = Path(out)
     (folder / "features").mkdir()

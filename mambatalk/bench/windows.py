@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambatalk.bench.figure import Figure
-from mambatalk.data.store import open_features
-from mambatalk.data.windows import batch, gather_sound, windows
+from mambatalk.features.store import open_features
+from mambatalk.features.windows import batch, gather_sound, windows
 
 BATCH: Final = 64
 FRAMES: Final = 64

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mambatalk.data.store import ClipInfo, FeatureStore
+from mambatalk.features.store import ClipInfo, FeatureStore
 from mambatalk.motion.rotations import axis_angle_from_6d
 from mambatalk.motion.skeleton import EXPRESSION_DIM, JOINT_COUNT, MOTION_DIM, POSE_DIM, TRANSLATION
 from mambatalk.synthesis.result import MotionResult

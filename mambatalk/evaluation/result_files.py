@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mambatalk.data.readers import Motion, read_motion, read_semantics, read_wav
+from mambatalk.corpus.readers import Motion, read_motion, read_semantics, read_wav
 from mambatalk.errors import UserError
 from mambatalk.evaluation.intervals import fgd_interval, mean_interval
 from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths
@@ -18,10 +18,10 @@ from mambatalk.evaluation.posing import Poser
 from mambatalk.evaluation.row import METRICS
 from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
 from mambatalk.metrics.beats import joint_speed
-from mambatalk.models.fgd import FGDEncoder
+from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.skeleton import FPS
-from mambatalk.motion.stand_in import write_stand_in
+from mambatalk.motion.stand_in.model import write_stand_in
 
 RESULT = "result"
 
@@ -80,7 +80,7 @@ def load_fgd_encoder(path: Path) -> FGDEncoder:
 
     """
     if path.is_dir():
-        from mambatalk.models import storing_fgd
+        from mambatalk.models.fgd import storage as storing_fgd
 
         return storing_fgd.load_fgd_encoder(path)
     from mambatalk.published.fgd import import_fgd_encoder

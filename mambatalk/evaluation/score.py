@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.config import Fidelity
-from mambatalk.data.sample_score import law_score
 from mambatalk.errors import UserError
 from mambatalk.evaluation.posing import Motion, Posed, Poser
 from mambatalk.evaluation.row import ClipScores, Row, fgd_features
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
 from mambatalk.metrics.srgr import Annotation, semantic_weights
-from mambatalk.models.fgd import FGDEncoder
+from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body
+from mambatalk.sample.score import law_score
 
 GROUND_TRUTH: Final = "ground_truth"
 _LOG = logging.getLogger(__name__)

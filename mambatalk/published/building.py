@@ -6,10 +6,10 @@ Only head counts are not in the arrays; they are the published 4 and 8.
 import re
 
 from mambatalk.errors import UserError
-from mambatalk.models.audio_encoder import AudioEncoder
-from mambatalk.models.generator import Generator, GeneratorConfig
-from mambatalk.models.mamba import MambaAttention, MambaBlock, MambaScan
-from mambatalk.models.vqvae import VQVAE, AutoEncoder
+from mambatalk.models.generator.audio_encoder import AudioEncoder
+from mambatalk.models.generator.network import Generator, GeneratorConfig
+from mambatalk.models.mamba.block import MambaAttention, MambaBlock, MambaScan
+from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
 from mambatalk.published.filling import check_derived, fill
 from mambatalk.published.keymap import Translation
 

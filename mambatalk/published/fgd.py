@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
-from mambatalk.models.fgd import BoneBlock, FGDEncoder
+from mambatalk.models.fgd.network import BoneBlock, FGDEncoder
 from mambatalk.motion.skeleton import PARENTS
 from mambatalk.published.checkpoints import read_checkpoint
 from mambatalk.published.filling import check_derived, fill, refusing_misfits

@@ -6,12 +6,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from mambatalk.data.labels import BEATX_SPEAKERS, speaker_indices
+from mambatalk.corpus.labels import BEATX_SPEAKERS, speaker_indices
 from mambatalk.errors import UserError
-from mambatalk.models.fgd import FGDEncoder
-from mambatalk.models.generator import Generator
-from mambatalk.models.vqvae import VQVAE
-from mambatalk.models.vqvae import AutoEncoder as PlainAutoEncoder
+from mambatalk.models.fgd.network import FGDEncoder
+from mambatalk.models.generator.network import Generator
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.models.vq.vqvae import AutoEncoder as PlainAutoEncoder
 from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoder
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mambatalk.audio.features import amplitude_envelope, expand_ctc, normalise, wave_statistics
+from mambatalk.audio.channels import amplitude_envelope, expand_ctc, normalise, wave_statistics
 from mambatalk.metrics import LVD, FaceMSE, FrechetGestureDistance, L1Diversity
 from mambatalk.metrics.beat_consistency import RULES, beat_consistency
 from mambatalk.metrics.beats import check_mean_velocity, sound_beats
-from mambatalk.models.scan import selective_scan
+from mambatalk.models.mamba.scan import selective_scan
 from mambatalk.motion.kinematics import central_velocity, contacts_of_feet
 from mambatalk.motion.rotations import (
     axis_angle_to_6d,

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from mambatalk.losses import index_loss, latent_loss
-from mambatalk.models.generator import BODY_CHANNELS, GeneratorOutput
-from mambatalk.models.local_scan import BODY_PARTS
+from mambatalk.models.generator.local_scan import BODY_PARTS
+from mambatalk.models.generator.network import BODY_CHANNELS, GeneratorOutput
 from mambatalk.motion.skeleton import PARTS
 from mambatalk.published.building import build_generator
 from mambatalk.published.fixture import Fixture, Measure
+from mambatalk.training.losses import index_loss, latent_loss
 
 
 def check_generator(fixture: Fixture) -> Iterator[Measure]:

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mambatalk.models.generator import GeneratorOutput
-from mambatalk.models.vqvae import VQVAE
-from mambatalk.models.vqvae import AutoEncoder as GlobalNet
+from mambatalk.models.generator.network import GeneratorOutput
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
 from mambatalk.motion.rotations import axis_angle_to_6d
 from mambatalk.motion.skeleton import AUTO_ENCODERS, JOINT_COUNT, PART_JOINTS, PARTS, Part
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from mambatalk.data.checks import Rule
-from mambatalk.data.clips import ClipStore
+from mambatalk.clips.store import ClipStore
 from mambatalk.quality.evidence import Shown, evidence
+from mambatalk.quality.rules import Rule
 
 PICTURED: Final = 24
 """Clips shown with pictures; a table names all."""

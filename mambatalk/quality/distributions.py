@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mambatalk.data.checks import Rule
-from mambatalk.page.picture import BAD, MODEL, SOFT, draw
 from mambatalk.quality.measures import Measure, measures, numeric
+from mambatalk.quality.rules import Rule
+from mambatalk.reporting.picture import BAD, MODEL, SOFT, draw
 
 if TYPE_CHECKING:
     from markupsafe import Markup

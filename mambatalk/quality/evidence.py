@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from mambatalk.data.checks import Rule
-from mambatalk.data.clip_rows import Clip
-from mambatalk.page.picture import BAD, BASE, MODEL, draw
+from mambatalk.clips.row import Clip
+from mambatalk.quality.figures import HEIGHT, WIDTH, Shown, mark_bound
 from mambatalk.quality.lag import LAG_COLUMNS, lagging
 from mambatalk.quality.measures import measure_of, numeric
 from mambatalk.quality.over_time import OVER_TIME, over_time
-from mambatalk.quality.shown import HEIGHT, WIDTH, Shown, mark_bound
+from mambatalk.quality.rules import Rule
 from mambatalk.quality.sound import SOUND_COLUMNS, sound
+from mambatalk.reporting.picture import BAD, BASE, MODEL, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

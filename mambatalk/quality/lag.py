@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mambatalk.data.alignment import JAW, Curve, loudness_by_frame, words_by_frame
-from mambatalk.data.checks import Rule
-from mambatalk.data.clip_rows import Clip
-from mambatalk.data.statistics import joint_speed
+from mambatalk.clips.alignment import JAW, Curve, loudness_by_frame, words_by_frame
+from mambatalk.clips.row import Clip
+from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS
-from mambatalk.page.picture import MODEL, SOFT, draw
-from mambatalk.quality.shown import HEIGHT, WIDTH, Shown
+from mambatalk.quality.figures import HEIGHT, WIDTH, Shown
+from mambatalk.quality.rules import Rule
+from mambatalk.reporting.picture import MODEL, SOFT, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

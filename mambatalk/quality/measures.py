@@ -11,8 +11,8 @@ from typing import Final
 
 import pandas as pd
 
-from mambatalk.data.checks import Rule
-from mambatalk.data.posture import GROUPS
+from mambatalk.clips.posture import GROUPS
+from mambatalk.quality.rules import Rule
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.data.checks import Rule
-from mambatalk.data.clip_rows import Clip
-from mambatalk.data.posture import GROUPS, SIDES, STILL
-from mambatalk.data.statistics import joint_speed
+from mambatalk.clips.posture import GROUPS, SIDES, STILL
+from mambatalk.clips.row import Clip
+from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS, JOINTS
-from mambatalk.page.picture import BAD, MODEL, draw
-from mambatalk.quality.shown import (
+from mambatalk.quality.figures import (
     HEIGHT,
     WIDTH,
     Frames,
@@ -24,6 +22,8 @@ from mambatalk.quality.shown import (
     mark_stretches,
     thinned,
 )
+from mambatalk.quality.rules import Rule
+from mambatalk.reporting.picture import BAD, MODEL, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

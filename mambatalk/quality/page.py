@@ -8,16 +8,16 @@ from typing import Any, Final
 
 import pandas as pd
 
-from mambatalk.data.checks import Rule
-from mambatalk.data.corpus import SPLITS
-from mambatalk.data.drift import FALSE_DISCOVERIES, LARGE, MIN_CLIPS, MODERATE
+from mambatalk.corpus.layout import SPLITS
 from mambatalk.files import atomic_file
-from mambatalk.page.html import render
 from mambatalk.quality.cases import cases
+from mambatalk.quality.comparison import readings
 from mambatalk.quality.distributions import distributions
-from mambatalk.quality.look import Look
+from mambatalk.quality.drift import FALSE_DISCOVERIES, LARGE, MIN_CLIPS, MODERATE
 from mambatalk.quality.measures import numeric, with_derived
-from mambatalk.quality.then_and_now import readings
+from mambatalk.quality.report import Look
+from mambatalk.quality.rules import Rule
+from mambatalk.reporting.html import render
 
 TEMPLATE: Final = Path(__file__).with_name("page.html")
 SEVERITIES: Final = ("critical", "quarantine", "warning")

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mambatalk.data.clip_rows import Clip
-from mambatalk.data.statistics import BLOCK, SILENCE, block_loudness
+from mambatalk.clips.row import Clip
+from mambatalk.clips.statistics import BLOCK, SILENCE, block_loudness
 from mambatalk.motion.skeleton import SAMPLE_RATE
-from mambatalk.page.picture import LINE, MODEL, SOFT, draw
-from mambatalk.quality.shown import HEIGHT, POINTS, WIDTH, Shown, mark_stretches
+from mambatalk.quality.figures import HEIGHT, POINTS, WIDTH, Shown, mark_stretches
+from mambatalk.reporting.picture import LINE, MODEL, SOFT, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,11 +16,11 @@ from torch import Tensor
 from mambatalk.config import Fidelity
 from mambatalk.errors import UserError
 from mambatalk.files import atomic_directory, digest, read_json, sha256_file, write_json
-from mambatalk.models.generator import Generator
-from mambatalk.models.storing_auto_encoders import load_auto_encoder, save_auto_encoder
-from mambatalk.models.storing_generator import load_generator, save_generator
-from mambatalk.models.vqvae import VQVAE
-from mambatalk.models.vqvae import AutoEncoder as GlobalNet
+from mambatalk.models.generator.network import Generator
+from mambatalk.models.generator.storage import load_generator, save_generator
+from mambatalk.models.vq.storage import load_auto_encoder, save_auto_encoder
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
 from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS, AutoEncoder, Part
 
 FORMAT = 1

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mambatalk.data.store import FeatureStore
+from mambatalk.features.store import FeatureStore
 from mambatalk.motion.rotations import axis_angle_to_6d, matrix_from_6d, matrix_to_6d
 from mambatalk.motion.skeleton import (
     CONTACT,

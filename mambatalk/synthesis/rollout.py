@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.audio.features import wave_statistics
+from mambatalk.audio.channels import wave_statistics
 from mambatalk.config import Fidelity
-from mambatalk.data.store import LOOK_AHEAD
-from mambatalk.data.windows import audio_channels
 from mambatalk.errors import UserError
-from mambatalk.models.vqvae import VQVAE
-from mambatalk.models.vqvae import AutoEncoder as GlobalNet
-from mambatalk.motion.part_io import LEGS, PART_CONTACT, PART_TRANSLATION, integrate_ground
+from mambatalk.features.store import LOOK_AHEAD
+from mambatalk.features.windows import audio_channels
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
+from mambatalk.motion.parts import LEGS, PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.rotations import axis_angle_from_6d
 from mambatalk.motion.skeleton import (
     EXPRESSION_DIM,

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from mambatalk.config import Fidelity
-from mambatalk.models.conditioning import full_mask, relative_motion
-from mambatalk.models.generator import BODY_CHANNELS, Fused, Generator, GeneratorOutput
-from mambatalk.models.vqvae import VQVAE
-from mambatalk.motion.part_io import PART_CONTACT, PART_TRANSLATION, integrate_ground
+from mambatalk.models.generator.conditioning import full_mask, relative_motion
+from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator, GeneratorOutput
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.rotations import (
     axis_angle_from_6d,
     axis_angle_to_6d,

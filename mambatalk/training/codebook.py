@@ -5,7 +5,7 @@ not.
 import torch
 from torch import Tensor
 
-from mambatalk.models.quantizer import Quantizer
+from mambatalk.models.vq.quantizer import Quantizer
 
 DEAD_SHARE = 0.1
 """A code is dead whose smoothed use is below this share of an even one."""

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from mambatalk.config import Fidelity
-from mambatalk.data.store import FeatureStore
+from mambatalk.features.store import FeatureStore
 from mambatalk.files import atomic_file
-from mambatalk.models.vqvae import VQVAE
-from mambatalk.motion.part_io import part_input
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.parts import part_input
 from mambatalk.motion.skeleton import PARTS, Part
+from mambatalk.runtime import device
 from mambatalk.training.codebook import usage
-from mambatalk.training.runtime import device
 
 Codes = dict[Part, NDArray[np.int16]]
 

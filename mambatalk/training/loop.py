@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from mambatalk.config import Fidelity
-from mambatalk.data.store import FeatureStore
-from mambatalk.data.windows import WindowBatch, batches, windows
 from mambatalk.errors import UserError
-from mambatalk.losses import total
+from mambatalk.features.store import FeatureStore
+from mambatalk.features.windows import WindowBatch, batches, windows
+from mambatalk.training.losses import total
 from mambatalk.training.tracker import Curve
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mambatalk.data.checks import STANDARD_BOUNDS, apply_rules, clip_rules
-from mambatalk.data.clips import ClipStore
-from mambatalk.data.ingest import ingest
-from mambatalk.data.sample import write_sample
-from mambatalk.data.snapshot import write_snapshot
+from mambatalk.clips.ingest import ingest
+from mambatalk.clips.store import ClipStore
+from mambatalk.corpus.snapshot import write_snapshot
+from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules
+from mambatalk.sample.build import write_sample
 from tests.faults.damage import Corpus
 
 Findings = dict[str, set[str]]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from mambatalk.data.corpus import FOLDERS, Kind, clip_path, parse_clip_id
-from mambatalk.data.readers import Interval, read_textgrid
+from mambatalk.corpus.layout import FOLDERS, Kind, clip_path, parse_clip_id
+from mambatalk.corpus.readers import Interval, read_textgrid
 
 FPS, RATE = 30, 16_000
 Arrays = dict[str, Any]

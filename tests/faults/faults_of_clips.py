@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mambatalk.data.corpus import Kind
-from mambatalk.data.readers import Interval
+from mambatalk.corpus.layout import Kind
+from mambatalk.corpus.readers import Interval
 from tests.faults.damage import FPS, RATE, Arrays, Corpus, shifted, turning
 
 CLIP = "3_celia_0_4_4"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from mambatalk.data.checks import STANDARD_BOUNDS, apply_rules, clip_rules
-from mambatalk.data.clips import ClipStore
-from mambatalk.data.corpus import KINDS
+from mambatalk.clips.store import ClipStore
+from mambatalk.corpus.layout import KINDS
+from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules
 from tests.faults.conftest import Findings, findings
 from tests.faults.damage import RATE, Corpus
 

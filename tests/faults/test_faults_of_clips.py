@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mambatalk.data.checks import STANDARD_BOUNDS, clip_rules
-from mambatalk.data.clips import ClipStore
+from mambatalk.clips.store import ClipStore
+from mambatalk.quality.rules import STANDARD_BOUNDS, clip_rules
 from tests.faults.conftest import findings
 from tests.faults.damage import Corpus
 from tests.faults.faults_of_clips import CLIP, FAULTS, Fault

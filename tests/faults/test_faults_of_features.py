@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from mambatalk.clips.store import ClipStore
 from mambatalk.config import CheckFeaturesConfig, FeaturesConfig
-from mambatalk.data.checks import apply_rules, feature_rules
-from mambatalk.data.clips import ClipStore
-from mambatalk.data.features import build_features
-from mambatalk.data.readers import Interval
+from mambatalk.corpus.readers import Interval
+from mambatalk.features.build import build_features
+from mambatalk.quality.rules import apply_rules, feature_rules
 from tests.faults.damage import Corpus, turning
-from tests.unit.stand_in_body import stand_in_body
+from tests.helpers.stand_in_body import stand_in_body
 
 TakeIn = Callable[[Path], ClipStore]
 CLIP = "3_celia_0_1_1"

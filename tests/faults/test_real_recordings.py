@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mambatalk.data.clips import ClipStore
+from mambatalk.clips.store import ClipStore
 from tests.faults.conftest import findings
 from tests.faults.damage import RATE, Corpus
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mambatalk.data.ingest import ingest
-from mambatalk.data.snapshot import write_snapshot
+from mambatalk.clips.ingest import ingest
+from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import UserError
 from mambatalk.files import read_json, write_json
 from tests.faults.damage import Corpus

@@ -2,8 +2,9 @@
 
 import pytest
 from prefect.testing.utilities import prefect_test_harness
-from servers import prefect_server
-from toy import make_toy
+
+from tests.flows.servers import prefect_server
+from tests.flows.toy import make_toy
 
 
 @pytest.fixture(scope="session", autouse=True)

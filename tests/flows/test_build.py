@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from prefect.task_runners import ThreadPoolTaskRunner
-from servers import ask, wait_for
-from toy import order
 
-from flows._dvc import StageError
 from flows.build import build
+from flows.dvc import StageError
+from tests.flows.servers import ask, wait_for
+from tests.flows.toy import order
 
 ROOT = Path(__file__).parents[2]
 ALL = {"first", "pair@left", "pair@right", "last"}

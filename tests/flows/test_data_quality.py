@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ruamel.yaml import YAML
-from servers import ask, wait_for
 
 from flows.data_quality import data_quality
-from mambatalk.data.sample import write_sample
 from mambatalk.files import read_json
+from mambatalk.sample.build import write_sample
+from tests.flows.servers import ask, wait_for
 
 ROOT = Path(__file__).parents[2]
 LAST = Path("runs/data_quality/last")

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy import order
 
-from flows._dvc import Children, StageError, changed_stages, read_graph, run_stage
+from flows.dvc import Children, StageError, changed_stages, read_graph, run_stage
+from tests.flows.toy import order
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +67,7 @@ def test_a_stage_that_takes_too_long_is_stopped_with_all_it_started(toy):
 def test_whatever_kills_us_no_stage_is_left_behind(toy, number):
     order(toy, "first", "hang")
     script = (
-        "from pathlib import Path; from flows._dvc import Children, run_stage; "
+        "from pathlib import Path; from flows.dvc import Children, run_stage; "
         f"run_stage(Path({str(toy)!r}), 'first', on_line=print, timeout=60, variables={{}}, children=Children())"
     )
     process = subprocess.Popen(

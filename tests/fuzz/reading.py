@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mambatalk.data.corpus import read_split
-from mambatalk.data.readers import read_motion, read_semantics, read_textgrid, read_wav
+from mambatalk.corpus.layout import read_split
+from mambatalk.corpus.readers import read_motion, read_semantics, read_textgrid, read_wav
 from mambatalk.errors import UserError
 from tests.fuzz.mutations import mutated
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mambatalk.data.corpus import FOLDERS, SPLIT_TABLE
-from mambatalk.data.sample import write_sample
+from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE
+from mambatalk.sample.build import write_sample
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 FORMS = (

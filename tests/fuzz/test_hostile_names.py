@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mambatalk.data.corpus import KINDS, clip_path, parse_clip_id
-from mambatalk.data.ingest import ingest
-from mambatalk.data.snapshot import write_snapshot
+from mambatalk.clips.ingest import ingest
+from mambatalk.corpus.layout import KINDS, clip_path, parse_clip_id
+from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import UserError
 from mambatalk.files import write_json
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mambatalk.models.generator import BODY_CHANNELS, Generator, GeneratorConfig
+from mambatalk.models.generator.network import BODY_CHANNELS, Generator, GeneratorConfig
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS
 
 pytestmark = [

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mambatalk.models import causal_conv as causal_conv_module
-from mambatalk.models import scan
-from mambatalk.models.causal_conv import causal_conv
-from mambatalk.models.mamba import MambaScan
-from mambatalk.models.scan import selective_scan
+from mambatalk.models.mamba import causal_conv as causal_conv_module
+from mambatalk.models.mamba import scan
+from mambatalk.models.mamba.block import MambaScan
+from mambatalk.models.mamba.causal_conv import causal_conv
+from mambatalk.models.mamba.scan import selective_scan
 
 pytestmark = [
     pytest.mark.gpu,
@@ -117,7 +117,7 @@ def convolve(*inputs):
 
 def test_kernels_run_without_being_asked_for_and_say_so(caplog):
     scan._choose.cache_clear()
-    with caplog.at_level("INFO", logger="mambatalk.models.scan"):
+    with caplog.at_level("INFO", logger="mambatalk.models.mamba.scan"):
         for _ in range(2):
             selective_scan(**scan_inputs(1, 8, 10))
     assert [record.getMessage() for record in caplog.records] == [

@@ -13,7 +13,17 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from published_form import (
+from typer.testing import CliRunner
+
+from mambatalk.cli.published import app
+from mambatalk.errors import UserError
+from mambatalk.models.fgd.network import FGDEncoder
+from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
+from mambatalk.published.fgd import import_fgd_encoder
+from mambatalk.published.importing import import_published_files, to_bundle
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.rollout import synthesise
+from tests.parity.published_form import (
     AUTO_ENCODER_FILES,
     auto_encoder,
     fgd_encoder,
@@ -21,16 +31,6 @@ from published_form import (
     parameters,
     random_state,
 )
-from typer.testing import CliRunner
-
-from mambatalk.cli_published import app
-from mambatalk.errors import UserError
-from mambatalk.models.fgd import FGDEncoder
-from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
-from mambatalk.published.fgd import import_fgd_encoder
-from mambatalk.published.importing import import_published_files, to_bundle
-from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.rollout import synthesise
 
 SMALL_FILES = {
     "face.bin": auto_encoder(106, 16, 2, 16),

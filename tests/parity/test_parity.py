@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published_form import audio_encoder, auto_encoder, mamba_model, mamba_scan, random_state
 from typer.testing import CliRunner
 
 from mambatalk.errors import UserError
@@ -15,6 +14,13 @@ from mambatalk.published import building
 from mambatalk.published.fixture import Fixture, Measure, compare_codes, relative_error
 from mambatalk.published.keymap import translate
 from mambatalk.published.parity import CHECKS, NEEDS, run_parity
+from tests.parity.published_form import (
+    audio_encoder,
+    auto_encoder,
+    mamba_model,
+    mamba_scan,
+    random_state,
+)
 
 FIXTURES = Path(__file__).parents[2].parent / "shared" / "fixtures"
 needs_fixtures = pytest.mark.skipif(
@@ -23,7 +29,7 @@ needs_fixtures = pytest.mark.skipif(
 
 
 def run(*arguments):
-    from mambatalk.cli_published import app
+    from mambatalk.cli.published import app
 
     return CliRunner().invoke(app, ["parity", *map(str, arguments)])
 

@@ -169,7 +169,7 @@ def test_a_signal_that_lands_in_a_finaliser_still_stops_the_stage(corpus: Worksp
     """The interpreter swallows what is raised there."""
     script = """
 import os, signal, sys, time
-from tasks._stage import execute
+from tasks.runtime.stage import execute
 
 class Fading:
     def __del__(self):

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from mambatalk.config import load_config
-from mambatalk.data.checks import Rule, apply_rules, clip_rules
-from tasks._expectations import check, publish
-from tasks._status import DataContractError
-from tasks._tracking import Recorder
+from mambatalk.quality.rules import Rule, apply_rules, clip_rules
+from tasks.expectations.suites import check, publish
+from tasks.runtime.status import DataContractError
+from tasks.tracking.recorder import Recorder
 from tests.pipeline.workspace import ROOT
 
 CLEAN: dict[str, Any] = {

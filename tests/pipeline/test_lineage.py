@@ -14,7 +14,7 @@ from tests.pipeline.workspace import Workspace
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
 ASK = """
 import json, sys, mlflow, numpy as np
-from tasks._store import connect
+from tasks.tracking.store import connect
 client, experiment = connect()
 (parent,) = client.search_runs([experiment], "tags.stage = 'pipeline'")
 tags = parent.data.tags

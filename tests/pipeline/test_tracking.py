@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks import _store
-from tasks._tracking import Recorder, join_runs
+from tasks.tracking import store as _store
+from tasks.tracking.recorder import Recorder, join_runs
 from tests.pipeline.workspace import ROOT, Workspace, environment
 
 MINI = """
@@ -30,7 +30,7 @@ stages:
 STAGE = """
 import sys
 from pathlib import Path
-from tasks._stage import execute
+from tasks.runtime.stage import execute
 
 stage, part = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
 
@@ -127,7 +127,7 @@ def test_what_waited_during_an_outage_is_written_when_it_ends(
 
 def test_five_stages_may_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
     script = (
-        "from tasks._tracking import Recorder\nimport sys\n"
+        "from tasks.tracking.recorder import Recorder\nimport sys\n"
         "r = Recorder(sys.argv[1], {}); r.metrics({'loss': 1.0}); r.close('FINISHED')"
     )
     running = [

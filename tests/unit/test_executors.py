@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mambatalk.data.executors import ADDRESS, AHEAD, Cluster, Inline, Lost, Processes, open_executor
 from mambatalk.errors import UserError
+from mambatalk.executors import ADDRESS, AHEAD, Cluster, Inline, Lost, Processes, open_executor
 
 WORKERS = 2
 
@@ -119,7 +119,7 @@ def test_an_address_without_a_port_is_not_dialled(monkeypatch, address):
 
 def test_a_cluster_without_workers_is_one_line(monkeypatch):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr("mambatalk.data.executors.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("mambatalk.executors.CONNECT_SECONDS", 0.5)
     with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
         with (
@@ -148,7 +148,7 @@ def test_a_scheduler_that_is_lost_on_the_way_is_one_line():
 
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("mambatalk.data.executors.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("mambatalk.executors.CONNECT_SECONDS", 0.5)
     monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:1")
     with pytest.raises(UserError, match="no scheduler at tcp://127.0.0.1:1"), open_executor(1):
         pass

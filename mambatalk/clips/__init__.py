@@ -1,0 +1,1 @@
+"""Corpus to clip store: ingest, rows, shards, statistics, duplicates."""

@@ -1,1 +1,0 @@
-"""The corpus, the clip store, the features and what training reads."""

@@ -1,0 +1,1 @@
+"""BEAT2 from its hub: selection, transfer, verification, licence."""

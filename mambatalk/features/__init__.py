@@ -1,0 +1,1 @@
+"""Clip store to features: build, splits, memory-mapped store, windows."""

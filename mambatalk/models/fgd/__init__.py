@@ -1,0 +1,1 @@
+"""The motion auto-encoder behind the Fréchet gesture distance."""

@@ -1,0 +1,23 @@
+"""The FGD encoder on disk."""
+
+from pathlib import Path
+
+from mambatalk.models.fgd.network import FGDEncoder
+from mambatalk.models.storage import load_network, save_network
+
+NAME = "fgd_encoder"
+
+
+def save_fgd_encoder(folder: str | Path, network: FGDEncoder) -> None:
+    """Write the encoder into a folder."""
+    save_network(folder, NAME, network, {"latent": network.latent})
+
+
+def load_fgd_encoder(folder: str | Path) -> FGDEncoder:
+    """Read the encoder.
+
+    Raises:
+        UserError: A file is missing or broken.
+
+    """
+    return load_network(folder, NAME, {"FGDEncoder": FGDEncoder})

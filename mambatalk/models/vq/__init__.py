@@ -1,0 +1,1 @@
+"""The five motion auto-encoders."""

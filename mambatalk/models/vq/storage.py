@@ -1,0 +1,30 @@
+"""The five motion auto-encoders on disk."""
+
+from pathlib import Path
+from typing import Any
+
+from mambatalk.models.storage import load_network, save_network
+from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
+
+
+def save_auto_encoder(folder: str | Path, name: str, network: VQVAE | AutoEncoder) -> None:
+    """Write one auto-encoder into a folder."""
+    first = network.encoder[0]
+    sizes = {
+        "dim": first.in_channels,
+        "width": first.out_channels,
+        "layers": len(network.encoder) // 3,
+    }
+    if isinstance(network, VQVAE):
+        sizes["codebook_size"] = network.quantizer.embedding.num_embeddings
+    save_network(folder, name, network, sizes)
+
+
+def load_auto_encoder(folder: str | Path, name: str) -> Any:
+    """Read one auto-encoder: a `VQVAE`, or for the global-motion net an `AutoEncoder`.
+
+    Raises:
+        UserError: A file is missing or broken.
+
+    """
+    return load_network(folder, name, {"VQVAE": VQVAE, "AutoEncoder": AutoEncoder})

@@ -1,0 +1,126 @@
+"""The five motion auto-encoders: four with a code book, one plain. One code per frame, no change of
+rate.
+
+Encoder: L times [convolution, LeakyReLU, residual block]. Decoder: two residual blocks, L - 1
+convolutions at full width, one to the data's channels, one that stays there. Kernels of 3 frames,
+so the network sees 6 (L = 2) to 12 (L = 4) frames either side. Source: paper, motion
+representation; published `VQVAEConvZero` and `VAEConvZero`.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from mambatalk.models.vq.quantizer import Quantized, Quantizer
+
+
+class VQOutput(NamedTuple):
+    """What one pass of a `VQVAE` gives."""
+
+    reconstruction: Tensor
+    """(B, T, dim)."""
+    quantized: Quantized
+
+
+class ResidualBlock(nn.Sequential):
+    """Two convolutions and the identity, (B, C, T) to (B, C, T); nothing after the sum."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(_convolution(width, width), nn.LeakyReLU(0.2), _convolution(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the block's change to `x`."""
+        return x + super().forward(x)
+
+
+class ConvEncoder(nn.Sequential):
+    """(B, T, dim) to (B, T, width) at the same rate."""
+
+    def __init__(self, dim: int, width: int, layers: int) -> None:
+        blocks: list[nn.Module] = []
+        for layer in range(layers):
+            blocks += [
+                _convolution(width if layer else dim, width),
+                nn.LeakyReLU(0.2),
+                ResidualBlock(width),
+            ]
+        super().__init__(*blocks)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode, channels last."""
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class ConvDecoder(nn.Sequential):
+    """(B, T, width) to (B, T, dim) at the same rate."""
+
+    def __init__(self, dim: int, width: int, layers: int) -> None:
+        blocks: list[nn.Module] = [ResidualBlock(width), ResidualBlock(width)]
+        for layer in range(layers):
+            blocks += [
+                _convolution(width, dim if layer == layers - 1 else width),
+                nn.LeakyReLU(0.2),
+            ]
+        super().__init__(*blocks, _convolution(dim, dim))
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Decode, channels last."""
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class AutoEncoder(nn.Module):
+    """The plain auto-encoder of the global-motion net: (B, T, dim) to (B, T, dim)."""
+
+    def __init__(self, dim: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.encoder = ConvEncoder(dim, width, layers)
+        self.decoder = ConvDecoder(dim, width, layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruct."""
+        return self.decoder(self.encoder(x))
+
+
+class VQVAE(nn.Module):
+    """An auto-encoder whose latents are vectors of a code book."""
+
+    def __init__(self, dim: int, width: int, layers: int, codebook_size: int) -> None:
+        super().__init__()
+        self.encoder = ConvEncoder(dim, width, layers)
+        self.quantizer = Quantizer(codebook_size, width)
+        self.decoder = ConvDecoder(dim, width, layers)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, T, dim) to continuous latents (B, T, width)."""
+        return self.encoder(x)
+
+    def quantize(self, latent: Tensor) -> Quantized:
+        """Nearest codes of latents (B, T, width)."""
+        return self.quantizer(latent)
+
+    def decode(self, vectors: Tensor) -> Tensor:
+        """Code vectors (B, T, width) to motion (B, T, dim)."""
+        return self.decoder(vectors)
+
+    def decode_index(self, index: Tensor) -> Tensor:
+        """Codes (B, T) to motion (B, T, dim)."""
+        return self.decoder(self.quantizer.lookup(index))
+
+    def forward(self, x: Tensor) -> VQOutput:
+        """Encode, quantise, decode."""
+        quantized = self.quantize(self.encode(x))
+        return VQOutput(self.decode(quantized.vectors), quantized)
+
+
+def _convolution(channels_in: int, channels_out: int) -> nn.Conv1d:
+    return nn.Conv1d(channels_in, channels_out, kernel_size=3, padding=1)
+
+
+def _initialise(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        else:
+            nn.init.xavier_normal_(parameter)

@@ -1,0 +1,1 @@
+"""The embedded corpus: speech, text, motion rules, score."""

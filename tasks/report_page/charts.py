@@ -1,0 +1,100 @@
+"""Training curves as SVG that takes its colours from the page, so that it suits light and dark."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tasks.runtime.paths import PLOTS
+
+WIDTH, HEIGHT = 360, 210
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 28
+NETS: Final = {
+    "train_vq/face": "Face auto-encoder",
+    "train_vq/upper": "Upper-body auto-encoder",
+    "train_vq/hands": "Hands auto-encoder",
+    "train_vq/lower": "Lower-body auto-encoder",
+    "train_vq/global": "Global-motion auto-encoder",
+    "train_fgd_encoder": "FGD encoder",
+    "train_generator": "Generator",
+}
+SERIES: Final = {"train/loss": "training", "val/loss": "validation"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from values to pixels, with its ticks (pixel, text)."""
+
+    ticks: list[tuple[float, str]]
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Pixel of a value."""
+        return round(
+            self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1
+        )
+
+
+def curves() -> list[dict[str, Any]]:
+    """One chart per network from `plots/`; a network that was imported has an empty curve and no
+    chart.
+    """
+    return [
+        _chart(title, rows)
+        for name, title in NETS.items()
+        if (rows := _rows(PLOTS / f"{name}.csv"))
+    ]
+
+
+def _rows(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _chart(title: str, rows: list[dict[str, float]]) -> dict[str, Any]:
+    present = {key: name for key, name in SERIES.items() if key in rows[0]}
+    epochs = [row["epoch"] + 1 for row in rows]
+    losses = [row[key] for row in rows for key in present]
+    x = _axis(min(epochs), max(epochs), LEFT, WIDTH - RIGHT, whole=True)
+    y = _axis(min(losses), max(losses), HEIGHT - BOTTOM, TOP)
+    lines = [
+        {
+            "name": name,
+            "points": [
+                (x.at(epoch), y.at(row[key]), f"epoch {epoch:g}: {row[key]:.4g}")
+                for epoch, row in zip(epochs, rows, strict=True)
+            ],
+            "last": f"{rows[-1][key]:.4g}",
+        }
+        for key, name in present.items()
+    ]
+    return {
+        "title": title,
+        "x": x,
+        "y": y,
+        "lines": lines,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "frame": (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM),
+        "epochs": len(rows),
+    }
+
+
+def _axis(low: float, high: float, start: float, end: float, *, whole: bool = False) -> Axis:
+    from matplotlib.ticker import MaxNLocator
+
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    values = np.asarray(MaxNLocator(nbins=5, integer=whole).tick_values(low, high))
+    if whole:
+        values = values[(values >= low) & (values <= high) & (values == np.round(values))]
+    else:
+        low, high = values[0], values[-1]
+    axis = Axis([], float(low), float(high), start, end)
+    axis.ticks.extend((axis.at(value), f"{value:g}") for value in values)
+    return axis

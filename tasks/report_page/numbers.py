@@ -1,0 +1,173 @@
+"""The report's numbers: our rows and the published ones in the units papers print, clip by clip,
+code books.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mambatalk.files import read_json
+from tasks.runtime.paths import METRICS, PER_CLIP
+
+TABLE_1: Final = Path(__file__).with_name("table1.csv")
+TABLE_1_KEYS: Final = ("fgd", "bc", "l1div", "mse", "lvd")
+VARIANTS: Final = ("corrected", "published")
+ROWS: Final = {
+    "ground_truth": "ground truth",
+    "model": "model",
+    "shuffled_audio": "model, sound of another clip",
+    "random_clip": "random training clip",
+    "mean_pose": "mean pose",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and how papers print it: the raw value times `scale`."""
+
+    key: str
+    name: str
+    scale: float
+    unit: str
+    better: str
+
+
+METRIC: Final = {
+    metric.key: metric
+    for metric in (
+        Metric("fgd", "FGD", 10, "× 10⁻¹", "lower; ground truth is the noise floor"),
+        Metric("bc", "BC", 10, "× 10⁻¹", "nearer to ground truth"),
+        Metric("l1div", "Diversity", 1, "m", "nearer to ground truth"),
+        Metric("mse", "Face MSE", 1e8, "× 10⁻⁸ m²", "lower"),
+        Metric("lvd", "LVD", 1e5, "× 10⁻⁵ m", "lower"),
+        Metric("srgr", "SRGR", 1, "", "higher"),
+        Metric("law", "Law score", 100, "%", "higher"),
+    )
+}
+
+
+def value(
+    evaluation: dict[str, Any], row: str, key: str, variant: str = "corrected"
+) -> float | None:
+    """One number of `metrics.json` in raw units; the law score has no variants."""
+    if key == "law":
+        return evaluation["law"][row]
+    return evaluation["rows"][row][key].get(variant)
+
+
+def printed(number: float | None, key: str) -> str:
+    """A raw number in the unit papers print, four digits; a dash where undefined."""
+    if number is None:
+        return "–"
+    scaled = number * METRIC[key].scale
+    if scaled and not 0.001 <= abs(scaled) < 1e6:
+        return f"{scaled:.2e}"
+    return f"{scaled:,.{max(0, 4 - len(str(int(abs(scaled)))))}f}"
+
+
+def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row per method, each with a cell per metric and variant."""
+    return [
+        {
+            "key": row,
+            "name": name,
+            "cells": [
+                printed(value(evaluation, row, key, variant), key)
+                for key, variant in columns(evaluation)
+            ],
+        }
+        for row, name in ROWS.items()
+    ]
+
+
+def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
+    """Metric and variant of each cell; the law score only where the corpus has a law."""
+    keys = [(key, variant) for key in METRIC if key != "law" for variant in VARIANTS]
+    return keys + ([("law", "corrected")] if evaluation["law"]["model"] is not None else [])
+
+
+def strips(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """For each metric the rows' places between the least and the greatest of them, in percent."""
+    result = []
+    for key, variant in columns(evaluation):
+        raw = {row: value(evaluation, row, key, variant) for row in ROWS}
+        known = [number for number in raw.values() if number is not None]
+        if variant != "corrected" or not known:
+            continue
+        low, high = min(known), max(known)
+        place = {
+            row: 100 * (number - low) / ((high - low) or 1)
+            for row, number in raw.items()
+            if number is not None
+        }
+        result.append(
+            {
+                "metric": METRIC[key],
+                "rows": [
+                    {
+                        "key": row,
+                        "name": ROWS[row],
+                        "at": place.get(row),
+                        "text": printed(raw[row], key),
+                    }
+                    for row in ROWS
+                ],
+                "truth": place.get("ground_truth"),
+            }
+        )
+    return result
+
+
+def published_row(evaluation: dict[str, Any]) -> dict[str, str]:
+    """The model's published metrics, for the first row beside the paper's table."""
+    return {key: printed(value(evaluation, "model", key, "published"), key) for key in TABLE_1_KEYS}
+
+
+def published_table() -> list[dict[str, str]]:
+    """Rows of the paper's Table 1 as later papers quote them, already in printed units."""
+    with TABLE_1.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def clip_table() -> list[dict[str, Any]]:
+    """A row per clip: the model's numbers, with ground truth's where they are read against it."""
+    with PER_CLIP.open(newline="", encoding="utf-8") as file:
+        rows = {(row["clip"], row["row"]): row for row in csv.DictReader(file)}
+
+    def shown(clip: str, row: str, column: str) -> str:
+        text = rows[clip, row].get(column) or ""
+        return printed(float(text) if text else None, column.split("_")[0])
+
+    clips = dict.fromkeys(clip for clip, _ in rows)
+    return [
+        {
+            "clip": clip,
+            "seconds": int(rows[clip, "model"]["frames"]) / 30,
+            "cells": [
+                shown(clip, "model", "bc_corrected"),
+                shown(clip, "ground_truth", "bc_corrected"),
+                shown(clip, "model", "l1div_corrected"),
+                shown(clip, "ground_truth", "l1div_corrected"),
+                *(
+                    shown(clip, "model", column)
+                    for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", "law")
+                ),
+            ],
+        }
+        for clip in clips
+    ]
+
+
+def code_books() -> list[dict[str, Any]]:
+    """Share of each code book in use, and how many codes it is worth."""
+    usage = read_json(METRICS / "encode_codes.json")
+    parts = dict.fromkeys(key.split("/")[0] for key in usage)
+    return [
+        {
+            "part": part,
+            "used": 100 * usage[f"{part}/codes_used"],
+            "worth": usage[f"{part}/perplexity"],
+        }
+        for part in parts
+    ]

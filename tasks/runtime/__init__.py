@@ -1,0 +1,1 @@
+"""How a stage runs: configuration, fingerprint, status, paths."""

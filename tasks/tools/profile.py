@@ -1,0 +1,43 @@
+"""Switch `params.yaml` to a complete profile: `python -m tasks.tools.profile paper`."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from mambatalk.config import load_config
+from mambatalk.errors import UserError
+from mambatalk.files import atomic_file
+from tasks.tools.command import run_tool
+
+PROFILES: Final = Path("infra/profiles")
+
+
+def switch(name: str) -> None:
+    """Make `params.yaml` a copy of one profile.
+
+    Raises:
+        UserError: There is no such profile, or it is not complete.
+
+    """
+    names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    if name not in names:
+        raise UserError(
+            "make profile", found=f"P={name}", expected=" or ".join(names), do="name one of them"
+        )
+    source = PROFILES / f"{name}.yaml"
+    load_config(source)
+    with atomic_file("params.yaml") as temporary:
+        temporary.write_bytes(source.read_bytes())
+
+
+def main() -> None:
+    """Switch and say so."""
+    run_tool(lambda: switch(sys.argv[1] if len(sys.argv) > 1 else ""))
+    sys.stdout.write(
+        "params.yaml switched; `dvc repro` rebuilds what that changes, "
+        "`git checkout params.yaml` undoes it\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

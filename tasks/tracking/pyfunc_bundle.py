@@ -1,0 +1,52 @@
+"""The bundle as an MLflow model: speech in, SMPL-X motion out; all that the release unit needs is
+in its folder.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from mambatalk.errors import UserError
+from mambatalk.motion.skeleton import SAMPLE_RATE
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.rollout import synthesise
+from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
+
+
+def example(bundle: Bundle) -> Arrays:
+    """One second of silence by the first speaker."""
+    return {
+        "wave": np.zeros(SAMPLE_RATE, np.float32),
+        "speaker": np.array([min(bundle.speakers)], np.int64),
+    }
+
+
+def load(folder: Path) -> Predict:
+    """Read the bundle.
+
+    `predict` takes "wave" (S,) float32 at 16 kHz and "speaker" (1,), an id of the corpus; it gives
+    "poses" (n, 165), "expressions" (n, 100) and "trans" (n, 3) at 30 frames a second.
+    """
+    bundle = Bundle.load(folder)
+
+    def predict(arrays: Arrays) -> Arrays:
+        speaker = int(arrays["speaker"][0])
+        if speaker not in bundle.speakers:
+            raise UserError(
+                "speaker",
+                found=speaker,
+                expected=f"one of {sorted(bundle.speakers)}",
+                do="choose one",
+            )
+        result = synthesise(
+            bundle,
+            np.ascontiguousarray(arrays["wave"], np.float32),
+            speaker=bundle.speakers[speaker],
+        )
+        return {"poses": result.poses, "expressions": result.expressions, "trans": result.trans}
+
+    return predict
+
+
+def _load_pyfunc(data_path: str) -> FolderModel:
+    return FolderModel(load, data_path)

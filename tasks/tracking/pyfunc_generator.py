@@ -1,0 +1,52 @@
+"""The generator as an MLflow model: a window of sound, words and masked motion in, logits of each
+part's codes out.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from mambatalk.models.generator.storage import load_generator
+from mambatalk.motion.skeleton import MOTION_DIM
+from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
+
+INPUTS: Final = ("wave", "words", "speaker", "motion", "mask")
+_FRAMES: Final = 64
+_SAMPLES: Final = 34_133
+"""Of a window of 64 frames at 16 kHz."""
+
+
+def example() -> Arrays:
+    """A window of silence with everything hidden but the first four frames."""
+    mask = np.ones((1, _FRAMES, MOTION_DIM), np.bool_)
+    mask[:, :4] = False
+    return {
+        "wave": np.zeros((1, _SAMPLES, 3), np.float32),
+        "words": np.zeros((1, _FRAMES), np.int64),
+        "speaker": np.zeros((1, _FRAMES), np.int64),
+        "motion": np.zeros((1, _FRAMES, MOTION_DIM), np.float32),
+        "mask": mask,
+    }
+
+
+def load(folder: Path) -> Predict:
+    """Read the generator; `predict` takes what `example` gives and returns "face", "upper", ... (B,
+    T, codes).
+    """
+    network = load_generator(folder)
+
+    @torch.no_grad()
+    def predict(arrays: Arrays) -> Arrays:
+        wave, words, speaker, motion, mask = (
+            torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in INPUTS
+        )
+        output = network(wave, wave[..., :2], words, speaker, motion, mask)
+        return {part: logits.numpy() for part, logits in output.logits.items()}
+
+    return predict
+
+
+def _load_pyfunc(data_path: str) -> FolderModel:
+    return FolderModel(load, data_path)

@@ -1,0 +1,48 @@
+"""A bundle of small random networks: every part is real, only untrained."""
+
+import torch
+
+from mambatalk.models.generator.network import Generator, GeneratorConfig
+from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
+from mambatalk.motion.skeleton import PART_DIMS, PARTS
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.rest import arms_down
+
+CODES = 16
+
+
+def tiny_bundle(seed: int = 0) -> Bundle:
+    torch.manual_seed(seed)
+    generator = Generator(
+        GeneratorConfig(
+            vocabulary_size=9,
+            speakers=2,
+            hidden=32,
+            audio_dim=16,
+            audio_width=4,
+            word_dim=8,
+            motion_dim=16,
+            code_dim=12,
+            codebook_size=CODES,
+        )
+    )
+    # The query that stands for hidden motion starts at zero; a trained one does not.
+    for parameter in generator.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    networks = {part: VQVAE(PART_DIMS[part], 12, 2, CODES) for part in PARTS}
+    for network in networks.values():
+        torch.nn.init.normal_(network.quantizer.embedding.weight)
+    networks["global"] = AutoEncoder(PART_DIMS["global"], 12, 2)
+    for network in (generator, *networks.values()):
+        network.eval().requires_grad_(False)
+    return Bundle(
+        generator=generator,
+        auto_encoders=networks,
+        vocabulary={"PAD": 0, "yes": 4},
+        speakers={2: 0, 30: 1},
+        fidelity="corrected",
+        seed_frames=4,
+        window=64,
+        rest=arms_down(),
+        config={"seed": seed},
+    )

@@ -1,0 +1,145 @@
+"""`mambatalk sample` and `snapshot` as a person types them: one line and a code for every
+outcome.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mambatalk.cli.data import check
+from mambatalk.errors import UserError
+from mambatalk.files import read_json
+from mambatalk.sample.build import write_sample
+
+COMMAND = Path(sys.executable).with_name("mambatalk")
+NEEDS = "eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+PLAIN = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def mambatalk(*arguments):
+    done = subprocess.run(
+        [COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+    return done.returncode, PLAIN.sub("", done.stdout), PLAIN.sub("", done.stderr)
+
+
+def test_check_accepts_a_sample_and_names_the_clip_that_is_broken(tmp_path):
+    pytest.importorskip("espeakng_loader", reason=NEEDS)
+    write_sample(tmp_path / "corpus", hours=0.02, speakers=3, seed=3)
+    code, out, err = mambatalk("check", tmp_path / "corpus", "--workers", 1)
+    assert (code, err) == (0, "")
+    assert "12 clips: 12 accepted" in out
+    (tmp_path / "corpus" / "smplxflame_30" / "1_ada_0_3_3.npz").write_bytes(b"PK broken")
+    code, out, err = mambatalk("check", tmp_path / "corpus", "--workers", 1)
+    assert (code, err) == (1, "")
+    assert "1_ada_0_3_3" in out
+    assert "11 accepted, 1 would be left out" in out
+
+
+def test_sample_then_snapshot(tmp_path):
+    pytest.importorskip("espeakng_loader", reason=NEEDS)
+    code, out, err = mambatalk("sample", tmp_path / "corpus", "--hours", 0.02, "--seed", 3)
+    assert (code, err) == (0, "")
+    assert "mambatalk check" in out
+    code, out, _ = mambatalk("snapshot", tmp_path / "corpus", "--out", tmp_path / "snapshot.json")
+    assert code == 0
+    value = read_json(tmp_path / "snapshot.json")
+    assert len(value["files"]) == 4 * 12 + 2
+    assert value["digest"][:12] in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("snapshot", "nowhere", "--out", "s.json"), "no such folder"),
+        (("check", "nowhere"), "no such folder"),
+        (("sample", "out", "--hours", "0.0001"), "hours"),
+        (("sample", "taken"), "other content"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(tmp_path, arguments, named):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert named in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    pytest.importorskip("espeakng_loader", reason=NEEDS)
+    root = tmp_path_factory.mktemp("sample") / "corpus"
+    write_sample(root, hours=0.02, speakers=3, seed=3)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (
+            ("check", "{}", "--report", "{}/train_test_split.csv"),
+            "train_test_split.csv: found File exists",
+        ),
+        (
+            ("check", "{}", "--report", "/proc/nowhere"),
+            "/proc/nowhere: found No such file or directory",
+        ),
+        (
+            ("snapshot", "{}", "--out", "/proc/nowhere/snapshot.json"),
+            "/proc/nowhere: found No such file or directory",
+        ),
+        (("snapshot", "{}", "--out", "{}/wave16k"), "wave16k: found Is a directory"),
+        (
+            ("sample", "/proc/nowhere", "--hours", "0.02"),
+            "/proc/nowhere: found No such file or directory",
+        ),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line_and_code_2(corpus, arguments, named):
+    before = sorted(corpus.rglob("*"))
+    code, out, err = mambatalk(*(argument.format(corpus) for argument in arguments))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert named in err
+    assert sorted(corpus.rglob("*")) == before
+
+
+def test_the_verdict_is_told_also_where_the_page_cannot_be_written(corpus, tmp_path):
+    (tmp_path / "index.html").mkdir()
+    code, out, err = mambatalk("check", corpus, "--workers", 1, "--report", tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "12 clips: 12 accepted" in out
+    assert "index.html: found Is a directory" in err
+
+
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="/dev/full is a disk without room, on Linux alone"
+)
+def test_scratch_on_a_full_disk_is_one_line(corpus, monkeypatch):
+    def fill(*_, **__):
+        Path("/dev/full").write_text("x")
+
+    monkeypatch.setattr("mambatalk.clips.ingest.ingest", fill)
+    with pytest.raises(
+        UserError, match=r"found a full disk \(.* MiB free\); expected room to write"
+    ):
+        check(corpus)
+
+
+@pytest.mark.parametrize("command", ["sample", "snapshot", "check", "download"])
+def test_help_shows_an_example(command):
+    code, out, _ = mambatalk(command, "--help")
+    assert code == 0
+    assert f"mambatalk {command} /" in " ".join(out.split())

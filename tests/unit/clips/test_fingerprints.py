@@ -1,0 +1,49 @@
+"""Fingerprints: alike for what is alike however it is stored or cut, and for nothing else."""
+
+import numpy as np
+import pytest
+
+from mambatalk.clips.fingerprints import KEPT, motion_print, sound_print
+
+
+def motion(seed, frames=900):
+    return np.random.default_rng(seed).normal(0, 0.3, (frames, 165)).astype(np.float32)
+
+
+def shared(one, other):
+    return set(motion_print(one).split()) & set(motion_print(other).split())
+
+
+def test_a_print_is_that_of_the_content():
+    poses = motion(0)
+    assert motion_print(np.asfortranarray(poses)) == motion_print(poses)
+    assert len(motion_print(poses).split()) == KEPT
+
+
+@pytest.mark.parametrize("piece", [slice(0, 300), slice(311, 600), slice(600, 900)])
+def test_a_piece_shares_frames_with_the_whole(piece):
+    assert shared(motion(0), motion(0)[piece])
+
+
+def test_other_motion_shares_none():
+    assert not shared(motion(0), motion(1))
+    assert not shared(motion(0), motion(0)[::-1])
+
+
+def test_a_rest_pose_is_nobodys():
+    still = np.repeat(motion(0, 1), 300, axis=0)
+    assert motion_print(still) == ""
+    assert not shared(np.concatenate([still, motion(1)]), np.concatenate([still, motion(2)]))
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_hardly_any_motion_has_a_print_of_its_length(frames):
+    assert len(motion_print(motion(0, frames)).split()) == frames - 1
+
+
+def test_one_sample_of_sound_shows():
+    wave = np.zeros(16_000, np.float32)
+    other = wave.copy()
+    other[7] = 1e-4
+    assert sound_print(wave) == sound_print(wave.copy())
+    assert sound_print(wave) != sound_print(other)

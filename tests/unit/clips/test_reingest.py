@@ -1,0 +1,195 @@
+"""Ingesting again: what has not changed is taken from an earlier run, and the store is the same to
+the byte.
+"""
+
+import os
+import shutil
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mambatalk.clips import ingest as module
+from mambatalk.clips.ingest import ingest
+from mambatalk.clips.reading import read_clip
+from mambatalk.clips.shards import assign
+from mambatalk.corpus.snapshot import write_snapshot
+from mambatalk.errors import UserError
+from mambatalk.files import sha256_file
+from mambatalk.sample.build import write_sample
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sample") / "corpus"
+    write_sample(root, hours=0.04, speakers=3, seed=5)
+    return root
+
+
+@pytest.fixture
+def corpus(sample, tmp_path):
+    return shutil.copytree(sample, tmp_path / "corpus")
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Ids of the clips whose files were read."""
+    seen = []
+
+    def watched(job):
+        seen.append(str(job.clip))
+        return read_clip(job)
+
+    monkeypatch.setattr(module, "read_clip", watched)
+    return seen
+
+
+def store(root, out, scratch):
+    out.mkdir()
+    write_snapshot(root, out.with_suffix(".json"))
+    ingest(root, out.with_suffix(".json"), out, speakers=[], clips_per_shard=3, scratch=scratch)
+    return {path.name: sha256_file(path) for path in out.iterdir()}
+
+
+def change(root, kind="smplxflame_30", place=0):
+    path = sorted((root / kind).iterdir())[place]
+    with np.load(path) as arrays:
+        moved = {
+            name: arrays[name] + (0.25 if name == "trans" else 0)
+            if arrays[name].dtype.kind == "f"
+            else arrays[name]
+            for name in arrays.files
+        }
+    np.savez(path, **moved)
+    return path.stem
+
+
+def test_nothing_is_read_twice(corpus, tmp_path, read):
+    first = store(corpus, tmp_path / "first", tmp_path / "scratch")
+    count = len(read)
+    assert store(corpus, tmp_path / "second", tmp_path / "scratch") == first
+    assert len(read) == count == len(list((corpus / "wave16k").iterdir()))
+
+
+def test_a_changed_clip_costs_itself_and_its_shard(corpus, tmp_path, read):
+    first = store(corpus, tmp_path / "first", tmp_path / "scratch")
+    read.clear()
+    changed = change(corpus)
+    second = store(corpus, tmp_path / "second", tmp_path / "scratch")
+    assert read == [changed]
+    shard = (
+        pd.read_parquet(tmp_path / "second" / "manifest.parquet")
+        .set_index("clip_id")
+        .at[changed, "shard"]
+    )
+    assert {name for name in first if first[name] != second.get(name)} == {
+        shard,
+        "manifest.parquet",
+    }
+    assert second == store(corpus, tmp_path / "afresh", None)
+
+
+def test_a_clip_that_goes_or_breaks_touches_one_shard(corpus, tmp_path, read):
+    store(corpus, tmp_path / "first", tmp_path / "scratch")
+    read.clear()
+    waves = sorted((corpus / "wave16k").iterdir())
+    waves[2].unlink()
+    second = store(corpus, tmp_path / "second", tmp_path / "scratch")
+    assert read == [waves[2].stem]
+    assert second == store(corpus, tmp_path / "afresh", None)
+    assert store(corpus, tmp_path / "third", tmp_path / "scratch") == second
+
+
+def test_another_split_reads_nothing(corpus, tmp_path, read):
+    store(corpus, tmp_path / "first", tmp_path / "scratch")
+    read.clear()
+    table = corpus / "train_test_split.csv"
+    table.write_text(table.read_text().replace(",val", ",additional"))
+    store(corpus, tmp_path / "second", tmp_path / "scratch")
+    assert read == []
+    assert set(pd.read_parquet(tmp_path / "second" / "manifest.parquet")["split"]) == {
+        "train",
+        "test",
+        "additional",
+    }
+
+
+def test_other_code_reads_all_again(corpus, tmp_path, read, monkeypatch):
+    store(corpus, tmp_path / "first", tmp_path / "scratch")
+    count = len(read)
+    monkeypatch.setattr(module, "code_digest", lambda: "another")
+    store(corpus, tmp_path / "second", tmp_path / "scratch")
+    assert len(read) == 2 * count
+
+
+def test_a_store_that_was_written_into_is_not_believed(corpus, tmp_path):
+    first = store(corpus, tmp_path / "first", tmp_path / "scratch")
+    shard = next((tmp_path / "first").glob("shard-*.parquet"))
+    with shard.open("r+b") as file:
+        file.seek(200)
+        file.write(b"scribble")
+    os.utime(shard, ns=(1, 1))
+    assert store(corpus, tmp_path / "second", tmp_path / "scratch") == first
+
+
+def test_a_file_that_changed_after_its_snapshot_is_refused_though_its_clip_is_kept(
+    corpus, tmp_path
+):
+    store(corpus, tmp_path / "first", tmp_path / "scratch")
+    with next((corpus / "textgrid").iterdir()).open("ab") as file:
+        file.write(b" ")
+    (tmp_path / "second").mkdir()
+    with pytest.raises(UserError, match="make a new snapshot"):
+        ingest(
+            corpus,
+            tmp_path / "first.json",
+            tmp_path / "second",
+            speakers=[],
+            clips_per_shard=3,
+            scratch=tmp_path / "scratch",
+        )
+
+
+def test_the_scratch_folder_holds_at_most_twice_the_store(corpus, tmp_path):
+    for turn in range(6):
+        for place in range(8):
+            change(corpus, place=place)
+        store(corpus, tmp_path / f"store-{turn}", tmp_path / "scratch")
+    size = sum(path.stat().st_size for path in (tmp_path / "scratch").glob("*.parquet"))
+    assert size <= 2.1 * sum(path.stat().st_size for path in (tmp_path / "store-5").glob("shard-*"))
+    assert size > sum(path.stat().st_size for path in (tmp_path / "store-5").glob("shard-*"))
+
+
+def test_shards_are_even_and_hardly_move():
+    names = [f"2_scott_0_{number}_{number}" for number in range(1000)]
+    shards = assign(names, 32)
+    assert sorted(name for members in shards.values() for name in members) == sorted(names)
+    assert len(shards) == 32
+    assert max(map(len, shards.values())) < 64
+    fewer = assign(names[:-1], 32)
+    assert sum(shards[file] != fewer.get(file) for file in shards) == 1
+
+
+def die_of_one(job):
+    if str(job.clip) == "1_ada_0_1_1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read_clip(job)
+
+
+def test_a_clip_that_kills_its_reader_is_a_fault_in_the_manifest(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "read_clip", die_of_one)
+    write_snapshot(corpus, tmp_path / "snapshot.json")
+    (tmp_path / "out").mkdir()
+    ingest(
+        corpus,
+        tmp_path / "snapshot.json",
+        tmp_path / "out",
+        speakers=[],
+        clips_per_shard=3,
+        workers=2,
+    )
+    table = pd.read_parquet(tmp_path / "out" / "manifest.parquet")
+    (broken,) = table[table["fault"].notna()].to_dict("records")
+    assert broken["clip_id"] == "1_ada_0_1_1"
+    assert "the process that reads it dies" in broken["fault"]

@@ -1,0 +1,199 @@
+"""The motion reader: right values from every honest npz, one line for every other."""
+
+import io
+import pickle
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mambatalk.corpus.readers import read_motion
+from mambatalk.errors import UserError
+
+REAL = (
+    Path(__file__).parents[3].parent
+    / "shared"
+    / "beatx_clips"
+    / "beat_english_v2.0.0"
+    / "smplxflame_30"
+)
+
+
+def arrays(frames=5):
+    random = np.random.default_rng(0)
+    return {
+        "betas": random.normal(size=300).astype(np.float32),
+        "poses": random.normal(size=(frames, 165)).astype(np.float32),
+        "expressions": random.normal(size=(frames, 100)),
+        "trans": random.normal(size=(frames, 3)),
+        "model": np.array("smplx2020"),
+        "gender": np.array("neutral"),
+        "mocap_frame_rate": np.array(30, np.int32),
+    }
+
+
+def npz(save=np.savez, **values):
+    file = io.BytesIO()
+    save(file, **{key: value for key, value in (arrays() | values).items() if value is not None})
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_stored_or_compressed_single_or_double(save, kind):
+    given = arrays()
+    motion = read_motion(
+        npz(save, **{key: given[key].astype(kind) for key in ("poses", "expressions", "trans")})
+    )
+    np.testing.assert_array_equal(motion.poses, given["poses"])
+    np.testing.assert_array_equal(motion.expressions, given["expressions"].astype(np.float32))
+    np.testing.assert_array_equal(motion.trans, given["trans"].astype(kind))
+    assert (motion.poses.dtype, motion.expressions.dtype, motion.fps) == (
+        np.float32,
+        np.float32,
+        30.0,
+    )
+
+
+def test_column_order_of_memory_does_not_matter():
+    motion = read_motion(npz(poses=np.asfortranarray(arrays()["poses"])))
+    np.testing.assert_array_equal(motion.poses, arrays()["poses"])
+
+
+def test_what_is_read_may_be_changed():
+    motion = read_motion(npz())
+    motion.poses[0] = 0
+    motion.trans[0] = 0
+
+
+def test_a_stated_frame_rate_is_passed_on():
+    assert read_motion(npz(mocap_frame_rate=np.array(60, np.int64))).fps == 60
+
+
+def test_nan_is_left_for_the_checks():
+    assert np.isnan(read_motion(npz(trans=np.full((5, 3), np.nan))).trans).all()
+
+
+@pytest.mark.parametrize("key", ["poses", "trans", "expressions", "betas", "mocap_frame_rate"])
+def test_a_missing_key_is_named(key):
+    with pytest.raises(UserError, match=f"no {key}"):
+        read_motion(npz(**{key: None}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("poses", np.zeros((5, 156), np.float32), "poses"),
+        ("poses", np.zeros((0, 165), np.float32), "at least one frame"),
+        ("poses", np.float32(0), "at least one frame"),
+        ("trans", np.zeros((4, 3)), "trans"),
+        ("expressions", np.zeros((5, 50)), "expressions"),
+        ("betas", np.zeros(16, np.float32), "betas"),
+        ("poses", np.zeros((5, 165), np.int16), "int16"),
+        ("poses", np.zeros((5, 165), complex), "complex"),
+        ("mocap_frame_rate", np.array("30"), "frames a second"),
+        ("mocap_frame_rate", np.array(0), "frames a second"),
+        ("mocap_frame_rate", np.array([30, 30]), "frames a second"),
+        ("mocap_frame_rate", np.array(np.nan), "frames a second"),
+    ],
+)
+def test_a_wrong_shape_or_type_is_named(key, value, named):
+    with pytest.raises(UserError, match=named):
+        read_motion(npz(**{key: value}))
+
+
+class Bomb:
+    def __reduce__(self):
+        return pytest.fail, ("a pickle was loaded",)
+
+
+def test_pickled_objects_are_refused_unopened():
+    with pytest.raises(UserError, match="pickled"):
+        read_motion(npz(betas=np.array([Bomb()], dtype=object)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK",
+        b"not a zip",
+        pickle.dumps({"poses": 1}),
+        npz()[:2000],
+        npz()[2000:],
+        npz().replace(b"poses", b"posse"),
+        npz().replace(b"(5, 165)", b"(5, 166)"),
+        npz().replace(b"(5, 165)", b"(-5,165)"),
+        npz().replace(b"<f4", b"|O8"),
+        npz().replace(b"NUMPY", b"NUMPI"),
+        npz(np.savez_compressed)[:-400] + bytes(400),
+    ],
+    ids=range(12),
+)
+def test_damaged_files_end_in_one_line(data):
+    with pytest.raises(UserError) as error:
+        read_motion(data, where="clip.npz")
+    assert str(error.value).startswith("clip.npz")
+    assert "\n" not in str(error.value)
+
+
+def test_a_header_that_claims_too_much_allocates_nothing():
+    claim, honest = b"(5000000000, 165), }", b"(5, 165), }         "
+    data = npz()
+    assert honest in data
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(file, "w") as archive:
+        for (
+            name
+        ) in given.namelist():  # Written anew, so that the checksums hold and only the header lies.
+            archive.writestr(name, given.read(name).replace(honest, claim))
+    with pytest.raises(UserError, match="3300000000000 bytes"):
+        read_motion(file.getvalue())
+
+
+def packed(values, compression, *, claims=None):
+    """An npz whose first array is `values`, and whose directory may lie on how large it is."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name in arrays():
+            archive.writestr(f"{name}.npy", values)
+    data, size = file.getvalue(), len(values).to_bytes(4, "little")
+    return data if claims is None else data.replace(size, claims.to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (packed(bytes(2**26), zipfile.ZIP_DEFLATED), "arrays of 335544320 bytes"),
+        (packed(bytes(2**26), zipfile.ZIP_DEFLATED, claims=1000), "damaged"),
+        (packed(bytes(2**20), zipfile.ZIP_LZMA), "compression 14"),
+        (packed(bytes(2**20), zipfile.ZIP_BZIP2), "compression 12"),
+        (packed(b"", zipfile.ZIP_STORED) + b"PK\x01\x02" * 1001, "more than 1000 files"),
+    ],
+    ids=["as large as it says", "larger than it says", "lzma", "bzip2", "many files"],
+)
+def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
+    tracemalloc.start()
+    with pytest.raises(UserError, match=named):
+        read_motion(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_motion(tmp_path / "none.npz")
+    with pytest.raises(UserError):
+        read_motion(tmp_path)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real clips beside the checkout")
+def test_real_clips():
+    first, second = (read_motion(path) for path in sorted(REAL.glob("*.npz")))
+    assert (len(first.poses), len(second.poses)) == (1906, 1804)
+    assert first.fps == second.fps == 30
+    assert first.trans[:, 1].mean() == pytest.approx(1.303, abs=1e-3)
+    np.testing.assert_array_equal(first.betas, second.betas)

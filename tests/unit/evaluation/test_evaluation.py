@@ -1,0 +1,223 @@
+"""Scoring clips to metrics.json: its structure, its rows, and what each must say."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from mambatalk.errors import UserError
+from mambatalk.evaluation.score import Evaluation, TruthClip
+from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
+from mambatalk.models.fgd.network import FGDEncoder
+from mambatalk.synthesis.result import MotionResult
+from tests.helpers.motions import clicks, smooth_motion
+from tests.helpers.stand_in_body import stand_in_body
+
+METRICS = {"fgd", "bc", "l1div", "mse", "lvd", "srgr"}
+
+
+def _evaluation(*, latent=20, speeds=True):
+    torch.manual_seed(0)
+    return Evaluation(
+        body=stand_in_body(),
+        mean_velocity=np.full(55, 0.1) if speeds else None,
+        fgd_encoder=FGDEncoder(latent) if latent else None,
+        fidelity="corrected",
+    )
+
+
+def _clip(seed, frames=200, **extra):
+    return TruthClip(
+        name=f"1_clip_0_{seed}_{seed}",
+        motion=smooth_motion(seed, frames),
+        wave=clicks(frames),
+        betas=np.zeros(300, np.float32),
+        **extra,
+    )
+
+
+def _noisy(motion, scale):
+    random = np.random.default_rng(0)
+    return MotionResult(
+        poses=motion.poses + random.normal(0, scale, motion.poses.shape).astype(np.float32),
+        expressions=motion.expressions
+        + random.normal(0, 10 * scale, (len(motion.poses), 100)).astype(np.float32),
+        trans=motion.trans,
+    )
+
+
+@pytest.fixture(scope="module")
+def scored():
+    evaluation = _evaluation()
+    meaning = [SimpleNamespace(start=0.0, end=3.0, score=0.7)]
+    table = []
+    for seed in range(4):
+        truth = _clip(seed, 200 + 20 * seed, semantics=meaning if seed else None)
+        near, far = (_noisy(truth.motion, scale) for scale in (0.002, 0.05))
+        table += evaluation.add(truth, {"model": near, "random_clip": far})
+    return evaluation.result(), table
+
+
+def test_it_has_the_structure_of_metrics_json(scored):
+    result, _ = scored
+    assert set(result) == {
+        "rows",
+        "law",
+        "clips",
+        "frames",
+        "fgd_rows",
+        "body",
+        "fidelity",
+        "warnings",
+    }
+    assert set(result["rows"]) == {"ground_truth", "model", "random_clip"}
+    for row in result["rows"].values():
+        assert set(row) == METRICS
+        assert all({"published", "corrected"} <= set(variants) for variants in row.values())
+    assert (result["clips"], result["frames"], result["body"]) == (
+        4,
+        200 + 220 + 240 + 260,
+        "stand-in",
+    )
+    assert result["fgd_rows"] == sum(n // 32 * 2 for n in (200, 220, 240, 260))
+    json.dumps(result, allow_nan=False)
+
+
+def test_ground_truth_is_perfect_but_for_the_noise_floor(scored):
+    truth = scored[0]["rows"]["ground_truth"]
+    for metric in ("mse", "lvd"):
+        assert truth[metric] == {"published": 0.0, "corrected": 0.0}
+    assert truth["srgr"]["corrected"] == pytest.approx(1)
+    assert truth["fgd"]["corrected"] > 0
+
+
+@pytest.mark.parametrize("metric", ["fgd", "mse", "lvd"])
+@pytest.mark.parametrize("variant", ["published", "corrected"])
+def test_nearer_motion_scores_better(scored, metric, variant):
+    rows = scored[0]["rows"]
+    assert 0 < rows["model"][metric][variant] < rows["random_clip"][metric][variant]
+
+
+def test_the_table_holds_each_clip_of_each_row(scored):
+    result, table = scored
+    assert [(line["clip"], line["row"]) for line in table[:3]] == [
+        ("1_clip_0_0_0", row) for row in ("ground_truth", "model", "random_clip")
+    ]
+    lines = [line for line in table if line["row"] == "model"]
+    frames = [line["frames"] for line in lines]
+    mean = np.average([line["mse_published"] for line in lines], weights=frames)
+    assert result["rows"]["model"]["mse"]["published"] == pytest.approx(mean)
+    assert lines[0]["srgr_published"] is None
+    assert lines[1]["srgr_published"] is not None
+
+
+def test_few_rows_are_warned_of(caplog):
+    evaluation = _evaluation()
+    evaluation.add(_clip(0), {"model": smooth_motion(1)})
+    with caplog.at_level(logging.WARNING):
+        result = evaluation.result()
+    assert "12 feature rows in 20 dimensions" in result["warnings"][0]
+    assert result["warnings"][0] in caplog.text
+
+
+def test_the_noise_floor_is_every_second_clip_against_the_rest():
+    evaluation = _evaluation()
+    encoder, sides = evaluation.encoder, ([], [])
+    for seed in range(4):
+        truth = _clip(seed)
+        evaluation.add(truth, {"model": truth.motion})
+        pose = evaluation.poser.pose(truth.motion, truth.betas, 192).pose_without_eyes
+        with torch.no_grad():
+            sides[seed % 2].append(encoder(pose[None])[0].double().numpy())
+    a, b = (np.concatenate(side) for side in sides)
+    gaussians = [gaussian_of_sums(np.float64(len(x)), x.sum(0), x.T @ x) for x in (a, b)]
+    rows = evaluation.result()["rows"]
+    assert rows["ground_truth"]["fgd"]["corrected"] == pytest.approx(
+        frechet_distance(*gaussians), rel=1e-6
+    )
+    assert rows["model"]["fgd"]["corrected"] == pytest.approx(0, abs=1e-6)
+
+
+def test_what_is_undefined_is_null():
+    evaluation = _evaluation(latent=None, speeds=False)
+    evaluation.add(_clip(0), {"model": smooth_motion(1)})
+    evaluation.add(_clip(1, semantics=[]), {"model": smooth_motion(2)})
+    result = evaluation.result()
+    for row in result["rows"].values():
+        for metric in ("fgd", "bc", "srgr"):
+            assert {"published", "corrected"} <= set(row[metric])
+            assert set(row[metric].values()) == {None}
+    assert (result["fgd_rows"], result["law"]["model"], result["warnings"]) == (0, None, [])
+
+
+def test_translation_is_in_no_metric():
+    moved = smooth_motion(0)
+    moved = MotionResult(poses=moved.poses, expressions=moved.expressions, trans=moved.trans + 3)
+    plain, shifted = _evaluation(), _evaluation()
+    plain.add(_clip(0), {"model": smooth_motion(0)})
+    shifted.add(_clip(0), {"model": moved})
+    assert plain.result()["rows"] == shifted.result()["rows"]
+
+
+def test_corrected_fgd_does_not_see_the_eyes():
+    truth = smooth_motion(0)
+    looking = truth.poses.copy()
+    looking[:, 69:75] = 0.3
+    evaluation = _evaluation()
+    for seed in range(2):
+        evaluation.add(
+            TruthClip(
+                name=str(seed),
+                motion=MotionResult(
+                    poses=looking, expressions=truth.expressions, trans=truth.trans
+                ),
+                betas=np.zeros(300, np.float32),
+                wave=clicks(200),
+            ),
+            {"model": truth},
+        )
+    fgd = evaluation.result()["rows"]["model"]["fgd"]
+    assert fgd["corrected"] == pytest.approx(0, abs=1e-9)
+    assert fgd["published"] > 1e-6
+
+
+def test_a_shorter_result_is_scored_on_its_own_frames():
+    evaluation, truth = _evaluation(), _clip(0)
+    short = MotionResult(
+        poses=truth.motion.poses[:150],
+        expressions=truth.motion.expressions[:150],
+        trans=truth.motion.trans[:150],
+    )
+    table = evaluation.add(truth, {"model": short})
+    assert {line["frames"] for line in table} == {150}
+    assert evaluation.result()["rows"]["model"]["mse"]["corrected"] == 0
+
+
+def test_the_law_is_scored_where_there_are_events():
+    events = [{"kind": "jaw", "time": t} for t in (1.0, 2.0, 3.0)]
+    evaluation = _evaluation(latent=None)
+    evaluation.add(_clip(0, events=events), {"model": smooth_motion(1)})
+    evaluation.add(_clip(1), {"model": smooth_motion(2)})
+    assert all(0 <= score <= 1 for score in evaluation.result()["law"].values())
+
+
+def test_rows_must_be_the_same_for_every_clip():
+    evaluation = _evaluation(latent=None)
+    evaluation.add(_clip(0), {"model": smooth_motion(1)})
+    with pytest.raises(UserError, match="same methods on every clip"):
+        evaluation.add(_clip(1), {"other": smooth_motion(1)})
+
+
+def test_no_clip_and_no_frame_are_errors():
+    with pytest.raises(UserError, match="no clip"):
+        _evaluation(latent=None).result()
+    empty = MotionResult(
+        poses=np.zeros((0, 165), np.float32),
+        expressions=np.zeros((0, 100), np.float32),
+        trans=np.zeros((0, 3), np.float32),
+    )
+    with pytest.raises(UserError, match="without frames"):
+        _evaluation(latent=None).add(_clip(0), {"model": empty})

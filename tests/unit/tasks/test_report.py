@@ -1,0 +1,288 @@
+"""The report says what the files say, in words that hold, and fetches nothing."""
+
+import csv
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+from mambatalk.config import Config, load_config
+from mambatalk.files import write_json
+from tasks import report
+from tasks.report_page.numbers import printed, published_table
+from tasks.report_page.verdicts import headline, not_comparable, verdicts
+
+ROOT = Path(__file__).parents[3]
+CONFIG = load_config(ROOT / "params.yaml")
+NAMES = ("ground_truth", "model", "mean_pose", "random_clip", "shuffled_audio")
+GOOD = {  # One number of a kind for each row, the model ahead everywhere.
+    "fgd": (0.1, 0.2, 0.9, 0.5, 0.3),
+    "bc": (0.7, 0.65, 0.0, 0.5, 0.6),
+    "l1div": (12.0, 10.0, 0.0, 11.0, 9.0),
+    "mse": (0.0, 6e-8, 9e-8, 9e-8, 8e-8),
+    "lvd": (0.0, 6e-5, 9e-5, 9e-5, 8e-5),
+    "srgr": (1.0, 0.4, 0.3, 0.2, 0.3),
+}
+LAW = (0.95, 0.6, 0.0, 0.3, 0.4)
+
+
+def evaluation(**changes: Any) -> dict[str, Any]:
+    rows = {
+        name: {
+            key: {"published": values[k] * 1.5, "corrected": values[k]}
+            for key, values in GOOD.items()
+        }
+        for k, name in enumerate(NAMES)
+    }
+    return {
+        "rows": rows,
+        "law": dict(zip(NAMES, LAW, strict=True)),
+        "clips": 2,
+        "frames": 600,
+        "fgd_rows": 900,
+        "body": "stand-in",
+        "fidelity": "corrected",
+        "warnings": [],
+        **changes,
+    }
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Writes what a build leaves behind, and returns the page made of it."""
+    monkeypatch.chdir(tmp_path)
+
+    def page(
+        *,
+        numbers: dict[str, Any] | None = None,
+        quarantined: dict[str, list[str]] | None = None,
+        notes: list[str] | None = None,
+    ) -> str:
+        write_build(CONFIG, numbers or evaluation(), quarantined or {}, notes or [])
+        return report.render(report.content(CONFIG))
+
+    return page
+
+
+def write_build(
+    config: Config, numbers: dict[str, Any], quarantined: dict[str, list[str]], notes: list[str]
+) -> None:
+    for folder in ("data/clips", "metrics/train_vq", "plots/train_vq", "renders"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    write_json(config.ingest.snapshot, {"digest": "5" * 64})
+    write_json("bundle/bundle.json", {"digest": "b" * 64})
+    clips = ["1_ada_0_1_1", "2_bruno_0_2_2", *quarantined]
+    pandas.DataFrame(
+        {
+            "clip_id": clips,
+            "speaker": range(1, len(clips) + 1),
+            "name": ["ada", "bruno", "x"][: len(clips)],
+            "split": ["train", "test", "train"][: len(clips)],
+            "motion_seconds": 90.0,
+        }
+    ).to_parquet("data/clips/manifest.parquet")
+    write_json("data/accepted.json", {"accepted": clips[:2], "quarantined": quarantined})
+    write_json(
+        "data/features/features.json",
+        {"splits": {"train": 1, "test": 1}, "words": 40, "notes": notes, "body": "stand-in"},
+    )
+    for name, broken in (("clips", {"readable": 1} if quarantined else {}), ("features", {})):
+        write_json(
+            f"metrics/check_{name}.json",
+            {
+                "success": True,
+                "accepted": 2,
+                "quarantined": len(quarantined),
+                "critical": 0,
+                "warnings": 0,
+                "expectations": 9,
+                "unmet": len(broken),
+                "broken": broken,
+            },
+        )
+    write_json("metrics/encode_codes.json", {"face/codes_used": 0.5, "face/perplexity": 7.25})
+    write_json("metrics/metrics.json", numbers)
+    with Path("metrics/per_clip.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                "clip",
+                "row",
+                "frames",
+                "bc_corrected",
+                "l1div_corrected",
+                "mse_corrected",
+                "lvd_corrected",
+                "srgr_corrected",
+                "law",
+            ]
+        )
+        writer.writerows(["2_bruno_0_2_2", name, 300, 0.5, 11, 6e-8, "", "", 0.5] for name in NAMES)
+    for name in (
+        "train_fgd_encoder",
+        "train_generator",
+        *(f"train_vq/{part}" for part in ("face", "upper", "hands", "lower", "global")),
+    ):
+        Path(f"plots/{name}.csv").write_text(
+            "epoch,train/loss,val/loss\n0,4,5\n1,2,3\n2,1.5,2.75\n"
+        )
+    Path("renders/2_bruno_0_2_2.mp4").write_bytes(b"film")
+    Path("renders/2_bruno_0_2_2.png").write_bytes(b"still")
+
+
+class Sources(HTMLParser):
+    """Addresses that a browser would load, and the text a person reads."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.scripts = 0
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.scripts += tag == "script"
+        self.loaded += [
+            found[key] or "" for key in ("src", "poster", "srcset", "data") if key in found
+        ]
+        if tag == "link":
+            self.loaded.append(found["href"] or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+
+def text(page: str) -> str:
+    return " ".join(Sources(page).text.split())
+
+
+def test_the_page_loads_nothing(build: Callable[..., str]) -> None:
+    page = build()
+    sources = Sources(page)
+    assert sources.loaded
+    assert all(address.startswith("data:") for address in sources.loaded)
+    assert sources.scripts == 0
+    assert not re.search(r"url\((?!data:)|@import", page)
+
+
+def test_the_same_build_gives_the_same_bytes(build: Callable[..., str]) -> None:
+    assert build() == build()
+
+
+def test_numbers_stand_in_the_units_papers_print(build: Callable[..., str]) -> None:
+    assert [
+        printed(value, key)
+        for value, key in (
+            (0.5366, "fgd"),
+            (0.781, "bc"),
+            (13.05, "l1div"),
+            (6.289e-8, "mse"),
+            (6.897e-5, "lvd"),
+            (0.29, "srgr"),
+        )
+    ] == ["5.366", "7.810", "13.05", "6.289", "6.897", "0.290"]
+    assert printed(None, "fgd") == "–"
+    page = text(build())
+    assert "2.000" in page  # FGD of the model, corrected.
+    assert "3.000" in page  # The same, published.
+
+
+def test_mambatalk_stands_in_the_published_table() -> None:
+    (row,) = [row for row in published_table() if row["method"] == "MambaTalk"]
+    assert [row[key] for key in ("fgd", "bc", "l1div", "mse", "lvd")] == [
+        "5.366",
+        "7.81",
+        "13.05",
+        "6.289",
+        "6.897",
+    ]
+
+
+def test_a_model_ahead_of_all_is_said_to_be() -> None:
+    found = verdicts(evaluation())
+    assert [one.holds for one in found] == [True] * 7
+    assert headline(found) == ("The model passes all 7 checks of what it must do", "")
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "name"),
+    [
+        ("fgd", 0.95, "FGD against the mean pose"),
+        ("bc", 1.5, "BC against the mean pose"),
+        ("l1div", 25.0, "Diversity against the mean pose"),
+        ("mse", 8.5e-8, "Face MSE against the sound of another clip"),
+    ],
+)
+def test_a_comparison_that_is_lost_is_named(key: str, model: float, name: str) -> None:
+    numbers = evaluation()
+    numbers["rows"]["model"][key]["corrected"] = model
+    first, second = headline(verdicts(numbers))
+    assert first == "The model passes 6 of 7 checks of what it must do"
+    assert second == f"It loses: {name}."
+
+
+def test_a_tie_is_no_win() -> None:
+    numbers = evaluation()
+    numbers["law"]["model"] = numbers["law"]["shuffled_audio"]
+    assert [one.name for one in verdicts(numbers) if not one.holds] == [
+        "Law score against the sound of another clip"
+    ]
+
+
+def test_what_cannot_be_told_is_not_counted(build: Callable[..., str]) -> None:
+    note = "FGD of 5 feature rows in 60 dimensions is inflated and not comparable"
+    numbers = evaluation(warnings=[note], law=dict.fromkeys(NAMES))
+    numbers["rows"]["model"]["bc"]["corrected"] = None
+    first, second = headline(verdicts(numbers))
+    assert first == "The model passes all 3 checks of what it must do"
+    assert second == "Not estimable: FGD against the mean pose; BC against the mean pose."
+    page = text(build(numbers=numbers))
+    assert "FGD is not estimable here" in page
+    assert note in page
+    assert "events" not in page, "there is no law to score by"
+
+
+def test_what_makes_numbers_not_comparable_is_said() -> None:
+    facts = {"sample": False, "speakers": ["2 scott"]}
+    like_the_paper = evaluation(body="smplx", clips=15)
+    assert not_comparable(facts, like_the_paper, published_fgd=True) == []
+    assert "stand-in" in " ".join(
+        not_comparable(facts, {**like_the_paper, "body": "stand-in"}, published_fgd=True)
+    )
+    assert "AESKConv" in " ".join(not_comparable(facts, like_the_paper, published_fgd=False))
+    assert "2 clips" in " ".join(
+        not_comparable(facts, {**like_the_paper, "clips": 2}, published_fgd=True)
+    )
+    assert "sample" in " ".join(
+        not_comparable({**facts, "sample": True}, like_the_paper, published_fgd=True)
+    )
+
+
+def test_quarantined_clips_and_notices_are_shown(build: Callable[..., str]) -> None:
+    page = text(
+        build(
+            quarantined={"3_<b>x</b>_0_3_3": ["readable: no wav; expected none (cannot be read)"]},
+            notes=["the corpus marks no validation clip: 1 of 2 carved from train"],
+        )
+    )
+    assert "1 of 3 clips were quarantined" in page
+    assert "3_<b>x</b>_0_3_3" in page, "a name from the data is text, not markup"
+    assert "no wav; expected none" in page
+    assert "The corpus marks no validation clip: 1 of 2 carved from train." in page
+
+
+def test_every_network_has_its_curve(build: Callable[..., str]) -> None:
+    page = build()
+    assert page.count("<polyline") == 2 * 7
+    assert "validation ends at 2.75" in page
+
+
+def test_a_network_that_was_imported_has_no_curve(build: Callable[..., str]) -> None:
+    build()
+    Path("plots/train_fgd_encoder.csv").write_text("epoch,train/loss,val/loss\n")
+    assert report.render(report.content(CONFIG)).count("<polyline") == 2 * 6

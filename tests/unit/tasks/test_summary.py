@@ -1,0 +1,47 @@
+"""The end of a build on the terminal: what was measured, what to doubt in it, where to look."""
+
+from pathlib import Path
+
+import pytest
+
+from mambatalk.files import write_json
+from tasks.tools.summary import main, show
+
+ROW = {"fgd": {"published": 2.0, "corrected": None}}
+EVALUATION = {
+    "rows": {"ground_truth": ROW, "model": ROW},
+    "law": {"ground_truth": 0.98, "model": None},
+    "clips": 2,
+    "frames": 60,
+    "body": "stand-in",
+    "fidelity": "corrected",
+    "warnings": ["FGD of 2 feature rows"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "metrics" / "metrics.json", EVALUATION)
+
+
+def test_numbers_stand_with_what_is_to_be_doubted_in_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show(Path())
+    told = capsys.readouterr().out
+    for words in ("2 / -", "law score", "0.98", "note: FGD of 2 feature rows"):
+        assert words in told
+
+
+def test_paths_are_those_of_the_build_that_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Path("runs/real"))
+    assert "report  runs/real/reports/index.html" in capsys.readouterr().out
+
+
+def test_parameters_that_no_stage_had_to_read_are_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """DVC calls a build up to date whatever stands in a section that no stage names."""
+    Path("params.yaml").write_text("train_generater: {lr: 1}\n")
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "params.yaml" in capsys.readouterr().err

@@ -1,0 +1,310 @@
+"""Each loss term alone, and where the published form is blind to an error that the corrected one
+sees.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mambatalk.errors import UserError
+from mambatalk.features.windows import WindowBatch
+from mambatalk.models.generator.network import GeneratorOutput
+from mambatalk.motion.body import Body
+from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, ground_velocity, part_input
+from mambatalk.motion.rotations import axis_angle_to_6d, axis_angle_to_matrix
+from mambatalk.motion.skeleton import AUTO_ENCODERS, EXPRESSION_DIM, PART_DIMS, PARTS, TRANSLATION
+from mambatalk.training.losses import (
+    VERTEX,
+    foot_sliding,
+    geodesic,
+    index_loss,
+    l1_of_differences,
+    latent_loss,
+    mse_of_differences,
+)
+from mambatalk.training.modules.part_losses import PartLoss
+from tests.helpers.stand_in_body import stand_in_body
+
+BOTH = ("published", "corrected")
+FIXTURE = Path(__file__).parents[3].parent / "shared" / "fixtures" / "generator.npz"
+LENGTH = 16
+
+
+@pytest.fixture
+def batch():
+    draw = torch.Generator().manual_seed(0)
+    rotations = axis_angle_to_6d(0.2 * torch.randn(2, LENGTH, 55, 3, generator=draw)).flatten(2)
+    trans = torch.randn(2, LENGTH, 3, generator=draw).cumsum(1) / 100
+    contact = torch.randint(2, (2, LENGTH, 4), generator=draw).float()
+    return WindowBatch(
+        motion=torch.cat([rotations, trans, contact], -1),
+        expressions=torch.randn(2, LENGTH, EXPRESSION_DIM, generator=draw),
+        betas=torch.randn(2, 300, generator=draw),
+        words=torch.zeros(2, LENGTH, dtype=torch.long),
+        speaker=torch.zeros(2, LENGTH, dtype=torch.long),
+        frames=torch.tensor([0, LENGTH]),
+        audio=None,
+    )
+
+
+def part_loss(part, fidelity, *, body=None, mesh_weight=1.0, mesh_frames=0):
+    return PartLoss.of(
+        part,
+        body or stand_in_body(),
+        mesh_vertices=40,
+        mesh_weight=mesh_weight,
+        fidelity=fidelity,
+        mesh_frames=mesh_frames,
+    )
+
+
+def truth(part, batch, fidelity="corrected"):
+    """What a perfect network answers."""
+    if part != "global":
+        return part_input(part, batch.motion, batch.expressions, fidelity=fidelity)
+    perfect = part_input("lower", batch.motion, batch.expressions, fidelity="corrected").clone()
+    perfect[..., PART_TRANSLATION] = ground_velocity(batch.motion[..., TRANSLATION])
+    return perfect
+
+
+def test_geodesic_is_the_angle_but_never_below_its_clamp():
+    turn = axis_angle_to_matrix(torch.tensor([[0.3, 0.0, 0.0]]))
+    still = axis_angle_to_matrix(torch.zeros(1, 3)).requires_grad_()
+    assert geodesic(turn, still).item() == pytest.approx(0.3, abs=1e-5)
+    floor = geodesic(still, still.detach())
+    assert floor.item() == pytest.approx(1.4e-3, rel=0.05)
+    (gradient,) = torch.autograd.grad(floor, still)
+    assert not gradient.any()
+
+
+def test_geodesic_is_finite_with_its_gradient_at_half_a_turn():
+    half = axis_angle_to_matrix(torch.tensor([[torch.pi, 0.0, 0.0]])).requires_grad_()
+    angle = geodesic(half, torch.eye(3)[None])
+    assert angle.item() == pytest.approx(torch.pi, abs=2e-3)
+    (gradient,) = torch.autograd.grad(angle, half)
+    assert gradient.isfinite().all()
+
+
+def test_differences_are_first_plus_second_and_ignore_a_constant_error():
+    target = torch.zeros(1, 4, 1)
+    predicted = torch.tensor([0.0, 1.0, 3.0, 6.0]).view(1, 4, 1)
+    assert float(l1_of_differences(predicted, target)) == pytest.approx(2 + 1)
+    assert float(mse_of_differences(predicted, target)) == pytest.approx((1 + 4 + 9) / 3 + 1)
+    assert float(l1_of_differences(target + 5, target)) == 0
+
+
+def test_mesh_differences_along_the_vertex_index_are_blind_to_a_body_that_shakes_as_one():
+    still = torch.zeros(1, 8, 5, 3)
+    shaking = still + torch.tensor([0.1, -0.1] * 4).view(1, 8, 1, 1)
+    assert float(l1_of_differences(shaking, still, axis=VERTEX)) == 0
+    assert float(l1_of_differences(shaking, still)) == pytest.approx(0.2 + 0.4)
+
+
+def test_a_planted_foot_that_moves_is_punished_a_free_one_is_not():
+    feet = torch.zeros(1, 3, 4, 3)
+    feet[0, 1:, 0, 0] = 0.12  # The left ankle slides once, between frames 0 and 1.
+    everywhere = 3 * 4 * 3
+    contact = torch.zeros(1, 3, 4)
+    assert float(foot_sliding(feet, contact)) == 0
+    contact[0, 0, 0] = 0.96
+    assert float(foot_sliding(feet, contact)) == pytest.approx(0.12 / everywhere)
+    contact[0, 0, 0] = 0.95
+    assert float(foot_sliding(feet, contact)) == 0
+
+
+def test_the_gate_of_the_foot_term_passes_no_gradient():
+    feet = torch.randn(1, 5, 4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    contact = torch.ones(1, 5, 4, requires_grad=True)
+    towards_feet, towards_gate = torch.autograd.grad(
+        foot_sliding(feet, contact), (feet, contact), allow_unused=True
+    )
+    assert towards_feet.any()
+    assert towards_gate is None
+
+
+@pytest.mark.parametrize("fidelity", BOTH)
+@pytest.mark.parametrize("part", AUTO_ENCODERS)
+def test_the_truth_has_no_loss_but_the_floor_of_the_geodesic(part, fidelity, batch):
+    terms = part_loss(part, fidelity)(truth(part, batch, fidelity), batch)
+    exact = {"global": {"position", "position_differences", "vertices", "mesh_differences", "foot"}}
+    for name, value in terms.items():
+        if name == "geodesic":
+            assert float(value) == pytest.approx(1.4e-3, rel=0.1)
+        elif name == "foot" or name in exact.get(part, ()):
+            continue  # Contacts drawn at random hold feet that move; Euler steps do not undo central differences.
+        else:
+            assert float(value) == pytest.approx(0, abs=1e-6), name
+
+
+@pytest.mark.parametrize("part", AUTO_ENCODERS)
+def test_every_output_channel_is_learnt_from_but_those_named(part, batch):
+    prediction = (
+        truth(part, batch)
+        + 0.05 * torch.randn(2, LENGTH, PART_DIMS[part], generator=torch.Generator().manual_seed(1))
+    ).requires_grad_()
+    (gradient,) = torch.autograd.grad(
+        sum(part_loss(part, "corrected")(prediction, batch).values()), prediction
+    )
+    learnt = gradient.abs().sum((0, 1)) > 0
+    expected = torch.ones(PART_DIMS[part], dtype=torch.bool)
+    if part == "global":  # Its legs are given, what it makes of them is of no use.
+        expected[: PART_TRANSLATION.start] = False
+    assert torch.equal(learnt, expected)
+
+
+def test_published_global_meshes_see_no_shaking(batch):
+    prediction = truth("global", batch)
+    prediction[..., PART_TRANSLATION.start + 1] += torch.tensor([0.1, -0.1] * (LENGTH // 2))
+    terms = {fidelity: part_loss("global", fidelity)(prediction, batch) for fidelity in BOTH}
+    assert "mesh_differences" not in terms["published"]
+    assert terms["corrected"]["mesh_differences"] > 0.1
+    torch.testing.assert_close(terms["published"]["vertices"], terms["corrected"]["vertices"])
+
+
+def test_published_global_mesh_differences_would_be_zero_whatever_the_error(batch):
+    loss = part_loss("upper", "published")
+    body, count = loss.body, LENGTH
+    turn = torch.eye(3).expand(count, 55, 3, 3)
+    betas, face = batch.betas[:1].expand(count, -1), batch.expressions[0]
+    trans = batch.motion[0, :, TRANSLATION]
+    ours, theirs = (
+        body.vertices(turn, betas, face, trans=move, subset=loss.vertices)[None]
+        for move in (trans + torch.randn(count, 3), trans)
+    )
+    assert float(mse_of_differences(ours, theirs, axis=VERTEX)) == pytest.approx(0, abs=1e-9)
+    assert float(mse_of_differences(ours, theirs)) > 0.1
+
+
+def test_ground_velocity_is_a_term_for_x_and_one_for_z(batch):
+    prediction = truth("global", batch)
+    wrong = prediction.clone()
+    wrong[..., PART_TRANSLATION.start] += torch.tensor([0.1, -0.1] * (LENGTH // 2))
+    both = wrong.clone()
+    both[..., PART_TRANSLATION.stop - 1] += torch.tensor([0.1, -0.1] * (LENGTH // 2))
+    for fidelity in BOTH:
+        one, two = (part_loss("global", fidelity)(x, batch) for x in (wrong, both))
+        assert float(one["velocity"]) == pytest.approx(0.1, rel=1e-4)
+        assert float(one["velocity_differences"]) == pytest.approx(5 * (0.2 + 0.4), rel=1e-4)
+        assert float(two["velocity_differences"]) == pytest.approx(10 * (0.2 + 0.4), rel=1e-4)
+
+
+def body_whose_mouth_opens_by_jaw_or_by_expression(opening):
+    """The stand-in, its first expression being the displacement of a small turn of the jaw."""
+    body = stand_in_body()
+    turn = torch.eye(3).repeat(2, 55, 1, 1)
+    turn[1, 22] = axis_angle_to_matrix(opening)
+    closed, opened = body.vertices(turn, torch.zeros(2, 300), torch.zeros(2, EXPRESSION_DIM))
+    arrays = dict(body.named_buffers())
+    arrays["shapedirs"] = arrays["shapedirs"].clone()
+    arrays["shapedirs"][..., 300] = opened - closed
+    arrays["joint_shapedirs"] = arrays["joint_shapedirs"].clone()
+    arrays["joint_shapedirs"][..., 300] = 0
+    return Body(arrays, kind="stand-in")
+
+
+def test_errors_of_jaw_and_expression_cancel_in_published_meshes_alone(batch):
+    opening = torch.tensor([0.02, 0.0, 0.0])
+    body = body_whose_mouth_opens_by_jaw_or_by_expression(opening)
+    closed = axis_angle_to_6d(torch.zeros(2, LENGTH, 55, 3)).flatten(2)
+    still = batch._replace(
+        motion=torch.cat([closed, batch.motion[..., 330:]], -1),
+        betas=torch.zeros(2, 300),
+        expressions=torch.zeros(2, LENGTH, EXPRESSION_DIM),
+    )
+    expressions = torch.zeros(2, LENGTH, EXPRESSION_DIM)
+    expressions[..., 0] = 1
+    twice_open = torch.cat([axis_angle_to_6d(opening).expand(2, LENGTH, 6), expressions], -1)
+    error = {
+        fidelity: float(part_loss("face", fidelity, body=body)(twice_open, still)["vertices"])
+        for fidelity in BOTH
+    }
+    assert error["corrected"] > 1e-8
+    assert error["published"] < 1e-3 * error["corrected"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_without_mesh_weight_there_are_no_meshes(part, batch):
+    terms = part_loss(part, "corrected", mesh_weight=0.0)(truth(part, batch), batch)
+    assert "vertices" not in terms
+    assert "mesh_differences" not in terms
+
+
+@pytest.mark.parametrize("part", ["upper", "face"])
+def test_meshes_of_a_stretch_of_frames_are_those_of_the_whole_window_there(part, batch):
+    prediction = truth(part, batch) + 0.05 * torch.randn(
+        2, LENGTH, PART_DIMS[part], generator=torch.Generator().manual_seed(1)
+    )
+    torch.manual_seed(0)
+    part_of, whole = (
+        part_loss(part, "corrected", mesh_frames=frames)(prediction, batch) for frames in (5, 0)
+    )
+    stretches = [
+        batch._replace(
+            motion=batch.motion[:, k : k + 5], expressions=batch.expressions[:, k : k + 5]
+        )
+        for k in range(LENGTH - 4)
+    ]
+    possible = [
+        part_loss(part, "corrected")(prediction[:, k : k + 5], stretch)["vertices"]
+        for k, stretch in enumerate(stretches)
+    ]
+    assert any(torch.allclose(part_of["vertices"], value) for value in possible)
+    for name in part_of.keys() - {"vertices", "mesh_differences"}:
+        assert torch.equal(part_of[name], whole[name])
+
+
+def test_a_stretch_too_short_for_an_acceleration_is_one_line():
+    with pytest.raises(UserError, match="body.mesh_frames: found 2"):
+        part_loss("upper", "corrected", mesh_frames=2)
+
+
+def test_a_walk_with_planted_feet_is_punished_only_where_the_pelvis_stays(batch):
+    """The published lower-body foot term has no translation: legs that swing under a moving body
+    look like sliding.
+    """
+    walking = batch.motion.clone()
+    walking[..., TRANSLATION] = 0
+    walking[..., TRANSLATION.start] = torch.arange(LENGTH) / 30
+    walking[..., 333:] = 1
+    legs_still = batch._replace(motion=walking)
+    terms = {
+        fidelity: part_loss("lower", fidelity)(truth("lower", legs_still, fidelity), legs_still)
+        for fidelity in BOTH
+    }
+    standing = legs_still._replace(motion=walking.clone())
+    standing.motion[..., TRANSLATION] = 0
+    unmoved = part_loss("lower", "corrected")(truth("lower", standing), standing)
+    torch.testing.assert_close(terms["published"]["foot"], unmoved["foot"])
+    assert not torch.allclose(terms["corrected"]["foot"], unmoved["foot"])
+
+
+@pytest.mark.skipif(not FIXTURE.is_file(), reason="no ../shared/fixtures beside the checkout")
+@pytest.mark.parametrize(
+    ("name", "parts"), [("full", ("upper", "hands", "lower")), ("random", PARTS)]
+)
+def test_latent_and_index_terms_equal_the_published_numbers(name, parts):
+    with np.load(FIXTURE, allow_pickle=False) as arrays:
+        fixture = {
+            key: torch.from_numpy(arrays[key])
+            for key in arrays.files
+            if not key.startswith("state")
+        }
+    output = GeneratorOutput(
+        {part: fixture[f"{name}/rec_{part}"] for part in PARTS},
+        {part: fixture[f"{name}/cls_{part}"] for part in PARTS},
+    )
+    latent = latent_loss(output, {part: fixture[f"latent/{part}"] for part in PARTS})
+    index = index_loss(output, {part: fixture[f"code/{part}"].long() for part in PARTS}, parts)
+    assert float(latent) == pytest.approx(float(fixture[f"loss_latent_{name}"]), rel=1e-6)
+    assert float(index) == pytest.approx(float(fixture[f"loss_index_{name}"]), rel=1e-6)
+
+
+def test_contact_is_learnt_by_both_nets_that_write_it(batch):
+    for part in ("lower", "global"):
+        prediction = truth(part, batch)
+        prediction[..., PART_CONTACT] += 0.5
+        assert float(part_loss(part, "corrected")(prediction, batch)["contact"]) == pytest.approx(
+            0.25
+        )
