@@ -30,7 +30,7 @@ from flows.summary import quality_summary
 from flows.supervise import go_on_supervised
 from mambatalk.config import load_config
 from mambatalk.corpus.layout import check_root
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from tasks.runtime.view import PARAMS
 from tasks.tools.data_quality import last_folder, last_look, look_again, question, survey
 
@@ -85,7 +85,7 @@ def main(
             _once(force)
         else:
             _serve(force, every, cron)
-    except UserError as error:
+    except InputError as error:
         sys.stderr.write(f"data quality: {error}\n")
         sys.exit(2)
 
@@ -105,16 +105,14 @@ def _once(force: bool) -> None:
 
 def _serve(force: bool, every: float | None, cron: str | None) -> None:
     if not get_current_settings().api.url:
-        raise UserError(
+        raise InputError(
             "--every, --cron",
-            found="no PREFECT_API_URL",
-            expected="a server: the temporary one of a single look keeps no schedule",
-            do="prefect server start, then PREFECT_API_URL=http://127.0.0.1:4200/api with this command",
+            "expected a server: the temporary one of a single look keeps no schedule,"
+            " found no PREFECT_API_URL",
+            "prefect server start, then PREFECT_API_URL=http://127.0.0.1:4200/api with this command",
         )
     if every is not None and cron is not None:
-        raise UserError(
-            "--every, --cron", found="both", expected="one schedule", do="leave one out"
-        )
+        raise InputError("--every, --cron", "expected one schedule, found both", "leave one out")
     try:
         schedule = (
             CronSchedule(cron=cron)
@@ -122,11 +120,10 @@ def _serve(force: bool, every: float | None, cron: str | None) -> None:
             else IntervalSchedule(interval=timedelta(hours=every or 0))
         )
     except ValueError as error:
-        raise UserError(
+        raise InputError(
             "--cron",
-            found=cron,
-            expected="five fields as cron has them, such as '0 6 * * *'",
-            do="correct it",
+            f"expected five fields as cron has them, such as '0 6 * * *', found {cron}",
+            "correct it",
         ) from error
     # A look that takes longer than the interval is not followed by a queue of others.
     alone = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from ruamel.yaml import YAML, YAMLError
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 Fidelity = Literal["corrected", "published"]
 Count = Annotated[int, Field(ge=1)]
@@ -230,25 +230,21 @@ def load_config(path: str | Path = "params.yaml") -> Config:
     """Read and check a complete parameter file.
 
     Raises:
-        UserError: The file is missing or broken, a key is unknown or missing, or a value is of the
+        InputError: The file is missing or broken, a key is unknown or missing, or a value is of the
             wrong type; the first fault is named.
 
     """
     try:
         return parse_config(YAML(typ="safe", pure=True).load(Path(path)), where=str(path))
     except FileNotFoundError:
-        raise UserError(
+        raise InputError(
             path,
-            found="no such file",
-            expected="a parameter file",
-            do="run from the repository root, or `make profile P=sample` to write one",
+            "expected a parameter file, found no such file",
+            "run from the repository root, or `make profile P=sample` to write one",
         ) from None
     except YAMLError as error:
-        raise UserError(
-            path,
-            found=f"broken YAML ({error})",
-            expected="a parameter file",
-            do="mend the line named",
+        raise InputError(
+            path, f"expected a parameter file, found broken YAML ({error})", "mend the line named"
         ) from None
 
 
@@ -269,7 +265,7 @@ def config_dict(value: Any) -> dict[str, Any]:
     return TypeAdapter(type(value)).dump_python(value, by_alias=True, mode="json")
 
 
-def _first_fault(error: ValidationError, where: str) -> UserError:
+def _first_fault(error: ValidationError, where: str) -> InputError:
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"]) or "top level"
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -285,4 +281,4 @@ def _first_fault(error: ValidationError, where: str) -> UserError:
             "a value" if found == "no such key" else fault["msg"].removeprefix("Input should be ")
         )
     )
-    return UserError(f"{where}: {key}", found=found, expected=expected, do=do)
+    return InputError(f"{where}: {key}", f"expected {expected}, found {found}", do)

@@ -1,27 +1,26 @@
-"""The one error a user sees: a single line that says where, what was found, what was expected and
-what to do.
-"""
+"""The error that reports bad input to a person: location, problem, hint."""
 
 
-class UserError(Exception):
-    """Bad input, told in one line and never as a traceback.
+class InputError(ValueError):
+    """Bad input that the user can fix, reported in one line without a traceback.
+
+    The command line prints `LOCATION: PROBLEM; HINT` and exits with code 2. Numerical code
+    raises plain `ValueError` instead.
 
     Args:
-        where: File, field or option that holds the fault.
-        found: What stands there.
-        expected: What should stand there.
-        do: What the reader should do next.
+        location: File, field or option that holds the fault.
+        problem: What is wrong, usually "expected ..., found ...".
+        hint: How to fix it.
 
     """
 
-    def __init__(self, where: object, *, found: object, expected: object, do: str) -> None:
-        self.where, self.found, self.expected, self.do = str(where), str(found), str(expected), do
-        super().__init__(" ".join(f"{where}: found {found}; expected {expected}; {do}".split()))
+    def __init__(self, location: object, problem: str, hint: str) -> None:
+        self.location = str(location)
+        self.problem = problem
+        self.hint = hint
+        # Messages of libraries may span several lines; this one must not.
+        super().__init__(" ".join(f"{location}: {problem}; {hint}".split()))
 
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        """Survive the trip back from a worker process, keyword arguments included."""
-        return _rebuild, (self.where, self.found, self.expected, self.do)
-
-
-def _rebuild(where: str, found: str, expected: str, do: str) -> UserError:
-    return UserError(where, found=found, expected=expected, do=do)
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+        """Pickle with the constructor's arguments: worker processes send this error back."""
+        return type(self), (self.location, self.problem, self.hint)

@@ -23,7 +23,7 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -63,7 +63,7 @@ def open_executor(workers: int) -> Iterator[Executor]:
     alone.
 
     Raises:
-        UserError: The cluster does not answer, or `distributed` is not installed.
+        InputError: The cluster does not answer, or `distributed` is not installed.
 
     """
     address = os.environ.get(ADDRESS)
@@ -203,7 +203,7 @@ class Cluster(_Workers):
         self._client = client
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Lost]:
-        """As `Executor.map` says, or a UserError when the scheduler is lost, and with it what was
+        """As `Executor.map` says, or a InputError when the scheduler is lost, and with it what was
         under way.
         """
         try:
@@ -225,12 +225,11 @@ class Cluster(_Workers):
         """Nothing: the cluster does."""
 
 
-def _lost(error: BaseException) -> UserError:
-    return UserError(
+def _lost(error: BaseException) -> InputError:
+    return InputError(
         ADDRESS,
-        found=f"the scheduler lost on the way ({type(error).__name__})",
-        expected="one that stays",
-        do="look into its log and run the same command again",
+        f"expected one that stays, found the scheduler lost on the way ({type(error).__name__})",
+        "look into its log and run the same command again",
     )
 
 
@@ -240,21 +239,21 @@ def _connect(address: str) -> Iterator["Client"]:
     try:
         from distributed import Client
     except ImportError:
-        raise UserError(
+        raise InputError(
             ADDRESS,
-            found="no package distributed",
-            expected="the extra `cluster`",
-            do=f"pip install 'mambatalk[cluster]', or unset {ADDRESS}",
+            "expected the extra `cluster`, found no package distributed",
+            f"pip install 'mambatalk[cluster]', or unset {ADDRESS}",
         ) from None
     try:
         _check_address(address)
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
-        raise UserError(
+        raise InputError(
             ADDRESS,
-            found=f"no scheduler at {address} ({error})",
-            expected="one such as tcp://host:8786",
-            do=f"start it with `dask scheduler`, or unset {ADDRESS} to work on this machine",
+            f"expected one such as tcp://host:8786, found no scheduler at {address} ({error})",
+            f"start it with `dask scheduler`, or unset {ADDRESS} to work on this machine",
         ) from None
     # Cut off, these log tracebacks beside the one line.
     for name in ("distributed.client", "distributed.batched"):
@@ -273,13 +272,12 @@ def _check_address(address: str) -> None:
 
 
 def _wait_for_workers(client: "Client", address: str) -> None:
-    """Raise a UserError where nobody would ever begin to work."""
+    """Raise a InputError where nobody would ever begin to work."""
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except TimeoutError:
-        raise UserError(
+        raise InputError(
             ADDRESS,
-            found=f"a scheduler at {address} without workers",
-            expected="one worker at least",
-            do=f"start some with `dask worker {address}`, or unset {ADDRESS}",
+            f"expected one worker at least, found a scheduler at {address} without workers",
+            f"start some with `dask worker {address}`, or unset {ADDRESS}",
         ) from None

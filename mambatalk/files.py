@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OF_PLACES: Final = _FULL | {
@@ -38,7 +38,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     vanishes otherwise.
 
     Raises:
-        UserError: No file can be written there, or the disk is full.
+        InputError: No file can be written there, or the disk is full.
 
     """
     path = Path(path)
@@ -65,7 +65,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     vanishes otherwise.
 
     Raises:
-        UserError: No folder can be written there, or the disk is full.
+        InputError: No folder can be written there, or the disk is full.
 
     """
     path = Path(path)
@@ -84,14 +84,14 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 
 def make_folder(folder: str | Path) -> None:
-    """Make a folder where none is, or raise a UserError that says why not."""
+    """Make a folder where none is, or raise a InputError that says why not."""
     with place_errors(folder, expected="a folder to write to"):
         Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def full_disk_errors(path: str | Path) -> Iterator[None]:
-    """Turn the error of a full disk into a UserError; any other may be about something else than
+    """Turn the error of a full disk into a InputError; any other may be about something else than
     `path`.
     """
     try:
@@ -99,25 +99,24 @@ def full_disk_errors(path: str | Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise UserError(
+        raise InputError(
             path,
-            found=f"a full disk{_room(Path(path))}",
-            expected="room to write",
-            do="free some space and run the same command again; nothing half-written was kept",
+            f"expected room to write, found a full disk{_room(Path(path))}",
+            "free some space and run the same command again; nothing half-written was kept",
         ) from error
 
 
 @contextmanager
 def place_errors(path: str | Path, *, expected: str) -> Iterator[None]:
-    """Turn what is wrong with `path` itself, or the way to it, into a UserError."""
+    """Turn what is wrong with `path` itself, or the way to it, into a InputError."""
     try:
         with full_disk_errors(path):
             yield
     except OSError as error:
         if error.errno not in _OF_PLACES:
             raise
-        raise UserError(
-            path, found=error.strerror, expected=expected, do="mend that or name another one"
+        raise InputError(
+            path, f"expected {expected}, found {error.strerror}", "mend that or name another one"
         ) from error
 
 
@@ -145,18 +144,18 @@ def read_json(path: str | Path) -> Any:
     """Read JSON.
 
     Raises:
-        UserError: The file is missing or is not JSON.
+        InputError: The file is missing or is not JSON.
 
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(
-            path, found="no such file", expected="a JSON file", do="check the path"
+        raise InputError(
+            path, "expected a JSON file, found no such file", "check the path"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            path, found=f"broken JSON ({error})", expected="a JSON file", do="make it again"
+        raise InputError(
+            path, f"expected a JSON file, found broken JSON ({error})", "make it again"
         ) from None
 
 
@@ -164,7 +163,7 @@ def sha256_file(path: str | Path) -> str:
     """Hexadecimal sha256 of a file's bytes.
 
     Raises:
-        UserError: It cannot be read: no file, or no right to.
+        InputError: It cannot be read: no file, or no right to.
 
     """
     with place_errors(path, expected="a file to read"), Path(path).open("rb") as file:

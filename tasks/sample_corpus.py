@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mambatalk.config import Config
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, read_json, write_json
 from mambatalk.motion.stand_in.model import write_stand_in
 from mambatalk.sample.build import write_sample
@@ -70,8 +70,8 @@ def _check_given(config: Config) -> None:
         ),
     ):
         if not (Path(path).is_relative_to(SAMPLE) or Path(path).exists()):
-            raise UserError(
-                f"params.yaml: {name}", found=f"nothing at {path}", expected=expected, do=do
+            raise InputError(
+                f"params.yaml: {name}", f"expected {expected}, found nothing at {path}", do
             )
 
 

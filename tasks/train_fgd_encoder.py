@@ -5,7 +5,7 @@ as published.
 from pathlib import Path
 
 from mambatalk.config import Config
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.store import open_features
 from mambatalk.files import atomic_directory, sha256_file, write_json
 from mambatalk.models.fgd.network import FGDEncoder
@@ -58,11 +58,10 @@ def _imported(config: Config, recorder: Recorder) -> Trained[FGDEncoder]:
     path = Path(config.train_fgd_encoder.published or "")
     encoder = import_fgd_encoder(path)
     if encoder.latent != config.train_fgd_encoder.latent:
-        raise UserError(
+        raise InputError(
             "train_fgd_encoder.latent",
-            found=config.train_fgd_encoder.latent,
-            expected=f"{encoder.latent}, which {path} has",
-            do="correct the value",
+            f"expected {encoder.latent}, which {path} has, found {config.train_fgd_encoder.latent}",
+            "correct the value",
         )
     recorder.params({"published_sha256": sha256_file(path)})
     return Trained(encoder, {}, Curve(recorder))

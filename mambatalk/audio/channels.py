@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 ENVELOPE_WINDOW = 1024
 """Samples (64 ms) that the envelope looks ahead."""
@@ -51,15 +51,12 @@ def wave_statistics(wave: Tensor) -> tuple[float, float]:
     """Mean and standard deviation (with the processor's floor) of one clip (S,), in float64.
 
     Raises:
-        UserError: It has no sample.
+        InputError: It has no sample.
 
     """
     if not len(wave):
-        raise UserError(
-            "sound",
-            found="no sample",
-            expected="at least one",
-            do="check the file it was read from",
+        raise InputError(
+            "sound", "expected at least one, found no sample", "check the file it was read from"
         )
     # Part by part: in double precision a long clip would be its own size twice over.
     parts = wave.split(PART)
@@ -73,12 +70,12 @@ def expand_ctc(ids: Tensor, samples: int) -> Tensor:
     N / K)).
 
     Raises:
-        UserError: There is no id.
+        InputError: There is no id.
 
     """
     if not len(ids):
-        raise UserError(
-            "CTC ids", found="none", expected="at least one", do="give the model more sound"
+        raise InputError(
+            "CTC ids", "expected at least one, found none", "give the model more sound"
         )
     edges = torch.arange(len(ids) + 1, device=ids.device) * samples // len(ids)
     return ids.repeat_interleave(edges.diff())

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import SAMPLE_RATE
 
 MOST_TOKENS: Final = 256
@@ -23,18 +23,17 @@ def load_ctc(name: str) -> CTCModel:
             facebook/wav2vec2-base-960h).
 
     Raises:
-        UserError: `transformers` is not installed, the model cannot be found, has no CTC head, or
+        InputError: `transformers` is not installed, the model cannot be found, has no CTC head, or
             too many tokens.
 
     """
     try:
         from transformers import AutoFeatureExtractor, Wav2Vec2ForCTC
     except ImportError:
-        raise UserError(
+        raise InputError(
             "features.ctc_model",
-            found="no transformers package",
-            expected="the extra `ctc`",
-            do="pip install 'mambatalk[ctc]', or set features.ctc_model to null",
+            "expected the extra `ctc`, found no transformers package",
+            "pip install 'mambatalk[ctc]', or set features.ctc_model to null",
         ) from None
     try:
         extractor = AutoFeatureExtractor.from_pretrained(name)
@@ -42,11 +41,11 @@ def load_ctc(name: str) -> CTCModel:
             name, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError) as error:
-        raise UserError(
+        raise InputError(
             "features.ctc_model",
-            found=f"{name} ({str(error).splitlines()[0]})",
-            expected="a wav2vec2 CTC model in safetensors",
-            do="check the name or the folder",
+            "expected a wav2vec2 CTC model in safetensors,"
+            f" found {name} ({str(error).splitlines()[0]})",
+            "check the name or the folder",
         ) from None
     model, report = loaded
     _check(name, model.config.vocab_size, report["missing_keys"])
@@ -64,16 +63,14 @@ def _check(name: str, vocabulary: int, missing: Iterable[str]) -> None:
     # Weights that a file lacks are drawn at random without an error; masks serve training alone.
     drawn = sorted(key for key in missing if not key.endswith("masked_spec_embed"))
     if drawn:
-        raise UserError(
+        raise InputError(
             "features.ctc_model",
-            found=f"{name} without {drawn[0]}",
-            expected="a wav2vec2 with a CTC head",
-            do="name a fine-tuned model, such as facebook/wav2vec2-base-960h",
+            f"expected a wav2vec2 with a CTC head, found {name} without {drawn[0]}",
+            "name a fine-tuned model, such as facebook/wav2vec2-base-960h",
         )
     if vocabulary > MOST_TOKENS:
-        raise UserError(
+        raise InputError(
             "features.ctc_model",
-            found=f"{name} with {vocabulary} tokens",
-            expected=f"at most {MOST_TOKENS}",
-            do="name a model that spells, not one of words or syllables",
+            f"expected at most {MOST_TOKENS}, found {name} with {vocabulary} tokens",
+            "name a model that spells, not one of words or syllables",
         )

@@ -20,7 +20,7 @@ from mambatalk.bench.windows import measure_windows
 from mambatalk.clips.store import MANIFEST
 from mambatalk.corpus.layout import FOLDERS
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import read_json, sha256_file
 
 LOOKS_A_SECOND: Final = 20
@@ -107,11 +107,10 @@ def _watch(stage: str, **arguments: Any) -> tuple[float, float]:
             time.sleep(1 / LOOKS_A_SECOND)
         told = process.stdout.read()
     if process.returncode:
-        raise UserError(
+        raise InputError(
             f"bench, stage {stage}",
-            found=f"exit code {process.returncode}",
-            expected="0",
-            do="see the message above",
+            f"expected 0, found exit code {process.returncode}",
+            "see the message above",
         )
     return float(told), peak
 

@@ -14,7 +14,7 @@ from mambatalk.cli.data import app as data
 from mambatalk.cli.download import app as downloads
 from mambatalk.cli.evaluate import app as evaluation
 from mambatalk.cli.published import app as published
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,9 +33,9 @@ for part in (data, downloads, evaluation, published, bench):
 
 
 def main() -> None:
-    """Run the command line; a `UserError` ends in one line on standard error and exit code 2."""
+    """Run the command line; a `InputError` ends in one line on standard error and exit code 2."""
     try:
         app()
-    except UserError as error:
+    except InputError as error:
         sys.stderr.write(f"mambatalk: {error}\n")
         sys.exit(2)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -90,18 +90,16 @@ def _accept(out: Path, *, given: bool) -> None:
         return
     typer.echo(NOTICE, err=True)
     if not given and not sys.stdin.isatty():
-        raise UserError(
+        raise InputError(
             "licence",
-            found="nobody at a terminal to accept it",
-            expected="the terms accepted once",
-            do="read them above and repeat the command with --accept-licence",
+            "expected the terms accepted once, found nobody at a terminal to accept it",
+            "read them above and repeat the command with --accept-licence",
         )
     if not given and not typer.confirm("Do you accept these terms?", err=True):
-        raise UserError(
+        raise InputError(
             "licence",
-            found="terms not accepted",
-            expected="the terms accepted once",
-            do="nothing was fetched",
+            "expected the terms accepted once, found terms not accepted",
+            "nothing was fetched",
         )
     record_acceptance(out)
 

@@ -35,7 +35,7 @@ from mambatalk.corpus.layout import (
 )
 from mambatalk.corpus.snapshot import read_snapshot
 from mambatalk.corpus.source import load_bytes
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.executors import Lost, open_executor
 from mambatalk.files import atomic_file, digest
 
@@ -68,7 +68,7 @@ def ingest(
         scratch: Folder in which shards are kept for the next run; none keeps nothing.
 
     Raises:
-        UserError: `root` is no corpus, a file is not as the snapshot says, or no clip is left.
+        InputError: `root` is no corpus, a file is not as the snapshot says, or no clip is left.
 
     """
     root, out = check_root(root).resolve(), Path(out)
@@ -117,11 +117,11 @@ def _jobs(
         clip for clip in clip_ids(root, splits, listed) if not speakers or clip.speaker in speakers
     ]
     if not clips:
-        raise UserError(
+        raise InputError(
             root,
-            found="no clip" + (f" of speakers {list(speakers)}" if speakers else ""),
-            expected="at least one",
-            do="check ingest.speakers and the split table",
+            "expected at least one,"
+            f" found {'no clip' + (f' of speakers {list(speakers)}' if speakers else '')}",
+            "check ingest.speakers and the split table",
         )
     return {str(clip): Job(root, clip, _listed_files(listed, clip)) for clip in clips}
 

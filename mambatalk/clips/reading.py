@@ -30,7 +30,7 @@ from mambatalk.corpus import textgrid as readers_textgrid
 from mambatalk.corpus import wave as readers_wave
 from mambatalk.corpus.layout import KINDS, ClipId, Kind, clip_path, language_of
 from mambatalk.corpus.readers import read_motion, read_semantics, read_textgrid, read_wav
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 MOTION_COLUMNS = (
     "frames",
@@ -84,18 +84,18 @@ def read_clip(job: Job) -> tuple[Row, pa.Table | None]:
     be read.
 
     Raises:
-        UserError: A file is not the one the snapshot names.
+        InputError: A file is not the one the snapshot names.
 
     """
     row = empty_row(job)
     try:
         _check_sizes(job)
-    except UserError as error:
+    except InputError as error:
         return row | {"fault": str(error)}, None
     files = {kind: _checked_bytes(job, kind) for kind in KINDS}
     try:
         data = _parse(job.clip, files, row)
-    except UserError as error:
+    except InputError as error:
         return row | {"fault": str(error)}, None
     except Exception as error:  # One clip that nobody foresaw does not end a run over thousands.
         log.exception("clip %s", job.clip)
@@ -153,11 +153,10 @@ def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.Tab
 def _needed(clip: ClipId, files: Mapping[Kind, bytes | None], kind: Kind) -> bytes:
     data = files[kind]
     if data is None:
-        raise UserError(
+        raise InputError(
             _name(clip, kind),
-            found="no such file",
-            expected="motion and sound of every clip",
-            do="fetch the file, or take the clip out of the split table",
+            "expected motion and sound of every clip, found no such file",
+            "fetch the file, or take the clip out of the split table",
         )
     return data
 
@@ -175,13 +174,12 @@ def _checked_bytes(job: Job, kind: Kind) -> bytes | None:
     return found
 
 
-def not_listed(path: Path, found: str) -> UserError:
+def not_listed(path: Path, found: str) -> InputError:
     """The error of a file that is not what the snapshot says."""
-    return UserError(
+    return InputError(
         path,
-        found=found,
-        expected="the corpus the snapshot describes",
-        do="make a new snapshot: mambatalk snapshot ROOT",
+        f"expected the corpus the snapshot describes, found {found}",
+        "make a new snapshot: mambatalk snapshot ROOT",
     )
 
 
@@ -190,11 +188,10 @@ def _check_sizes(job: Job) -> None:
     for kind in KINDS:
         entry = job.entry(kind)
         if entry and entry["size"] > LIMITS[kind]:
-            raise UserError(
+            raise InputError(
                 _name(job.clip, kind),
-                found=f"{entry['size']} bytes",
-                expected=f"at most {LIMITS[kind]}",
-                do="check that this is the file",
+                f"expected at most {LIMITS[kind]}, found {entry['size']} bytes",
+                "check that this is the file",
             )
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mambatalk.clips.row import Clip, clip_of
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 MANIFEST = "manifest.parquet"
 
@@ -21,11 +21,8 @@ class ClipStore:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not (self.folder / MANIFEST).is_file():
-            raise UserError(
-                self.folder,
-                found=f"no {MANIFEST}",
-                expected="a clip store",
-                do="run the stage ingest",
+            raise InputError(
+                self.folder, f"expected a clip store, found no {MANIFEST}", "run the stage ingest"
             )
         self.manifest = pd.read_parquet(self.folder / MANIFEST)
         """One row per clip, sorted by id."""
@@ -36,7 +33,7 @@ class ClipStore:
         """Read one clip.
 
         Raises:
-            UserError: The store has no data of it.
+            InputError: The store has no data of it.
 
         """
         return clip_of(self.columns(clip_id))
@@ -49,7 +46,7 @@ class ClipStore:
         """Columns of one clip (schema.CLIP), all by default; nothing else is read.
 
         Raises:
-            UserError: The store has no data of it.
+            InputError: The store has no data of it.
 
         """
         shard, row_group = self.place(clip_id)
@@ -61,17 +58,16 @@ class ClipStore:
         """File and row group of a clip.
 
         Raises:
-            UserError: The store has no data of it.
+            InputError: The store has no data of it.
 
         """
         shard, row_group = (
             self._places.loc[clip_id] if clip_id in self._places.index else (None, None)
         )
         if shard is None or row_group is None:
-            raise UserError(
+            raise InputError(
                 self.folder,
-                found=f"no data of clip {clip_id}",
-                expected="a clip that was read",
-                do="look at its fault in the manifest",
+                f"expected a clip that was read, found no data of clip {clip_id}",
+                "look at its fault in the manifest",
             )
         return self.folder / shard, int(row_group)

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Final, Literal, get_args
 
 from mambatalk.corpus.source import Source, load_bytes
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 Kind = Literal["motion", "wave", "textgrid", "semantics"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -67,33 +67,31 @@ def parse_clip_id(text: str, *, where: object = "clip id") -> ClipId:
         where: File or line that holds it, for the error.
 
     Raises:
-        UserError: Anything else: other fields, signs, leading zeros, path separators, control
+        InputError: Anything else: other fields, signs, leading zeros, path separators, control
             characters, a recording type without a language, a start after its end.
 
     """
     match = _CLIP_ID.fullmatch(text)
     if match is None:
-        raise UserError(
+        raise InputError(
             where,
-            found=repr(text[:120]),
-            expected="SPEAKER_NAME_TYPE_START_END such as 2_scott_0_1_1",
-            do="correct the id; letters, digits and hyphens in the name, plain numbers elsewhere",
+            f"expected SPEAKER_NAME_TYPE_START_END such as 2_scott_0_1_1, found {repr(text[:120])}",
+            "correct the id; letters, digits and hyphens in the name, plain numbers elsewhere",
         )
     speaker, name, recording_type, start, end = match.groups()
     clip = ClipId(int(speaker), name, int(recording_type), int(start), int(end))
     if clip.recording_type > 2 * len(LANGUAGES) + 1:
-        raise UserError(
+        raise InputError(
             where,
-            found=f"recording type {recording_type} in {text!r}",
-            expected=f"0 to {2 * len(LANGUAGES) + 1}",
-            do="correct the third field of the id",
+            f"expected 0 to {2 * len(LANGUAGES) + 1},"
+            f" found recording type {recording_type} in {text!r}",
+            "correct the third field of the id",
         )
     if clip.start > clip.end:
-        raise UserError(
+        raise InputError(
             where,
-            found=f"recordings {start} to {end} in {text!r}",
-            expected="a start not after its end",
-            do="correct the last two fields of the id",
+            f"expected a start not after its end, found recordings {start} to {end} in {text!r}",
+            "correct the last two fields of the id",
         )
     return clip
 
@@ -115,22 +113,21 @@ def check_root(root: str | Path) -> Path:
     """Return `root` when it is a corpus in BEATX layout.
 
     Raises:
-        UserError: No such folder, or it lacks the split table, the motion or the sound.
+        InputError: No such folder, or it lacks the split table, the motion or the sound.
 
     """
     root = Path(root)
     wanted = [SPLIT_TABLE, FOLDERS["motion"][0], FOLDERS["wave"][0]]
     if not root.is_dir():
-        raise UserError(
-            root, found="no such folder", expected="a corpus in BEATX layout", do="check the path"
+        raise InputError(
+            root, "expected a corpus in BEATX layout, found no such folder", "check the path"
         )
     missing = [name for name in wanted if not (root / name).exists()]
     if missing:
-        raise UserError(
+        raise InputError(
             root,
-            found=f"no {', '.join(missing)}",
-            expected=f"{', '.join(wanted)} in a BEATX folder",
-            do="point at the language folder, for example beat_english_v2.0.0",
+            f"expected {', '.join(wanted)} in a BEATX folder, found no {', '.join(missing)}",
+            "point at the language folder, for example beat_english_v2.0.0",
         )
     return root
 
@@ -170,7 +167,7 @@ def read_split(source: Source, *, where: str | None = None) -> dict[str, Split]:
         where: Name for errors; the path by default.
 
     Raises:
-        UserError: The file is missing, too large or not UTF-8; a column is missing; an id or a
+        InputError: The file is missing, too large or not UTF-8; a column is missing; an id or a
             split is none; a clip stands there twice.
 
     """
@@ -180,23 +177,21 @@ def read_split(source: Source, *, where: str | None = None) -> dict[str, Split]:
             io.StringIO(data.decode("utf-8-sig"), newline=""), restkey="more", restval=""
         )
         if rows.fieldnames is None or not {"id", "type"} <= set(rows.fieldnames):
-            raise UserError(
+            raise InputError(
                 name,
-                found=f"columns {rows.fieldnames or []}"[:200],
-                expected="columns id,type",
-                do="give the table the header line `id,type`",
+                f"expected columns id,type, found {f'columns {rows.fieldnames or []}'[:200]}",
+                "give the table the header line `id,type`",
             )
         return _splits(rows, name)
     except csv.Error as error:
-        raise UserError(
-            name, found=f"broken CSV ({error})", expected="a table id,type", do="make it again"
+        raise InputError(
+            name, f"expected a table id,type, found broken CSV ({error})", "make it again"
         ) from None
     except UnicodeDecodeError as error:
-        raise UserError(
+        raise InputError(
             name,
-            found=f"bytes that are not UTF-8 ({error.reason} at {error.start})",
-            expected="UTF-8",
-            do="save the file as UTF-8",
+            f"expected UTF-8, found bytes that are not UTF-8 ({error.reason} at {error.start})",
+            "save the file as UTF-8",
         ) from None
 
 
@@ -206,18 +201,16 @@ def _splits(rows: "csv.DictReader[str]", name: str) -> dict[str, Split]:
         where = f"{name} line {rows.line_num}"
         clip, split = str(parse_clip_id(row["id"], where=where)), row["type"]
         if split not in SPLITS:
-            raise UserError(
+            raise InputError(
                 where,
-                found=f"type {split[:120]!r}",
-                expected=", ".join(SPLITS),
-                do="correct the type",
+                f"expected {', '.join(SPLITS)}, found type {split[:120]!r}",
+                "correct the type",
             )
         if clip in splits:
-            raise UserError(
+            raise InputError(
                 where,
-                found=f"{clip} a second time",
-                expected="every clip once",
-                do="remove one of its lines, or clips leak between splits",
+                f"expected every clip once, found {clip} a second time",
+                "remove one of its lines, or clips leak between splits",
             )
         splits[clip] = split
     return splits

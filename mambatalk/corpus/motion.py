@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from mambatalk.corpus.source import Source, load_bytes
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM, JOINT_COUNT
 
 MAX_FILE_BYTES: Final = 2**29
@@ -53,18 +53,17 @@ def read_motion(source: Source, *, where: str | None = None) -> Motion:
         where: Name for errors; the path by default.
 
     Raises:
-        UserError: No npz, a damaged one, pickled objects, a missing key, a wrong shape or type.
+        InputError: No npz, a damaged one, pickled objects, a missing key, a wrong shape or type.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
     arrays = _read_arrays(data, name, (*FRAME_ARRAYS, "betas", "mocap_frame_rate"))
     frames = arrays["poses"].shape[0] if arrays["poses"].ndim else 0
     if frames == 0:
-        raise UserError(
+        raise InputError(
             f"{name}: poses",
-            found=f"shape {arrays['poses'].shape}",
-            expected="at least one frame",
-            do="leave the clip out or export it again",
+            f"expected at least one frame, found shape {arrays['poses'].shape}",
+            "leave the clip out or export it again",
         )
     shapes = {key: (frames, width) for key, width in FRAME_ARRAYS.items()} | {"betas": (BETAS_DIM,)}
     values: dict[str, Any] = {
@@ -78,30 +77,27 @@ def read_motion(source: Source, *, where: str | None = None) -> Motion:
 
 def _read_arrays(data: bytes, name: str, keys: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     if data.count(b"PK\x01\x02") > MAX_MEMBERS:
-        raise UserError(
+        raise InputError(
             name,
-            found=f"more than {MAX_MEMBERS} files in one",
-            expected=f"the arrays {', '.join(keys)}",
-            do="export the clip in BEATX's npz form",
+            f"expected the arrays {', '.join(keys)}, found more than {MAX_MEMBERS} files in one",
+            "export the clip in BEATX's npz form",
         )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = set(archive.namelist())
             missing = [key for key in keys if f"{key}.npy" not in members]
             if missing:
-                raise UserError(
+                raise InputError(
                     name,
-                    found=f"no {', '.join(missing)}",
-                    expected=f"the arrays {', '.join(keys)}",
-                    do="export the clip in BEATX's npz form",
+                    f"expected the arrays {', '.join(keys)}, found no {', '.join(missing)}",
+                    "export the clip in BEATX's npz form",
                 )
             size = sum(archive.getinfo(f"{key}.npy").file_size for key in keys)
             if size > MAX_ARRAY_BYTES:
-                raise UserError(
+                raise InputError(
                     name,
-                    found=f"arrays of {size} bytes",
-                    expected=f"at most {MAX_ARRAY_BYTES}",
-                    do="split the clip; this one does not fit in memory",
+                    f"expected at most {MAX_ARRAY_BYTES}, found arrays of {size} bytes",
+                    "split the clip; this one does not fit in memory",
                 )
             return {key: _read_member(archive, key, name) for key in keys}
     except (
@@ -118,11 +114,10 @@ def _read_arrays(data: bytes, name: str, keys: tuple[str, ...]) -> dict[str, NDA
         IndexError,
     ) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(
+        raise InputError(
             name,
-            found=f"a damaged npz ({reason})",
-            expected="a whole npz of plain arrays",
-            do="fetch the file again",
+            f"expected a whole npz of plain arrays, found a damaged npz ({reason})",
+            "fetch the file again",
         ) from None
 
 
@@ -131,11 +126,10 @@ def _read_member(archive: zipfile.ZipFile, key: str, name: str) -> NDArray[Any]:
     where = f"{name}: {key}"
     entry = archive.getinfo(f"{key}.npy")
     if entry.compress_type not in COMPRESSIONS:
-        raise UserError(
+        raise InputError(
             where,
-            found=f"compression {entry.compress_type}",
-            expected="what np.savez_compressed writes",
-            do="export the clip again",
+            f"expected what np.savez_compressed writes, found compression {entry.compress_type}",
+            "export the clip again",
         )
     with archive.open(entry) as file:
         # A byte more than there should be, to meet the end and its checksum; without a number all
@@ -143,20 +137,19 @@ def _read_member(archive: zipfile.ZipFile, key: str, name: str) -> NDArray[Any]:
         member = io.BytesIO(file.read(entry.file_size + 1))
     shape, fortran, dtype = _read_header(member)
     if dtype.hasobject:
-        raise UserError(
+        raise InputError(
             where,
-            found="pickled objects, which are never loaded",
-            expected="a plain array of numbers",
-            do="export the clip again without dtype=object",
+            "expected a plain array of numbers, found pickled objects, which are never loaded",
+            "export the clip again without dtype=object",
         )
     content = member.getbuffer()[member.tell() :]
     count = int(np.prod(np.array(shape, dtype=object))) if shape else 1
     if min(shape, default=1) < 0 or count * dtype.itemsize != len(content):
-        raise UserError(
+        raise InputError(
             where,
-            found=f"{len(content)} bytes for shape {shape} of {dtype}",
-            expected=f"{count * dtype.itemsize} bytes",
-            do="fetch the file again",
+            f"expected {count * dtype.itemsize} bytes,"
+            f" found {len(content)} bytes for shape {shape} of {dtype}",
+            "fetch the file again",
         )
     return np.frombuffer(content, dtype=dtype, count=count).reshape(
         shape, order="F" if fortran else "C"
@@ -183,11 +176,10 @@ def _read_header(member: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[An
 
 def _floats(array: NDArray[Any], shape: tuple[int, ...], where: str) -> Floats:
     if array.shape != shape or array.dtype.kind != "f":
-        raise UserError(
+        raise InputError(
             where,
-            found=f"{array.dtype} {array.shape}",
-            expected=f"floating point {shape}",
-            do="export the clip in BEATX's npz form",
+            f"expected floating point {shape}, found {array.dtype} {array.shape}",
+            "export the clip in BEATX's npz form",
         )
     with np.errstate(over="ignore", invalid="ignore"):
         return np.array(
@@ -202,10 +194,10 @@ def _frame_rate(array: NDArray[Any], where: str) -> float:
         else float("nan")
     )
     if not 0 < value < 10_000:
-        raise UserError(
+        raise InputError(
             where,
-            found=repr(array.tolist())[:60],
-            expected="one number of frames a second, such as 30",
-            do="write the clip's frame rate",
+            "expected one number of frames a second, such as 30,"
+            f" found {repr(array.tolist())[:60]}",
+            "write the clip's frame rate",
         )
     return value

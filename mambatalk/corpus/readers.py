@@ -1,4 +1,4 @@
-"""The readers of a clip's four files. Each ends in a clean read or in one `UserError`; none
+"""The readers of a clip's four files. Each ends in a clean read or in one `InputError`; none
 unpickles anything.
 """
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mambatalk.corpus.source import Source, load_bytes
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 MAX_FILE_BYTES: Final = 8 * 2**20
 
@@ -36,7 +36,7 @@ def read_semantics(source: Source, *, where: str | None = None) -> list[Semantic
         where: Name for errors; the path by default.
 
     Raises:
-        UserError: Not UTF-8, or a row that is not five or six fields with finite numbers in their
+        InputError: Not UTF-8, or a row that is not five or six fields with finite numbers in their
             places.
 
     """
@@ -44,11 +44,10 @@ def read_semantics(source: Source, *, where: str | None = None) -> list[Semantic
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(
+        raise InputError(
             name,
-            found=f"bytes that are not UTF-8 (at {error.start})",
-            expected="tab separated UTF-8 text",
-            do="save the file as UTF-8",
+            f"expected tab separated UTF-8 text, found bytes that are not UTF-8 (at {error.start})",
+            "save the file as UTF-8",
         ) from None
     lines = text.replace("\r\n", "\n").split("\n")
     return [_row(line, f"{name} line {k}") for k, line in enumerate(lines, start=1) if line.strip()]
@@ -67,11 +66,11 @@ def _row(line: str, where: str) -> Semantic:
     except ValueError:
         sound = False
     if not sound:
-        raise UserError(
+        raise InputError(
             where,
-            found=repr(line[:80]),
-            expected="label, start, end, duration, score, keywords by tabs",
-            do="correct the line",
+            "expected label, start, end, duration, score, keywords by tabs,"
+            f" found {repr(line[:80])}",
+            "correct the line",
         )
     return Semantic(
         fields[0], start, end, duration, score, fields[5].strip() if len(fields) == 6 else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE, WEIGHTS, check_root
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import digest, place_errors, read_json, sha256_file, write_json
 
 Progress = Callable[[int, int], None]
@@ -31,7 +31,7 @@ def snapshot(
         sorted, sizes in bytes, the digest over all files.
 
     Raises:
-        UserError: `root` is no corpus, a file cannot be read, or its name holds control characters.
+        InputError: `root` is no corpus, a file cannot be read, or its name holds control characters.
 
     """
     root = check_root(root)
@@ -64,7 +64,7 @@ def read_snapshot(path: str | Path) -> dict[str, Any]:
     """Read what `write_snapshot` wrote.
 
     Raises:
-        UserError: The file is missing, or is no snapshot.
+        InputError: The file is missing, or is no snapshot.
 
     """
     value = read_json(path)
@@ -76,11 +76,10 @@ def read_snapshot(path: str | Path) -> dict[str, Any]:
         for entry in files.values()
     )
     if not whole:
-        raise UserError(
+        raise InputError(
             path,
-            found="JSON of another kind",
-            expected="a snapshot: files with size and sha256",
-            do="make it again: mambatalk snapshot ROOT",
+            "expected a snapshot: files with size and sha256, found JSON of another kind",
+            "make it again: mambatalk snapshot ROOT",
         )
     return value
 
@@ -95,10 +94,9 @@ def _layout_files(root: Path) -> list[Path]:
             paths += [path for path in found if path.is_file() and not path.name.startswith(".")]
     for path in paths:
         if not path.name.isprintable():
-            raise UserError(
+            raise InputError(
                 root,
-                found=f"the file name {path.name!r}",
-                expected="printable names",
-                do="rename or remove the file",
+                f"expected printable names, found the file name {path.name!r}",
+                "rename or remove the file",
             )
     return sorted(paths, key=lambda path: path.relative_to(root).as_posix())

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 Source = str | Path | bytes
 
@@ -11,28 +11,25 @@ def load_bytes(source: Source, *, where: str | None, limit: int) -> tuple[bytes,
     """Bytes of a source of at most `limit` bytes, and its name for errors.
 
     Raises:
-        UserError: The file is missing, is no file, is empty or too large.
+        InputError: The file is missing, is no file, is empty or too large.
 
     """
     name = where or ("given bytes" if isinstance(source, bytes) else str(source))
     try:
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
         if size > limit:
-            raise UserError(
-                name,
-                found=f"{size} bytes",
-                expected=f"at most {limit}",
-                do="check that this is the file",
+            raise InputError(
+                name, f"expected at most {limit}, found {size} bytes", "check that this is the file"
             )
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            name, found="no such file", expected="a file of the corpus", do="check the path"
+        raise InputError(
+            name, "expected a file of the corpus, found no such file", "check the path"
         ) from None
     except (IsADirectoryError, PermissionError) as error:
-        raise UserError(
-            name, found=error.strerror, expected="a readable file", do="check the path"
+        raise InputError(
+            name, f"expected a readable file, found {error.strerror}", "check the path"
         ) from None
     if not data:
-        raise UserError(name, found="an empty file", expected="content", do="fetch the file again")
+        raise InputError(name, "expected content, found an empty file", "fetch the file again")
     return data, name

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from mambatalk.corpus.source import Source, load_bytes
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 MAX_FILE_BYTES: Final = 8 * 2**20
 """An hour of speech has less than 6 MB."""
@@ -63,7 +63,7 @@ def read_textgrid(source: Source, *, where: str | None = None) -> Tiers:
         where: Name for errors; the path by default.
 
     Raises:
-        UserError: No TextGrid, a damaged or cut one, no tier of words, an interval that ends before
+        InputError: No TextGrid, a damaged or cut one, no tier of words, an interval that ends before
             it starts.
 
     """
@@ -71,11 +71,10 @@ def read_textgrid(source: Source, *, where: str | None = None) -> Tiers:
     tiers = _Tokens(_decode(data, name), name).tiers()
     words = _pick(tiers, WORD_TIERS)
     if words is None:
-        raise UserError(
+        raise InputError(
             name,
-            found=f"interval tiers {sorted(tiers)}"[:160],
-            expected="a tier `words`",
-            do="align the clip, for example with the Montreal Forced Aligner, or rename the tier",
+            f"expected a tier `words`, found {f'interval tiers {sorted(tiers)}'[:160]}",
+            "align the clip, for example with the Montreal Forced Aligner, or rename the tier",
         )
     return Tiers(words, _pick(tiers, PHONE_TIERS) or [])
 
@@ -92,11 +91,11 @@ def _decode(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(
+        raise InputError(
             name,
-            found=f"bytes that are not {error.encoding} (at {error.start})",
-            expected="UTF-8, or UTF-16 with its mark",
-            do="save the TextGrid as UTF-8",
+            "expected UTF-8, or UTF-16 with its mark,"
+            f" found bytes that are not {error.encoding} (at {error.start})",
+            "save the TextGrid as UTF-8",
         ) from None
 
 
@@ -167,4 +166,6 @@ class _Tokens:
         return match[kind]
 
     def fail(self, found: str, expected: str) -> NoReturn:
-        raise UserError(self.name, found=found, expected=expected, do="make the TextGrid again")
+        raise InputError(
+            self.name, f"expected {expected}, found {found}", "make the TextGrid again"
+        )

@@ -13,7 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from mambatalk.corpus.source import Source, load_bytes
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import SAMPLE_RATE
 
 MAX_FILE_BYTES: Final = 2**29
@@ -56,7 +56,7 @@ def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.fl
         where: Name for errors; the path by default.
 
     Raises:
-        UserError: No sound file, a damaged or empty one, or a rate, a channel count or a length no
+        InputError: No sound file, a damaged or empty one, or a rate, a channel count or a length no
             speech has.
 
     """
@@ -67,21 +67,22 @@ def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.fl
             _check_header(file, name)
             facts_of = (file.samplerate, file.channels, file.format, file.subtype)
             mono = _read_blocks(file, name)
+    except InputError:
+        raise
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
         # libsndfile's own words: soundfile's would hold an address in memory, another one each
         # time.
         reason = getattr(error, "error_string", str(error)).strip() or type(error).__name__
-        raise UserError(
+        raise InputError(
             name,
-            found=f"no readable sound ({reason})",
-            expected="a wav, 16 kHz mono at best",
-            do="fetch or convert the file again",
+            f"expected a wav, 16 kHz mono at best, found no readable sound ({reason})",
+            "fetch or convert the file again",
         ) from None
     facts = Facts(*facts_of, frames=len(mono))
     if facts.rate != SAMPLE_RATE:
         mono = soxr.resample(mono, facts.rate, SAMPLE_RATE, quality="HQ")
     if not len(mono):
-        raise UserError(name, found="no samples", expected="sound", do="fetch the file again")
+        raise InputError(name, "expected sound, found no samples", "fetch the file again")
     return np.ascontiguousarray(mono, dtype=np.float32), facts
 
 
@@ -125,29 +126,26 @@ def _check_whole(data: bytes, name: str) -> None:
         chunk, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], order)
         there = len(data) - start - 8
         if chunk == b"data" and size != STREAMED and size - there > AMISS:
-            raise UserError(
+            raise InputError(
                 name,
-                found=f"{there} of {size} bytes of sound",
-                expected="all of them",
-                do="fetch the file again",
+                f"expected all of them, found {there} of {size} bytes of sound",
+                "fetch the file again",
             )
         start += 8 + size + size % 2
 
 
 def _check_header(file: soundfile.SoundFile, name: str) -> None:
     if file.samplerate not in RATES:
-        raise UserError(
+        raise InputError(
             name,
-            found=f"{file.samplerate} samples a second",
-            expected=f"{RATES[0]} to {RATES[-1]}",
-            do="convert the file to 16 kHz",
+            f"expected {RATES[0]} to {RATES[-1]}, found {file.samplerate} samples a second",
+            "convert the file to 16 kHz",
         )
     if file.channels > MAX_CHANNELS:
-        raise UserError(
+        raise InputError(
             name,
-            found=f"{file.channels} channels",
-            expected=f"1 to {MAX_CHANNELS}",
-            do="mix the file down to mono",
+            f"expected 1 to {MAX_CHANNELS}, found {file.channels} channels",
+            "mix the file down to mono",
         )
 
 
@@ -161,18 +159,14 @@ def _read_blocks(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
         blocks.append(block[:, 0] if file.channels == 1 else block.mean(axis=1, dtype=np.float32))
         total += block.size
         if total > MAX_SAMPLES:
-            raise UserError(
+            raise InputError(
                 name,
-                found=f"more than {MAX_SAMPLES} samples",
-                expected="a clip of speech",
-                do="cut the recording into clips",
+                f"expected a clip of speech, found more than {MAX_SAMPLES} samples",
+                "cut the recording into clips",
             )
     mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not np.isfinite(mono).all():
-        raise UserError(
-            name,
-            found="NaN or infinity in the sound",
-            expected="numbers",
-            do="export the file again",
+        raise InputError(
+            name, "expected numbers, found NaN or infinity in the sound", "export the file again"
         )
     return mono

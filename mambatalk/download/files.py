@@ -32,7 +32,7 @@ def fetch(api: HfApi, file: RemoteFile, commit: str, out: Path) -> LocalFile:
     """Bring one file to `out / file.path`, or find it there, whole in both cases.
 
     Raises:
-        UserError: It cannot be had, or keeps coming with other content than is listed.
+        InputError: It cannot be had, or keeps coming with other content than is listed.
 
     """
     target = out / file.path

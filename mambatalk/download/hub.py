@@ -31,7 +31,7 @@ from tenacity import (
 
 from mambatalk import __version__
 from mambatalk.download.selection import RemoteFile
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 REPOSITORY: Final = "H-Liu1997/BEAT2"
 REVISION: Final = "8689ecb43513ba31964fd60e0ca69be02d3b0872"
@@ -93,7 +93,7 @@ def patiently(where: object, call: Callable[[], T], *, tries: int = TRIES) -> T:
     """Return what `call` returns, after so many tries at most.
 
     Raises:
-        UserError: It fails for good (401, 404, a full disk), or still fails at the last try.
+        InputError: It fails for good (401, 404, a full disk), or still fails at the last try.
 
     """
     retrying = Retrying(
@@ -108,11 +108,10 @@ def patiently(where: object, call: Callable[[], T], *, tries: int = TRIES) -> T:
     except (httpx2.HTTPError, OSError, DamagedError) as error:
         raise _told(where, _cause(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
+        raise InputError(
             where,
-            found=f"an answer that is none of a hub ({type(error).__name__})",
-            expected="its API",
-            do="check HF_ENDPOINT, and whether this network asks for a login first",
+            f"expected its API, found an answer that is none of a hub ({type(error).__name__})",
+            "check HF_ENDPOINT, and whether this network asks for a login first",
         ) from error
 
 
@@ -120,7 +119,7 @@ def resolve(api: HfApi, revision: str) -> str:
     """Full commit of a branch, a tag, or the beginning of a commit's hash.
 
     Raises:
-        UserError: The repository has no such revision, or the hub does not answer.
+        InputError: The repository has no such revision, or the hub does not answer.
 
     """
     if _is_hex(revision, 40):
@@ -141,11 +140,10 @@ def resolve(api: HfApi, revision: str) -> str:
 
     commit = patiently(f"{api.endpoint}/datasets/{REPOSITORY}", ask)
     if commit is None or not _is_hex(commit, 40):
-        raise UserError(
+        raise InputError(
             "--revision",
-            found=repr(revision),
-            expected=f"a branch, a tag or a commit of {REPOSITORY}",
-            do="leave the option away for the revision that this program was written for",
+            f"expected a branch, a tag or a commit of {REPOSITORY}, found {repr(revision)}",
+            "leave the option away for the revision that this program was written for",
         )
     return commit
 
@@ -154,7 +152,7 @@ def list_files(api: HfApi, commit: str, folder: str) -> list[RemoteFile]:
     """Every file under a folder of the data set at one commit.
 
     Raises:
-        UserError: No such commit or folder, or the hub does not answer.
+        InputError: No such commit or folder, or the hub does not answer.
 
     """
     where = f"{api.endpoint}/datasets/{REPOSITORY}/tree/{commit}/{folder}"
@@ -227,7 +225,7 @@ def _found(error: BaseException | None) -> str:
     )
 
 
-def _told(where: object, error: BaseException | None) -> UserError:
+def _told(where: object, error: BaseException | None) -> InputError:
     again = "run the same command again; what is whole is not fetched twice"
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     found, expected, do = _found(error), "an answer", f"check the network and {again}"
@@ -247,4 +245,4 @@ def _told(where: object, error: BaseException | None) -> UserError:
         do = "remove or renew HF_TOKEN: a token that has expired is refused for public data too"
     elif status is not None:
         do = "check --revision and, where it is set, HF_ENDPOINT"
-    return UserError(where, found=found, expected=expected, do=do)
+    return InputError(where, f"expected {expected}, found {found}", do)

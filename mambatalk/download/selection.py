@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mambatalk.corpus.layout import FOLDERS, LANGUAGES, SPLIT_TABLE, WEIGHTS, ClipId, parse_clip_id
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 _KINDS: Final = {folder: (kind, suffix) for kind, (folder, suffix) in FOLDERS.items()}
 
@@ -36,15 +36,14 @@ def language_folder(language: str) -> str:
     """Name of the folder of one language of BEAT2.
 
     Raises:
-        UserError: BEAT2 has no such language.
+        InputError: BEAT2 has no such language.
 
     """
     if language not in LANGUAGES:
-        raise UserError(
+        raise InputError(
             "--language",
-            found=repr(language),
-            expected=f"one of {', '.join(LANGUAGES)}",
-            do="name one of them",
+            f"expected one of {', '.join(LANGUAGES)}, found {repr(language)}",
+            "name one of them",
         )
     return f"beat_{language}_v2.0.0"
 
@@ -53,16 +52,15 @@ def parse_speakers(text: str) -> frozenset[int]:
     """Speaker numbers of a list such as `2,4`.
 
     Raises:
-        UserError: Anything but numbers between commas.
+        InputError: Anything but numbers between commas.
 
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch("[0-9]{1,6}", part) for part in parts):
-        raise UserError(
+        raise InputError(
             "--speakers",
-            found=repr(text),
-            expected="numbers between commas, such as 2,4",
-            do="take them from the ids of the clips: 2_scott_0_1_1 is speaker 2's",
+            f"expected numbers between commas, such as 2,4, found {repr(text)}",
+            "take them from the ids of the clips: 2_scott_0_1_1 is speaker 2's",
         )
     return frozenset(map(int, parts))
 
@@ -82,7 +80,7 @@ def choose(
         The files, sorted by path.
 
     Raises:
-        UserError: A name would leave its folder; no split table; a speaker without a file.
+        InputError: A name would leave its folder; no split table; a speaker without a file.
 
     """
     folder = language_folder(language)
@@ -90,11 +88,10 @@ def choose(
     _check_names([file.path for file in files])
     inside = {file: kind for file in files if (kind := kind_of(file.path, folder)) is not None}
     if SPLIT_TABLE not in inside.values():
-        raise UserError(
+        raise InputError(
             folder,
-            found=f"no {SPLIT_TABLE} among {len(files)} files",
-            expected="a corpus in BEATX layout",
-            do="check --language and --revision",
+            f"expected a corpus in BEATX layout, found no {SPLIT_TABLE} among {len(files)} files",
+            "check --language and --revision",
         )
     clips = {file: _clip_of(file.path) for file, kind in inside.items() if kind in FOLDERS}
     _check_speakers(clips.values(), speakers)
@@ -126,7 +123,7 @@ def kind_of(path: str, folder: str) -> str | None:
 def _is_clip(text: str) -> bool:
     try:
         parse_clip_id(text)
-    except UserError:
+    except InputError:
         return False
     return True
 
@@ -138,11 +135,10 @@ def _clip_of(path: str) -> ClipId:
 def _check_names(paths: Sequence[str]) -> None:
     for path in paths:
         if not path.isprintable() or "\\" in path or {"", ".", ".."} & set(path.split("/")):
-            raise UserError(
+            raise InputError(
                 "listing of the hub",
-                found=f"the name {path[:120]!r}",
-                expected="names that stay inside their folder",
-                do="do not trust this server; check HF_ENDPOINT",
+                f"expected names that stay inside their folder, found the name {path[:120]!r}",
+                "do not trust this server; check HF_ENDPOINT",
             )
 
 
@@ -150,9 +146,9 @@ def _check_speakers(clips: Iterable[ClipId], speakers: frozenset[int] | None) ->
     known = {clip.speaker for clip in clips}
     unknown = sorted((speakers or set()) - known)
     if unknown:
-        raise UserError(
+        raise InputError(
             "--speakers",
-            found=", ".join(map(str, unknown)),
-            expected=f"some of {', '.join(map(str, sorted(known)))}",
-            do="take out who is not in this language",
+            f"expected some of {', '.join(map(str, sorted(known)))},"
+            f" found {', '.join(map(str, unknown))}",
+            "take out who is not in this language",
         )

@@ -20,7 +20,7 @@ from huggingface_hub import HfApi
 from mambatalk.download.files import UNFINISHED, LocalFile, fetch, has_size
 from mambatalk.download.hub import REPOSITORY, list_files, resolve
 from mambatalk.download.selection import RemoteFile, choose, language_folder
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import make_folder, read_json, write_json
 
 RECORD: Final = "download.json"
@@ -30,7 +30,7 @@ SPARE_BYTES: Final = 64 * 2**20
 """For the unused ends of blocks and the record."""
 Progress = Callable[[int, int], None]
 """Called with the bytes that are whole and the bytes in all."""
-Failed = Callable[[UserError], None]
+Failed = Callable[[InputError], None]
 """Called with what fails for good, at once."""
 
 
@@ -59,7 +59,7 @@ def plan(api: HfApi, *, language: str, speakers: frozenset[int] | None, revision
     """Ask the hub what there is at a revision, and choose.
 
     Raises:
-        UserError: No such revision, language or speaker; names that would leave their folder; no
+        InputError: No such revision, language or speaker; names that would leave their folder; no
             answer.
 
     """
@@ -92,7 +92,7 @@ def download(
         What stands at each path.
 
     Raises:
-        UserError: Another commit was recorded here, the disk is too small, another download runs
+        InputError: Another commit was recorded here, the disk is too small, another download runs
             here, or a file cannot be had. Whatever is whole stays.
 
     """
@@ -108,16 +108,16 @@ def download(
 
 
 def check_room(wanted: Plan, out: Path) -> None:
-    """Raise a UserError where the disk of `out` does not hold what is still to come."""
+    """Raise a InputError where the disk of `out` does not hold what is still to come."""
     needed = sum(file.size for file in wanted.missing(out)) + SPARE_BYTES
     place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise UserError(
+        raise InputError(
             out,
-            found=f"{free / 1e9:.2f} GB free",
-            expected=f"{needed / 1e9:.2f} GB for what is to come",
-            do="free some space, take another disk, or fewer --speakers",
+            f"expected {needed / 1000000000.0:.2f} GB for what is to come,"
+            f" found {free / 1000000000.0:.2f} GB free",
+            "free some space, take another disk, or fewer --speakers",
         )
 
 
@@ -136,7 +136,7 @@ def _fetch_all(
                     progress(whole, wanted.size)
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
-            if failed is not None and isinstance(error, UserError):
+            if failed is not None and isinstance(error, InputError):
                 failed(error)
             raise
     return there
@@ -152,11 +152,10 @@ def _alone(out: Path) -> Iterator[None]:
                 stale.unlink()
             yield
     except Timeout:
-        raise UserError(
+        raise InputError(
             out,
-            found="another download into this folder",
-            expected="one at a time",
-            do="wait for it, or stop it",
+            "expected one at a time, found another download into this folder",
+            "wait for it, or stop it",
         ) from None
 
 
@@ -179,26 +178,25 @@ def _recorded(out: Path, wanted: Plan) -> dict[str, Any]:
         return {}
     record = read_json(out / RECORD)
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
-        raise UserError(
+        raise InputError(
             out / RECORD,
-            found="no record of a download",
-            expected="what this command wrote there",
-            do="remove the file; what is whole beside it is not fetched twice",
+            "expected what this command wrote there, found no record of a download",
+            "remove the file; what is whole beside it is not fetched twice",
         )
     if record.get("commit") != wanted.commit or record.get("repository") != REPOSITORY:
-        raise UserError(
+        raise InputError(
             out / RECORD,
-            found=f"{record.get('repository')} at {record.get('commit')}",
-            expected=f"{REPOSITORY} at {wanted.commit}",
-            do="take another folder, or the recorded commit as --revision",
+            f"expected {REPOSITORY} at {wanted.commit},"
+            f" found {record.get('repository')} at {record.get('commit')}",
+            "take another folder, or the recorded commit as --revision",
         )
     for file in wanted.files:
         if not _is_as_recorded(file, record["files"].get(file.path)):
-            raise UserError(
+            raise InputError(
                 out / RECORD,
-                found=f"{file.path} recorded with other content",
-                expected="the same commit to hold the same files",
-                do="check HF_ENDPOINT",
+                "expected the same commit to hold the same files,"
+                f" found {file.path} recorded with other content",
+                "check HF_ENDPOINT",
             )
     return record["files"]
 

@@ -27,7 +27,7 @@ def mean_pose(store: FeatureStore, frames: int) -> MotionResult:
     """The mean over all training frames, held for `frames` frames; rotations are averaged in 6D.
 
     Raises:
-        UserError: There is no training clip.
+        InputError: There is no training clip.
 
     """
     motion, expressions = _mean_frame(store)
@@ -55,7 +55,7 @@ def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> MotionResu
     and back.
 
     Raises:
-        UserError: There is no training clip.
+        InputError: There is no training clip.
 
     """
     choices = store.of_split("train")
@@ -77,7 +77,7 @@ def shuffled_audio(
     if it stands alone.
 
     Raises:
-        UserError: There is no other clip at all.
+        InputError: There is no other clip at all.
 
     """
     others = [other for other in clips if other.clip_id != clip.clip_id] or store.of_split("train")

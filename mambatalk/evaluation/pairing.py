@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 PREFIXES = ("res_", "gt_")
 """What the published trainer puts before a clip's name; either is ignored when names are
@@ -30,28 +30,26 @@ def pair_files(result: Path, truth: Path, audio: Path, semantics: Path | None) -
     SRGR.
 
     Raises:
-        UserError: A path does not exist, files and folders are mixed, or a result has no truth or
+        InputError: A path does not exist, files and folders are mixed, or a result has no truth or
             no sound.
 
     """
     given = [path for path in (result, truth, audio, semantics) if path is not None]
     for path in given:
         if not path.exists():
-            raise UserError(
+            raise InputError(
                 path,
-                found="no such file or folder",
-                expected="a file, or a folder of one file a clip",
-                do="check the path",
+                "expected a file, or a folder of one file a clip, found no such file or folder",
+                "check the path",
             )
     folders = [path.is_dir() for path in given]
     if not any(folders):
         return [ClipFiles(clip_name(result), result, truth, audio, semantics)]
     if not all(folders):
-        raise UserError(
+        raise InputError(
             ", ".join(str(path) for path in given),
-            found="files and folders mixed",
-            expected="all files, or all folders",
-            do="give the folder that holds the file",
+            "expected all files, or all folders, found files and folders mixed",
+            "give the folder that holds the file",
         )
     return _pair_folders(result, truth, audio, semantics)
 
@@ -71,15 +69,14 @@ def _pair_folders(
     sounds = _clips(audio, ".wav")
     meanings = _clips(semantics, ".txt") if semantics else {}
     if not results:
-        raise UserError(result, found="no npz", expected="one result a clip", do="check the folder")
+        raise InputError(result, "expected one result a clip, found no npz", "check the folder")
     for name, path in results.items():
         for kind, others, folder in (("truth", truths, truth), ("sound", sounds, audio)):
             if name not in others:
-                raise UserError(
+                raise InputError(
                     path,
-                    found=f"no {kind} of clip {name} in {folder}",
-                    expected="a file of that name",
-                    do="add it, or take the result away",
+                    f"expected a file of that name, found no {kind} of clip {name} in {folder}",
+                    "add it, or take the result away",
                 )
     return [
         ClipFiles(name, path, truths[name], sounds[name], meanings.get(name))
@@ -95,7 +92,7 @@ def _clips(folder: Path, suffix: str, *, without: str | None = None) -> dict[str
     ]
     named = {clip_name(path): path for path in paths}
     if len(named) < len(paths):
-        raise UserError(
-            folder, found="two files of one clip", expected="one file a clip", do="take one away"
+        raise InputError(
+            folder, "expected one file a clip, found two files of one clip", "take one away"
         )
     return named

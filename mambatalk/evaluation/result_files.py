@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mambatalk.corpus.readers import Motion, read_motion, read_semantics, read_wav
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.evaluation.intervals import fgd_interval, mean_interval
 from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths
 from mambatalk.evaluation.pairing import ClipFiles
@@ -45,7 +45,7 @@ def score_files(
             given.
 
     Raises:
-        UserError: A file is missing, broken, or not 30 frames a second.
+        InputError: A file is missing, broken, or not 30 frames a second.
 
     """
     model = load_body(body) if body else _stand_in()
@@ -76,7 +76,7 @@ def load_fgd_encoder(path: Path) -> FGDEncoder:
     """The published FGD encoder out of its checkpoint, or one of ours out of its folder.
 
     Raises:
-        UserError: Neither.
+        InputError: Neither.
 
     """
     if path.is_dir():
@@ -115,11 +115,10 @@ def _read_speeds(path: Path) -> NDArray[np.float64]:
     try:
         return np.asarray(np.load(path, allow_pickle=False), np.float64)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(
+        raise InputError(
             path,
-            found=f"an unreadable file ({error})",
-            expected="an npy of 55 mean joint speeds",
-            do="take mean_vel_smplxflame_30.npy of the corpus",
+            f"expected an npy of 55 mean joint speeds, found an unreadable file ({error})",
+            "take mean_vel_smplxflame_30.npy of the corpus",
         ) from None
 
 
@@ -137,18 +136,16 @@ def _truth(clip: ClipFiles) -> TruthClip:
 def _motion(path: Path) -> Motion:
     motion = read_motion(path)
     if motion.fps != FPS:
-        raise UserError(
+        raise InputError(
             f"{path}: mocap_frame_rate",
-            found=f"{motion.fps:g}",
-            expected=FPS,
-            do="resample the motion to 30 frames a second first",
+            f"expected {FPS}, found {motion.fps:g}",
+            "resample the motion to 30 frames a second first",
         )
     if not (np.isfinite(motion.poses).all() and np.isfinite(motion.expressions).all()):
-        raise UserError(
+        raise InputError(
             f"{path}: poses",
-            found="values that are not finite",
-            expected="numbers",
-            do="generate the clip again",
+            "expected numbers, found values that are not finite",
+            "generate the clip again",
         )
     return motion
 

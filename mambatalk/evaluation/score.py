@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.config import Fidelity
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.evaluation.posing import Motion, Posed, Poser
 from mambatalk.evaluation.row import ClipScores, Row, fgd_features
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
@@ -91,7 +91,7 @@ class Evaluation:
             One table row for each motion and for ground truth.
 
         Raises:
-            UserError: A motion is empty, or the rows are not those of the clips before.
+            InputError: A motion is empty, or the rows are not those of the clips before.
 
         """
         everything = {GROUND_TRUTH: truth.motion, **motions}
@@ -122,15 +122,12 @@ class Evaluation:
         """The content of `metrics.json`: raw units (metres, square metres), null where undefined.
 
         Raises:
-            UserError: No clip was added.
+            InputError: No clip was added.
 
         """
         if not self.clips:
-            raise UserError(
-                "evaluation",
-                found="no clip",
-                expected="at least one",
-                do="check the split it runs on",
+            raise InputError(
+                "evaluation", "expected at least one, found no clip", "check the split it runs on"
             )
         notes = self._notes()
         for note in notes:
@@ -152,18 +149,16 @@ class Evaluation:
 
     def _check(self, truth: TruthClip, names: set[str], frames: int) -> None:
         if not frames:
-            raise UserError(
+            raise InputError(
                 truth.name,
-                found="a motion without frames",
-                expected="at least one frame",
-                do="generate the clip again",
+                "expected at least one frame, found a motion without frames",
+                "generate the clip again",
             )
         if self.rows and names != set(self.rows):
-            raise UserError(
+            raise InputError(
                 truth.name,
-                found=f"rows {sorted(names)}",
-                expected=f"{sorted(self.rows)}",
-                do="score the same methods on every clip",
+                f"expected {sorted(self.rows)}, found rows {sorted(names)}",
+                "score the same methods on every clip",
             )
 
     def _features(self, posed: Posed) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.evaluation.row import METRICS
 
 Format = Literal["markdown", "latex", "csv"]
@@ -24,14 +24,16 @@ def check_format(layout: str) -> Format:
     """Return the layout.
 
     Raises:
-        UserError: It is not one of those known.
+        InputError: It is not one of those known.
 
     """
     for known in get_args(Format):
         if layout == known:
             return known
-    raise UserError(
-        "--format", found=repr(layout), expected=", ".join(get_args(Format)), do="name one of these"
+    raise InputError(
+        "--format",
+        f"expected {', '.join(get_args(Format))}, found {repr(layout)}",
+        "name one of these",
     )
 
 

@@ -57,7 +57,7 @@ def build_features(
         workers: Processes, where no cluster does the work; the result does not depend on it.
 
     Raises:
-        UserError: A split has no clip.
+        InputError: A split has no clip.
 
     """
     out = Path(out)

@@ -19,7 +19,7 @@ from mambatalk.clips.row import Clip, load_clip
 from mambatalk.clips.schema import FRAME
 from mambatalk.clips.statistics import SILENCE, block_loudness
 from mambatalk.config import Fidelity
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.executors import Lost
 from mambatalk.features.splits import pieces
 from mambatalk.motion.kinematics import contacts_of_feet, pose_chain
@@ -80,7 +80,7 @@ def make_features(job: FeatureJob) -> list[Piece] | Lost:
                     load_clip(job.shard, job.row_group), job.split, validation_share=job.cut
                 )
             ]
-    except UserError:
+    except InputError:
         raise
     except Exception as error:  # One clip that nobody foresaw does not end a run over thousands.
         log.exception("a clip of %s", job.shard.name)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from mambatalk.clips.row import Clip
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 
 def settle_splits(
@@ -16,7 +16,7 @@ def settle_splits(
     single training clip is not touched here: `build_features` gives its end to validation.
 
     Raises:
-        UserError: Training or test is empty.
+        InputError: Training or test is empty.
 
     """
     settled, notes = dict(splits), []
@@ -36,11 +36,10 @@ def settle_splits(
         )
     for split in ("train", "test"):
         if split not in settled.values():
-            raise UserError(
+            raise InputError(
                 "accepted clips",
-                found=f"none in split {split}",
-                expected="at least one",
-                do="check train_test_split.csv and what check_clips left out",
+                f"expected at least one, found none in split {split}",
+                "check train_test_split.csv and what check_clips left out",
             )
     return settled, notes
 

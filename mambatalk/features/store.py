@@ -19,7 +19,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from mambatalk.audio.channels import ENVELOPE_WINDOW
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, cache_folder, read_json
 from mambatalk.motion.skeleton import EXPRESSION_DIM, MOTION_DIM, SAMPLE_RATE
 
@@ -73,16 +73,15 @@ class FeatureStore:
         """Clips of a split, in order.
 
         Raises:
-            UserError: There are none.
+            InputError: There are none.
 
         """
         clips = [clip for clip in self.clips if clip.split == split]
         if not clips:
-            raise UserError(
+            raise InputError(
                 "features",
-                found=f"no clip in split {split}",
-                expected="at least one",
-                do="check train_test_split.csv and what check_clips left out",
+                f"expected at least one, found no clip in split {split}",
+                "check train_test_split.csv and what check_clips left out",
             )
         return clips
 
@@ -91,7 +90,7 @@ def open_features(directory: str | Path, cache_root: str | Path | None = None) -
     """Open a features folder, decoding it into the cache first if that has not been done.
 
     Raises:
-        UserError: The folder holds no features, or its files do not fit each other.
+        InputError: The folder holds no features, or its files do not fit each other.
 
     """
     directory = Path(directory)
@@ -174,18 +173,16 @@ def _padded_wave(clip: ClipInfo, flac: bytes) -> NDArray[np.float32]:
     try:
         wave, rate = soundfile.read(io.BytesIO(flac), dtype="float32")
     except soundfile.LibsndfileError as error:
-        raise UserError(
+        raise InputError(
             f"features, clip {clip.clip_id}",
-            found=f"sound that does not decode ({error})",
-            expected="FLAC",
-            do=AGAIN,
+            f"expected FLAC, found sound that does not decode ({error})",
+            AGAIN,
         ) from None
     if rate != SAMPLE_RATE:
-        raise UserError(
+        raise InputError(
             f"features, clip {clip.clip_id}",
-            found=f"sound at {rate} Hz",
-            expected=f"{SAMPLE_RATE} Hz",
-            do=AGAIN,
+            f"expected {SAMPLE_RATE} Hz, found sound at {rate} Hz",
+            AGAIN,
         )
     _check_length(clip, "samples", len(wave), clip.samples)
     return np.concatenate(
@@ -195,9 +192,8 @@ def _padded_wave(clip: ClipInfo, flac: bytes) -> NDArray[np.float32]:
 
 def _check_length(clip: ClipInfo, what: str, found: int, expected: int) -> None:
     if found != expected:
-        raise UserError(
+        raise InputError(
             f"features, clip {clip.clip_id}",
-            found=f"{found} {what}",
-            expected=f"the {expected} of clips.parquet",
-            do=AGAIN,
+            f"expected the {expected} of clips.parquet, found {found} {what}",
+            AGAIN,
         )

@@ -52,7 +52,7 @@ def windows(
     `audio`, all that have sound. A clip shorter than a window gives none.
 
     Raises:
-        UserError: The split has no clip.
+        InputError: The split has no clip.
 
     """
     chosen = {clip.clip_id for clip in store.of_split(split)}

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.metrics.beats import (
     MARGIN,
     BeatRule,
@@ -72,16 +72,16 @@ class BeatConsistency(ClipMean):
         at 16 kHz.
 
         Raises:
-            UserError: They are not one clip, or not finite.
+            InputError: They are not one clip, or not finite.
 
         """
         check_clip("joints", joints)
         if wave.ndim != 1 or not np.isfinite(wave).all():
-            raise UserError(
+            raise InputError(
                 "sound",
-                found=f"shape {wave.shape}, or a value that is not finite",
-                expected="one channel (S,) in [-1, 1]",
-                do="mix it down, and read it with read_wav",
+                "expected one channel (S,) in [-1, 1],"
+                f" found shape {wave.shape}, or a value that is not finite",
+                "mix it down, and read it with read_wav",
             )
         frames = len(joints)
         if frames > 2 * MARGIN:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.signal import argrelmin
 
 from mambatalk.audio.onsets import audio_onsets
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import FPS, PART_JOINTS, SAMPLE_RATE
 
 MARGIN = 60
@@ -107,18 +107,18 @@ def check_mean_velocity(mean_velocity: Array) -> Array:
     """Return mean joint speeds (55,).
 
     Raises:
-        UserError: Another shape, or an upper-body joint without a positive speed.
+        InputError: Another shape, or an upper-body joint without a positive speed.
 
     """
     expected = "55 speeds, positive for the upper body, metres a second"
     do = "take mean_velocity.npy of the features stage or mean_vel_smplxflame_30.npy of the corpus"
     if mean_velocity.shape != (55,):
-        raise UserError(
-            "mean joint speeds", found=f"shape {mean_velocity.shape}", expected=expected, do=do
+        raise InputError(
+            "mean joint speeds", f"expected {expected}, found shape {mean_velocity.shape}", do
         )
     upper = mean_velocity[list(UPPER_JOINTS)]
     if not (np.isfinite(upper).all() and (upper > 0).all()):
-        raise UserError(
-            "mean joint speeds", found=f"a speed of {upper.min()}", expected=expected, do=do
+        raise InputError(
+            "mean joint speeds", f"expected {expected}, found a speed of {upper.min()}", do
         )
     return mean_velocity

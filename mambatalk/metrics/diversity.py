@@ -33,7 +33,7 @@ class L1Diversity(ClipMean):
         """Add one clip of joints (n, 55, 3) in metres; the argument is left as it is.
 
         Raises:
-            UserError: They are not one clip, or not finite.
+            InputError: They are not one clip, or not finite.
 
         """
         check_clip("joints", joints)

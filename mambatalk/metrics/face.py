@@ -46,7 +46,7 @@ class FaceMSE(_FaceMean):
             still: How many further vertices the body has that neither jaw nor expressions move.
 
         Raises:
-            UserError: The shapes differ, are not those of one clip, or a value is not finite.
+            InputError: The shapes differ, are not those of one clip, or a value is not finite.
 
         """
         share = self._share(predicted, truth, still)

@@ -13,7 +13,7 @@ from scipy import linalg
 from torch import Tensor
 from torchmetrics import Metric
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.metrics.variant import AnyVariant, check_variant
 
 JITTER = 1e-6
@@ -82,15 +82,15 @@ class FrechetGestureDistance(Metric):
         """Add features (..., D) of generated motion, or of ground truth.
 
         Raises:
-            UserError: They have other channels, or a value is not finite.
+            InputError: They have other channels, or a value is not finite.
 
         """
         if features.shape[-1:] != (self.dim,) or not features.isfinite().all():
-            raise UserError(
+            raise InputError(
                 "FGD features",
-                found=f"shape {tuple(features.shape)}, or a value that is not finite",
-                expected=f"{self.dim} finite channels",
-                do="take the encoder that the metric was made for",
+                f"expected {self.dim} finite channels,"
+                f" found shape {tuple(features.shape)}, or a value that is not finite",
+                "take the encoder that the metric was made for",
             )
         rows = features.detach().reshape(-1, self.dim).to(self.truth_sum)
         side = "truth" if truth else "generated"

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.metrics.variant import AnyVariant, ClipMean, check_clip, check_variant
 from mambatalk.motion.skeleton import FPS
 
@@ -71,7 +71,7 @@ class SRGR(ClipMean):
                 mean.
 
         Raises:
-            UserError: The shapes do not fit each other, or a value is not finite.
+            InputError: The shapes do not fit each other, or a value is not finite.
 
         """
         if weights is None:
@@ -79,11 +79,11 @@ class SRGR(ClipMean):
         check_clip("joints", predicted, like=truth)
         check_clip("joints of the truth", truth)
         if weights.shape != predicted.shape[:1] or not weights.isfinite().all():
-            raise UserError(
+            raise InputError(
                 "semantic weights",
-                found=f"shape {tuple(weights.shape)}, or a value that is not finite",
-                expected=f"one number for each of {len(predicted)} frames",
-                do="see semantic_weights",
+                f"expected one number for each of {len(predicted)} frames,"
+                f" found shape {tuple(weights.shape)}, or a value that is not finite",
+                "see semantic_weights",
             )
         order = 1 if self.variant == "published" else 2
         recalled = (

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 Variant = Literal["published", "corrected"]
 """`published` is what papers print, faults included; `corrected` is the same metric without the
@@ -24,15 +24,14 @@ def check_variant(variant: V, known: Sequence[str]) -> V:
     """Return the variant.
 
     Raises:
-        UserError: It is not one of those known.
+        InputError: It is not one of those known.
 
     """
     if variant not in known:
-        raise UserError(
+        raise InputError(
             "metric: variant",
-            found=repr(variant),
-            expected=" or ".join(known),
-            do="name one of these",
+            f"expected {' or '.join(known)}, found {repr(variant)}",
+            "name one of these",
         )
     return variant
 
@@ -46,27 +45,23 @@ def check_clip(what: str, points: Tensor, *, like: Tensor | None = None) -> None
         like: What they are held against, and must have the shape of.
 
     Raises:
-        UserError: They are not.
+        InputError: They are not.
 
     """
     shape = tuple(points.shape)
     if like is not None and points.shape != like.shape:
-        raise UserError(
+        raise InputError(
             what,
-            found=f"{shape} against {tuple(like.shape)}",
-            expected="equal shapes (n, K, 3)",
-            do="cut both clips to the same frames",
+            f"expected equal shapes (n, K, 3), found {shape} against {tuple(like.shape)}",
+            "cut both clips to the same frames",
         )
     if points.ndim != 3 or shape[2] != 3 or not shape[0]:
-        raise UserError(
-            what, found=f"shape {shape}", expected="one clip (n, K, 3)", do="add clips one by one"
+        raise InputError(
+            what, f"expected one clip (n, K, 3), found shape {shape}", "add clips one by one"
         )
     if not points.isfinite().all():
-        raise UserError(
-            what,
-            found="values that are not finite",
-            expected="metres",
-            do="generate the clip again",
+        raise InputError(
+            what, "expected metres, found values that are not finite", "generate the clip again"
         )
 
 

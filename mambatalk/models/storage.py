@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_file, read_json, write_json
 
 Builders = Mapping[str, Callable[..., nn.Module]]
@@ -39,7 +39,7 @@ def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
     """Read what `save_network` wrote, in evaluation mode, on the CPU, without gradients.
 
     Raises:
-        UserError: A file is missing or broken, or weights and sizes do not fit.
+        InputError: A file is missing or broken, or weights and sizes do not fit.
 
     """
     weights = Path(folder) / f"{name}.safetensors"
@@ -48,10 +48,10 @@ def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
         network = builders[description["network"]](**description["sizes"])
         network.load_state_dict(load_file(weights))
     except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(
+        raise InputError(
             weights,
-            found=f"weights that do not load ({str(error).splitlines()[0]})",
-            expected="what the JSON beside it describes",
-            do="make the file again",
+            "expected what the JSON beside it describes,"
+            f" found weights that do not load ({str(error).splitlines()[0]})",
+            "make the file again",
         ) from None
     return network.eval().requires_grad_(False)

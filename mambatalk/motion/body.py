@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from smplx.lbs import blend_shapes
 from torch import Tensor, nn
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.motion.kinematics import pose_chain
 from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM, PARENTS, PART_JOINTS
 
@@ -170,7 +170,7 @@ def load_body(path: str | Path) -> Body:
     """Read a SMPL-X npz with 300 shape and 100 expression components.
 
     Raises:
-        UserError: The file is missing, holds pickled objects, or is no SMPL-X model of that size.
+        InputError: The file is missing, holds pickled objects, or is no SMPL-X model of that size.
 
     """
     import smplx
@@ -190,11 +190,10 @@ def load_body(path: str | Path) -> Body:
             ext="npz",
         )
     if model.parents.tolist() != list(PARENTS):
-        raise UserError(
+        raise InputError(
             path,
-            found="another kinematic tree",
-            expected="SMPL-X's 55 joints",
-            do="take the file SMPLX_NEUTRAL_2020.npz",
+            "expected SMPL-X's 55 joints, found another kinematic tree",
+            "take the file SMPLX_NEUTRAL_2020.npz",
         )
     directions = torch.cat([model.shapedirs, model.expr_dirs], dim=-1)
     return Body(
@@ -213,12 +212,10 @@ def load_body(path: str | Path) -> Body:
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
-        raise UserError(
+        raise InputError(
             path,
-            found="no such file",
-            expected="the SMPL-X model SMPLX_NEUTRAL_2020.npz",
-            do="register at https://smpl-x.is.tue.mpg.de, download it (it is licensed and never shipped) and put it "
-            "there, or point body.path of params.yaml at it; the sample profile makes a stand-in",
+            "expected the SMPL-X model SMPLX_NEUTRAL_2020.npz, found no such file",
+            "register at https://smpl-x.is.tue.mpg.de, download it (it is licensed and never shipped) and put it there, or point body.path of params.yaml at it; the sample profile makes a stand-in",
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -226,20 +223,18 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 key: array for key in archive.files if (array := _plain(archive, key)) is not None
             }
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
+        raise InputError(
             path,
-            found=f"a file that cannot be read safely ({error})",
-            expected="an npz of plain arrays",
-            do="download the npz form of SMPL-X again; pickled models are never loaded",
+            f"expected an npz of plain arrays, found a file that cannot be read safely ({error})",
+            "download the npz form of SMPL-X again; pickled models are never loaded",
         ) from None
     missing = [key for key in REQUIRED_KEYS if key not in arrays]
     if missing or arrays["shapedirs"].shape[-1] < BETAS_DIM + EXPRESSION_DIM:
         found = f"no {', '.join(missing)}" if missing else f"{arrays['shapedirs'].shape[-1]} shapes"
-        raise UserError(
+        raise InputError(
             path,
-            found=found,
-            expected="SMPL-X with 300 shape and 100 expression components",
-            do="take the file SMPLX_NEUTRAL_2020.npz",
+            f"expected SMPL-X with 300 shape and 100 expression components, found {found}",
+            "take the file SMPLX_NEUTRAL_2020.npz",
         )
     return arrays
 

@@ -5,7 +5,7 @@ Only head counts are not in the arrays; they are the published 4 and 8.
 
 import re
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.models.generator.audio_encoder import AudioEncoder
 from mambatalk.models.generator.network import Generator, GeneratorConfig
 from mambatalk.models.mamba.block import MambaAttention, MambaBlock, MambaScan
@@ -105,10 +105,9 @@ def _count(translation: Translation, pattern: str) -> int:
         default=-1,
     )
     if count > len(translation.state):  # A stray key is no reason to build millions of layers.
-        raise UserError(
+        raise InputError(
             translation.where,
-            found=f"a layer numbered {count - 1}",
-            expected="layers numbered in turn",
-            do="remove the key that does not belong to the network",
+            f"expected layers numbered in turn, found a layer numbered {count - 1}",
+            "remove the key that does not belong to the network",
         )
     return count

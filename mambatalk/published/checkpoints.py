@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -18,7 +18,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     into.
 
     Raises:
-        UserError: No such file, not a checkpoint, one that needs more than tensors to be read, or
+        InputError: No such file, not a checkpoint, one that needs more than tensors to be read, or
             values not finite.
 
     """
@@ -26,44 +26,41 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
-        raise UserError(
-            path, found="no such file", expected=expected, do="check the folder and the name"
+        raise InputError(
+            path, f"expected {expected}, found no such file", "check the folder and the name"
         ) from None
     except Exception as error:  # A damaged pickle can end in any error there is.
-        raise UserError(
+        raise InputError(
             path,
-            found=f"what cannot be read as tensors alone ({_first_line(error)})",
-            expected=expected,
-            do="fetch the file again from its publisher",
+            f"expected {expected},"
+            f" found what cannot be read as tensors alone ({_first_line(error)})",
+            "fetch the file again from its publisher",
         ) from error
     state = stored.get("model_state", stored) if isinstance(stored, Mapping) else None
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
-        raise UserError(
+        raise InputError(
             path,
-            found="no state dict",
-            expected=expected,
-            do="check that this is the file the name says",
+            f"expected {expected}, found no state dict",
+            "check that this is the file the name says",
         )
     return _apart({key: _finite(value, f"{path}: {key}") for key, value in state.items()})
 
 
 def _finite(value: Tensor, where: str) -> Tensor:
     if not _is_whole(value):
-        raise UserError(
+        raise InputError(
             where,
-            found="a tensor without a number of its own in every place",
-            expected="a plain array",
-            do="fetch the file again from its publisher",
+            "expected a plain array, found a tensor without a number of its own in every place",
+            "fetch the file again from its publisher",
         )
     value = value.float() if value.is_floating_point() else value
     if value.is_floating_point() and not value.isfinite().all():
-        raise UserError(
+        raise InputError(
             where,
-            found="values that are not finite",
-            expected="trained weights",
-            do="fetch the file again from its publisher",
+            "expected trained weights, found values that are not finite",
+            "fetch the file again from its publisher",
         )
     return value
 
@@ -101,7 +98,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     was pickled.
 
     Raises:
-        UserError: Not such a pickle, or one that names anything but `Vocab` and numpy's arrays.
+        InputError: Not such a pickle, or one that names anything but `Vocab` and numpy's arrays.
 
     """
     try:
@@ -109,18 +106,17 @@ def read_vocabulary(path: Path) -> dict[str, int]:
             stored = _VocabularyUnpickler(file).load()
         words = {str(word): int(index) for word, index in stored.word2index.items()}
     except Exception as error:  # A damaged pickle can end in any error there is.
-        raise UserError(
+        raise InputError(
             path,
-            found=f"no published vocabulary ({_first_line(error)})",
-            expected="a pickled Vocab and numpy arrays",
-            do="fetch the file again from its publisher",
+            "expected a pickled Vocab and numpy arrays,"
+            f" found no published vocabulary ({_first_line(error)})",
+            "fetch the file again from its publisher",
         ) from error
     if len(set(words.values())) != len(words) or min(words.values(), default=0) < 0:
-        raise UserError(
+        raise InputError(
             path,
-            found="ids that repeat or are negative",
-            expected="one id a word",
-            do="fetch the file again from its publisher",
+            "expected one id a word, found ids that repeat or are negative",
+            "fetch the file again from its publisher",
         )
     return words
 

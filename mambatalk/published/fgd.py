@@ -33,7 +33,7 @@ def import_fgd_encoder(path: Path) -> FGDEncoder:
     """The published FGD encoder alone.
 
     Raises:
-        UserError: The file is missing, broken or not the encoder.
+        InputError: The file is missing, broken or not the encoder.
 
     """
     translation = translate(read_checkpoint(path), "fgd", where=str(path))

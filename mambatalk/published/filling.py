@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.published.keymap import Translation
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -21,7 +21,7 @@ def refusing_misfits(where: object, *, expected: str, do: str) -> Iterator[None]
     cause.
 
     Raises:
-        UserError: In place of the errors of torch and Python.
+        InputError: In place of the errors of torch and Python.
 
     """
     try:
@@ -36,11 +36,11 @@ def refusing_misfits(where: object, *, expected: str, do: str) -> Iterator[None]
         ValueError,
     ) as error:
         why = next(iter(str(error).splitlines()), "")[:120]
-        raise UserError(
+        raise InputError(
             where,
-            found=f"arrays that do not fit each other ({type(error).__name__}: {why})",
-            expected=expected,
-            do=do,
+            f"expected {expected},"
+            f" found arrays that do not fit each other ({type(error).__name__}: {why})",
+            do,
         ) from error
 
 
@@ -49,18 +49,17 @@ def fill(module: Module, translation: Translation) -> Module:
     inference.
 
     Raises:
-        UserError: A name or a shape differs.
+        InputError: A name or a shape differs.
 
     """
     ours = module.state_dict()
     for name in sorted(ours.keys() | translation.state.keys()):
         here, there = ours.get(name), translation.state.get(name)
         if here is None or there is None or _kind(here) != _kind(there):
-            raise UserError(
+            raise InputError(
                 f"{translation.where}: {name}",
-                found=_kind(there),
-                expected=_kind(here),
-                do="check that this is the file that the name says, and whole",
+                f"expected {_kind(here)}, found {_kind(there)}",
+                "check that this is the file that the name says, and whole",
             )
     module.load_state_dict(translation.state, assign=True)
     return module.eval().requires_grad_(False)
@@ -78,7 +77,7 @@ def check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> No
     """Hold what the published file stores, and we derive, against ours.
 
     Raises:
-        UserError: The two differ.
+        InputError: The two differ.
 
     """
     for key, ours in derived.items():
@@ -91,9 +90,8 @@ def check_derived(translation: Translation, derived: Mapping[str, Tensor]) -> No
             or theirs.is_complex()
             or not torch.allclose(theirs.to(ours.dtype), ours, rtol=0, atol=1e-5)
         ):
-            raise UserError(
+            raise InputError(
                 f"{translation.where}: {key}",
-                found="other values than those we compute",
-                expected="the published ones",
-                do="check that the file belongs to this network",
+                "expected the published ones, found other values than those we compute",
+                "check that the file belongs to this network",
             )

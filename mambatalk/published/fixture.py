@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.published.keymap import Kind, Translation, translate
 
 MODULE_BAR = 1e-5
@@ -49,20 +49,18 @@ class Fixture:
         except (
             Exception
         ) as error:  # Zip, zlib, numpy and the tokenizer of its headers have errors of their own.
-            raise UserError(
+            raise InputError(
                 path,
-                found=f"an unreadable file ({error})",
-                expected="an npz of reference arrays",
-                do="fetch or make the file again",
+                f"expected an npz of reference arrays, found an unreadable file ({error})",
+                "fetch or make the file again",
             ) from error
 
     def __getitem__(self, key: str) -> Tensor:
         if key not in self._arrays:
-            raise UserError(
+            raise InputError(
                 self._path,
-                found=f"no array {key!r}",
-                expected=f"the arrays of {self.name}",
-                do="make the file again with the published implementation",
+                f"expected the arrays of {self.name}, found no array {key!r}",
+                "make the file again with the published implementation",
             )
         return self._arrays[key]
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from mambatalk.corpus.labels import BEATX_SPEAKERS, speaker_indices
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.models.generator.network import Generator
 from mambatalk.models.vq.vqvae import VQVAE
@@ -69,7 +69,7 @@ def import_published_files(directory: Path) -> PublishedModel:
     """Read a folder of published files; the FGD encoder and the vocabulary may be absent.
 
     Raises:
-        UserError: A file is missing, broken, not what its name says, or does not fit the others.
+        InputError: A file is missing, broken, not what its name says, or does not fit the others.
 
     """
     accounts: list[FileAccount] = []
@@ -107,11 +107,11 @@ def import_published_files(directory: Path) -> PublishedModel:
         else None
     )
     if vocabulary and max(vocabulary.values()) >= generator.config.vocabulary_size:
-        raise UserError(
+        raise InputError(
             directory / VOCABULARY_FILE,
-            found=f"word ids up to {max(vocabulary.values())}",
-            expected=f"ids under {generator.config.vocabulary_size}, the generator's embedding",
-            do="take the vocabulary that was published with this generator",
+            f"expected ids under {generator.config.vocabulary_size}, the generator's embedding,"
+            f" found word ids up to {max(vocabulary.values())}",
+            "take the vocabulary that was published with this generator",
         )
     return PublishedModel(generator, auto_encoders, fgd_encoder, vocabulary, accounts)
 
@@ -154,20 +154,19 @@ def _check_codes(path: Path, network: VQVAE | PlainAutoEncoder, generator: Gener
     codes, width = network.quantizer.embedding.weight.shape
     config = generator.config
     if (codes, width) != (config.codebook_size, config.code_dim):
-        raise UserError(
+        raise InputError(
             path,
-            found=f"{codes} codes of {width} channels",
-            expected=f"{config.codebook_size} of {config.code_dim}, as the generator predicts them",
-            do="take the auto-encoders that were published with this generator",
+            f"expected {config.codebook_size} of {config.code_dim}, as the generator predicts them,"
+            f" found {codes} codes of {width} channels",
+            "take the auto-encoders that were published with this generator",
         )
 
 
 def _check_dim(path: Path, module: VQVAE | PlainAutoEncoder, expected: int) -> None:
     dim = next(module.encoder.parameters()).shape[1]
     if dim != expected:
-        raise UserError(
+        raise InputError(
             path,
-            found=f"an auto-encoder of {dim} channels",
-            expected=f"one of {expected}",
-            do="check that the files were not exchanged",
+            f"expected one of {expected}, found an auto-encoder of {dim} channels",
+            "check that the files were not exchanged",
         )

@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 Kind = Literal["auto_encoder", "generator", "audio_encoder", "mamba", "fgd"]
 
@@ -100,15 +100,14 @@ class Translation:
         """Shape of one array.
 
         Raises:
-            UserError: The state dict has no such array.
+            InputError: The state dict has no such array.
 
         """
         if name not in self.state:
-            raise UserError(
+            raise InputError(
                 f"{self.where}: {name}",
-                found="no such key",
-                expected="a published state dict",
-                do="check that this is the file that the name says, and whole",
+                "expected a published state dict, found no such key",
+                "check that this is the file that the name says, and whole",
             )
         return tuple(self.state[name].shape)
 
@@ -118,7 +117,7 @@ def translate(published: Mapping[str, Tensor], kind: Kind, *, where: str) -> Tra
     stripped.
 
     Raises:
-        UserError: Two keys are one array to us; which of them counts is not ours to say.
+        InputError: Two keys are one array to us; which of them counts is not ours to say.
 
     """
     state: dict[str, Tensor] = {}
@@ -139,9 +138,8 @@ def translate(published: Mapping[str, Tensor], kind: Kind, *, where: str) -> Tra
 
 def _check_new(key: str, name: str, known: Mapping[str, object], where: str) -> None:
     if name in known:
-        raise UserError(
+        raise InputError(
             f"{where}: {key}",
-            found=f"a second array for {name}",
-            expected="one",
-            do="remove the key that does not belong to the network",
+            f"expected one, found a second array for {name}",
+            "remove the key that does not belong to the network",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.published.filling import refusing_misfits
 from mambatalk.published.fixture import Fixture, Measure
 from mambatalk.published.parity_functions import (
@@ -69,7 +69,7 @@ def run_parity(directory: Path) -> Report:
     """Check every known file of a folder.
 
     Raises:
-        UserError: There is no such folder, it holds no known file, or a file is broken or not what
+        InputError: There is no such folder, it holds no known file, or a file is broken or not what
             its name says.
 
     """
@@ -79,11 +79,11 @@ def run_parity(directory: Path) -> Report:
         if all((directory / f"{needed}.npz").is_file() for needed in (name, NEEDS.get(name, name)))
     ]
     if not present:
-        raise UserError(
+        raise InputError(
             directory,
-            found="no known reference file" if directory.is_dir() else "no such folder",
-            expected=f"files such as {next(iter(CHECKS))}.npz",
-            do="check the path",
+            f"expected files such as {next(iter(CHECKS))}.npz,"
+            f" found {('no known reference file' if directory.is_dir() else 'no such folder')}",
+            "check the path",
         )
     with torch.no_grad():
         measures = [
@@ -98,10 +98,12 @@ def _check(name: str, path: Path) -> list[Measure]:
     try:
         with refusing_misfits(path, expected=f"those of {name}, whole", do=do):
             measures = list(CHECKS[name](Fixture(path)))
-    except UserError as error:
-        if ".npz" in error.where:
+    except InputError as error:
+        if ".npz" in error.location:
             raise
-        raise UserError(
-            f"{path}: {error.where}", found=error.found, expected=error.expected, do=do
+        raise InputError(
+            f"{path}: {error.location}",
+            error.problem,
+            do,
         ) from error
     return measures

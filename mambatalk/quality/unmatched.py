@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from mambatalk.corpus.layout import FOLDERS, parse_clip_id
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 
 def strays(files: Iterable[str]) -> list[str]:
@@ -24,6 +24,6 @@ def strays(files: Iterable[str]) -> list[str]:
 def _is_id(text: str) -> bool:
     try:
         parse_clip_id(text)
-    except UserError:
+    except InputError:
         return False
     return True

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_file
 from mambatalk.motion.body import Body
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
@@ -47,7 +47,7 @@ def render_comparison(
         size: Height of one figure in pixels.
 
     Raises:
-        UserError: A motion has no frames, or ffmpeg fails.
+        InputError: A motion has no frames, or ffmpeg fails.
 
     """
     pair = _Pair(
@@ -80,7 +80,7 @@ def render_still(
     """Write a png of six moments spread over the first `seconds`, generated above ground truth.
 
     Raises:
-        UserError: A motion has no frames.
+        InputError: A motion has no frames.
 
     """
     pair = _Pair(
@@ -136,11 +136,10 @@ class _Pair:
 def _frames(generated: Motion, truth: Motion, seconds: float, out: str | Path) -> int:
     frames = min(len(generated.poses), len(truth.poses), round(seconds * FPS))
     if frames < 1:
-        raise UserError(
+        raise InputError(
             out,
-            found="no frame to draw",
-            expected="motions and a length of at least one frame",
-            do="check the result file and render.seconds",
+            "expected motions and a length of at least one frame, found no frame to draw",
+            "check the result file and render.seconds",
         )
     return frames
 

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_file
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
@@ -30,7 +30,7 @@ def film(
         wave: Sound (S,) at 16 kHz, as long as the film.
 
     Raises:
-        UserError: ffmpeg fails.
+        InputError: ffmpeg fails.
 
     """
     with atomic_file(path) as target, tempfile.TemporaryDirectory() as folder:
@@ -52,11 +52,11 @@ def film(
         finally:
             code = process.wait()
         if code:
-            raise UserError(
+            raise InputError(
                 path,
-                found=f"a film that ffmpeg cannot write ({log.read_text(errors='replace')[-300:]})",
-                expected="an mp4",
-                do="check the disk and the folder",
+                "expected an mp4,"
+                f" found a film that ffmpeg cannot write ({log.read_text(errors='replace')[-300:]})",
+                "check the disk and the folder",
             )
 
 

@@ -21,7 +21,7 @@ from textgrid import IntervalTier, TextGrid
 from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE, WEIGHTS, clip_path
 from mambatalk.corpus.snapshot import Progress
 from mambatalk.corpus.textgrid import Interval
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, write_json
 from mambatalk.motion.skeleton import FPS, JOINT_COUNT, SAMPLE_RATE
 from mambatalk.sample.motion_rules import Performance, joint_positions, perform
@@ -60,15 +60,15 @@ def write_sample(
         progress: Told after each clip.
 
     Raises:
-        UserError: `out_dir` holds something else, the sample is too short, eSpeak NG is missing,
+        InputError: `out_dir` holds something else, the sample is too short, eSpeak NG is missing,
             the disk is full.
 
     """
     out_dir = Path(out_dir)
     _check_target(out_dir)
     if speakers < 1:
-        raise UserError(
-            "speakers", found=speakers, expected="at least 1", do="ask for more speakers"
+        raise InputError(
+            "speakers", f"expected at least 1, found {speakers}", "ask for more speakers"
         )
     styles = speaker_styles(speakers)
     plans = plan_clips(styles, hours=hours, seed=seed)
@@ -94,13 +94,12 @@ def write_sample(
 
 def _check_target(out_dir: Path) -> None:
     if out_dir.exists() and not out_dir.is_dir():
-        raise UserError(out_dir, found="a file", expected="a folder", do="name another place")
+        raise InputError(out_dir, "expected a folder, found a file", "name another place")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / EVENTS).is_dir():
-        raise UserError(
+        raise InputError(
             out_dir,
-            found="a folder with other content",
-            expected="a new folder, or an earlier sample",
-            do="name another place",
+            "expected a new folder, or an earlier sample, found a folder with other content",
+            "name another place",
         )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from mambatalk.corpus.layout import ClipId, Split
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import FPS
 from mambatalk.sample.style import Style
 
@@ -31,13 +31,13 @@ def plan_clips(styles: list[Style], *, hours: float, seed: int) -> list[ClipPlan
     four splits.
 
     Raises:
-        UserError: Less than a minute, for the splits would be empty.
+        InputError: Less than a minute, for the splits would be empty.
 
     """
     least = FEWEST_CLIPS * SHORTEST_SECONDS / 3600
     if hours < least:
-        raise UserError(
-            "hours", found=hours, expected=f"at least {least:.3f}", do="ask for a longer sample"
+        raise InputError(
+            "hours", f"expected at least {least:.3f}, found {hours}", "ask for a longer sample"
         )
     count = max(FEWEST_CLIPS, round(hours * 3600 / CLIP_SECONDS))
     share = np.random.default_rng([seed, 1]).uniform(0.6, 1.5, count)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 0x0001, 0x8000
 _WORD, _PHONEME = 1, 7
@@ -117,7 +117,7 @@ def speak(sentences: Sequence[str], voice: Voice) -> list[Utterance]:
         voice: Who speaks.
 
     Raises:
-        UserError: eSpeak NG is not installed, or does not know the voice.
+        InputError: eSpeak NG is not installed, or does not know the voice.
 
     """
     with _fresh_library() as library:
@@ -133,11 +133,10 @@ def _fresh_library() -> Iterator[Any]:
     try:
         import espeakng_loader
     except ImportError:
-        raise UserError(
+        raise InputError(
             "sample",
-            found="no eSpeak NG",
-            expected="the extra `sample`",
-            do="pip install 'mambatalk[sample]'",
+            "expected the extra `sample`, found no eSpeak NG",
+            "pip install 'mambatalk[sample]'",
         ) from None
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
@@ -145,11 +144,10 @@ def _fresh_library() -> Iterator[Any]:
             _SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _PHONEME_EVENTS | _DONT_EXIT
         )
         if rate != _EXPECTED_RATE:
-            raise UserError(
+            raise InputError(
                 "eSpeak NG",
-                found=f"a start that returned {rate}",
-                expected=f"{_EXPECTED_RATE} Hz",
-                do="reinstall espeakng-loader==0.2.4",
+                f"expected {_EXPECTED_RATE} Hz, found a start that returned {rate}",
+                "reinstall espeakng-loader==0.2.4",
             )
         yield library
         library.espeak_Terminate()
@@ -160,8 +158,8 @@ def _fresh_library() -> Iterator[Any]:
 def _set_voice(library: Any, voice: Voice) -> None:
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))
     if library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-        raise UserError(
-            "voice", found=repr(voice.name), expected="a voice of eSpeak NG", do="choose another"
+        raise InputError(
+            "voice", f"expected a voice of eSpeak NG, found {repr(voice.name)}", "choose another"
         )
     for parameter, value in ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, 60)):
         library.espeak_SetParameter(parameter, value, 0)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mambatalk.config import Fidelity
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, digest, read_json, sha256_file, write_json
 from mambatalk.models.generator.network import Generator
 from mambatalk.models.generator.storage import load_generator, save_generator
@@ -91,7 +91,7 @@ class Bundle:
         """Read a bundle; every file must be the one it was saved with.
 
         Raises:
-            UserError: A file is missing, changed or broken.
+            InputError: A file is missing, changed or broken.
 
         """
         folder = Path(folder)
@@ -119,19 +119,17 @@ def _read_about(path: Path) -> dict[str, Any]:
     about = read_json(path)
     version = about.get("format") if isinstance(about, dict) else None
     if version != FORMAT:
-        raise UserError(
+        raise InputError(
             path,
-            found=f"format {version}",
-            expected=f"format {FORMAT}",
-            do="make the bundle again with this version",
+            f"expected format {FORMAT}, found format {version}",
+            "make the bundle again with this version",
         )
     stated = about.pop("digest", None)
     if digest(about) != stated:
-        raise UserError(
+        raise InputError(
             path,
-            found=f"contents of digest {digest(about)}",
-            expected=f"digest {stated}",
-            do="fetch or make the bundle again",
+            f"expected digest {stated}, found contents of digest {digest(about)}",
+            "fetch or make the bundle again",
         )
     return about
 
@@ -144,9 +142,9 @@ def _check_file(folder: Path, name: str, expected: str | None) -> None:
         else ("no such file" if not path.is_file() else f"sha256 {sha256_file(path)}")
     )
     if found != f"sha256 {expected}":
-        raise UserError(
+        raise InputError(
             path,
-            found=found,
-            expected=f"sha256 {expected}" if expected else "no file of that name",
-            do="fetch or make the bundle again",
+            f"expected {(f'sha256 {expected}' if expected else 'no file of that name')},"
+            f" found {found}",
+            "fetch or make the bundle again",
         )

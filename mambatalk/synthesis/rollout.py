@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mambatalk.audio.channels import wave_statistics
 from mambatalk.config import Fidelity
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.store import LOOK_AHEAD
 from mambatalk.features.windows import audio_channels
 from mambatalk.models.vq.vqvae import VQVAE
@@ -85,7 +85,7 @@ def synthesise(
         fidelity: None follows the bundle.
 
     Raises:
-        UserError: There is too little sound, it is not finite, the speaker is unknown, or published
+        InputError: There is too little sound, it is not finite, the speaker is unknown, or published
             synthesis has no seed.
 
     """
@@ -171,39 +171,35 @@ def _check_request(
 ) -> None:
     published = fidelity == "published"
     if not len(wave) or frames < (bundle.window if published else 1):
-        raise UserError(
+        raise InputError(
             "speech",
-            found=f"{len(wave)} samples for {frames} frames",
-            expected=f"at least {bundle.window if published else 1} frames",
-            do="give a longer recording",
+            f"expected at least {(bundle.window if published else 1)} frames,"
+            f" found {len(wave)} samples for {frames} frames",
+            "give a longer recording",
         )
     if not np.isfinite(wave).all():
-        raise UserError(
+        raise InputError(
             "speech",
-            found="samples that are not finite",
-            expected="numbers in [-1, 1]",
-            do="decode or record it again",
+            "expected numbers in [-1, 1], found samples that are not finite",
+            "decode or record it again",
         )
     if not 0 <= speaker < bundle.generator.config.speakers:
-        raise UserError(
+        raise InputError(
             "speaker",
-            found=f"index {speaker}",
-            expected=f"0 to {bundle.generator.config.speakers - 1}",
-            do="take an index from the bundle's speakers",
+            f"expected 0 to {bundle.generator.config.speakers - 1}, found index {speaker}",
+            "take an index from the bundle's speakers",
         )
     if seed is None and published:
-        raise UserError(
+        raise InputError(
             "speech",
-            found="no motion to start from",
-            expected="four frames of true motion",
-            do="use corrected fidelity, which starts from a rest pose",
+            "expected four frames of true motion, found no motion to start from",
+            "use corrected fidelity, which starts from a rest pose",
         )
     if seed is not None and seed.shape != bundle.rest.expand(bundle.seed_frames, -1).shape:
-        raise UserError(
+        raise InputError(
             "seed",
-            found=f"shape {seed.shape}",
-            expected=f"({bundle.seed_frames}, {len(bundle.rest)})",
-            do="give the motion of the first frames",
+            f"expected ({bundle.seed_frames}, {len(bundle.rest)}), found shape {seed.shape}",
+            "give the motion of the first frames",
         )
 
 

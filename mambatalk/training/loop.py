@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from mambatalk.config import Fidelity
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch, batches, windows
 from mambatalk.training.losses import total
@@ -60,11 +60,10 @@ class Windows:
     def __post_init__(self) -> None:
         for split, rows in (("train", self.train), ("val", self.validation)):
             if not len(rows):
-                raise UserError(
+                raise InputError(
                     f"split {split}",
-                    found="no window",
-                    expected=f"a clip of {self.length} frames",
-                    do="add longer clips, or shorten the window",
+                    f"expected a clip of {self.length} frames, found no window",
+                    "add longer clips, or shorten the window",
                 )
 
 

@@ -101,11 +101,11 @@ def publish(
             checked.findings.to_csv(out / "findings.csv", index=False, lineterminator="\n")
         recorder.artifact(evidence)
         reasons = checked.verdict["critical"]
+        more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
         raise DataContractError(
             stage,
-            found=f"{reasons[0]}" + (f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""),
-            expected="data that no critical rule forbids",
-            do=f"read {evidence / 'index.html'} and mend the corpus",
+            f"expected data that no critical rule forbids, found {reasons[0]}{more}",
+            f"read {evidence / 'index.html'} and mend the corpus",
         )
     with atomic_directory(docs) as out:
         write_page(out / "index.html", checked.result, title=title, lead=lead)

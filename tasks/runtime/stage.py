@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Final, NoReturn
 
 from mambatalk.config import Config, load_config
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from tasks.runtime.status import Interrupted, failure_kind, scratch, write_status
 from tasks.runtime.view import PARAMS, restrict, stage_view
 from tasks.tracking.recorder import Recorder, recording
@@ -46,11 +46,10 @@ def threads() -> int:
 def _count(name: str) -> int | None:
     text = os.environ.get(name)
     if text and not (text.isdecimal() and int(text)):
-        raise UserError(
+        raise InputError(
             name,
-            found=repr(text),
-            expected="a whole number from 1",
-            do="set it to one, or unset it",
+            f"expected a whole number from 1, found {repr(text)}",
+            "set it to one, or unset it",
         )
     return int(text) if text else None
 
@@ -104,7 +103,7 @@ def execute(stage: str, work: Work) -> int:
 def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
     _stop_listening()
     kind = failure_kind(error)
-    if isinstance(error, UserError):
+    if isinstance(error, InputError):
         sys.stderr.write(f"{stage}: {error}\n")
     elif kind == "interrupted":
         sys.stderr.write(f"{stage}: stopped by a signal; run the same command again to go on\n")
@@ -114,7 +113,7 @@ def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
         sys.stderr.write(f"{stage}: {kind}: {error}\n")
     message = f"{type(error).__name__}: {error}" if kind == "unexpected" else str(error)
     # Where the disk is full the status cannot be written either.
-    with suppress(OSError, UserError):
+    with suppress(OSError, InputError):
         write_status(stage, "failed", fingerprint=fingerprint, kind=kind, message=message)
     return _EXIT.get(kind, 1)
 
@@ -149,11 +148,10 @@ def only_one(stage: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
+            raise InputError(
                 f"stage {stage}",
-                found="another copy of it at work in this checkout",
-                expected="none",
-                do="wait for it to end, or stop it",
+                "expected none, found another copy of it at work in this checkout",
+                "wait for it to end, or stop it",
             ) from None
         yield
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Final, Literal
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import write_json
 
 Kind = Literal["config", "data-contract", "transient", "oom", "nan", "interrupted", "unexpected"]
@@ -29,7 +29,7 @@ _TRANSIENT: Final = (
 )
 
 
-class DataContractError(UserError):
+class DataContractError(InputError):
     """The data broke a rule that nothing downstream may build on; the evidence is written before
     this is raised.
     """
@@ -74,7 +74,7 @@ def failure_kind(error: BaseException) -> Kind:
         return "interrupted"
     if isinstance(error, DataContractError):
         return "data-contract"
-    if isinstance(error, UserError):
+    if isinstance(error, InputError):
         return "config"
     # The second is torch's error on CUDA; its CPU allocator raises a plain RuntimeError.
     if (

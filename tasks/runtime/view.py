@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import digest
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
     depends on.
 
     Raises:
-        UserError: `dvc.yaml` has no such stage, or something it reads is missing.
+        InputError: `dvc.yaml` has no such stage, or something it reads is missing.
 
     """
     from dvc.dependency import ParamsDependency
@@ -57,11 +57,10 @@ def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
                 params=tuple(params), fingerprint=_fingerprint(to_single_stage_lockfile(found))
             )
     except DvcException as error:
-        raise UserError(
+        raise InputError(
             f"stage {stage}",
-            found=error,
-            expected="a stage of dvc.yaml whose inputs exist",
-            do="run `dvc repro` from the repository root",
+            f"expected a stage of dvc.yaml whose inputs exist, found {error}",
+            "run `dvc repro` from the repository root",
         ) from error
 
 

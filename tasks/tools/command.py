@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Callable
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 
 def run_tool(work: Callable[[], object]) -> None:
-    """Call `work`, and end the process with one line where it raises a `UserError`."""
+    """Call `work`, and end the process with one line where it raises a `InputError`."""
     try:
         work()
-    except UserError as error:
+    except InputError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

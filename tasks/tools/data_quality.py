@@ -78,7 +78,7 @@ def look_again(config: Config, found: dict[str, Any]) -> dict[str, Any]:
         summary.
 
     Raises:
-        UserError: The corpus cannot be read, or somebody else is looking.
+        InputError: The corpus cannot be read, or somebody else is looking.
 
     """
     with only_one(NAME), _store(config, found) as store:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from mambatalk.config import load_config
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_file
 from tasks.tools.command import run_tool
 
@@ -16,13 +16,13 @@ def switch(name: str) -> None:
     """Make `params.yaml` a copy of one profile.
 
     Raises:
-        UserError: There is no such profile, or it is not complete.
+        InputError: There is no such profile, or it is not complete.
 
     """
     names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
     if name not in names:
-        raise UserError(
-            "make profile", found=f"P={name}", expected=" or ".join(names), do="name one of them"
+        raise InputError(
+            "make profile", f"expected {' or '.join(names)}, found P={name}", "name one of them"
         )
     source = PROFILES / f"{name}.yaml"
     load_config(source)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from tasks.tools.command import run_tool
 from tasks.tools.profile import switch
 from tasks.tools.summary import show
@@ -24,15 +24,14 @@ def prepare(corpus: Path, worktree: Path) -> None:
     """Lay out a worktree that reads `corpus` under the profile `clips`.
 
     Raises:
-        UserError: `corpus` is no folder in BEATX layout.
+        InputError: `corpus` is no folder in BEATX layout.
 
     """
     if not corpus.is_dir():
-        raise UserError(
+        raise InputError(
             "make real",
-            found=f"ROOT={corpus}",
-            expected="a folder in BEATX layout",
-            do="say where it is: make real ROOT=/path/to/beat_english_v2.0.0",
+            f"expected a folder in BEATX layout, found ROOT={corpus}",
+            "say where it is: make real ROOT=/path/to/beat_english_v2.0.0",
         )
     commit = _git("rev-parse", "HEAD")
     if worktree.exists():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import read_json, sha256_file
 
 Arrays = dict[str, np.ndarray]
@@ -35,7 +35,7 @@ def resolve(folder: Path) -> Path:
     """Return the folder of weights that a model's artefact is or refers to.
 
     Raises:
-        UserError: What is referred to is gone or another one by now.
+        InputError: What is referred to is gone or another one by now.
 
     """
     if not (folder / "reference.json").exists():
@@ -44,10 +44,10 @@ def resolve(folder: Path) -> Path:
     found = Path(reference["folder"])
     for name, sha256 in reference["files"].items():
         if not (found / name).exists() or sha256_file(found / name) != sha256:
-            raise UserError(
+            raise InputError(
                 found / name,
-                found="no file of the digest that this model refers to",
-                expected=f"sha256 {sha256[:12]}",
-                do="check out the commit of this run and `dvc checkout`",
+                f"expected sha256 {sha256[:12]},"
+                " found no file of the digest that this model refers to",
+                "check out the commit of this run and `dvc checkout`",
             )
     return found

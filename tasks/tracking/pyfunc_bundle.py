@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import SAMPLE_RATE
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rollout import synthesise
@@ -32,11 +32,10 @@ def load(folder: Path) -> Predict:
     def predict(arrays: Arrays) -> Arrays:
         speaker = int(arrays["speaker"][0])
         if speaker not in bundle.speakers:
-            raise UserError(
+            raise InputError(
                 "speaker",
-                found=speaker,
-                expected=f"one of {sorted(bundle.speakers)}",
-                do="choose one",
+                f"expected one of {sorted(bundle.speakers)}, found {speaker}",
+                "choose one",
             )
         result = synthesise(
             bundle,

@@ -9,7 +9,7 @@ import pytest
 
 from mambatalk.clips.ingest import ingest
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import read_json, write_json
 from tests.faults.damage import Corpus
 
@@ -69,7 +69,7 @@ def test_a_corpus_is_refused_in_one_line(
     plant(corpus)
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(UserError, match=named) as error:
+    with pytest.raises(InputError, match=named) as error:
         snapshot_and_ingest(corpus.root, tmp_path / "snapshot.json", out)
     assert str(error.value).isprintable()
     assert list(out.iterdir()) == []
@@ -91,7 +91,7 @@ def test_a_file_that_is_not_as_the_snapshot_says(
     change(corpus)
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(UserError, match="make a new snapshot"):
+    with pytest.raises(InputError, match="make a new snapshot"):
         ingest(corpus.root, tmp_path / "snapshot.json", out, speakers=[], clips_per_shard=4)
     assert not (out / "manifest.parquet").exists()
 
@@ -119,5 +119,5 @@ def test_paths_of_a_snapshot_that_lead_elsewhere_are_never_opened(
 )
 def test_a_snapshot_that_is_none_is_one_line(text: str, corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "snapshot.json").write_text(text)
-    with pytest.raises(UserError, match="snapshot"):
+    with pytest.raises(InputError, match="snapshot"):
         ingest(corpus.root, tmp_path / "snapshot.json", tmp_path, speakers=[], clips_per_shard=4)

@@ -18,7 +18,7 @@ from typing import Any
 
 from mambatalk.corpus.layout import read_split
 from mambatalk.corpus.readers import read_motion, read_semantics, read_textgrid, read_wav
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from tests.fuzz.mutations import mutated
 
 READERS: dict[str, Callable[..., Any]] = {
@@ -47,7 +47,7 @@ def outcome(kind: str, data: bytes) -> str:
     """`clean`, `refused`, or what else came of reading."""
     try:
         READERS[kind](data, where="file")
-    except UserError as error:
+    except InputError as error:
         line = str(error)
         return (
             "refused"

@@ -11,7 +11,7 @@ import pytest
 from mambatalk.clips.ingest import ingest
 from mambatalk.corpus.layout import KINDS, clip_path, parse_clip_id
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import write_json
 
 CLIP = "1_ada_0_1_1"
@@ -98,7 +98,7 @@ def refusal(place: str, name: str, root: Path, out: Path) -> str:
             value["files"][name] = {"size": 7, "sha256": "0" * 64}
             write_json(snapshot, value)
         ingest(root, snapshot, out, speakers=[], clips_per_shard=4)
-    except UserError as error:
+    except InputError as error:
         return str(error)
     return ""
 

@@ -16,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from mambatalk.cli.published import app
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import import_fgd_encoder
@@ -146,16 +146,16 @@ def test_the_fgd_encoder_is_read_alone(tmp_path):
 
 def test_a_file_that_is_missing_exchanged_or_of_another_network_is_named(small, tmp_path):
     (small / "upper.bin").rename(small / "kept.bin")
-    with pytest.raises(UserError, match=r"upper\.bin: found no such file"):
+    with pytest.raises(InputError, match=r"upper\.bin: found no such file"):
         import_published_files(small)
     (small / "hands.bin").rename(small / "upper.bin")
     (small / "kept.bin").rename(small / "hands.bin")
-    with pytest.raises(UserError, match="an auto-encoder of 180 channels"):
+    with pytest.raises(InputError, match="an auto-encoder of 180 channels"):
         import_published_files(small)
     (small / "upper.bin").rename(small / "mambatalk_100.bin")
     (small / "hands.bin").rename(small / "upper.bin")
     torch.save({"model_state": random_state(SMALL_FILES["hands.bin"])}, small / "hands.bin")
-    with pytest.raises(UserError, match=r"mambatalk_100\.bin: .* found no such key"):
+    with pytest.raises(InputError, match=r"mambatalk_100\.bin: .* found no such key"):
         import_published_files(small)
 
 
@@ -261,7 +261,7 @@ def test_a_file_that_holds_more_or_other_than_weights_is_refused(
 ):
     change(small, file, edit)
     error = run(small, tmp_path / "bundle").exception
-    assert isinstance(error, UserError)
+    assert isinstance(error, InputError)
     assert named in str(error)
     assert not (tmp_path / "bundle").exists()
 
@@ -270,7 +270,7 @@ def test_a_file_that_holds_more_or_other_than_weights_is_refused(
 def test_auto_encoders_of_another_generator_are_refused(small, codes, width):
     """They would import, and synthesis would end in an index or a shape."""
     write_files(small, {"upper.bin": auto_encoder(78, width, 2, codes)}, prefix="module.")
-    with pytest.raises(UserError, match=f"{codes} codes of {width} channels; expected 16 of 16"):
+    with pytest.raises(InputError, match=f"{codes} codes of {width} channels; expected 16 of 16"):
         import_published_files(small)
 
 
@@ -297,7 +297,7 @@ def test_tied_layers_are_written_one_by_one(small, tmp_path):
 def test_a_vocabulary_that_asks_for_more_than_it_holds_gets_no_memory(tmp_path, pickled):
     (tmp_path / "vocab.pkl").write_bytes(pickled)
     tracemalloc.start()
-    with pytest.raises(UserError, match="no published vocabulary"):
+    with pytest.raises(InputError, match="no published vocabulary"):
         read_vocabulary(tmp_path / "vocab.pkl")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -326,7 +326,7 @@ def test_a_damaged_file_is_never_a_traceback(small, tmp_path):
             (tmp_path / file).write_bytes(data)
             try:
                 read(tmp_path / file)
-            except UserError:
+            except InputError:
                 refused += 1
         assert refused > 20
 
@@ -343,14 +343,14 @@ def test_a_damaged_file_is_never_a_traceback(small, tmp_path):
 )
 def test_a_tensor_that_holds_no_weights_is_refused(tmp_path, value, named):
     torch.save({"model_state": {"encoder.main.0.weight": value}}, tmp_path / "face.bin")
-    with pytest.raises(UserError, match=rf"face\.bin: encoder\.main\.0\.weight: .*{named}"):
+    with pytest.raises(InputError, match=rf"face\.bin: encoder\.main\.0\.weight: .*{named}"):
         read_checkpoint(tmp_path / "face.bin")
 
 
 def test_nothing_is_written_when_a_file_is_bad(small, tmp_path):
     (small / "foot.bin").write_bytes(b"not a checkpoint")
     result = run(small, tmp_path / "bundle")
-    assert isinstance(result.exception, UserError)
+    assert isinstance(result.exception, InputError)
     assert not (tmp_path / "bundle").exists()
 
 
@@ -362,7 +362,7 @@ class Attack:
 def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"model_state": {"a": torch.zeros(1)}, "opt": Attack()}, "face.bin")
-    with pytest.raises(UserError, match="cannot be read as tensors alone"):
+    with pytest.raises(InputError, match="cannot be read as tensors alone"):
         read_checkpoint(tmp_path / "face.bin")
     assert not (tmp_path / "attacked").exists()
 
@@ -389,20 +389,20 @@ def test_the_vocabulary_is_read_whatever_module_its_class_had(tmp_path, module):
 def test_any_other_pickle_is_refused_and_runs_nothing(tmp_path, monkeypatch, stored):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vocab.pkl").write_bytes(pickle.dumps(stored))
-    with pytest.raises(UserError, match="no published vocabulary"):
+    with pytest.raises(InputError, match="no published vocabulary"):
         read_vocabulary(tmp_path / "vocab.pkl")
     assert not (tmp_path / "attacked").exists()
 
 
 def test_another_class_beside_the_vocabulary_is_refused(tmp_path):
     write_vocabulary(tmp_path / "vocab.pkl", {"a": 4}, name="Vocabulary")
-    with pytest.raises(UserError, match=r"__main__\.Vocabulary"):
+    with pytest.raises(InputError, match=r"__main__\.Vocabulary"):
         read_vocabulary(tmp_path / "vocab.pkl")
 
 
 def test_a_vocabulary_larger_than_the_embedding_is_refused(small):
     write_vocabulary(small / "vocab.pkl", {"a": 40})
-    with pytest.raises(UserError, match="word ids up to 40"):
+    with pytest.raises(InputError, match="word ids up to 40"):
         import_published_files(small)
 
 

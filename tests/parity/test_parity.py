@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.published import building
 from mambatalk.published.fixture import Fixture, Measure, compare_codes, relative_error
 from mambatalk.published.keymap import translate
@@ -118,7 +118,7 @@ def test_a_positional_table_or_bone_mask_of_another_network_is_refused(tmp_path)
         ("fgd_encoder", "state/encoder.layers.0.0.residual.0.mask"),
     ):
         corrupt(FIXTURES / f"{name}.npz", tmp_path / f"{name}.npz", key)
-        with pytest.raises(UserError, match="other values than those we compute"):
+        with pytest.raises(InputError, match="other values than those we compute"):
             [*CHECKS[name](Fixture(tmp_path / f"{name}.npz"))]
 
 
@@ -130,15 +130,15 @@ def test_nothing_is_left_out_of_a_state_but_what_is_named():
 
 
 def test_an_empty_or_missing_folder_and_a_broken_file_are_told_in_one_line(tmp_path):
-    with pytest.raises(UserError, match="no known reference file"):
+    with pytest.raises(InputError, match="no known reference file"):
         run_parity(tmp_path)
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         run_parity(tmp_path / "nowhere")
     (tmp_path / "rotations.npz").write_bytes(b"PK\x03\x04 not a zip")
-    with pytest.raises(UserError, match=r"rotations\.npz"):
+    with pytest.raises(InputError, match=r"rotations\.npz"):
         run_parity(tmp_path)
     np.savez(tmp_path / "rotations.npz", axis_angle=np.zeros((2, 3), np.float32))
-    with pytest.raises(UserError, match="no array 'matrix'"):
+    with pytest.raises(InputError, match="no array 'matrix'"):
         run_parity(tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_arrays_that_fit_no_network_are_one_line(tmp_path, name, arrays):
         assert set(arrays) <= set(whole.files)
         np.savez(tmp_path / f"{name}.npz", **{**{key: whole[key] for key in whole.files}, **arrays})
     error = run(tmp_path).exception
-    assert isinstance(error, UserError)
+    assert isinstance(error, InputError)
     assert f"{name}.npz: " in str(error)
 
 
@@ -172,12 +172,12 @@ def test_a_file_with_flipped_bits_is_never_a_traceback(tmp_path, seed):
     for place in chance.integers(len(data), size=30):
         data[place] ^= 1 << int(chance.integers(8))
     (tmp_path / "rotations.npz").write_bytes(data)
-    assert isinstance(run(tmp_path).exception, UserError | SystemExit | None)
+    assert isinstance(run(tmp_path).exception, InputError | SystemExit | None)
 
 
 def test_a_pickle_inside_an_npz_is_refused(tmp_path):
     np.savez(tmp_path / "rotations.npz", axis_angle=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(UserError, match=r"rotations\.npz"):
+    with pytest.raises(InputError, match=r"rotations\.npz"):
         run_parity(tmp_path)
 
 
@@ -208,7 +208,7 @@ def test_a_missing_surplus_or_misshapen_array_is_named():
         ({"decoder.main.0.model.0.bias": torch.zeros(4)}, r"shape \(4,\)"),
     ):
         broken = {key: value for key, value in (state | change).items() if value is not None}
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(InputError, match=words):
             building.build_auto_encoder(translate(broken, "auto_encoder", where="made up"))
 
 

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from mambatalk.config import config_dict, load_config, parse_config
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted((ROOT / "infra" / "profiles").glob("*.yaml"))
@@ -66,13 +66,13 @@ def test_the_paper_profile_has_the_published_sizes() -> None:
 
 def test_an_unknown_key_is_named(values: dict[str, Any]) -> None:
     values["train_generator"]["learning_rate"] = 1.0
-    with pytest.raises(UserError, match=r"train_generator\.learning_rate: found an unknown key"):
+    with pytest.raises(InputError, match=r"train_generator\.learning_rate: found an unknown key"):
         parse_config(values)
 
 
 def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
     del values["train_vq"]["common"]["lr"]
-    with pytest.raises(UserError, match=r"train_vq\.common\.lr: found no such key"):
+    with pytest.raises(InputError, match=r"train_vq\.common\.lr: found no such key"):
         parse_config(values)
 
 
@@ -92,19 +92,19 @@ def test_a_wrong_value_is_named(
     values: dict[str, Any], section: str, key: str, wrong: object
 ) -> None:
     values[section][key] = wrong
-    with pytest.raises(UserError, match=rf"{section}\.{key}: found {wrong!r}"):
+    with pytest.raises(InputError, match=rf"{section}\.{key}: found {wrong!r}"):
         parse_config(values)
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file.*make profile"):
+    with pytest.raises(InputError, match="no such file.*make profile"):
         load_config(tmp_path / "params.yaml")
 
 
 def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("seed: [1\nbody: }")
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
     assert "broken YAML" in str(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.executors import ADDRESS, AHEAD, Cluster, Inline, Lost, Processes, open_executor
 
 WORKERS = 2
@@ -20,7 +20,7 @@ def double(item):
 
 def refuse_seven(item):
     if item == 7:
-        raise UserError("item 7", found="a seven", expected="another number", do="leave it out")
+        raise InputError("item 7", "expected another number, found a seven", "leave it out")
     return item
 
 
@@ -80,7 +80,7 @@ def test_results_come_in_order_with_few_under_way(executor):
 
 
 def test_an_exception_of_the_work_ends_the_map(executor):
-    with pytest.raises(UserError, match="found a seven"):
+    with pytest.raises(InputError, match="found a seven"):
         list(executor.map(refuse_seven, range(20)))
 
 
@@ -111,7 +111,7 @@ def test_an_address_without_a_port_is_not_dialled(monkeypatch, address):
     monkeypatch.setattr(distributed, "Client", None)
     monkeypatch.setenv(ADDRESS, address)
     with (
-        pytest.raises(UserError, match=f"no scheduler at {address} .*expected one such as tcp"),
+        pytest.raises(InputError, match=f"no scheduler at {address} .*expected one such as tcp"),
         open_executor(1),
     ):
         pass
@@ -123,7 +123,7 @@ def test_a_cluster_without_workers_is_one_line(monkeypatch):
     with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
         monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
         with (
-            pytest.raises(UserError, match="without workers; expected one worker at least"),
+            pytest.raises(InputError, match="without workers; expected one worker at least"),
             open_executor(1),
         ):
             pass
@@ -142,7 +142,7 @@ def test_a_scheduler_that_is_lost_on_the_way_is_one_line():
         results = Cluster(client).map(double, range(100))
         assert next(results) == 0
         cluster.close()
-        with pytest.raises(UserError, match="scheduler lost on the way"):
+        with pytest.raises(InputError, match="scheduler lost on the way"):
             list(results)
 
 
@@ -150,5 +150,5 @@ def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("mambatalk.executors.CONNECT_SECONDS", 0.5)
     monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:1")
-    with pytest.raises(UserError, match="no scheduler at tcp://127.0.0.1:1"), open_executor(1):
+    with pytest.raises(InputError, match="no scheduler at tcp://127.0.0.1:1"), open_executor(1):
         pass

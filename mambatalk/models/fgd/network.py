@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.models.fgd.skeleton_graph import Bone, bones_of, neighbours, pool
 from mambatalk.motion.skeleton import PARENTS, POSE_DIM
 
@@ -89,18 +89,17 @@ class FGDEncoder(nn.Module):
         parents: Kinematic tree.
 
     Raises:
-        UserError: `latent` is no multiple of 20.
+        InputError: `latent` is no multiple of 20.
 
     """
 
     def __init__(self, latent: int = 240, parents: Sequence[int] = PARENTS) -> None:
         super().__init__()
         if latent % BONES_LEFT:
-            raise UserError(
+            raise InputError(
                 "FGD encoder: latent",
-                found=latent,
-                expected=f"a multiple of {BONES_LEFT}, the bones left",
-                do="take 240 as published, or a smaller multiple",
+                f"expected a multiple of {BONES_LEFT}, the bones left, found {latent}",
+                "take 240 as published, or a smaller multiple",
             )
         self.latent = latent
         last = latent // BONES_LEFT

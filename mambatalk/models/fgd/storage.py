@@ -17,7 +17,7 @@ def load_fgd_encoder(folder: str | Path) -> FGDEncoder:
     """Read the encoder.
 
     Raises:
-        UserError: A file is missing or broken.
+        InputError: A file is missing or broken.
 
     """
     return load_network(folder, NAME, {"FGDEncoder": FGDEncoder})

@@ -18,7 +18,7 @@ def load_generator(folder: str | Path) -> Generator:
     """Read the generator.
 
     Raises:
-        UserError: A file is missing or broken.
+        InputError: A file is missing or broken.
 
     """
     return load_network(

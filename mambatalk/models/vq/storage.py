@@ -24,7 +24,7 @@ def load_auto_encoder(folder: str | Path, name: str) -> Any:
     """Read one auto-encoder: a `VQVAE`, or for the global-motion net an `AutoEncoder`.
 
     Raises:
-        UserError: A file is missing or broken.
+        InputError: A file is missing or broken.
 
     """
     return load_network(folder, name, {"VQVAE": VQVAE, "AutoEncoder": AutoEncoder})

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mambatalk.config import Fidelity, TrainGeneratorConfig
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
@@ -173,9 +173,8 @@ def drop_text(words: Tensor, probability: float) -> Tensor:
 def _check_codes(codes: Codes, frames: int) -> None:
     for part in PARTS:
         if len(codes[part]) != frames:
-            raise UserError(
+            raise InputError(
                 f"codes of {part}",
-                found=f"{len(codes[part])} frames",
-                expected=f"the features' {frames}",
-                do="run the stage encode_codes again",
+                f"expected the features' {frames}, found {len(codes[part])} frames",
+                "run the stage encode_codes again",
             )

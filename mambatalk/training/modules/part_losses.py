@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mambatalk.config import Fidelity
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import (
@@ -82,15 +82,14 @@ class PartLoss:
         move.
 
         Raises:
-            UserError: `mesh_frames` is too few for an acceleration.
+            InputError: `mesh_frames` is too few for an acceleration.
 
         """
         if mesh_frames in (1, 2):
-            raise UserError(
+            raise InputError(
                 "body.mesh_frames",
-                found=mesh_frames,
-                expected="at least 3, or 0 for all",
-                do="an acceleration takes 3 frames; correct the value",
+                f"expected at least 3, or 0 for all, found {mesh_frames}",
+                "an acceleration takes 3 frames; correct the value",
             )
         among = body.moved_by_face() if part == "face" else None
         return cls(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mambatalk.audio.channels import amplitude_envelope, expand_ctc, normalise, wave_statistics
 from mambatalk.audio.ctc import load_ctc
 from mambatalk.corpus.labels import BEATX_SPEAKERS, EMOTIONS, emotion_label, speaker_indices
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 
 @given(st.integers(1, 3000), st.integers(0, 99))
@@ -78,13 +78,13 @@ def test_ctc_ids_come_from_a_local_model(tmp_path):
 def test_a_ctc_model_that_would_give_other_ids_is_refused(tmp_path, head, tokens, named):
     transformers = pytest.importorskip("transformers")
     _save_tiny(tmp_path, getattr(transformers, head), tokens=tokens)
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(InputError, match=named):
         load_ctc(str(tmp_path))
 
 
 def test_a_ctc_model_that_is_not_there_is_one_line(tmp_path):
     pytest.importorskip("transformers")
-    with pytest.raises(UserError, match=r"features\.ctc_model"):
+    with pytest.raises(InputError, match=r"features\.ctc_model"):
         load_ctc(str(tmp_path / "nothing"))
 
 
@@ -129,5 +129,5 @@ def test_no_sound_is_one_line_and_its_envelope_empty():
         lambda: wave_statistics(torch.zeros(0)),
         lambda: expand_ctc(torch.zeros(0), 10),
     ):
-        with pytest.raises(UserError):
+        with pytest.raises(InputError):
             of_nothing()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mambatalk.cli.data import check
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import read_json
 from mambatalk.sample.build import write_sample
 
@@ -133,7 +133,7 @@ def test_scratch_on_a_full_disk_is_one_line(corpus, monkeypatch):
 
     monkeypatch.setattr("mambatalk.clips.ingest.ingest", fill)
     with pytest.raises(
-        UserError, match=r"found a full disk \(.* MiB free\); expected room to write"
+        InputError, match=r"found a full disk \(.* MiB free\); expected room to write"
     ):
         check(corpus)
 

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from mambatalk.cli.evaluate import app
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.evaluation.intervals import fgd_interval, mean_interval
 from mambatalk.evaluation.pairing import pair_files
 from mambatalk.models.fgd.network import FGDEncoder
@@ -246,14 +246,14 @@ def test_files_are_matched_by_name(folders):
 )
 def test_what_does_not_match_is_one_line(folders, change, message):
     given = {"result": "results", "truth": "results", "audio": "audio"} | change
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         pair_files(*(folders / path for path in given.values()), None)
 
 
 def test_two_files_of_one_clip_are_refused(tmp_path):
     for name in ("1_a_0_1_1", "res_1_a_0_1_1"):
         (tmp_path / f"{name}.npz").touch()
-    with pytest.raises(UserError, match="two files of one clip"):
+    with pytest.raises(InputError, match="two files of one clip"):
         pair_files(tmp_path, tmp_path, tmp_path, None)
 
 
@@ -268,7 +268,7 @@ def test_motion_that_cannot_be_scored_is_one_line(folders, tmp_path, key, value,
     source = folders / "results" / f"gt_{NAMES[0]}.npz"
     with np.load(source) as arrays:
         np.savez(tmp_path / "bad.npz", **(dict(arrays) | {key: value}))
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(InputError, match=message):
         _run(
             tmp_path / "bad.npz",
             "--truth",
@@ -281,7 +281,7 @@ def test_motion_that_cannot_be_scored_is_one_line(folders, tmp_path, key, value,
 
 
 def test_an_unknown_layout_is_one_line(folders):
-    with pytest.raises(UserError, match="markdown, latex, csv"):
+    with pytest.raises(InputError, match="markdown, latex, csv"):
         _run(*_folder_arguments(folders), "--format", "excel")
 
 

@@ -14,7 +14,7 @@ from mambatalk.clips.store import ClipStore
 from mambatalk.config import FeaturesConfig
 from mambatalk.corpus.readers import read_motion, read_wav
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.build import build_features
 from mambatalk.features.splits import settle_splits
 from mambatalk.features.store import open_features
@@ -70,7 +70,7 @@ def test_a_file_that_changed_after_its_snapshot_is_refused(corpus, tmp_path):
     write_snapshot(root, tmp_path / "snapshot.json")
     with next((root / "textgrid").iterdir()).open("ab") as file:
         file.write(b" ")
-    with pytest.raises(UserError, match="make a new snapshot"):
+    with pytest.raises(InputError, match="make a new snapshot"):
         ingest(root, tmp_path / "snapshot.json", tmp_path, speakers=[], clips_per_shard=4)
 
 
@@ -95,7 +95,7 @@ def test_another_split_table_than_the_snapshots_is_one_line(corpus, tmp_path):
     table.write_text(table.read_text().replace(",test", ",train"))
     (tmp_path / "clips").mkdir()
     with pytest.raises(
-        UserError, match="train_test_split.csv: found other bytes than the snapshot's"
+        InputError, match="train_test_split.csv: found other bytes than the snapshot's"
     ):
         ingest(root, tmp_path / "snapshot.json", tmp_path / "clips", speakers=[], clips_per_shard=4)
 
@@ -107,12 +107,12 @@ def test_a_clip_that_left_no_trace_is_missed(corpus, tmp_path):
     for path in root.glob(f"*/{gone}.*"):
         path.unlink()
     (tmp_path / "clips").mkdir()
-    with pytest.raises(UserError, match=f"{gone}.*found no such file"):
+    with pytest.raises(InputError, match=f"{gone}.*found no such file"):
         ingest(root, tmp_path / "snapshot.json", tmp_path / "clips", speakers=[], clips_per_shard=4)
 
 
 def test_an_unknown_speaker_is_one_line(corpus, tmp_path):
-    with pytest.raises(UserError, match=r"no clip of speakers \[99\]"):
+    with pytest.raises(InputError, match=r"no clip of speakers \[99\]"):
         store_of(corpus, tmp_path / "out", speakers=[99])
 
 
@@ -174,7 +174,7 @@ def test_validation_is_carved_from_train_and_said_so():
 
 
 def test_an_empty_split_is_one_line():
-    with pytest.raises(UserError, match="none in split test"):
+    with pytest.raises(InputError, match="none in split test"):
         settle_splits({"a": "train", "b": "val"}, {"a": "1", "b": "2"}, 0.1)
 
 

@@ -15,7 +15,7 @@ from mambatalk.clips.ingest import ingest
 from mambatalk.clips.reading import read_clip
 from mambatalk.clips.shards import assign
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import sha256_file
 from mambatalk.sample.build import write_sample
 
@@ -140,7 +140,7 @@ def test_a_file_that_changed_after_its_snapshot_is_refused_though_its_clip_is_ke
     with next((corpus / "textgrid").iterdir()).open("ab") as file:
         file.write(b" ")
     (tmp_path / "second").mkdir()
-    with pytest.raises(UserError, match="make a new snapshot"):
+    with pytest.raises(InputError, match="make a new snapshot"):
         ingest(
             corpus,
             tmp_path / "first.json",

@@ -13,7 +13,7 @@ from mambatalk.clips.reading import read_clip
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import FeaturesConfig
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.executors import ADDRESS
 from mambatalk.features import build as features_module
 from mambatalk.features import clip as clip_features
@@ -95,7 +95,7 @@ def inline(corpus, tmp_path_factory):
 @pytest.mark.parametrize("text", ["abc", "0", "-1", "1.5"])
 def test_a_number_of_workers_that_is_none_is_one_line(monkeypatch, name, count, text):
     monkeypatch.setenv(name, text)
-    with pytest.raises(UserError, match=f"{name}: found '{text}'; expected a whole number from 1"):
+    with pytest.raises(InputError, match=f"{name}: found '{text}'; expected a whole number from 1"):
         count()
     monkeypatch.setenv(name, "3")
     assert count() == 3

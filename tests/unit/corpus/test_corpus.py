@@ -17,7 +17,7 @@ from mambatalk.corpus.layout import (
     parse_clip_id,
     read_split,
 )
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 ids = st.builds(
     lambda speaker, name, kind, start, more: ClipId(speaker, name, kind, start, start + more),
@@ -45,7 +45,7 @@ def test_id_survives_text(clip):
 def test_any_text_stays_in_its_folder_or_is_refused(text):
     try:
         clip = parse_clip_id(text)
-    except UserError as error:
+    except InputError as error:
         refusal = str(error)
     else:
         assert str(clip) == text
@@ -74,7 +74,7 @@ def test_any_text_stays_in_its_folder_or_is_refused(text):
     ],
 )
 def test_wrong_fields_are_refused(text):
-    with pytest.raises(UserError, match="found"):
+    with pytest.raises(InputError, match="found"):
         parse_clip_id(text)
 
 
@@ -120,7 +120,7 @@ def test_split_table(tmp_path):
     ],
 )
 def test_broken_split_tables_name_the_fault(tmp_path, text, named):
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(InputError, match=named):
         read_split(_table(tmp_path, text))
 
 
@@ -144,7 +144,7 @@ def test_clips_are_those_of_the_table_and_those_with_files_in_order_of_their_num
 
 
 def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         check_root(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="smplxflame_30"):
+    with pytest.raises(InputError, match="smplxflame_30"):
         check_root(tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mambatalk.corpus.readers import read_motion
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 REAL = (
     Path(__file__).parents[3].parent
@@ -78,7 +78,7 @@ def test_nan_is_left_for_the_checks():
 
 @pytest.mark.parametrize("key", ["poses", "trans", "expressions", "betas", "mocap_frame_rate"])
 def test_a_missing_key_is_named(key):
-    with pytest.raises(UserError, match=f"no {key}"):
+    with pytest.raises(InputError, match=f"no {key}"):
         read_motion(npz(**{key: None}))
 
 
@@ -100,7 +100,7 @@ def test_a_missing_key_is_named(key):
     ],
 )
 def test_a_wrong_shape_or_type_is_named(key, value, named):
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(InputError, match=named):
         read_motion(npz(**{key: value}))
 
 
@@ -110,7 +110,7 @@ class Bomb:
 
 
 def test_pickled_objects_are_refused_unopened():
-    with pytest.raises(UserError, match="pickled"):
+    with pytest.raises(InputError, match="pickled"):
         read_motion(npz(betas=np.array([Bomb()], dtype=object)))
 
 
@@ -133,7 +133,7 @@ def test_pickled_objects_are_refused_unopened():
     ids=range(12),
 )
 def test_damaged_files_end_in_one_line(data):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(InputError) as error:
         read_motion(data, where="clip.npz")
     assert str(error.value).startswith("clip.npz")
     assert "\n" not in str(error.value)
@@ -149,7 +149,7 @@ def test_a_header_that_claims_too_much_allocates_nothing():
             name
         ) in given.namelist():  # Written anew, so that the checksums hold and only the header lies.
             archive.writestr(name, given.read(name).replace(honest, claim))
-    with pytest.raises(UserError, match="3300000000000 bytes"):
+    with pytest.raises(InputError, match="3300000000000 bytes"):
         read_motion(file.getvalue())
 
 
@@ -176,7 +176,7 @@ def packed(values, compression, *, claims=None):
 )
 def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
     tracemalloc.start()
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(InputError, match=named):
         read_motion(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -184,9 +184,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(InputError, match="no such file"):
         read_motion(tmp_path / "none.npz")
-    with pytest.raises(UserError):
+    with pytest.raises(InputError):
         read_motion(tmp_path)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mambatalk.corpus.readers import Interval, read_semantics, read_textgrid
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 SHARED = Path(__file__).parents[3].parent / "shared"
 EDGE = SHARED / "open_speech" / "textgrid_edge_cases"
@@ -136,7 +136,7 @@ def test_point_tiers_are_passed_over():
     ids=range(14),
 )
 def test_damage_ends_in_one_line(data, named):
-    with pytest.raises(UserError, match=named) as error:
+    with pytest.raises(InputError, match=named) as error:
         read_textgrid(data, where="clip.TextGrid")
     assert "\n" not in str(error.value)
 
@@ -146,7 +146,7 @@ def test_no_bytes_break_the_reader(junk, place):
     data = long_format(BOTH).encode()
     try:
         read_textgrid(data[:place] + junk + data[place:])
-    except UserError as error:
+    except InputError as error:
         refusal = str(error)
     else:
         return
@@ -154,7 +154,7 @@ def test_no_bytes_break_the_reader(junk, place):
 
 
 def test_many_quotes_take_no_time():
-    with pytest.raises(UserError):
+    with pytest.raises(InputError):
         read_textgrid(b'"' * 2_000_001)
 
 
@@ -214,7 +214,7 @@ def test_semantics():
     ids=range(9),
 )
 def test_broken_semantics_name_the_line(line):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(InputError) as error:
         read_semantics(b"01_beat_align\t0\t1\t1\t0.1\t\n" + line, where="clip.txt")
     assert str(error.value).startswith("clip.txt")
 

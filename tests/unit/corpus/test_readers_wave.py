@@ -9,7 +9,7 @@ import soundfile
 
 from mambatalk.corpus import wave as readers_wave
 from mambatalk.corpus.readers import read_wav
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 
 SHARED = Path(__file__).parents[3].parent / "shared"
 
@@ -71,7 +71,7 @@ def test_an_mp3_under_a_wav_name_is_read_for_what_it_is(tmp_path):
 
 def test_a_cut_wav_is_refused_and_one_whose_header_is_a_little_off_is_read():
     whole = encode(tone(16_000), 16_000)
-    with pytest.raises(UserError, match="8000 of 16000 bytes of sound"):
+    with pytest.raises(InputError, match="8000 of 16000 bytes of sound"):
         read_wav(whole[:8_044])
     assert len(read_wav(whole[:-100])[0]) == 7_950
 
@@ -98,7 +98,7 @@ def test_a_wav_of_which_the_writer_did_not_know_the_length_is_read():
     ids=range(9),
 )
 def test_what_is_no_sound_ends_in_one_line(data):
-    with pytest.raises(UserError) as error:
+    with pytest.raises(InputError) as error:
         read_wav(data, where="clip.wav")
     assert str(error.value).startswith("clip.wav")
     assert "\n" not in str(error.value)
@@ -109,14 +109,14 @@ def test_sound_without_end_is_refused_while_it_is_read(monkeypatch):
     monkeypatch.setattr(readers_wave, "MAX_SAMPLES", 2**20)
     data = encode(np.zeros(2**22), 16_000, container="FLAC")
     assert len(data) < 2**16
-    with pytest.raises(UserError, match="more than 1048576 samples"):
+    with pytest.raises(InputError, match="more than 1048576 samples"):
         read_wav(data)
 
 
 def test_the_line_says_the_same_each_time():
     lines = set()
     for _ in range(3):
-        with pytest.raises(UserError) as error:
+        with pytest.raises(InputError) as error:
             read_wav(bytes(1000))
         lines.add(str(error.value))
     assert len(lines) == 1
@@ -124,7 +124,7 @@ def test_the_line_says_the_same_each_time():
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(InputError, match="no such file"):
         read_wav(tmp_path / "none.wav")
 
 

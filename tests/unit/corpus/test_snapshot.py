@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mambatalk.corpus.snapshot import snapshot, write_snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import read_json
 
 
@@ -71,7 +71,7 @@ def test_progress_and_file(root, tmp_path):
 
 def test_control_characters_in_a_name_are_refused(root):
     (root / "wave16k" / "1_a\x1b[2J.wav").write_bytes(b"x")
-    with pytest.raises(UserError, match="printable") as error:
+    with pytest.raises(InputError, match="printable") as error:
         snapshot(root)
     assert "\x1b" not in str(error.value)
 
@@ -80,7 +80,7 @@ def test_a_folder_in_place_of_a_file_is_one_line(root):
     (root / "train_test_split.csv").unlink()
     (root / "train_test_split.csv").mkdir()
     with pytest.raises(
-        UserError, match=r"train_test_split\.csv: found Is a directory; expected a file to read"
+        InputError, match=r"train_test_split\.csv: found Is a directory; expected a file to read"
     ):
         snapshot(root)
 
@@ -89,7 +89,7 @@ def test_a_file_that_goes_while_others_are_read_is_one_line(root):
     def remove(done, total):
         (root / "wave16k" / "1_a_0_1_1.wav").unlink(missing_ok=True)
 
-    with pytest.raises(UserError, match=r"1_a_0_1_1\.wav: found No such file"):
+    with pytest.raises(InputError, match=r"1_a_0_1_1\.wav: found No such file"):
         snapshot(root, progress=remove)
 
 
@@ -98,12 +98,12 @@ def test_a_file_that_goes_while_others_are_read_is_one_line(root):
 def test_what_may_not_be_read_is_one_line(root, name):
     (root / name).chmod(0)
     with pytest.raises(
-        UserError, match=r"found Permission denied; expected a (file|folder) to read"
+        InputError, match=r"found Permission denied; expected a (file|folder) to read"
     ):
         snapshot(root)
 
 
 def test_no_corpus_writes_nothing(tmp_path):
-    with pytest.raises(UserError):
+    with pytest.raises(InputError):
         write_snapshot(tmp_path / "none", tmp_path / "snapshot.json")
     assert list(tmp_path.iterdir()) == []

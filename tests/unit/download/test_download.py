@@ -13,7 +13,7 @@ from mambatalk.download.hub import REVISION, connect
 from mambatalk.download.licence import ACCEPTED, is_accepted, record_acceptance
 from mambatalk.download.selection import language_folder
 from mambatalk.download.transfer import plan
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import read_json, sha256_file
 from tests.helpers.hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of, until
 from tests.helpers.hub_server import Hub, running
@@ -91,26 +91,26 @@ def test_a_name_becomes_a_commit_and_the_commit_is_kept(hub, tmp_path):
         plan(connect(hub.url), language="english", speakers=None, revision=REVISION[:7]).commit
         == REVISION
     )
-    with pytest.raises(UserError, match="--revision"):
+    with pytest.raises(InputError, match="--revision"):
         plan(connect(hub.url), language="english", speakers=None, revision="deadbeef")
     hub.commit = "a" * 40
-    with pytest.raises(UserError, match=r"expected H-Liu1997/BEAT2 at a{40}; take another folder"):
+    with pytest.raises(InputError, match=r"expected H-Liu1997/BEAT2 at a{40}; take another folder"):
         fetch(hub, tmp_path, revision="main")
-    with pytest.raises(UserError, match="404 from the hub"):
+    with pytest.raises(InputError, match="404 from the hub"):
         plan(connect(hub.url), language="english", speakers=None, revision=REVISION)
 
 
 def test_a_hub_that_changes_a_pinned_file_is_found_out(hub, tmp_path):
     fetch(hub, tmp_path, speakers=frozenset({2}))
     hub.files[path_of("2_scott_0_1_1")] = b"other"
-    with pytest.raises(UserError, match="recorded with other content"):
+    with pytest.raises(InputError, match="recorded with other content"):
         fetch(hub, tmp_path, speakers=frozenset({2}))
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"files": []}', "no JSON"])
 def test_a_broken_record_is_one_line(hub, tmp_path, text):
     (tmp_path / "download.json").write_text(text)
-    with pytest.raises(UserError, match=r"download\.json"):
+    with pytest.raises(InputError, match=r"download\.json"):
         fetch(hub, tmp_path)
 
 
@@ -127,7 +127,7 @@ def test_a_broken_record_is_one_line(hub, tmp_path, text):
 )
 def test_a_name_that_would_leave_its_folder_is_refused(hub, tmp_path, name):
     hub.files[f"{ENGLISH}/{name}"] = b"evil"
-    with pytest.raises(UserError, match="stay inside their folder"):
+    with pytest.raises(InputError, match="stay inside their folder"):
         fetch(hub, tmp_path / "out")
     assert list(tmp_path.rglob("*evil*")) == []
 
@@ -150,7 +150,7 @@ def test_names_that_are_no_clips_are_left_out(hub, tmp_path):
 
 def test_a_disk_that_is_too_small_is_told_before_anything_comes(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
-    with pytest.raises(UserError, match=r"found 0\.00 GB free; expected 0\.07 GB"):
+    with pytest.raises(InputError, match=r"found 0\.00 GB free; expected 0\.07 GB"):
         fetch(hub, tmp_path)
     assert hub.sent_whole() == []
 
@@ -161,7 +161,7 @@ def test_two_downloads_do_not_share_a_folder(hub, tmp_path):
     first.start()
     until(lambda: list((tmp_path / ".download").rglob("*.incomplete")))
     try:
-        with pytest.raises(UserError, match="another download into this folder"):
+        with pytest.raises(InputError, match="another download into this folder"):
             fetch(hub, tmp_path)
     finally:
         hub.gate.release(1000)
@@ -187,7 +187,7 @@ def test_a_download_that_begins_when_another_ends_keeps_its_files(hub, tmp_path,
 
 
 def test_a_language_that_the_data_set_lacks_is_told():
-    with pytest.raises(UserError, match="one of english, chinese, spanish, japanese"):
+    with pytest.raises(InputError, match="one of english, chinese, spanish, japanese"):
         language_folder("klingon")
 
 

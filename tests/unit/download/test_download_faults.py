@@ -7,7 +7,7 @@ import pytest
 
 from mambatalk.download import hub as download_hub
 from mambatalk.download.hub import LONGEST_WAIT, REVISION, TRIES
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from tests.helpers.hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of
 from tests.helpers.hub_server import Hub, running
 
@@ -85,7 +85,7 @@ def test_a_wait_that_the_hub_asks_for_has_a_limit(hub, tmp_path, waits, request_
 def test_a_hub_that_says_nothing_is_not_waited_for(hub, tmp_path, waits, monkeypatch, request_):
     monkeypatch.setattr(download_hub, "TIMEOUT", 0.2)
     hub.faults[request_] = ["stall*"]
-    with pytest.raises(UserError, match="Timeout"):
+    with pytest.raises(InputError, match="Timeout"):
         fetch(
             hub,
             tmp_path,
@@ -114,7 +114,7 @@ def test_what_cannot_be_mended_is_one_line_and_leaves_no_damaged_file(
     hub, tmp_path, waits, request_, fault, named
 ):
     hub.faults[request_] = [f"{fault}*"]
-    with pytest.raises(UserError, match=named) as caught:
+    with pytest.raises(InputError, match=named) as caught:
         fetch(
             hub,
             tmp_path,
@@ -138,7 +138,7 @@ def test_what_cannot_be_mended_is_one_line_and_leaves_no_damaged_file(
 def test_a_hub_that_is_not_there_is_one_line(tmp_path, waits):
     with running(Hub({}, REVISION)) as hub:
         pass
-    with pytest.raises(UserError, match="check the network"):
+    with pytest.raises(InputError, match="check the network"):
         fetch(hub, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -154,5 +154,5 @@ def test_a_hub_that_is_not_there_is_one_line(tmp_path, waits):
 )
 def test_an_answer_of_something_else_than_a_hub_is_one_line(hub, tmp_path, answer):
     hub.faults["tree"] = [answer]
-    with pytest.raises(UserError, match="check HF_ENDPOINT"):
+    with pytest.raises(InputError, match="check HF_ENDPOINT"):
         fetch(hub, tmp_path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.evaluation.baselines import (
     fit_length,
     mean_pose,
@@ -83,7 +83,7 @@ def test_one_clip_in_all_cannot_be_shuffled(tmp_path):
     store = open_features(
         write_feature_folder(tmp_path / "f", seconds=(4.0,), splits=("test",)), tmp_path / "cache"
     )
-    with pytest.raises(UserError, match="no clip in split train"):
+    with pytest.raises(InputError, match="no clip in split train"):
         shuffled_audio(store, store.clips, store.clips[0], seed=0)
 
 

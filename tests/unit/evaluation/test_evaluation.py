@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.evaluation.score import Evaluation, TruthClip
 from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
 from mambatalk.models.fgd.network import FGDEncoder
@@ -207,17 +207,17 @@ def test_the_law_is_scored_where_there_are_events():
 def test_rows_must_be_the_same_for_every_clip():
     evaluation = _evaluation(latent=None)
     evaluation.add(_clip(0), {"model": smooth_motion(1)})
-    with pytest.raises(UserError, match="same methods on every clip"):
+    with pytest.raises(InputError, match="same methods on every clip"):
         evaluation.add(_clip(1), {"other": smooth_motion(1)})
 
 
 def test_no_clip_and_no_frame_are_errors():
-    with pytest.raises(UserError, match="no clip"):
+    with pytest.raises(InputError, match="no clip"):
         _evaluation(latent=None).result()
     empty = MotionResult(
         poses=np.zeros((0, 165), np.float32),
         expressions=np.zeros((0, 100), np.float32),
         trans=np.zeros((0, 3), np.float32),
     )
-    with pytest.raises(UserError, match="without frames"):
+    with pytest.raises(InputError, match="without frames"):
         _evaluation(latent=None).add(_clip(0), {"model": empty})

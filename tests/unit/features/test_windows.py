@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mambatalk.audio.channels import amplitude_envelope, expand_ctc, normalise
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.store import ClipInfo, FeatureStore, open_features
 from mambatalk.features.windows import (
     audio_channels,
@@ -120,7 +120,7 @@ def test_ctc_of_a_slice_is_the_slice_of_the_whole(count, samples, data):
 
 
 def test_an_absent_split_is_one_line(store):
-    with pytest.raises(UserError, match="no clip in split additional"):
+    with pytest.raises(InputError, match="no clip in split additional"):
         windows(store, "additional", length=LENGTH, stride=20, audio=False, fidelity="corrected")
 
 
@@ -222,14 +222,14 @@ def test_a_clip_whose_length_is_not_its_column_is_one_line(folder, store, tmp_pa
     true = getattr(store.clips[1], column)
     bad = spoilt(folder, tmp_path / "f", 1, **{column: true - 7})
     with pytest.raises(
-        UserError, match=f"clip 2_clip_0_1_1: found {true} {column}; expected the {true - 7} of"
+        InputError, match=f"clip 2_clip_0_1_1: found {true} {column}; expected the {true - 7} of"
     ):
         open_features(bad, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
 def test_sound_that_does_not_decode_is_one_line(folder, tmp_path):
-    with pytest.raises(UserError, match="clip 1_clip_0_0_0: found sound that does not decode"):
+    with pytest.raises(InputError, match="clip 1_clip_0_0_0: found sound that does not decode"):
         open_features(
             spoilt(folder, tmp_path / "f", 0, audio=b"no FLAC at all"), tmp_path / "cache"
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.metrics import BeatConsistency, L1Diversity
 from mambatalk.metrics.beat_consistency import RULES, beat_consistency
 from mambatalk.metrics.beats import alignment, motion_beats, sound_beats
@@ -63,7 +63,7 @@ def test_what_is_not_finite_has_no_beats_to_score(variant: str) -> None:
         (joints[None], wave),
         (joints, np.stack([wave, wave], 1)),
     ):
-        with pytest.raises(UserError):
+        with pytest.raises(InputError):
             BeatConsistency(SPEEDS, variant=variant).update(spoilt, heard)
 
 
@@ -166,9 +166,9 @@ def test_clips_without_a_value_leave_the_mean(variant: str) -> None:
 
 
 def test_speeds_must_be_joint_speeds() -> None:
-    with pytest.raises(UserError, match="shape"):
+    with pytest.raises(InputError, match="shape"):
         BeatConsistency(np.ones(54))
-    with pytest.raises(UserError, match="speed of 0"):
+    with pytest.raises(InputError, match="speed of 0"):
         BeatConsistency(np.zeros(55))
 
 

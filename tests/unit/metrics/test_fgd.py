@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.metrics import FrechetGestureDistance
 
 VARIANTS = ("published", "corrected", "evaltools")
@@ -105,10 +105,10 @@ def test_undefined_below_two_rows_and_estimable_from_ten_a_dimension() -> None:
 
 @pytest.mark.parametrize("features", [torch.rand(10, 8), torch.full((10, 4), torch.nan)])
 def test_features_of_another_encoder_or_not_finite_are_refused(features: torch.Tensor) -> None:
-    with pytest.raises(UserError, match="FGD features"):
+    with pytest.raises(InputError, match="FGD features"):
         FrechetGestureDistance(4).update(features, truth=True)
 
 
 def test_an_unknown_variant_is_named() -> None:
-    with pytest.raises(UserError, match="'legacy'.*published or corrected"):
+    with pytest.raises(InputError, match="'legacy'.*published or corrected"):
         FrechetGestureDistance(4, variant="legacy")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.metrics import LVD, SRGR, FaceMSE, L1Diversity
 from mambatalk.metrics.srgr import semantic_weights
 
@@ -101,7 +101,7 @@ def test_one_frame_has_no_velocity() -> None:
 
 
 def test_faces_of_other_lengths_are_refused() -> None:
-    with pytest.raises(UserError, match="equal shapes"):
+    with pytest.raises(InputError, match="equal shapes"):
         FaceMSE()(_points(0, frames=3), _points(0, frames=4))
 
 
@@ -128,7 +128,7 @@ ONES = torch.ones(40)
     ids=range(10),
 )
 def test_what_is_not_one_clip_of_finite_points_is_refused(wrong) -> None:
-    with pytest.raises(UserError):
+    with pytest.raises(InputError):
         wrong()
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.models.fgd.network import FGDDecoder, FGDEncoder
 from mambatalk.models.fgd.skeleton_graph import bones_of, neighbours, pool
 from mambatalk.models.generator.audio_encoder import AudioEncoder
@@ -255,5 +255,5 @@ def test_fgd_features_of_a_bone_depend_on_bones_near_it_alone():
 
 
 def test_an_fgd_size_that_bones_cannot_share_is_refused():
-    with pytest.raises(UserError, match="multiple of 20"):
+    with pytest.raises(InputError, match="multiple of 20"):
         FGDEncoder(50)

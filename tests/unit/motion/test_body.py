@@ -5,7 +5,7 @@ import pytest
 import smplx
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.motion.body import load_body
 from mambatalk.motion.rotations import axis_angle_to_matrix
 from mambatalk.motion.stand_in.model import SOLE_HEIGHT, rest_skeleton, write_stand_in
@@ -149,7 +149,7 @@ def test_betas_scale_and_expressions_open_the_lip():
 
 
 def test_a_missing_body_says_where_to_get_it(tmp_path):
-    with pytest.raises(UserError, match=r"smpl-x\.is\.tue\.mpg\.de"):
+    with pytest.raises(InputError, match=r"smpl-x\.is\.tue\.mpg\.de"):
         load_body(tmp_path / "none.npz")
 
 
@@ -165,14 +165,14 @@ def test_pickles_are_never_loaded(tmp_path):
     np.savez(path, **stored, extra=np.array(Trap(), dtype=object))
     assert load_body(path).kind == "stand-in"
     np.savez(path, **(stored | {"weights": np.array(Trap(), dtype=object)}))
-    with pytest.raises(UserError, match="no weights"):
+    with pytest.raises(InputError, match="no weights"):
         load_body(path)
     assert not (tmp_path / "sprung").exists()
 
 
 def test_a_missing_body_says_where_to_get_it_and_where_to_put_it(tmp_path):
     path = tmp_path / "SMPLX_NEUTRAL_2020.npz"
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(InputError) as caught:
         load_body(path)
     assert all(
         word in str(caught.value)
@@ -190,7 +190,7 @@ def test_a_missing_body_says_where_to_get_it_and_where_to_put_it(tmp_path):
 def test_a_broken_body_is_one_line(tmp_path, content):
     path = tmp_path / "body.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"body\.npz"):
+    with pytest.raises(InputError, match=r"body\.npz"):
         load_body(path)
 
 
@@ -199,5 +199,5 @@ def test_fewer_shapes_are_refused(tmp_path):
         stored = dict(arrays)
     stored["shapedirs"] = stored["shapedirs"][..., :20]
     np.savez(tmp_path / "body.npz", **stored)
-    with pytest.raises(UserError, match="20 shapes"):
+    with pytest.raises(InputError, match="20 shapes"):
         load_body(tmp_path / "body.npz")

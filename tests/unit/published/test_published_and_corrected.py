@@ -10,7 +10,7 @@ import torch
 
 from mambatalk.config import TrainGeneratorConfig
 from mambatalk.corpus.labels import emotion_label
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
 from mambatalk.models.generator.conditioning import full_mask
 from mambatalk.models.generator.network import Generator, GeneratorConfig
@@ -137,7 +137,7 @@ def test_later_seeds_have_identity_jaw_and_restarted_translation(bundle):
 
 def test_a_first_window_needs_no_ground_truth(bundle):
     assert len(synthesise(bundle, sound(3), speaker=0, fidelity="corrected").poses) == 90
-    with pytest.raises(UserError, match="no motion to start from"):
+    with pytest.raises(InputError, match="no motion to start from"):
         synthesise(bundle, sound(3), speaker=0, fidelity="published")
 
 

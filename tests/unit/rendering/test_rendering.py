@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.rendering.camera import Camera, frame_figure
 from mambatalk.rendering.comparison import LABELS, render_comparison, render_still
 from mambatalk.rendering.figure import Surface, palette
@@ -230,7 +230,7 @@ def test_a_motion_without_frames_leaves_no_file(tmp_path):
         expressions=np.zeros((0, 100), np.float32),
         trans=np.zeros((0, 3), np.float32),
     )
-    with pytest.raises(UserError, match="no frame to draw"):
+    with pytest.raises(InputError, match="no frame to draw"):
         _render(tmp_path / "none.mp4", generated=empty)
     assert not list(tmp_path.iterdir())
 

@@ -14,7 +14,7 @@ from textgrid import TextGrid
 from mambatalk.corpus.layout import SPLITS, clip_ids, clip_path, read_split
 from mambatalk.corpus.readers import read_motion, read_semantics, read_textgrid, read_wav
 from mambatalk.corpus.snapshot import snapshot
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.sample.build import write_sample
 from mambatalk.sample.plan import plan_clips
 from mambatalk.sample.speech import Voice, speak
@@ -73,7 +73,7 @@ def test_speech_does_not_depend_on_what_was_said_before():
 
 
 def test_an_unknown_voice_is_named():
-    with pytest.raises(UserError, match="no-such-voice"):
+    with pytest.raises(InputError, match="no-such-voice"):
         speak(["hello"], Voice("no-such-voice", 150, 50))
 
 
@@ -217,14 +217,14 @@ def test_events_are_written_for_every_clip(corpus, clips):
     ("asked", "named"), [({"hours": 0.001}, "hours"), ({"speakers": 0}, "speakers")]
 )
 def test_impossible_samples_are_refused_and_leave_nothing(tmp_path, asked, named):
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(InputError, match=named):
         write_sample(tmp_path / "out", **{"hours": HOURS, "speakers": 3, "seed": 0} | asked)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_other_content_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match="other content"):
+    with pytest.raises(InputError, match="other content"):
         write_sample(tmp_path, hours=HOURS, speakers=3, seed=0)
     assert (tmp_path / "thesis.tex").read_text() == "precious"
 

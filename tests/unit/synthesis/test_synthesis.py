@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.motion.parts import LEGS, PART_CONTACT
 from mambatalk.motion.rotations import axis_angle_to_6d
@@ -272,6 +272,6 @@ def test_sound_shorter_than_the_motion_goes_on_in_silence(bundle):
     ],
 )
 def test_what_cannot_be_spoken_is_one_line(bundle, request_, message):
-    with pytest.raises(UserError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         synthesise(bundle, **{"wave": sound(3), "speaker": 0, **request_})
     assert "\n" not in str(error.value)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.files import digest, sha256_file
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.result import write_result
@@ -37,7 +37,7 @@ def rewrite(copy, **changes):
 
 
 def refused(copy, message):
-    with pytest.raises(UserError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         Bundle.load(copy)
     assert "\n" not in str(error.value)
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from tasks.runtime.status import DataContractError, Interrupted, failure_kind, write_status
 
-FAULT = {"found": "a", "expected": "b", "do": "c"}
+FAULT = ("expected b, found a", "do c")
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (UserError("params.yaml", **FAULT), "config"),
-        (DataContractError("clips", **FAULT), "data-contract"),
+        (InputError("params.yaml", *FAULT), "config"),
+        (DataContractError("clips", *FAULT), "data-contract"),
         (Interrupted(), "interrupted"),
         (KeyboardInterrupt(), "interrupted"),
         (MemoryError(), "oom"),

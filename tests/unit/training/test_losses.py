@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
 from mambatalk.models.generator.network import GeneratorOutput
 from mambatalk.motion.body import Body
@@ -256,7 +256,7 @@ def test_meshes_of_a_stretch_of_frames_are_those_of_the_whole_window_there(part,
 
 
 def test_a_stretch_too_short_for_an_acceleration_is_one_line():
-    with pytest.raises(UserError, match="body.mesh_frames: found 2"):
+    with pytest.raises(InputError, match="body.mesh_frames: found 2"):
         part_loss("upper", "corrected", mesh_frames=2)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mambatalk.config import TrainFGDConfig, TrainGeneratorConfig, VQCommonConfig, VQPartConfig
-from mambatalk.errors import UserError
+from mambatalk.errors import InputError
 from mambatalk.features.store import open_features
 from mambatalk.models.vq.quantizer import Quantizer
 from mambatalk.models.vq.vqvae import VQVAE
@@ -283,7 +283,7 @@ def test_means_weigh_windows_not_batches(store):
 
 def test_clips_shorter_than_a_window_are_one_line(store):
     with pytest.raises(
-        UserError, match="split val: found no window; expected a clip of 640 frames"
+        InputError, match="split val: found no window; expected a clip of 640 frames"
     ):
         data(store, validation=np.zeros((0, 2), np.int64), length=640)
 
@@ -386,7 +386,7 @@ def test_codes_survive_the_disk_to_the_byte(store, networks, tmp_path):
 def test_codes_of_other_features_are_one_line(store, networks):
     codes = {part: np.zeros(17, np.int16) for part in PARTS}
     with pytest.raises(
-        UserError, match="codes of face: found 17 frames; expected the features' 450"
+        InputError, match="codes of face: found 17 frames; expected the features' 450"
     ):
         train_generator(
             store,
