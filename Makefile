@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	[ -x $(VENV)/bin/python ] || $$found -m venv $(VENV)
 	@command -v uv >/dev/null || python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
-	@$(BRIDGE); uv pip install --quiet --python $(VENV)/bin/python $$backend -c constraints.txt -e '.[sample,pipeline,test]'
+	@$(BRIDGE); uv pip install --quiet --python $(VENV)/bin/python $$backend -c constraints.txt -e '.[test]'
 	@touch $@
 
 .PHONY: repro

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from textgrid import IntervalTier, TextGrid
 
 from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE, WEIGHTS, clip_path
 from mambatalk.corpus.snapshot import Progress
@@ -161,6 +160,9 @@ def _write_motion(path: Path, performance: Performance, style: Style) -> None:
 
 
 def _write_textgrid(path: Path, track: Track) -> None:
+    # The pipeline imports this module where the extra `sample` is not installed.
+    from textgrid import IntervalTier, TextGrid
+
     end = len(track.wave) / SAMPLE_RATE
     grid = TextGrid(maxTime=end)
     for name, intervals in (("words", track.words), ("phones", track.phones)):
