@@ -28,7 +28,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         .replace("seconds: 10.0", "seconds: 1.0")
     )
     workspace.git("commit", "--all", "--quiet", "-m", "short")
-    done = workspace.stage("real", str(CLIPS))
+    done = workspace.stage("tools.real", str(CLIPS))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return workspace
 
@@ -59,7 +59,7 @@ def test_the_checkout_is_as_before(real: Workspace) -> None:
 
 
 def test_a_wrong_root_is_one_line(empty: Workspace) -> None:
-    done = empty.stage("real", "/nowhere/at/all")
+    done = empty.stage("tools.real", "/nowhere/at/all")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "ROOT=/nowhere/at/all" in done.stderr

@@ -144,7 +144,7 @@ def test_one_parameter_reruns_what_depends_on_it(
 
 
 def test_one_module_reruns_what_imports_it(built: Workspace) -> None:
-    path = built.root / "mambatalk" / "models" / "generator.py"
+    path = built.root / "mambatalk" / "models" / "generator" / "network.py"
     before = path.read_bytes()
     try:
         path.write_bytes(before + b"\n# changed\n")
