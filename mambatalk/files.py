@@ -13,6 +13,9 @@ from typing import Any, Final
 
 from mambatalk.errors import InputError
 
+Source = str | Path | bytes
+"""What readers of data files take: a path, or the content of the file."""
+
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OF_PLACES: Final = _FULL | {
     errno.EACCES,
@@ -130,6 +133,39 @@ def cache_folder() -> Path:
     at any time.
     """
     return Path(os.environ.get("MAMBATALK_CACHE") or "runs/cache")
+
+
+def load_bytes(source: Source, *, where: str | None, limit: int) -> tuple[bytes, str]:
+    """Return the content of a source, and its name for error messages.
+
+    Args:
+        source: Path, or the content itself.
+        where: Name for error messages; by default the path.
+        limit: Most bytes that are read.
+
+    Raises:
+        InputError: The file is missing, unreadable, empty or larger than the limit.
+
+    """
+    name = where or ("given bytes" if isinstance(source, bytes) else str(source))
+    try:
+        size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+        if size > limit:
+            raise InputError(
+                name, f"expected at most {limit}, found {size} bytes", "check that this is the file"
+            )
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            name, "expected a file of the corpus, found no such file", "check the path"
+        ) from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(
+            name, f"expected a readable file, found {error.strerror}", "check the path"
+        ) from None
+    if not data:
+        raise InputError(name, "expected content, found an empty file", "fetch the file again")
+    return data, name
 
 
 def write_json(path: str | Path, value: Any) -> None:

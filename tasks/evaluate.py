@@ -4,6 +4,7 @@ metric.
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -24,9 +25,9 @@ from mambatalk.features.windows import clip_ctc
 from mambatalk.files import atomic_directory, atomic_file, read_json, write_json
 from mambatalk.models.fgd.storage import load_fgd_encoder
 from mambatalk.motion.body import load_body
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.runtime import device, make_deterministic
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.result import MotionResult, write_result
 from mambatalk.synthesis.rollout import synthesise
 from tasks.runtime.paths import (
     BUNDLE,
@@ -62,7 +63,7 @@ def run(config: Config, recorder: Recorder) -> None:
         for clip, truth in zip(clips, _truths(store, clips), strict=True):
             motions = _motions(bundle, store, clips, clip, seed=config.seed)
             table += evaluation.add(truth, motions)
-            write_result(out / f"{clip.clip_id}.npz", motions["model"], clip.betas)
+            motions["model"].write(out / f"{clip.clip_id}.npz")
     _write_table(table)
     result = evaluation.result()
     write_json(EVALUATION, result)
@@ -74,11 +75,11 @@ def run(config: Config, recorder: Recorder) -> None:
 
 def _motions(
     bundle: Bundle, store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
-) -> dict[str, MotionResult]:
+) -> dict[str, SmplxMotion]:
     other = shuffled_audio(store, clips, clip, seed=seed)
     return {
         "model": _generate(bundle, store, clip, heard=clip),
-        "mean_pose": mean_pose(store, clip.frames),
+        "mean_pose": mean_pose(store, clip),
         "random_clip": random_clip(store, clip, seed=seed),
         "shuffled_audio": _generate(bundle, store, clip, heard=other),
     }
@@ -86,7 +87,7 @@ def _motions(
 
 def _generate(
     bundle: Bundle, store: FeatureStore, clip: ClipInfo, *, heard: ClipInfo
-) -> MotionResult:
+) -> SmplxMotion:
     """Motion for the sound and words of `heard`, as long as `clip`; published synthesis starts from
     true frames.
     """
@@ -96,7 +97,7 @@ def _generate(
         else None
     )
     tokens = clip_ctc(heard)
-    return synthesise(
+    motion = synthesise(
         bundle,
         fit_length(store.wave(heard), clip.samples),
         speaker=clip.speaker_index,
@@ -105,6 +106,7 @@ def _generate(
         words=fit_length(store.words[store.frames(heard)], clip.frames),
         ctc=None if tokens is None else torch.from_numpy(fit_length(tokens.numpy(), clip.samples)),
     )
+    return replace(motion, betas=clip.betas)
 
 
 def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
@@ -113,7 +115,6 @@ def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
         yield TruthClip(
             name=clip.clip_id,
             motion=stored_motion(store, clip),
-            betas=clip.betas,
             wave=store.wave(clip),
             semantics=recorded.read(clip.clip_id).semantics,
             events=events.get(clip.clip_id),

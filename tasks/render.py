@@ -3,11 +3,11 @@
 from typing import Any
 
 from mambatalk.config import Config
-from mambatalk.corpus.readers import read_motion
 from mambatalk.evaluation.baselines import stored_motion
 from mambatalk.features.store import open_features
 from mambatalk.files import atomic_directory
 from mambatalk.motion.body import load_body
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.rendering.comparison import render_comparison, render_still
 from tasks.runtime.paths import FEATURES, RENDERS, RESULTS
 from tasks.runtime.stage import stage_command
@@ -22,10 +22,9 @@ def run(config: Config, recorder: Recorder) -> None:
         for path in sorted(RESULTS.glob("*.npz"))[: section.clips]:
             clip = clips[path.stem]
             shown: dict[str, Any] = {
-                "generated": read_motion(path),
+                "generated": SmplxMotion.read(path),
                 "truth": stored_motion(store, clip),
                 "body": body,
-                "betas": clip.betas,
                 "seconds": section.seconds,
                 "size": section.height,
             }

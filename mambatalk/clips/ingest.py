@@ -34,10 +34,9 @@ from mambatalk.corpus.layout import (
     read_split,
 )
 from mambatalk.corpus.snapshot import read_snapshot
-from mambatalk.corpus.source import load_bytes
 from mambatalk.errors import InputError
 from mambatalk.executors import Lost, open_executor
-from mambatalk.files import atomic_file, digest
+from mambatalk.files import atomic_file, digest, load_bytes
 
 FLOATS = ("poses", "trans", "expressions", "betas")
 FEW_CLIPS = 4

@@ -24,13 +24,14 @@ from mambatalk.clips.statistics import (
     sound_statistics,
     word_statistics,
 )
-from mambatalk.corpus import motion as readers_motion
 from mambatalk.corpus import semantics as readers_semantics
 from mambatalk.corpus import textgrid as readers_textgrid
 from mambatalk.corpus import wave as readers_wave
 from mambatalk.corpus.layout import KINDS, ClipId, Kind, clip_path, language_of
-from mambatalk.corpus.readers import read_motion, read_semantics, read_textgrid, read_wav
+from mambatalk.corpus.readers import read_semantics, read_textgrid, read_wav
 from mambatalk.errors import InputError
+from mambatalk.motion.clip import MAX_FILE_BYTES as MAX_MOTION_BYTES
+from mambatalk.motion.clip import SmplxMotion
 
 MOTION_COLUMNS = (
     "frames",
@@ -53,7 +54,7 @@ MOTION_COLUMNS = (
 
 LIMITS: Mapping[Kind, int] = MappingProxyType(
     {
-        "motion": readers_motion.MAX_FILE_BYTES,
+        "motion": MAX_MOTION_BYTES,
         "wave": readers_wave.MAX_FILE_BYTES,
         "textgrid": readers_textgrid.MAX_FILE_BYTES,
         "semantics": readers_semantics.MAX_FILE_BYTES,
@@ -132,7 +133,7 @@ def empty_row(job: Job) -> Row:
 
 def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.Table:
     """Parse a clip's files, adding what they say to `row`."""
-    motion = read_motion(_needed(clip, files, "motion"), where=_name(clip, "motion"))
+    motion = SmplxMotion.read(_needed(clip, files, "motion"), where=_name(clip, "motion"))
     row |= motion_statistics(motion)
     wave, header = read_wav(_needed(clip, files, "wave"), where=_name(clip, "wave"))
     row |= sound_statistics(wave, header)

@@ -15,7 +15,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from mambatalk.clips.schema import CLIP
-from mambatalk.corpus.readers import Facts, Interval, Motion, Semantic, Tiers
+from mambatalk.corpus.readers import Facts, Interval, Semantic, Tiers
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import EXPRESSION_DIM, FPS, JOINT_COUNT, SAMPLE_RATE
 
 
@@ -66,7 +67,7 @@ class Clip:
 
 def clip_row(
     clip_id: str,
-    motion: Motion,
+    motion: SmplxMotion,
     audio: bytes,
     tiers: Tiers | None,
     semantics: list[Semantic] | None,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from mambatalk.clips.fingerprints import motion_print, sound_print
 from mambatalk.clips.posture import STILL, longest_run, posture_statistics
-from mambatalk.corpus.readers import Facts, Interval, Motion, Semantic
+from mambatalk.corpus.readers import Facts, Interval, Semantic
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
 BLOCK = SAMPLE_RATE // 100
@@ -40,7 +41,7 @@ SEMANTIC_LABELS = (
 """Labels of BEAT's annotators."""
 
 
-def motion_statistics(motion: Motion) -> dict[str, Any]:
+def motion_statistics(motion: SmplxMotion) -> dict[str, Any]:
     """Numbers of one clip's motion; rates per second."""
     arrays = (motion.poses, motion.trans, motion.expressions, motion.betas)
     broken = int(sum((~np.isfinite(array)).sum() for array in arrays))

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
-from mambatalk.corpus.source import Source, load_bytes
 from mambatalk.errors import InputError
+from mambatalk.files import Source, load_bytes
 
 Kind = Literal["motion", "wave", "textgrid", "semantics"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

@@ -2,7 +2,6 @@
 unpickles anything.
 """
 
-from mambatalk.corpus.motion import Motion, read_motion
 from mambatalk.corpus.semantics import Semantic, read_semantics
 from mambatalk.corpus.textgrid import Interval, Tiers, read_textgrid
 from mambatalk.corpus.wave import Facts, read_wav
@@ -10,10 +9,8 @@ from mambatalk.corpus.wave import Facts, read_wav
 __all__ = [
     "Facts",
     "Interval",
-    "Motion",
     "Semantic",
     "Tiers",
-    "read_motion",
     "read_semantics",
     "read_textgrid",
     "read_wav",

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from mambatalk.corpus.source import Source, load_bytes
 from mambatalk.errors import InputError
+from mambatalk.files import Source, load_bytes
 
 MAX_FILE_BYTES: Final = 8 * 2**20
 

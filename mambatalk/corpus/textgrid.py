@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from mambatalk.corpus.source import Source, load_bytes
 from mambatalk.errors import InputError
+from mambatalk.files import Source, load_bytes
 
 MAX_FILE_BYTES: Final = 8 * 2**20
 """An hour of speech has less than 6 MB."""

@@ -12,8 +12,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from mambatalk.corpus.source import Source, load_bytes
 from mambatalk.errors import InputError
+from mambatalk.files import Source, load_bytes
 from mambatalk.motion.skeleton import SAMPLE_RATE
 
 MAX_FILE_BYTES: Final = 2**29

@@ -10,21 +10,23 @@ import torch
 from numpy.typing import NDArray
 
 from mambatalk.features.store import ClipInfo, FeatureStore
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.rotations import axis_angle_from_6d
 from mambatalk.motion.skeleton import EXPRESSION_DIM, JOINT_COUNT, MOTION_DIM, POSE_DIM, TRANSLATION
-from mambatalk.synthesis.result import MotionResult
 
 Number = TypeVar("Number", bound=np.generic)
 
 
-def stored_motion(store: FeatureStore, clip: ClipInfo) -> MotionResult:
+def stored_motion(store: FeatureStore, clip: ClipInfo) -> SmplxMotion:
     """A clip's ground truth out of the features."""
     rows = store.frames(clip)
-    return _motion(store.motion[rows], store.expressions[rows])
+    return _motion(store.motion[rows], store.expressions[rows], clip.betas)
 
 
-def mean_pose(store: FeatureStore, frames: int) -> MotionResult:
-    """The mean over all training frames, held for `frames` frames; rotations are averaged in 6D.
+def mean_pose(store: FeatureStore, clip: ClipInfo) -> SmplxMotion:
+    """Hold the mean over all training frames for the length of `clip`.
+
+    Rotations are averaged in 6D.
 
     Raises:
         InputError: There is no training clip.
@@ -32,7 +34,9 @@ def mean_pose(store: FeatureStore, frames: int) -> MotionResult:
     """
     motion, expressions = _mean_frame(store)
     return _motion(
-        np.repeat(motion[None], frames, axis=0), np.repeat(expressions[None], frames, axis=0)
+        np.repeat(motion[None], clip.frames, axis=0),
+        np.repeat(expressions[None], clip.frames, axis=0),
+        clip.betas,
     )
 
 
@@ -47,7 +51,7 @@ def _mean_frame(store: FeatureStore) -> tuple[NDArray[np.float32], NDArray[np.fl
     return (motion / count).astype(np.float32), (expressions / count).astype(np.float32)
 
 
-def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> MotionResult:
+def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> SmplxMotion:
     """A random stretch of the same speaker's training clips (of any speaker where there is none),
     as long as `clip`.
 
@@ -67,7 +71,7 @@ def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> MotionResu
     chosen = choices[random.integers(len(choices))]
     start = int(random.integers(max(chosen.frames - clip.frames, 0) + 1))
     rows = chosen.first_frame + _there_and_back(chosen.frames, start, clip.frames)
-    return _motion(store.motion[rows], store.expressions[rows])
+    return _motion(store.motion[rows], store.expressions[rows], clip.betas)
 
 
 def shuffled_audio(
@@ -89,12 +93,15 @@ def fit_length(values: NDArray[Number], length: int) -> NDArray[Number]:
     return np.resize(values, length)
 
 
-def _motion(motion: NDArray[np.float32], expressions: NDArray[np.float32]) -> MotionResult:
+def _motion(
+    motion: NDArray[np.float32], expressions: NDArray[np.float32], betas: NDArray[np.float32]
+) -> SmplxMotion:
     pose = torch.from_numpy(np.ascontiguousarray(motion[:, :POSE_DIM])).view(-1, JOINT_COUNT, 6)
-    return MotionResult(
+    return SmplxMotion(
         poses=axis_angle_from_6d(pose).flatten(1).numpy(),
         expressions=np.ascontiguousarray(expressions),
         trans=np.ascontiguousarray(motion[:, TRANSLATION]),
+        betas=betas,
     )
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from mambatalk.evaluation.posing import Motion
 from mambatalk.evaluation.score import TruthClip
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
 WINDOW: Final = 64
@@ -23,12 +23,12 @@ class Lengths(NamedTuple):
     sound: int
 
     @classmethod
-    def of(cls, truth: TruthClip, motion: Motion) -> "Lengths":
+    def of(cls, truth: TruthClip, motion: SmplxMotion) -> "Lengths":
         """Lengths of a clip and of the result that is scored on it."""
         return cls(
             truth.name,
-            len(motion.poses),
-            len(truth.motion.poses),
+            len(motion),
+            len(truth.motion),
             len(truth.wave) * FPS // SAMPLE_RATE,
         )
 

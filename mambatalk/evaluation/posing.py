@@ -3,7 +3,6 @@ metric wants it.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.motion.body import JAW, Body
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.rotations import axis_angle_to_matrix, matrix_to_6d
 from mambatalk.motion.skeleton import JOINT_COUNT, JOINTS
 
@@ -18,18 +18,6 @@ EYES = (JOINTS.index("left_eye"), JOINTS.index("right_eye"))
 ROOT = 0
 CHUNK = 512
 """Frames posed at a time."""
-
-
-class Motion(Protocol):
-    """Anything that holds SMPL-X motion at 30 fps; translation is in no metric."""
-
-    @property
-    def poses(self) -> NDArray[np.float32]:
-        """Axis-angle (n, 165), radians."""
-
-    @property
-    def expressions(self) -> NDArray[np.float32]:
-        """(n, 100)."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +46,11 @@ class Poser:
         """Vertices that neither jaw nor expressions move."""
 
     @torch.no_grad()
-    def pose(self, motion: Motion, betas: NDArray[np.float32], frames: int) -> Posed:
-        """Pose the first `frames` frames on the shape betas (300,)."""
+    def pose(self, motion: SmplxMotion, betas: NDArray[np.floating]) -> Posed:
+        """Pose a motion on the body shape betas (300,), which may be that of another clip."""
         shape, poses, expressions = (
             torch.tensor(np.asarray(array), dtype=torch.float32)
-            for array in (betas, motion.poses[:frames], motion.expressions[:frames])
+            for array in (betas, motion.poses, motion.expressions)
         )
         rotations = axis_angle_to_matrix(poses.view(-1, JOINT_COUNT, 3))
         rest = self.body.rest_joints(shape)

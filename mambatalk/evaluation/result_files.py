@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mambatalk.corpus.readers import Motion, read_motion, read_semantics, read_wav
+from mambatalk.corpus.readers import read_semantics, read_wav
 from mambatalk.errors import InputError
 from mambatalk.evaluation.intervals import fgd_interval, mean_interval
 from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths
@@ -20,6 +20,7 @@ from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
 from mambatalk.metrics.beats import joint_speed
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body, load_body
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS
 from mambatalk.motion.stand_in.model import write_stand_in
 
@@ -88,17 +89,14 @@ def load_fgd_encoder(path: Path) -> FGDEncoder:
     return import_fgd_encoder(path)
 
 
-def mean_joint_speed(motions: Sequence[Motion], body: Body) -> NDArray[np.float64]:
+def mean_joint_speed(motions: Sequence[SmplxMotion], body: Body) -> NDArray[np.float64]:
     """Mean speed (55,) of each joint in metres a second over all frames, translation included.
 
     Source: published loader, whose stored speeds hold the pelvis' own movement.
     """
     poser, total, frames = Poser(body), np.zeros(55), 0
     for motion in motions:
-        joints = (
-            poser.pose(motion, motion.betas, len(motion.poses)).joints
-            + torch.tensor(motion.trans)[:, None]
-        )
+        joints = poser.pose(motion, motion.betas).joints + torch.tensor(motion.trans)[:, None]
         total += joint_speed(joints.double().numpy()).sum(0)
         frames += len(joints)
     return total / frames
@@ -127,14 +125,13 @@ def _truth(clip: ClipFiles) -> TruthClip:
     return TruthClip(
         name=clip.name,
         motion=motion,
-        betas=motion.betas,
         wave=read_wav(clip.audio)[0],
         semantics=read_semantics(clip.semantics) if clip.semantics else None,
     )
 
 
-def _motion(path: Path) -> Motion:
-    motion = read_motion(path)
+def _motion(path: Path) -> SmplxMotion:
+    motion = SmplxMotion.read(path)
     if motion.fps != FPS:
         raise InputError(
             f"{path}: mocap_frame_rate",

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from mambatalk.config import Fidelity
 from mambatalk.errors import InputError
-from mambatalk.evaluation.posing import Motion, Posed, Poser
+from mambatalk.evaluation.posing import Posed, Poser
 from mambatalk.evaluation.row import ClipScores, Row, fgd_features
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
 from mambatalk.metrics.srgr import Annotation, semantic_weights
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.score import law_score
 
 GROUND_TRUTH: Final = "ground_truth"
@@ -34,9 +35,8 @@ class TruthClip:
     """One clip as it was recorded."""
 
     name: str
-    motion: Motion
-    betas: NDArray[np.float32]
-    """Shape (300,), which every method is given."""
+    motion: SmplxMotion
+    """Every method is posed on the shape of this one."""
     wave: NDArray[np.float32]
     """(S,) at 16 kHz."""
     semantics: Sequence[Annotation] | None = None
@@ -80,7 +80,7 @@ class Evaluation:
         self.clips = self.frames = 0
 
     @torch.no_grad()
-    def add(self, truth: TruthClip, motions: Mapping[str, Motion]) -> list[dict[str, Any]]:
+    def add(self, truth: TruthClip, motions: Mapping[str, SmplxMotion]) -> list[dict[str, Any]]:
         """Score one clip, cut to the frames that all motions have.
 
         Args:
@@ -95,16 +95,17 @@ class Evaluation:
 
         """
         everything = {GROUND_TRUTH: truth.motion, **motions}
-        frames = min(len(motion.poses) for motion in everything.values())
+        frames = min(len(motion) for motion in everything.values())
         self._check(truth, set(everything), frames)
-        actual = self.poser.pose(truth.motion, truth.betas, frames)
+        betas = truth.motion.betas
+        actual = self.poser.pose(truth.motion[:frames], betas)
         weights = (
             torch.from_numpy(semantic_weights(truth.semantics, frames)) if truth.semantics else None
         )
         real = self._features(actual)
         table = []
         for name, motion in everything.items():
-            posed = actual if name == GROUND_TRUTH else self.poser.pose(motion, truth.betas, frames)
+            posed = actual if name == GROUND_TRUTH else self.poser.pose(motion[:frames], betas)
             row = self.rows.setdefault(name, Row(self.mean_velocity, self.fgd_dim))
             scores = row.add(
                 posed, actual, wave=truth.wave, weights=weights, still=self.poser.still
@@ -112,7 +113,7 @@ class Evaluation:
             if self.keep_clips:
                 self.scores.setdefault(name, []).append(scores)
             self._add_features(name, real, real if name == GROUND_TRUTH else self._features(posed))
-            law = self._law(name, motion, truth, frames)
+            law = self._law(name, motion[:frames], truth)
             table.append(_flat(truth.name, name, frames, scores, law))
         self.clips += 1
         self.frames += frames
@@ -180,10 +181,10 @@ class Evaluation:
         if self.keep_clips:
             self.features.setdefault(name, []).append(generated)
 
-    def _law(self, name: str, motion: Motion, truth: TruthClip, frames: int) -> float | None:
+    def _law(self, name: str, motion: SmplxMotion, truth: TruthClip) -> float | None:
         if truth.events is None:
             return None
-        score = law_score(motion.poses[:frames], motion.expressions[:frames], truth.events)
+        score = law_score(motion.poses, motion.expressions, truth.events)
         self.laws.setdefault(name, []).append(score)
         return score
 

@@ -11,8 +11,9 @@ from PIL import Image
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_file
 from mambatalk.motion.body import Body
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
-from mambatalk.rendering.scene import Motion, Scene, shared_camera
+from mambatalk.rendering.scene import Scene, shared_camera
 from mambatalk.rendering.strip import Waveform, label_band
 from mambatalk.rendering.video import film
 
@@ -26,10 +27,9 @@ STILLS: Final = 6
 def render_comparison(
     out: str | Path,
     *,
-    generated: Motion,
-    truth: Motion,
+    generated: SmplxMotion,
+    truth: SmplxMotion,
     body: Body,
-    betas: NDArray[np.float32],
     wave: NDArray[np.float32],
     seconds: float,
     size: int,
@@ -38,10 +38,9 @@ def render_comparison(
 
     Args:
         out: The mp4.
-        generated: Motion at 30 fps, drawn left.
+        generated: SmplxMotion at 30 fps, drawn left.
         truth: The recording, drawn right.
         body: Whose mesh; with the stand-in the film says so.
-        betas: Shape (300,) of both.
         wave: Sound (S,) at 16 kHz.
         seconds: Length at most; the shorter motion ends the film.
         size: Height of one figure in pixels.
@@ -50,9 +49,7 @@ def render_comparison(
         InputError: A motion has no frames, or ffmpeg fails.
 
     """
-    pair = _Pair(
-        generated, truth, body, betas, frames=_frames(generated, truth, seconds, out), size=size
-    )
+    pair = _Pair(generated, truth, body, frames=_frames(generated, truth, seconds, out), size=size)
     length = pair.frames / FPS
     heard = np.zeros(pair.frames * SAMPLE_RATE // FPS, np.float32)
     heard[: len(wave)] = wave[: len(heard)]
@@ -70,10 +67,9 @@ def render_comparison(
 def render_still(
     out: str | Path,
     *,
-    generated: Motion,
-    truth: Motion,
+    generated: SmplxMotion,
+    truth: SmplxMotion,
     body: Body,
-    betas: NDArray[np.float32],
     seconds: float,
     size: int,
 ) -> None:
@@ -83,9 +79,7 @@ def render_still(
         InputError: A motion has no frames.
 
     """
-    pair = _Pair(
-        generated, truth, body, betas, frames=_frames(generated, truth, seconds, out), size=size
-    )
+    pair = _Pair(generated, truth, body, frames=_frames(generated, truth, seconds, out), size=size)
     moments = ((np.arange(STILLS) + 0.5) / STILLS * pair.frames).astype(np.int64)
     rows = [np.concatenate(list(shots), axis=1) for shots in pair.shots(moments)]
     bands = [
@@ -107,10 +101,9 @@ class _Pair:
 
     def __init__(
         self,
-        generated: Motion,
-        truth: Motion,
+        generated: SmplxMotion,
+        truth: SmplxMotion,
         body: Body,
-        betas: NDArray[np.float32],
         *,
         frames: int,
         size: int,
@@ -118,7 +111,7 @@ class _Pair:
         self.frames = frames
         self.width, self.height = _even(0.84 * size), _even(size)
         self.note = "stand-in body" if body.kind == "stand-in" else ""
-        self._scenes = [Scene(motion, body, betas, frames) for motion in (generated, truth)]
+        self._scenes = [Scene(motion[:frames], body) for motion in (generated, truth)]
         self._floor = self._scenes[1].floor()
         self._boxes = [scene.box() for scene in self._scenes]
         self._camera = shared_camera(self._boxes, self._floor, width=self.width, height=self.height)
@@ -133,8 +126,8 @@ class _Pair:
         ]
 
 
-def _frames(generated: Motion, truth: Motion, seconds: float, out: str | Path) -> int:
-    frames = min(len(generated.poses), len(truth.poses), round(seconds * FPS))
+def _frames(generated: SmplxMotion, truth: SmplxMotion, seconds: float, out: str | Path) -> int:
+    frames = min(len(generated), len(truth), round(seconds * FPS))
     if frames < 1:
         raise InputError(
             out,

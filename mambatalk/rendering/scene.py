@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mambatalk.motion.body import Body
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.rotations import axis_angle_to_matrix
 from mambatalk.motion.skeleton import JOINT_COUNT
 from mambatalk.rendering.camera import Camera, frame_figure
@@ -29,22 +29,6 @@ AROUND = 0.16
 """Metres of flesh and fingers around the joints."""
 
 
-class Motion(Protocol):
-    """Anything that holds SMPL-X motion at 30 fps."""
-
-    @property
-    def poses(self) -> Floats:
-        """Axis-angle (n, 165), radians."""
-
-    @property
-    def expressions(self) -> Floats:
-        """(n, 100)."""
-
-    @property
-    def trans(self) -> Floats:
-        """(n, 3), metres."""
-
-
 @dataclass(frozen=True)
 class Box:
     """Where a motion takes place, metres, as seen from its mean place on the floor."""
@@ -59,16 +43,14 @@ class Scene:
     """Draws the frames of one motion.
 
     Args:
-        motion: What is drawn; its first `frames` frames.
+        motion: What is drawn.
         body: Whose mesh.
-        betas: Shape (300,).
-        frames: How many frames.
 
     """
 
-    def __init__(self, motion: Motion, body: Body, betas: Floats, frames: int) -> None:
-        self.motion, self.body, self.frames = motion, body, frames
-        self.betas = torch.tensor(np.asarray(betas, np.float32))
+    def __init__(self, motion: SmplxMotion, body: Body) -> None:
+        self.motion, self.body = motion, body
+        self.betas = torch.tensor(np.asarray(motion.betas, np.float32))
         self.surface = Surface(body.faces.cpu().numpy(), body.vertex_count)
         self._seen = np.unique(self.surface.faces)
 
@@ -88,7 +70,7 @@ class Scene:
 
     def looks(self) -> NDArray[np.int64]:
         """Frames spread over the clip."""
-        return np.unique(np.linspace(0, self.frames - 1, LOOKS).astype(np.int64))
+        return np.unique(np.linspace(0, len(self.motion) - 1, LOOKS).astype(np.int64))
 
     def floor(self) -> float:
         """Height of the ground in metres: where the lowest points of the mesh mostly are."""
@@ -97,7 +79,7 @@ class Scene:
     def box(self) -> Box:
         """Extent of the motion around its mean place."""
         meshes = np.stack([mesh[self._seen] for mesh in self.vertices(self.looks())])
-        centre = self.motion.trans[: self.frames].mean(axis=0) * np.array([1, 0, 1], np.float32)
+        centre = self.motion.trans.mean(axis=0) * np.array([1, 0, 1], np.float32)
         return Box(centre, meshes.min((0, 1)) - centre, meshes.max((0, 1)) - centre)
 
     def shots(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from mambatalk.corpus.motion import Floats
 from mambatalk.motion.skeleton import FPS, JOINT_COUNT, PARENTS
 from mambatalk.sample.arms import (
     GESTURES,
@@ -42,7 +42,7 @@ _PELVIS, _SPINE, _NECK, _COLLARS, _HEAD, _JAW, _EYES = 0, (3, 6, 9), 12, (13, 14
 class Performance:
     """What a speaker does with a track."""
 
-    poses: Floats
+    poses: NDArray[np.float32]
     """Axis-angle (n, 165), radians."""
     expressions: Curve
     """(n, 100)."""

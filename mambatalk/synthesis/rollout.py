@@ -21,6 +21,7 @@ from mambatalk.features.store import LOOK_AHEAD
 from mambatalk.features.windows import audio_channels
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import LEGS, PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.rotations import axis_angle_from_6d
 from mambatalk.motion.skeleton import (
@@ -35,7 +36,6 @@ from mambatalk.motion.skeleton import (
     pose_channels,
 )
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.result import MotionResult
 from mambatalk.synthesis.windows import (
     Codes,
     Rolling,
@@ -70,7 +70,7 @@ def synthesise(
     seed: NDArray[np.float32] | None = None,
     ctc: Tensor | None = None,
     fidelity: Fidelity | None = None,
-) -> MotionResult:
+) -> SmplxMotion:
     """Generate motion for speech.
 
     Args:
@@ -148,13 +148,13 @@ def decode(
     )
 
 
-def to_result(decoded: Decoded, fidelity: Fidelity) -> MotionResult:
+def to_result(decoded: Decoded, fidelity: Fidelity) -> SmplxMotion:
     """Axis-angle arrays of a decoded clip; the eyes look straight ahead."""
     poses = axis_angle_from_6d(
         decoded.pose.unflatten(-1, (JOINT_COUNT, 6)),
         formula="published" if fidelity == "published" else "roma",
     ).flatten(1)
-    return MotionResult(
+    return SmplxMotion(
         poses=poses.cpu().numpy(),
         expressions=decoded.expressions.cpu().numpy(),
         trans=decoded.trans.float().cpu().numpy(),

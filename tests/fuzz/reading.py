@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from mambatalk.corpus.layout import read_split
-from mambatalk.corpus.readers import read_motion, read_semantics, read_textgrid, read_wav
+from mambatalk.corpus.readers import read_semantics, read_textgrid, read_wav
 from mambatalk.errors import InputError
+from mambatalk.motion.clip import SmplxMotion
 from tests.fuzz.mutations import mutated
 
 READERS: dict[str, Callable[..., Any]] = {
-    "motion": read_motion,
+    "motion": SmplxMotion.read,
     "wave": read_wav,
     "textgrid": read_textgrid,
     "semantics": read_semantics,

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from mambatalk.synthesis.result import MotionResult
+from mambatalk.motion.clip import SmplxMotion
 
 
-def smooth_motion(seed: int, frames: int = 200, *, scale: float = 0.2) -> MotionResult:
+def smooth_motion(seed: int, frames: int = 200, *, scale: float = 0.2) -> SmplxMotion:
     """Slow random movement of every joint but the eyes."""
     random = np.random.default_rng(seed)
     kernel = np.hanning(25) / np.hanning(25).sum()
@@ -17,7 +17,7 @@ def smooth_motion(seed: int, frames: int = 200, *, scale: float = 0.2) -> Motion
     poses = (3 * scale * curve(165)).astype(np.float32)
     poses[:, 69:75] = 0
     trans = (0.05 * curve(3) + [0, 1.30, 0]).astype(np.float32)
-    return MotionResult(poses=poses, expressions=curve(100).astype(np.float32), trans=trans)
+    return SmplxMotion(poses=poses, expressions=curve(100).astype(np.float32), trans=trans)
 
 
 def clicks(frames: int, *, every: int = 17) -> np.ndarray:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,11 +17,10 @@ from mambatalk.evaluation.intervals import fgd_interval, mean_interval
 from mambatalk.evaluation.pairing import pair_files
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.models.fgd.storage import save_fgd_encoder
-from mambatalk.synthesis.result import MotionResult, write_result
+from mambatalk.motion.clip import SmplxMotion
 from tests.helpers.motions import clicks, smooth_motion
 from tests.helpers.stand_in_body import stand_in_file
 
-BETAS = np.zeros(300, np.float32)
 NAMES = ("1_a_0_1_1", "1_a_0_2_2", "2_b_0_1_1", "2_b_0_2_2")
 
 
@@ -32,11 +32,9 @@ def folders(tmp_path_factory):
             smooth_motion(seed, 180 + 20 * seed),
             smooth_motion(50 + seed, 180 + 20 * seed, scale=0.02),
         )
-        result = MotionResult(
-            poses=truth.poses + noise.poses, expressions=truth.expressions, trans=truth.trans
-        )
-        write_result(root / "results" / f"res_{name}.npz", result, BETAS)
-        write_result(root / "results" / f"gt_{name}.npz", truth, BETAS)
+        result = replace(truth, poses=truth.poses + noise.poses)
+        result.write(root / "results" / f"res_{name}.npz")
+        truth.write(root / "results" / f"gt_{name}.npz")
         (root / "audio").mkdir(exist_ok=True)
         soundfile.write(root / "audio" / f"{name}.wav", clicks(len(truth.poses)), 16_000)
     (root / "sem").mkdir()
@@ -128,14 +126,8 @@ def test_what_is_cut_is_said(folders, tmp_path, frames, seconds, named):
     """A method that writes the beginning of each clip alone must not look like one that writes all
     of it.
     """
-    with np.load(folders / "results" / f"gt_{NAMES[0]}.npz") as truth:
-        write_result(
-            tmp_path / "result_1.npz",
-            MotionResult(
-                **{name: truth[name][:frames] for name in ("poses", "expressions", "trans")}
-            ),
-            BETAS,
-        )
+    truth = SmplxMotion.read(folders / "results" / f"gt_{NAMES[0]}.npz")
+    truth[:frames].write(tmp_path / "result_1.npz")
     soundfile.write(tmp_path / "sound.wav", clicks(180)[: seconds * 16_000], 16_000)
     out = _run(
         tmp_path / "result_1.npz",
@@ -191,17 +183,9 @@ def test_a_clip_that_means_more_weighs_more_in_the_interval_too(folders, tmp_pat
     scored, sem = tmp_path / "scored", tmp_path / "sem"
     sem.mkdir()
     for name in NAMES:
-        with np.load(folders / "results" / f"gt_{name}.npz") as truth:
-            bad = 0.0 if name == heavy else 0.4
-            write_result(
-                scored / f"res_{name}.npz",
-                MotionResult(
-                    poses=truth["poses"] + np.float32(bad),
-                    expressions=truth["expressions"],
-                    trans=truth["trans"],
-                ),
-                BETAS,
-            )
+        truth = SmplxMotion.read(folders / "results" / f"gt_{name}.npz")
+        bad = np.float32(0.0 if name == heavy else 0.4)
+        replace(truth, poses=truth.poses + bad).write(scored / f"res_{name}.npz")
         score = 1.0 if name == heavy else 0.01
         (sem / f"{name}.txt").write_text(f"10_metaphoric_h\t0\t600\t600\t{score}\tword\n")
     scores = json.loads(
@@ -260,7 +244,7 @@ def test_two_files_of_one_clip_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("mocap_frame_rate", np.array(60), "found 60; expected 30"),
+        ("mocap_frame_rate", np.array(60), "expected 30, found 60"),
         ("poses", np.full((180, 165), np.nan, np.float32), "not finite"),
     ],
 )

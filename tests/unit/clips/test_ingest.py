@@ -12,13 +12,14 @@ import soundfile
 from mambatalk.clips.ingest import ingest
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import FeaturesConfig
-from mambatalk.corpus.readers import read_motion, read_wav
+from mambatalk.corpus.readers import read_wav
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import InputError
 from mambatalk.features.build import build_features
 from mambatalk.features.splits import settle_splits
 from mambatalk.features.store import open_features
 from mambatalk.files import read_json, sha256_file
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.build import write_sample
 from mambatalk.text.vocabulary import clean
 from tests.helpers.stand_in_body import stand_in_body
@@ -47,7 +48,10 @@ def store_of(root, out, **options):
 def test_the_store_gives_back_what_the_files_hold(corpus, tmp_path):
     store = store_of(corpus, tmp_path / "out")
     clip_id = store.manifest["clip_id"][0]
-    clip, motion = store.read(clip_id), read_motion(corpus / "smplxflame_30" / f"{clip_id}.npz")
+    clip, motion = (
+        store.read(clip_id),
+        SmplxMotion.read(corpus / "smplxflame_30" / f"{clip_id}.npz"),
+    )
     for name in ("poses", "trans", "expressions", "betas"):
         np.testing.assert_array_equal(getattr(clip, name), getattr(motion, name))
     np.testing.assert_allclose(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,6 @@ from mambatalk.errors import InputError
 from mambatalk.evaluation.score import Evaluation, TruthClip
 from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
 from mambatalk.models.fgd.network import FGDEncoder
-from mambatalk.synthesis.result import MotionResult
 from tests.helpers.motions import clicks, smooth_motion
 from tests.helpers.stand_in_body import stand_in_body
 
@@ -34,19 +34,15 @@ def _clip(seed, frames=200, **extra):
         name=f"1_clip_0_{seed}_{seed}",
         motion=smooth_motion(seed, frames),
         wave=clicks(frames),
-        betas=np.zeros(300, np.float32),
         **extra,
     )
 
 
 def _noisy(motion, scale):
     random = np.random.default_rng(0)
-    return MotionResult(
-        poses=motion.poses + random.normal(0, scale, motion.poses.shape).astype(np.float32),
-        expressions=motion.expressions
-        + random.normal(0, 10 * scale, (len(motion.poses), 100)).astype(np.float32),
-        trans=motion.trans,
-    )
+    turned = random.normal(0, scale, motion.poses.shape).astype(np.float32)
+    face = random.normal(0, 10 * scale, motion.expressions.shape).astype(np.float32)
+    return replace(motion, poses=motion.poses + turned, expressions=motion.expressions + face)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +125,7 @@ def test_the_noise_floor_is_every_second_clip_against_the_rest():
     for seed in range(4):
         truth = _clip(seed)
         evaluation.add(truth, {"model": truth.motion})
-        pose = evaluation.poser.pose(truth.motion, truth.betas, 192).pose_without_eyes
+        pose = evaluation.poser.pose(truth.motion[:192], truth.motion.betas).pose_without_eyes
         with torch.no_grad():
             sides[seed % 2].append(encoder(pose[None])[0].double().numpy())
     a, b = (np.concatenate(side) for side in sides)
@@ -155,7 +151,7 @@ def test_what_is_undefined_is_null():
 
 def test_translation_is_in_no_metric():
     moved = smooth_motion(0)
-    moved = MotionResult(poses=moved.poses, expressions=moved.expressions, trans=moved.trans + 3)
+    moved = replace(moved, trans=moved.trans + 3)
     plain, shifted = _evaluation(), _evaluation()
     plain.add(_clip(0), {"model": smooth_motion(0)})
     shifted.add(_clip(0), {"model": moved})
@@ -171,10 +167,7 @@ def test_corrected_fgd_does_not_see_the_eyes():
         evaluation.add(
             TruthClip(
                 name=str(seed),
-                motion=MotionResult(
-                    poses=looking, expressions=truth.expressions, trans=truth.trans
-                ),
-                betas=np.zeros(300, np.float32),
+                motion=replace(truth, poses=looking),
                 wave=clicks(200),
             ),
             {"model": truth},
@@ -186,12 +179,7 @@ def test_corrected_fgd_does_not_see_the_eyes():
 
 def test_a_shorter_result_is_scored_on_its_own_frames():
     evaluation, truth = _evaluation(), _clip(0)
-    short = MotionResult(
-        poses=truth.motion.poses[:150],
-        expressions=truth.motion.expressions[:150],
-        trans=truth.motion.trans[:150],
-    )
-    table = evaluation.add(truth, {"model": short})
+    table = evaluation.add(truth, {"model": truth.motion[:150]})
     assert {line["frames"] for line in table} == {150}
     assert evaluation.result()["rows"]["model"]["mse"]["corrected"] == 0
 
@@ -214,10 +202,6 @@ def test_rows_must_be_the_same_for_every_clip():
 def test_no_clip_and_no_frame_are_errors():
     with pytest.raises(InputError, match="no clip"):
         _evaluation(latent=None).result()
-    empty = MotionResult(
-        poses=np.zeros((0, 165), np.float32),
-        expressions=np.zeros((0, 100), np.float32),
-        trans=np.zeros((0, 3), np.float32),
-    )
+    empty = smooth_motion(1)[:0]
     with pytest.raises(InputError, match="without frames"):
         _evaluation(latent=None).add(_clip(0), {"model": empty})

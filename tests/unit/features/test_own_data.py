@@ -14,12 +14,12 @@ import pytest
 from mambatalk.clips.ingest import ingest
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import FeaturesConfig
-from mambatalk.corpus.readers import read_motion
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.features.build import build_features
 from mambatalk.features.store import open_features
 from mambatalk.features.windows import windows
 from mambatalk.files import read_json
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.build import write_sample
 from tests.helpers.stand_in_body import stand_in_body
 
@@ -178,6 +178,6 @@ def test_the_guides_way_to_write_motion_is_read_back(tmp_path):
     found["write_clip"](
         tmp_path / "31_maria_8_1_1.npz", poses, np.zeros((90, 3)), np.ones((90, 50)), betas
     )
-    motion = read_motion(tmp_path / "31_maria_8_1_1.npz")
+    motion = SmplxMotion.read(tmp_path / "31_maria_8_1_1.npz")
     np.testing.assert_array_equal(motion.poses, poses.astype(np.float32))
     assert (motion.expressions.sum(), motion.betas.sum(), motion.fps) == (90 * 50, 10, 30)

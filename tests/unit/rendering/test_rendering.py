@@ -17,11 +17,8 @@ from mambatalk.rendering.rasteriser import rasterise
 from mambatalk.rendering.scene import Scene, shared_camera
 from mambatalk.rendering.strip import CURSOR, Waveform
 from mambatalk.rendering.studio import empty_studio
-from mambatalk.synthesis.result import MotionResult
 from tests.helpers.motions import clicks, smooth_motion
 from tests.helpers.stand_in_body import stand_in_body
-
-BETAS = np.zeros(300, np.float32)
 
 
 def _square(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +130,7 @@ def test_the_floor_is_below_the_horizon_and_has_a_grid():
 
 def test_the_whole_figure_is_in_the_picture_and_stands_on_the_floor():
     motion = smooth_motion(0, 40)
-    scene = Scene(motion, stand_in_body(), BETAS, 40)
+    scene = Scene(motion, stand_in_body())
     floor, box = scene.floor(), scene.box()
     camera = shared_camera([box], floor, width=150, height=180)
     (picture,) = scene.shots(
@@ -174,7 +171,6 @@ def _render(out, *, generated, seconds=1.0):
         generated=generated,
         truth=smooth_motion(1, 80),
         body=stand_in_body(),
-        betas=BETAS,
         wave=clicks(60),
         seconds=seconds,
         size=96,
@@ -225,11 +221,7 @@ def test_the_shorter_motion_ends_the_film(tmp_path):
 
 
 def test_a_motion_without_frames_leaves_no_file(tmp_path):
-    empty = MotionResult(
-        poses=np.zeros((0, 165), np.float32),
-        expressions=np.zeros((0, 100), np.float32),
-        trans=np.zeros((0, 3), np.float32),
-    )
+    empty = smooth_motion(0)[:0]
     with pytest.raises(InputError, match="no frame to draw"):
         _render(tmp_path / "none.mp4", generated=empty)
     assert not list(tmp_path.iterdir())
@@ -242,7 +234,6 @@ def test_a_still_shows_six_moments_of_both(tmp_path):
         generated=smooth_motion(0, 60),
         truth=smooth_motion(1, 60),
         body=stand_in_body(),
-        betas=BETAS,
         seconds=2.0,
         size=100,
     )

@@ -12,9 +12,10 @@ import soundfile
 from textgrid import TextGrid
 
 from mambatalk.corpus.layout import SPLITS, clip_ids, clip_path, read_split
-from mambatalk.corpus.readers import read_motion, read_semantics, read_textgrid, read_wav
+from mambatalk.corpus.readers import read_semantics, read_textgrid, read_wav
 from mambatalk.corpus.snapshot import snapshot
 from mambatalk.errors import InputError
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.build import write_sample
 from mambatalk.sample.plan import plan_clips
 from mambatalk.sample.speech import Voice, speak
@@ -85,7 +86,7 @@ def test_splits_speakers_and_lengths(corpus, clips):
     assert count["test"] >= 4
     assert count["additional"] >= 1
     assert {clip.speaker for clip in clips} == {1, 2, 3}
-    frames = [len(read_motion(clip_path(corpus, clip, "motion")).poses) for clip in clips]
+    frames = [len(SmplxMotion.read(clip_path(corpus, clip, "motion")).poses) for clip in clips]
     assert sum(frames) / 30 / 3600 == pytest.approx(HOURS, rel=0.01)
     assert max(frames) > 1.3 * min(frames)
 
@@ -136,7 +137,8 @@ def test_sound_outlasts_motion_and_both_encodings_occur(corpus, clips):
         encodings.add(info.subtype)
         samples, _ = read_wav(clip_path(corpus, clip, "wave"))
         more = (
-            len(samples) / 16_000 - len(read_motion(clip_path(corpus, clip, "motion")).poses) / 30
+            len(samples) / 16_000
+            - len(SmplxMotion.read(clip_path(corpus, clip, "motion")).poses) / 30
         )
         assert 0.19 < more < 0.61
         assert 0.2 < np.abs(samples).max() < 0.99
@@ -198,7 +200,7 @@ def test_a_speaker_keeps_body_and_voice(corpus, clips):
     betas = {}
     for clip in clips:
         betas.setdefault(clip.speaker, []).append(
-            read_motion(clip_path(corpus, clip, "motion")).betas.tobytes()
+            SmplxMotion.read(clip_path(corpus, clip, "motion")).betas.tobytes()
         )
     assert all(len(set(values)) == 1 for values in betas.values())
     assert len({values[0] for values in betas.values()}) == 3

@@ -10,9 +10,7 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.files import digest, sha256_file
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.result import write_result
 from mambatalk.synthesis.rollout import synthesise
-from tests.helpers.motions import smooth_motion
 from tests.helpers.tiny_bundle import tiny_bundle
 
 
@@ -129,30 +127,3 @@ def test_a_file_that_is_not_listed_is_not_trusted(copy):
     del files["vocabulary.json"]
     rewrite(copy, files=files)
     refused(copy, "vocabulary.json: found sha256 [0-9a-f]{64}; expected no file of that name")
-
-
-def test_a_result_opens_as_the_field_expects(tmp_path):
-    motion, betas = smooth_motion(0, 50), np.linspace(-1, 1, 300, dtype=np.float32)
-    for name in ("a.npz", "b.npz"):
-        write_result(tmp_path / name, motion, betas)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
-        facts = {key: (archive[key].shape, archive[key].dtype.kind) for key in archive.files}
-        assert facts == {
-            "betas": ((300,), "f"),
-            "poses": ((50, 165), "f"),
-            "expressions": ((50, 100), "f"),
-            "trans": ((50, 3), "f"),
-            "model": ((), "U"),
-            "gender": ((), "U"),
-            "mocap_frame_rate": ((), "i"),
-        }
-        assert {archive[key].dtype for key in ("betas", "poses", "expressions", "trans")} == {
-            np.dtype(np.float32)
-        }
-        assert (
-            str(archive["model"]),
-            str(archive["gender"]),
-            int(archive["mocap_frame_rate"]),
-        ) == ("smplx2020", "neutral", 30)
-        np.testing.assert_array_equal(archive["poses"], motion.poses)

@@ -1,16 +1,18 @@
-"""The motion reader: right values from every honest npz, one line for every other."""
+"""SmplxMotion: reading, writing and slicing a clip, and one line for every file that is not one."""
 
 import io
 import pickle
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mambatalk.corpus.readers import read_motion
 from mambatalk.errors import InputError
+from mambatalk.motion.clip import SmplxMotion
+from tests.helpers.motions import smooth_motion
 
 REAL = (
     Path(__file__).parents[3].parent
@@ -44,7 +46,7 @@ def npz(save=np.savez, **values):
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_stored_or_compressed_single_or_double(save, kind):
     given = arrays()
-    motion = read_motion(
+    motion = SmplxMotion.read(
         npz(save, **{key: given[key].astype(kind) for key in ("poses", "expressions", "trans")})
     )
     np.testing.assert_array_equal(motion.poses, given["poses"])
@@ -58,28 +60,28 @@ def test_stored_or_compressed_single_or_double(save, kind):
 
 
 def test_column_order_of_memory_does_not_matter():
-    motion = read_motion(npz(poses=np.asfortranarray(arrays()["poses"])))
+    motion = SmplxMotion.read(npz(poses=np.asfortranarray(arrays()["poses"])))
     np.testing.assert_array_equal(motion.poses, arrays()["poses"])
 
 
 def test_what_is_read_may_be_changed():
-    motion = read_motion(npz())
+    motion = SmplxMotion.read(npz())
     motion.poses[0] = 0
     motion.trans[0] = 0
 
 
 def test_a_stated_frame_rate_is_passed_on():
-    assert read_motion(npz(mocap_frame_rate=np.array(60, np.int64))).fps == 60
+    assert SmplxMotion.read(npz(mocap_frame_rate=np.array(60, np.int64))).fps == 60
 
 
 def test_nan_is_left_for_the_checks():
-    assert np.isnan(read_motion(npz(trans=np.full((5, 3), np.nan))).trans).all()
+    assert np.isnan(SmplxMotion.read(npz(trans=np.full((5, 3), np.nan))).trans).all()
 
 
 @pytest.mark.parametrize("key", ["poses", "trans", "expressions", "betas", "mocap_frame_rate"])
 def test_a_missing_key_is_named(key):
     with pytest.raises(InputError, match=f"no {key}"):
-        read_motion(npz(**{key: None}))
+        SmplxMotion.read(npz(**{key: None}))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_a_missing_key_is_named(key):
 )
 def test_a_wrong_shape_or_type_is_named(key, value, named):
     with pytest.raises(InputError, match=named):
-        read_motion(npz(**{key: value}))
+        SmplxMotion.read(npz(**{key: value}))
 
 
 class Bomb:
@@ -111,7 +113,7 @@ class Bomb:
 
 def test_pickled_objects_are_refused_unopened():
     with pytest.raises(InputError, match="pickled"):
-        read_motion(npz(betas=np.array([Bomb()], dtype=object)))
+        SmplxMotion.read(npz(betas=np.array([Bomb()], dtype=object)))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_pickled_objects_are_refused_unopened():
 )
 def test_damaged_files_end_in_one_line(data):
     with pytest.raises(InputError) as error:
-        read_motion(data, where="clip.npz")
+        SmplxMotion.read(data, where="clip.npz")
     assert str(error.value).startswith("clip.npz")
     assert "\n" not in str(error.value)
 
@@ -150,7 +152,7 @@ def test_a_header_that_claims_too_much_allocates_nothing():
         ) in given.namelist():  # Written anew, so that the checksums hold and only the header lies.
             archive.writestr(name, given.read(name).replace(honest, claim))
     with pytest.raises(InputError, match="3300000000000 bytes"):
-        read_motion(file.getvalue())
+        SmplxMotion.read(file.getvalue())
 
 
 def packed(values, compression, *, claims=None):
@@ -177,7 +179,7 @@ def packed(values, compression, *, claims=None):
 def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
     tracemalloc.start()
     with pytest.raises(InputError, match=named):
-        read_motion(data)
+        SmplxMotion.read(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**22
@@ -185,15 +187,85 @@ def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
 
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        read_motion(tmp_path / "none.npz")
+        SmplxMotion.read(tmp_path / "none.npz")
     with pytest.raises(InputError):
-        read_motion(tmp_path)
+        SmplxMotion.read(tmp_path)
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real clips beside the checkout")
 def test_real_clips():
-    first, second = (read_motion(path) for path in sorted(REAL.glob("*.npz")))
+    first, second = (SmplxMotion.read(path) for path in sorted(REAL.glob("*.npz")))
     assert (len(first.poses), len(second.poses)) == (1906, 1804)
     assert first.fps == second.fps == 30
     assert first.trans[:, 1].mean() == pytest.approx(1.303, abs=1e-3)
     np.testing.assert_array_equal(first.betas, second.betas)
+
+
+def test_a_written_file_has_the_arrays_of_beatx(tmp_path):
+    betas = np.linspace(-1, 1, 300, dtype=np.float32)
+    motion = replace(smooth_motion(0, 50), betas=betas)
+    for name in ("a.npz", "b.npz"):
+        motion.write(tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        facts = {key: (archive[key].shape, archive[key].dtype.kind) for key in archive.files}
+        assert facts == {
+            "betas": ((300,), "f"),
+            "poses": ((50, 165), "f"),
+            "expressions": ((50, 100), "f"),
+            "trans": ((50, 3), "f"),
+            "model": ((), "U"),
+            "gender": ((), "U"),
+            "mocap_frame_rate": ((), "i"),
+        }
+        assert {archive[key].dtype for key in ("betas", "poses", "expressions", "trans")} == {
+            np.dtype(np.float32)
+        }
+        assert (
+            str(archive["model"]),
+            str(archive["gender"]),
+            int(archive["mocap_frame_rate"]),
+        ) == ("smplx2020", "neutral", 30)
+        np.testing.assert_array_equal(archive["poses"], motion.poses)
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path):
+    motion = smooth_motion(0, 20)
+    motion.write(tmp_path / "clip.npz")
+    copy = SmplxMotion.read(tmp_path / "clip.npz")
+    for name in ("poses", "expressions", "trans", "betas"):
+        np.testing.assert_array_equal(getattr(copy, name), getattr(motion, name))
+    assert copy.fps == 30
+
+
+def test_a_frame_rate_that_is_not_whole_survives(tmp_path):
+    replace(smooth_motion(0, 5), fps=29.97).write(tmp_path / "clip.npz")
+    assert SmplxMotion.read(tmp_path / "clip.npz").fps == 29.97
+
+
+def test_a_slice_is_a_clip_of_those_frames():
+    motion = smooth_motion(0, 20)
+    part = motion[5:12]
+    assert len(part) == 7
+    np.testing.assert_array_equal(part.poses, motion.poses[5:12])
+    np.testing.assert_array_equal(part.expressions, motion.expressions[5:12])
+    np.testing.assert_array_equal(part.trans, motion.trans[5:12])
+    assert part.betas is motion.betas
+    assert len(motion[:0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"poses": np.zeros((20, 156), np.float32)}, "poses"),
+        ({"poses": np.zeros((), np.float32)}, "poses"),
+        ({"expressions": np.zeros((19, 100), np.float32)}, "expressions"),
+        ({"trans": np.zeros((20, 3), np.int64)}, "trans.*int64"),
+        ({"betas": np.zeros(10, np.float32)}, "betas"),
+        ({"fps": 0}, "frame rate"),
+        ({"fps": float("nan")}, "frame rate"),
+    ],
+)
+def test_arrays_that_are_not_one_clip_are_a_value_error(change, named):
+    with pytest.raises(ValueError, match=named):
+        replace(smooth_motion(0, 20), **change)
