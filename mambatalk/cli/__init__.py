@@ -5,7 +5,9 @@ SIGTERM with state saved. Commands live beside the part they serve; nothing heav
 one runs.
 """
 
+import re
 import sys
+from importlib.metadata import requires
 
 import typer
 
@@ -33,9 +35,32 @@ for part in (data, downloads, evaluation, published, bench):
 
 
 def main() -> None:
-    """Run the command line; a `InputError` ends in one line on standard error and exit code 2."""
+    """Run the command line.
+
+    An `InputError`, or a package of an extra that is not installed, ends in one line on standard
+    error and exit code 2.
+    """
     try:
         app()
     except InputError as error:
         sys.stderr.write(f"mambatalk: {error}\n")
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        extra = extra_with(error.name or "")
+        if extra is None:
+            raise
+        sys.stderr.write(
+            f"mambatalk: this command needs the package {error.name}, which is not installed; "
+            f"pip install 'mambatalk[{extra}]'\n"
+        )
+        sys.exit(2)
+
+
+def extra_with(module: str) -> str | None:
+    """Return the first extra of this package that declares the distribution of a module."""
+    name = module.split(".")[0].replace("_", "-")
+    for requirement in requires("mambatalk") or ():
+        match = re.fullmatch(r"([\w.-]+).*; extra == ['\"](\w+)['\"]", requirement)
+        if match and match[1].lower().replace("_", "-") == name:
+            return match[2]
+    return None
