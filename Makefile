@@ -44,7 +44,7 @@ repro: install ## Rebuild everything that params.yaml asks for, then show the me
 	@python -m tasks.tools.summary
 
 .PHONY: test
-test: install ## Every test that needs no GPU
+test: lint ## The checks of `make lint`, then every test that needs no GPU
 	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup --max-worker-restart=0
 
 .PHONY: fuzz
@@ -64,5 +64,8 @@ plots: install ## DVC's plots as a page that opens offline: runs/plots/index.htm
 	@python -m tasks.tools.plots
 
 .PHONY: lint
-lint: install ## Style, types, and the graph against the imports
-	@ruff check . && ruff format --check . && mypy && python -m tasks.tools.graph
+lint: install ## Style, types, and dvc.yaml against the imports; pre-commit runs the same checks
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@python -m tasks.tools.graph

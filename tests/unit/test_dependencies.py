@@ -45,7 +45,16 @@ GUARDED = {
 NOT_IMPORTED = {
     "gpu": {"einops", "transformers"},  # mamba-ssm, installed without dependencies, imports them.
     "pipeline": {"fastapi"},  # Bounded for Prefect.
-    "test": {"mypy", "pytest-timeout", "pytest-xdist", "ruff"},  # Commands and plugins.
+    # Commands and plugins.
+    "test": {
+        "coverage",
+        "mutmut",
+        "mypy",
+        "pre-commit",
+        "pytest-timeout",
+        "pytest-xdist",
+        "ruff",
+    },
 }
 
 # Synthesis still reads two helpers from `features`, which needs pyarrow and filelock.
