@@ -14,8 +14,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from ruamel.yaml import YAML, YAMLError
 
 from mambatalk.errors import InputError
+from mambatalk.fidelity import Fidelity
 
-Fidelity = Literal["corrected", "published"]
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]

@@ -2,6 +2,7 @@
 
 from mambatalk.config import Config
 from mambatalk.features.store import open_features
+from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_directory, write_json
 from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.skeleton import PARTS
@@ -16,7 +17,7 @@ def run(config: Config, recorder: Recorder) -> None:
     """Write `data/codes` and how much of each code book is in use."""
     make_deterministic(0, threads())
     networks = {part: load_auto_encoder(VQ / part, part).to(device()) for part in PARTS}
-    codes = encode_codes(open_features(FEATURES), networks, fidelity=config.fidelity)
+    codes = encode_codes(open_features(FEATURES), networks, rules=FidelityRules.of(config.fidelity))
     with atomic_directory(CODES) as out:
         write_codes(out / "codes.safetensors", codes)
     usage = code_usage(codes, networks)

@@ -93,7 +93,7 @@ def _generate(
     """
     seed = (
         store.motion[store.frames(clip)][: bundle.seed_frames]
-        if bundle.fidelity == "published"
+        if not bundle.rules.start_from_rest_pose
         else None
     )
     tokens = clip_ctc(heard)

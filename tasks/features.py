@@ -1,6 +1,7 @@
 """Stage features: accepted clips to motion, audio and word features."""
 
 from mambatalk.config import Config
+from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_directory, read_json
 from tasks.runtime.paths import ACCEPTED, CLIPS, FEATURES
 from tasks.runtime.stage import stage_command, threads, workers
@@ -23,7 +24,7 @@ def run(config: Config, recorder: Recorder) -> None:
             out,
             body=load_body(config.body.path),
             config=config.features,
-            fidelity=config.fidelity,
+            rules=FidelityRules.of(config.fidelity),
             workers=workers(),
         )
     recorder.metrics(read_json(FEATURES / "features.json"))

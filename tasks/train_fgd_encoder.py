@@ -7,6 +7,7 @@ from pathlib import Path
 from mambatalk.config import Config
 from mambatalk.errors import InputError
 from mambatalk.features.store import open_features
+from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_directory, sha256_file, write_json
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.models.fgd.storage import save_fgd_encoder
@@ -47,7 +48,7 @@ def _trained(config: Config, recorder: Recorder) -> Trained[FGDEncoder]:
     return train_fgd_encoder(
         open_features(FEATURES),
         config.train_fgd_encoder,
-        fidelity=config.fidelity,
+        rules=FidelityRules.of(config.fidelity),
         seed=config.seed,
         tracker=recorder,
     )

@@ -2,6 +2,7 @@
 
 from mambatalk.config import Config
 from mambatalk.features.store import open_features
+from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_directory, read_json, write_json
 from mambatalk.models.generator.storage import save_generator
 from mambatalk.models.vq.storage import load_auto_encoder
@@ -28,7 +29,7 @@ def run(config: Config, recorder: Recorder) -> None:
         config.train_generator,
         vocabulary_size=len(read_json(FEATURES / "vocabulary.json")),
         speakers=1 + max(clip.speaker_index for clip in store.clips),
-        fidelity=config.fidelity,
+        rules=FidelityRules.of(config.fidelity),
         seed=config.seed,
         tracker=recorder,
     )

@@ -6,6 +6,7 @@ from typing import Final, get_args
 
 from mambatalk.config import Config
 from mambatalk.features.store import open_features
+from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_directory, write_json
 from mambatalk.models.vq.storage import save_auto_encoder
 from mambatalk.motion.body import load_body
@@ -34,7 +35,7 @@ def run(config: Config, recorder: Recorder, *, part: AutoEncoder) -> None:
         config=section.global_ if part == "global" else getattr(section, part),
         mesh_vertices=config.body.mesh_vertices,
         mesh_frames=config.body.mesh_frames,
-        fidelity=config.fidelity,
+        rules=FidelityRules.of(config.fidelity),
         seed=config.seed,
         tracker=recorder,
     )

@@ -39,6 +39,7 @@ def features_once(*, out: str, workers: int) -> float:
     from mambatalk.clips.store import ClipStore
     from mambatalk.config import FeaturesConfig
     from mambatalk.features.build import build_features
+    from mambatalk.fidelity import CORRECTED
     from mambatalk.motion.body import load_body
     from mambatalk.motion.stand_in.model import write_stand_in
 
@@ -53,7 +54,7 @@ def features_once(*, out: str, workers: int) -> float:
         list(readable["clip_id"]),
         folder / "features",
         body=body,
-        fidelity="corrected",
+        rules=CORRECTED,
         workers=workers,
         config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=32),
     )

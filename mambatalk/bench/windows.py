@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mambatalk.bench.figure import Figure
 from mambatalk.features.store import open_features
 from mambatalk.features.windows import batch, gather_sound, windows
+from mambatalk.fidelity import CORRECTED
 
 BATCH: Final = 64
 FRAMES: Final = 64
@@ -21,7 +22,7 @@ Rows = NDArray[np.int64]
 def measure_windows(features: Path, cache: Path) -> Iterator[Figure]:
     """Windows of 64 frames in random order, 64 at a time, read once before the clock starts."""
     store = open_features(features, cache)
-    rows = windows(store, "train", length=FRAMES, stride=20, audio=True, fidelity="corrected")
+    rows = windows(store, "train", length=FRAMES, stride=20, audio=True, rules=CORRECTED)
     np.random.default_rng(0).shuffle(rows)
     rows = rows[: 64 * BATCH]
 

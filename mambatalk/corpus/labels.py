@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mambatalk.config import Fidelity
+from mambatalk.fidelity import FidelityRules
 
 EMOTIONS = ("neutral", "happiness", "anger", "sadness", "contempt", "surprise", "fear", "disgust")
 _FIRST_CLIP = (1, 65, 73, 81, 87, 95, 103, 111, 119)
@@ -33,13 +33,13 @@ def speaker_indices(speakers: Iterable[int]) -> dict[int, int]:
     return {speaker: place for place, speaker in enumerate(ids)}
 
 
-def emotion_label(recording_type: int, start: int, *, fidelity: Fidelity) -> int:
+def emotion_label(recording_type: int, start: int, *, rules: FidelityRules) -> int:
     """Emotion 0 (neutral) to 7 of a clip named speaker_name_type_start_end.
 
     Conversations (odd types) are neutral. Published: type and number are both read from the type's
     field, so that every clip comes out neutral.
     """
-    if fidelity == "published" or recording_type % 2:
+    if recording_type % 2 or not rules.emotion_from_recording_number:
         return 0
     return next(
         (k for k in range(len(EMOTIONS)) if _FIRST_CLIP[k] <= start < _FIRST_CLIP[k + 1]), 0

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.config import Fidelity
 from mambatalk.errors import InputError
 from mambatalk.evaluation.posing import Posed, Poser
 from mambatalk.evaluation.row import ClipScores, Row, fgd_features
+from mambatalk.fidelity import Fidelity
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
 from mambatalk.metrics.srgr import Annotation, semantic_weights
 from mambatalk.models.fgd.network import FGDEncoder

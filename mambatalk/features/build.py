@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from mambatalk.clips.schema import FEATURE_CLIP, FRAME
 from mambatalk.clips.shards import ShardWriter
 from mambatalk.clips.store import ClipStore
-from mambatalk.config import FeaturesConfig, Fidelity
+from mambatalk.config import FeaturesConfig
 from mambatalk.corpus.labels import emotion_label, speaker_indices
 from mambatalk.executors import Lost, open_executor
 from mambatalk.features.clip import FeatureJob, Piece, make_features
 from mambatalk.features.splits import settle_splits
+from mambatalk.fidelity import FidelityRules
 from mambatalk.files import digest, sha256_file, write_json
 from mambatalk.motion.body import Body
 from mambatalk.motion.skeleton import JOINT_COUNT
@@ -42,7 +43,7 @@ def build_features(
     *,
     body: Body,
     config: FeaturesConfig,
-    fidelity: Fidelity,
+    rules: FidelityRules,
     workers: int = 1,
 ) -> None:
     """Write a features folder.
@@ -53,7 +54,7 @@ def build_features(
         out: An empty folder.
         body: For joints: contacts, floor, joint speeds.
         config: CTC model, share of validation, shard size.
-        fidelity: Published or corrected words and labels.
+        rules: Which words and labels to make.
         workers: Processes, where no cluster does the work; the result does not depend on it.
 
     Raises:
@@ -66,8 +67,8 @@ def build_features(
         table["split"].to_dict(), table["content"].to_dict(), config.validation_share
     )
     indices = speaker_indices(table["speaker"])
-    vocabulary = build_vocabulary(_marks(store, splits, fidelity), fidelity=fidelity)
-    jobs = _jobs(store, splits, vocabulary, body, config, fidelity)
+    vocabulary = build_vocabulary(_marks(store, splits, rules), rules=rules)
+    jobs = _jobs(store, splits, vocabulary, body, config, rules)
     few = table["motion_seconds"].sum() <= FEW_SECONDS
     with open_executor(1 if few else workers) as executor, _Folder(out, config) as folder:
         for clip_id, made in zip(splits, executor.map(make_features, jobs), strict=True):
@@ -78,9 +79,7 @@ def build_features(
             labels = {
                 "speaker": facts["speaker"],
                 "speaker_index": indices[facts["speaker"]],
-                "emotion": emotion_label(
-                    facts["recording_type"], facts["start"], fidelity=fidelity
-                ),
+                "emotion": emotion_label(facts["recording_type"], facts["start"], rules=rules),
             }
             for piece in made:
                 folder.add(piece, labels)
@@ -107,7 +106,7 @@ def _jobs(
     vocabulary: Mapping[str, int],
     body: Body,
     config: FeaturesConfig,
-    fidelity: Fidelity,
+    rules: FidelityRules,
 ) -> Iterator[FeatureJob]:
     cut = None if "val" in splits.values() else config.validation_share
     for clip_id, split in splits.items():
@@ -122,7 +121,7 @@ def _jobs(
             cut=cut if split == "train" else None,
             rest=body.rest_joints(torch.tensor(betas)).numpy(),
             ctc_model=config.ctc_model,
-            fidelity=fidelity,
+            rules=rules,
             words={
                 word: vocabulary[word]
                 for word in marks | set(map(clean, marks))
@@ -131,11 +130,11 @@ def _jobs(
         )
 
 
-def _marks(store: ClipStore, splits: Mapping[str, str], fidelity: Fidelity) -> Iterator[str]:
+def _marks(store: ClipStore, splits: Mapping[str, str], rules: FidelityRules) -> Iterator[str]:
     wanted = [
         clip
         for clip, split in splits.items()
-        if fidelity == "published" or split in ("train", "additional")
+        if not rules.training_vocabulary or split in ("train", "additional")
     ]
     for clip_id in wanted:
         yield from _texts(store.columns(clip_id, ["words"]))

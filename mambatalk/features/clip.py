@@ -18,10 +18,10 @@ from mambatalk.audio.ctc import CTCModel, load_ctc
 from mambatalk.clips.row import Clip, load_clip
 from mambatalk.clips.schema import FRAME
 from mambatalk.clips.statistics import SILENCE, block_loudness
-from mambatalk.config import Fidelity
 from mambatalk.errors import InputError
 from mambatalk.executors import Lost
 from mambatalk.features.splits import pieces
+from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.kinematics import contacts_of_feet, pose_chain
 from mambatalk.motion.rotations import axis_angle_to_matrix, matrix_to_6d
 from mambatalk.motion.skeleton import EXPRESSION_DIM, FOOT_JOINTS, FPS, JOINT_COUNT, MOTION_DIM
@@ -51,7 +51,7 @@ class FeatureJob:
     words: dict[str, int]
     """The vocabulary, as far as this clip needs it."""
     ctc_model: str | None
-    fidelity: Fidelity
+    rules: FidelityRules
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,7 +88,7 @@ def make_features(job: FeatureJob) -> list[Piece] | Lost:
 
 
 def frame_features(
-    clip: Clip, rest: NDArray[np.float32], vocabulary: dict[str, int], *, fidelity: Fidelity
+    clip: Clip, rest: NDArray[np.float32], vocabulary: dict[str, int], *, rules: FidelityRules
 ) -> tuple[dict[str, NDArray[Any]], torch.Tensor]:
     """Features by frame (schema.FRAME) of a clip and its joints (n, 55, 3) in metres, from those
     (55, 3) at rest.
@@ -109,7 +109,7 @@ def frame_features(
     words = (
         np.full(frames, PAD, np.int32)
         if clip.words is None
-        else frame_words(clip.words, vocabulary, frames, fidelity=fidelity)
+        else frame_words(clip.words, vocabulary, frames, rules=rules)
     )
     return {"motion": motion.numpy(), "expressions": clip.expressions, "word": words}, joints
 
@@ -147,7 +147,7 @@ def clip_facts(
 
 
 def _piece(job: FeatureJob, clip: Clip, split: str) -> Piece:
-    features, joints = frame_features(clip, job.rest, job.words, fidelity=job.fidelity)
+    features, joints = frame_features(clip, job.rest, job.words, rules=job.rules)
     ctc = None if job.ctc_model is None else _recogniser(job.ctc_model)(clip.wave)
     speed = joints.diff(dim=0).norm(dim=-1) * FPS
     return Piece(

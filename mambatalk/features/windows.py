@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.audio.channels import amplitude_envelope, normalise
-from mambatalk.config import Fidelity
 from mambatalk.features.store import LOOK_AHEAD, ClipInfo, FeatureStore
+from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
 
@@ -44,7 +44,7 @@ def window_samples(length: int) -> int:
 
 
 def windows(
-    store: FeatureStore, split: str, *, length: int, stride: int, audio: bool, fidelity: Fidelity
+    store: FeatureStore, split: str, *, length: int, stride: int, audio: bool, rules: FidelityRules
 ) -> NDArray[np.int64]:
     """All windows of a split: (W, 2) of place in `store.clips` and first frame.
 
@@ -60,18 +60,16 @@ def windows(
         (place, first)
         for place, clip in enumerate(store.clips)
         if clip.clip_id in chosen
-        for first in range(
-            0, usable_frames(clip, audio=audio, fidelity=fidelity) - length + 1, stride
-        )
+        for first in range(0, usable_frames(clip, audio=audio, rules=rules) - length + 1, stride)
     ]
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
-def usable_frames(clip: ClipInfo, *, audio: bool, fidelity: Fidelity) -> int:
+def usable_frames(clip: ClipInfo, *, audio: bool, rules: FidelityRules) -> int:
     """Frames of a clip that windows may cover, with `audio` only those that have sound; whole
     seconds if published.
     """
-    if fidelity == "published":
+    if not rules.keep_partial_seconds:
         seconds = clip.frames // FPS
         return FPS * (min(seconds, clip.samples // SAMPLE_RATE) if audio else seconds)
     return min(clip.frames, clip.samples * FPS // SAMPLE_RATE) if audio else clip.frames

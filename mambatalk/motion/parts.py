@@ -10,7 +10,7 @@ writes (v_x, y, v_z) in both; it reads legs and seven zeros.
 import torch
 from torch import Tensor
 
-from mambatalk.config import Fidelity
+from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.kinematics import central_velocity, integrate_velocity
 from mambatalk.motion.skeleton import CONTACT, TRANSLATION, AutoEncoder, pose_channels
 
@@ -20,7 +20,7 @@ PART_CONTACT = slice(57, 61)
 
 
 def part_input(
-    part: AutoEncoder, motion: Tensor, expressions: Tensor, *, fidelity: Fidelity
+    part: AutoEncoder, motion: Tensor, expressions: Tensor, *, rules: FidelityRules
 ) -> Tensor:
     """Channels (B, T, D) an auto-encoder reads, from motion (B, T, 337) and expressions (B, T,
     100).
@@ -33,7 +33,7 @@ def part_input(
         return torch.cat([rotations, expressions], dim=-1)
     if part == "lower":
         trans = motion[..., TRANSLATION]
-        place = trans if fidelity == "published" else ground_velocity(trans)
+        place = ground_velocity(trans) if rules.ground_velocity else trans
         return torch.cat([rotations, place, motion[..., CONTACT]], dim=-1)
     return rotations
 

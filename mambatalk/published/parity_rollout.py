@@ -3,11 +3,13 @@ clip's motion.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from mambatalk.fidelity import PUBLISHED
 from mambatalk.models.generator.network import GeneratorOutput
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
@@ -100,8 +102,7 @@ class _Rollout:
         return Rolling(
             window=window,
             seed_frames=SEED_FRAMES,
-            fidelity="published",
-            exact_hop=mode == "exact_hop",
+            rules=replace(PUBLISHED, exact_audio_slice=mode == "exact_hop"),
         )
 
     def compare_motion(self, name: str, mode: Mode, windows: list[Window]) -> Iterator[Measure]:
@@ -112,7 +113,7 @@ class _Rollout:
             networks,
             self._global_net,
             self._fixture["trans"][0],
-            "published",
+            PUBLISHED,
         )
         for key, ours in (
             ("pose", decoded.pose),

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mambatalk.config import Fidelity
 from mambatalk.errors import InputError
+from mambatalk.fidelity import Fidelity, FidelityRules
 from mambatalk.files import atomic_directory, digest, read_json, sha256_file, write_json
 from mambatalk.models.generator.network import Generator
 from mambatalk.models.generator.storage import load_generator, save_generator
@@ -43,6 +43,11 @@ class Bundle:
     """Motion (337,) that a clip starts from where no other is given."""
     config: dict[str, Any]
     """The parameters it was made with, for the record."""
+
+    @property
+    def rules(self) -> FidelityRules:
+        """The behaviour that `fidelity` selects."""
+        return FidelityRules.of(self.fidelity)
 
     @property
     def global_net(self) -> GlobalNet:

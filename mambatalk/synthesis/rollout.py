@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.audio.channels import wave_statistics
-from mambatalk.config import Fidelity
 from mambatalk.errors import InputError
 from mambatalk.features.store import LOOK_AHEAD
 from mambatalk.features.windows import audio_channels
+from mambatalk.fidelity import FidelityRules
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
 from mambatalk.motion.clip import SmplxMotion
@@ -69,7 +69,7 @@ def synthesise(
     frames: int | None = None,
     seed: NDArray[np.float32] | None = None,
     ctc: Tensor | None = None,
-    fidelity: Fidelity | None = None,
+    rules: FidelityRules | None = None,
 ) -> SmplxMotion:
     """Generate motion for speech.
 
@@ -82,23 +82,22 @@ def synthesise(
         seed: Motion (4, 337) of the first frames; none starts from the bundle's rest pose.
             Published needs one.
         ctc: CTC ids (S,), one a sample, where the bundle was trained with them.
-        fidelity: None follows the bundle.
+        rules: None follows the bundle.
 
     Raises:
         InputError: There is too little sound, it is not finite, the speaker is unknown, or published
             synthesis has no seed.
 
     """
-    fidelity = fidelity or bundle.fidelity
+    rules = rules or bundle.rules
     device = next(bundle.generator.parameters()).device
     frames = len(wave) * FPS // SAMPLE_RATE if frames is None else frames
     rolling = Rolling(
         window=bundle.window,
         seed_frames=bundle.seed_frames,
-        fidelity=fidelity,
-        exact_hop=fidelity == "corrected",
+        rules=rules,
     )
-    _check_request(bundle, wave, speaker, frames, seed, fidelity)
+    _check_request(bundle, wave, speaker, frames, seed, rules)
     first = bundle.rest.expand(rolling.seed_frames, -1) if seed is None else torch.from_numpy(seed)
     text = np.full(frames, PAD) if words is None else words
     speech = Speech(
@@ -112,8 +111,8 @@ def synthesise(
     )
     codes = {part: index[:frames] for part, index in join_codes(windows, rolling).items()}
     return to_result(
-        decode(codes, bundle.part_networks, bundle.global_net, first[0, TRANSLATION], fidelity),
-        fidelity,
+        decode(codes, bundle.part_networks, bundle.global_net, first[0, TRANSLATION], rules),
+        rules,
     )
 
 
@@ -122,7 +121,7 @@ def decode(
     networks: Mapping[Part, VQVAE],
     global_net: GlobalNet,
     start: Tensor,
-    fidelity: Fidelity,
+    rules: FidelityRules,
 ) -> Decoded:
     """Motion of a clip's codes (n,), from the place `start` (3,).
 
@@ -134,13 +133,13 @@ def decode(
     pose = identity_motion(frames, decoded["upper"])[:, :POSE_DIM]
     for part in PARTS:
         pose[:, pose_channels(part)] = clean_rotations(
-            decoded[part][:, : len(pose_channels(part))], fidelity
+            decoded[part][:, : len(pose_channels(part))], rules
         )
     legs = torch.cat(
         [pose[:, pose_channels("lower")], torch.zeros_like(decoded["lower"][:, LEGS.stop :])],
         dim=-1,
     )
-    if fidelity == "published":
+    if not rules.zero_contacts_for_global_net:
         legs[:, PART_CONTACT] = decoded["lower"][:, PART_CONTACT]
     ground = global_net(legs[None])[0, :, PART_TRANSLATION]
     return Decoded(
@@ -148,11 +147,11 @@ def decode(
     )
 
 
-def to_result(decoded: Decoded, fidelity: Fidelity) -> SmplxMotion:
+def to_result(decoded: Decoded, rules: FidelityRules) -> SmplxMotion:
     """Axis-angle arrays of a decoded clip; the eyes look straight ahead."""
     poses = axis_angle_from_6d(
         decoded.pose.unflatten(-1, (JOINT_COUNT, 6)),
-        formula="published" if fidelity == "published" else "roma",
+        formula="roma" if rules.stable_axis_angle else "published",
     ).flatten(1)
     return SmplxMotion(
         poses=poses.cpu().numpy(),
@@ -167,14 +166,13 @@ def _check_request(
     speaker: int,
     frames: int,
     seed: NDArray[np.float32] | None,
-    fidelity: Fidelity,
+    rules: FidelityRules,
 ) -> None:
-    published = fidelity == "published"
-    if not len(wave) or frames < (bundle.window if published else 1):
+    shortest = 1 if rules.cover_all_frames else bundle.window
+    if not len(wave) or frames < shortest:
         raise InputError(
             "speech",
-            f"expected at least {(bundle.window if published else 1)} frames,"
-            f" found {len(wave)} samples for {frames} frames",
+            f"expected at least {shortest} frames, found {len(wave)} samples for {frames} frames",
             "give a longer recording",
         )
     if not np.isfinite(wave).all():
@@ -189,7 +187,7 @@ def _check_request(
             f"expected 0 to {bundle.generator.config.speakers - 1}, found index {speaker}",
             "take an index from the bundle's speakers",
         )
-    if seed is None and published:
+    if seed is None and not rules.start_from_rest_pose:
         raise InputError(
             "speech",
             "expected four frames of true motion, found no motion to start from",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mambatalk.config import Fidelity
+from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator, GeneratorOutput
 from mambatalk.models.vq.vqvae import VQVAE
@@ -85,9 +85,7 @@ class Rolling:
 
     window: int
     seed_frames: int
-    fidelity: Fidelity
-    exact_hop: bool
-    """Cut sound exactly; corrected always does, published only to show what its drift costs."""
+    rules: FidelityRules
 
     @property
     def hop(self) -> int:
@@ -96,13 +94,13 @@ class Rolling:
 
     def count(self, frames: int) -> int:
         """Windows of a clip: the full ones if published, else as many as cover it."""
-        if self.fidelity == "published":
-            return (frames // 8 * 8 - self.seed_frames) // self.hop
-        return max(1, -(-(frames - self.seed_frames) // self.hop))
+        if self.rules.cover_all_frames:
+            return max(1, -(-(frames - self.seed_frames) // self.hop))
+        return (frames // 8 * 8 - self.seed_frames) // self.hop
 
     def audio_slice(self, window: int) -> tuple[int, int]:
         """First sample and number of samples of a window's sound."""
-        if self.exact_hop:
+        if self.rules.exact_audio_slice:
             return window * self.hop * SAMPLE_RATE // FPS, -(-self.window * SAMPLE_RATE // FPS)
         per_frame = SAMPLE_RATE // FPS
         return window * self.hop * per_frame, self.window * per_frame
@@ -135,7 +133,7 @@ def run_windows(
     for number in range(count):
         motion = seed.new_zeros(1, rolling.window, MOTION_DIM)
         motion[0, : rolling.seed_frames] = seed
-        shown = motion if rolling.fidelity == "published" else relative_motion(motion)
+        shown = relative_motion(motion) if rolling.rules.relative_position else motion
         output = generator.forward_fused(
             Fused(*(x[number : number + 1] for x in fused)),
             speaker,
@@ -176,21 +174,21 @@ def next_seed(
     """Motion (4, 337) that seeds the next window, from the codes of this one, its seed and the
     clip's first frame.
     """
-    published = rolling.fidelity == "published"
+    rules = rolling.rules
     decoded = {part: networks[part].decode_index(codes[part][None])[0] for part in PARTS}
     motion = identity_motion(rolling.window, seed)
-    for part in PARTS[1:] if published else PARTS:
+    for part in PARTS if rules.decoded_context else PARTS[1:]:
         motion[:, pose_channels(part)] = clean_rotations(
-            decoded[part][:, : len(pose_channels(part))], rolling.fidelity
+            decoded[part][:, : len(pose_channels(part))], rules
         )
     lower = decoded["lower"]
-    origin = start if published else seed[0]
+    origin = seed[0] if rules.decoded_context else start
     motion[:, TRANSLATION] = integrate_ground(lower[:, PART_TRANSLATION], origin[TRANSLATION])
     motion[:, CONTACT] = lower[:, PART_CONTACT]
     return motion[-rolling.seed_frames :]
 
 
-def clean_rotations(pose: Tensor, fidelity: Fidelity) -> Tensor:
+def clean_rotations(pose: Tensor, rules: FidelityRules) -> Tensor:
     """6D rotations (n, 6 J) made orthonormal; published by way of its axis-angle formula, which
     loses small angles.
 
@@ -198,9 +196,9 @@ def clean_rotations(pose: Tensor, fidelity: Fidelity) -> Tensor:
     decoder's output as it comes, before it is copied anywhere.
     """
     rotations = pose.unflatten(-1, (-1, 6))
-    if fidelity == "published":
-        return axis_angle_to_6d(axis_angle_from_6d(rotations, formula="published")).flatten(-2)
-    return matrix_to_6d(matrix_from_6d(rotations)).flatten(-2)
+    if rules.stable_axis_angle:
+        return matrix_to_6d(matrix_from_6d(rotations)).flatten(-2)
+    return axis_angle_to_6d(axis_angle_from_6d(rotations, formula="published")).flatten(-2)
 
 
 def identity_motion(frames: int, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.config import Fidelity
+from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.skeleton import FPS
 from mambatalk.text.vocabulary import PAD, UNKNOWN, look_up
 
@@ -28,7 +28,7 @@ class Interval(Protocol):
 
 
 def frame_words(
-    intervals: Sequence[Interval], vocabulary: dict[str, int], frames: int, *, fidelity: Fidelity
+    intervals: Sequence[Interval], vocabulary: dict[str, int], frames: int, *, rules: FidelityRules
 ) -> NDArray[np.int32]:
     """Word ids (frames,) at 30 frames a second.
 
@@ -36,11 +36,10 @@ def frame_words(
     word that ends; outside all intervals the word is unknown. Corrected: start <= i / 30 < end, and
     outside there is silence (PAD).
     """
-    words = np.full(frames, UNKNOWN if fidelity == "published" else PAD, np.int32)
+    words = np.full(frames, PAD if rules.consistent_words else UNKNOWN, np.int32)
     times = np.arange(frames) / FPS
     for interval in reversed(intervals):
-        inside = (times >= interval.start) & (
-            times <= interval.end if fidelity == "published" else times < interval.end
-        )
-        words[inside] = look_up(interval.text, vocabulary, fidelity=fidelity)
+        before_end = times < interval.end if rules.half_open_intervals else times <= interval.end
+        inside = (times >= interval.start) & before_end
+        words[inside] = look_up(interval.text, vocabulary, rules=rules)
     return words

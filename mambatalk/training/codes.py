@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from mambatalk.config import Fidelity
 from mambatalk.features.store import FeatureStore
+from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_file
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.parts import part_input
@@ -27,7 +27,7 @@ Codes = dict[Part, NDArray[np.int16]]
 
 @torch.no_grad()
 def encode_codes(
-    store: FeatureStore, networks: Mapping[Part, VQVAE], *, fidelity: Fidelity
+    store: FeatureStore, networks: Mapping[Part, VQVAE], *, rules: FidelityRules
 ) -> Codes:
     """Codes (N,) of each part over the store's flat frames."""
     codes: Codes = {part: np.zeros(len(store.motion), np.int16) for part in PARTS}
@@ -36,7 +36,7 @@ def encode_codes(
         motion = torch.from_numpy(store.motion[rows].copy())[None].to(device())
         expressions = torch.from_numpy(store.expressions[rows].copy())[None].to(device())
         for part in PARTS:
-            x = part_input(part, motion, expressions, fidelity=fidelity)
+            x = part_input(part, motion, expressions, rules=rules)
             network = networks[part]
             codes[part][rows] = network.quantizer.nearest(network.encode(x))[0].cpu().numpy()
     return codes

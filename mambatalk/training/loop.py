@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from mambatalk.config import Fidelity
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch, batches, windows
+from mambatalk.fidelity import FidelityRules
 from mambatalk.training.losses import total
 from mambatalk.training.tracker import Curve
 
@@ -41,11 +41,11 @@ class Windows:
 
     @classmethod
     def of(
-        cls, store: FeatureStore, *, length: int, stride: int, audio: bool, fidelity: Fidelity
+        cls, store: FeatureStore, *, length: int, stride: int, audio: bool, rules: FidelityRules
     ) -> "Windows":
         """Windows `stride` frames apart to learn from, and side by side to be watched on."""
         train, validation = (
-            windows(store, split, length=length, stride=step, audio=audio, fidelity=fidelity)
+            windows(store, split, length=length, stride=step, audio=audio, rules=rules)
             for split, step in (("train", stride), ("val", length))
         )
         return cls(store=store, train=train, validation=validation, length=length, audio=audio)

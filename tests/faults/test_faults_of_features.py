@@ -14,6 +14,7 @@ from mambatalk.clips.store import ClipStore
 from mambatalk.config import CheckFeaturesConfig, FeaturesConfig
 from mambatalk.corpus.readers import Interval
 from mambatalk.features.build import build_features
+from mambatalk.fidelity import CORRECTED
 from mambatalk.quality.rules import apply_rules, feature_rules
 from tests.faults.damage import Corpus, turning
 from tests.helpers.stand_in_body import stand_in_body
@@ -64,7 +65,7 @@ def found(store: ClipStore, out: Path) -> dict[str, set[str]]:
         list(store.manifest["clip_id"]),
         out,
         body=stand_in_body(),
-        fidelity="corrected",
+        rules=CORRECTED,
         config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
     )
     table = pq.read_table(out / "clips.parquet").drop(["audio", "betas", "ctc"]).to_pandas()

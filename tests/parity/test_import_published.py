@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from mambatalk.cli.published import app
 from mambatalk.errors import InputError
+from mambatalk.fidelity import CORRECTED
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import import_fgd_encoder
@@ -102,7 +103,7 @@ def test_a_bundle_comes_out_that_synthesises(small, tmp_path):
     assert bundle.speakers[2] == 1
     assert len(bundle.speakers) == 25
     sound = np.random.default_rng(0).normal(size=3 * 16_000).astype(np.float32)
-    motion = synthesise(bundle, sound, speaker=1, fidelity="corrected")
+    motion = synthesise(bundle, sound, speaker=1, rules=CORRECTED)
     assert motion.poses.shape == (90, 165)
     assert np.isfinite(motion.poses).all()
 

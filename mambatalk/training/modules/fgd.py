@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mambatalk.config import Fidelity, TrainFGDConfig
+from mambatalk.config import TrainFGDConfig
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch
+from mambatalk.fidelity import FidelityRules
 from mambatalk.models.fgd.network import BoneBlock, FGDDecoder, FGDEncoder
 from mambatalk.motion.skeleton import POSE_DIM
 from mambatalk.runtime import device
@@ -23,15 +24,18 @@ from mambatalk.training.tracker import Curve, Tracker
 
 
 def train_fgd_encoder(
-    store: FeatureStore, config: TrainFGDConfig, *, fidelity: Fidelity, seed: int, tracker: Tracker
+    store: FeatureStore,
+    config: TrainFGDConfig,
+    *,
+    rules: FidelityRules,
+    seed: int,
+    tracker: Tracker,
 ) -> Trained[FGDEncoder]:
     """Train encoder and decoder together and return the encoder."""
     torch.manual_seed(seed)
     encoder, decoder = FGDEncoder(config.latent), FGDDecoder(config.latent)
     network = nn.Sequential(encoder, decoder).to(device())
-    data = Windows.of(
-        store, length=config.window, stride=config.stride, audio=False, fidelity=fidelity
-    )
+    data = Windows.of(store, length=config.window, stride=config.stride, audio=False, rules=rules)
     entry = cast(BoneBlock, encoder.blocks[0])
     fit_scale(
         (batch.motion[..., :POSE_DIM] for batch in data.spread(device())),

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mambatalk.config import Fidelity, TrainGeneratorConfig
+from mambatalk.config import TrainGeneratorConfig
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch
+from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import (
     BODY_CHANNELS,
@@ -47,7 +48,7 @@ def train_generator(
     *,
     vocabulary_size: int,
     speakers: int,
-    fidelity: Fidelity,
+    rules: FidelityRules,
     seed: int,
     tracker: Tracker,
 ) -> Trained[Generator]:
@@ -69,12 +70,10 @@ def train_generator(
             code_dim=width,
             codebook_size=size,
             dropout=config.dropout,
-            aligned=fidelity == "corrected",
+            aligned=rules.time_aligned_attention,
         )
     ).to(device())
-    data = Windows.of(
-        store, length=config.window, stride=config.stride, audio=True, fidelity=fidelity
-    )
+    data = Windows.of(store, length=config.window, stride=config.stride, audio=True, rules=rules)
     _check_codes(codes, len(store.motion))
     schedule = Schedule(
         epochs=config.epochs,
@@ -91,7 +90,7 @@ def train_generator(
         targets = {part: flat[part][frames].long() for part in PARTS}
         probability = 0.05 + 0.95 * epoch / config.epochs
         return step_terms(
-            network, batch, targets, books, config, mask_probability=probability, fidelity=fidelity
+            network, batch, targets, books, config, mask_probability=probability, rules=rules
         )
 
     curve = Curve(tracker)
@@ -112,23 +111,25 @@ def step_terms(
     config: TrainGeneratorConfig,
     *,
     mask_probability: float,
-    fidelity: Fidelity,
+    rules: FidelityRules,
 ) -> dict[str, Tensor]:
     """Loss terms of one step: a full pass, and a random pass run twice (published) or weighted
     twice (corrected).
     """
     vectors = {part: books[part][targets[part]] for part in PARTS}
-    corrected = fidelity == "corrected"
     words = (
         drop_text(batch.words, config.text_dropout)
-        if corrected and network.training
+        if rules.text_dropout and network.training
         else batch.words
     )
-    motion = relative_motion(batch.motion) if corrected else batch.motion
+    motion = relative_motion(batch.motion) if rules.relative_position else batch.motion
     assert batch.audio is not None
     fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words)
     random = torch.rand(motion.shape, device=motion.device) < mask_probability
-    masks = [full_mask(motion, config.seed_frames), *[random] * (1 if corrected else 2)]
+    masks = [
+        full_mask(motion, config.seed_frames),
+        *[random] * (1 if rules.single_random_pass else 2),
+    ]
     full, *passes = run_passes(network, fused, batch.speaker, motion, masks)
     weight = 2 / len(passes)
     return {

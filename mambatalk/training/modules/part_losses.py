@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mambatalk.config import Fidelity
 from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
+from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import (
     LEGS,
@@ -61,7 +61,7 @@ class PartLoss:
     vertices: Tensor
     """Vertices of the mesh terms."""
     mesh_weight: float
-    fidelity: Fidelity
+    rules: FidelityRules
     mesh_frames: int = 0
     """Frames of a window that the mesh terms look at, a stretch drawn anew each time; 0 takes
     all.
@@ -75,7 +75,7 @@ class PartLoss:
         *,
         mesh_vertices: int,
         mesh_weight: float,
-        fidelity: Fidelity,
+        rules: FidelityRules,
         mesh_frames: int = 0,
     ) -> "PartLoss":
         """Choose the vertices: spread over the body, for the face over what jaw and expressions
@@ -97,7 +97,7 @@ class PartLoss:
             body=body,
             vertices=body.subset(mesh_vertices, among),
             mesh_weight=mesh_weight,
-            fidelity=fidelity,
+            rules=rules,
             mesh_frames=mesh_frames,
         )
 
@@ -121,7 +121,7 @@ class PartLoss:
     @property
     def mesh_axis(self) -> int:
         """Axis of a mesh's "velocity"."""
-        return VERTEX if self.fidelity == "published" else TIME
+        return TIME if self.rules.mesh_velocity_along_time else VERTEX
 
 
 def _body_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Terms:
@@ -157,7 +157,7 @@ def _face_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Terms
     }
     if loss.mesh_weight:
         first, second = expressions, batch.expressions
-        if loss.fidelity == "published":
+        if not loss.rules.matching_face_expressions:
             first, second = second, first
         frames = loss.stretch(predicted.shape[1])
         ours = _face_mesh(loss, predicted[:, frames], first[:, frames], batch)
@@ -180,7 +180,7 @@ def _lower_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Term
         "joints": functional.mse_loss(ours, theirs),
         "foot": FOOT_WEIGHT * foot_sliding(ours[:, :, FOOT_JOINTS], contact),
     }
-    if loss.fidelity == "corrected":
+    if loss.rules.ground_velocity:
         # Beside the pelvis a planted foot moves; only with the translation added does it stand
         # still.
         trans = integrate_ground(prediction[..., PART_TRANSLATION], batch.motion[:, 0, TRANSLATION])
@@ -214,9 +214,8 @@ def _global_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Ter
         "vertices": loss.mesh_weight * error.square().mean(),
         "foot": FOOT_WEIGHT * foot_sliding(feet, contact),
     }
-    if (
-        loss.fidelity == "corrected"
-    ):  # Along the vertex index, as published, these two are 0 whatever the error.
+    # Along the vertex index, as published, these two are 0 whatever the error.
+    if loss.rules.mesh_velocity_along_time:
         terms["mesh_differences"] = (
             GLOBAL_WEIGHT
             * loss.mesh_weight

@@ -7,9 +7,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mambatalk.config import Fidelity, VQCommonConfig, VQPartConfig
+from mambatalk.config import VQCommonConfig, VQPartConfig
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch, batches
+from mambatalk.fidelity import FidelityRules
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import part_input
@@ -32,7 +33,7 @@ def train_auto_encoder(
     config: VQPartConfig,
     mesh_vertices: int,
     mesh_frames: int = 0,
-    fidelity: Fidelity,
+    rules: FidelityRules,
     seed: int,
     tracker: Tracker,
 ) -> Trained[VQVAE | AutoEncoder]:
@@ -46,8 +47,8 @@ def train_auto_encoder(
         config: What is this one's own.
         mesh_vertices: Vertices of the mesh terms; 0 takes all.
         mesh_frames: Frames of each window in the mesh terms; 0 takes all.
-        fidelity: Published or corrected losses and inputs; only corrected revives dead codes and
-            fits first weights.
+        rules: Which losses and inputs to use, and whether to revive dead codes and to fit the first
+            weights to the data.
         seed: Of initial weights, order and draws.
         tracker: Gets the curve as it grows.
 
@@ -57,12 +58,10 @@ def train_auto_encoder(
         part, width=common.width, layers=config.layers, codebook_size=common.codebook_size
     )
     network, body = network.to(device()), body.to(device())
-    data = Windows.of(
-        store, length=common.window, stride=common.stride, audio=False, fidelity=fidelity
-    )
-    if isinstance(network, VQVAE) and fidelity == "corrected":
+    data = Windows.of(store, length=common.window, stride=common.stride, audio=False, rules=rules)
+    if isinstance(network, VQVAE) and rules.data_dependent_init:
         inputs = (
-            part_input(part, batch.motion, batch.expressions, fidelity=fidelity)
+            part_input(part, batch.motion, batch.expressions, rules=rules)
             for batch in data.spread(device())
         )
         fit_scale(
@@ -83,15 +82,15 @@ def train_auto_encoder(
         body,
         mesh_vertices=mesh_vertices,
         mesh_weight=common.mesh_weight,
-        fidelity=fidelity,
+        rules=rules,
         mesh_frames=mesh_frames,
     )
     watch = CodebookWatch(network.quantizer) if isinstance(network, VQVAE) else None
     # After the decay a moved code would have no time to settle.
-    reviving = common.revive_dead_codes and fidelity == "corrected"
+    reviving = common.revive_dead_codes and rules.revive_dead_codes
 
     def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
-        x = part_input(part, batch.motion, batch.expressions, fidelity=fidelity)
+        x = part_input(part, batch.motion, batch.expressions, rules=rules)
         if watch is None or not isinstance(network, VQVAE):
             return loss(network(x), batch)
         latent = network.encode(x)
@@ -108,7 +107,7 @@ def train_auto_encoder(
         for key, value in curve.rows[-1].items()
         if key.startswith("val/")
     }
-    return Trained(network, {**last, **_codebook_use(part, network, data, fidelity)}, curve)
+    return Trained(network, {**last, **_codebook_use(part, network, data, rules)}, curve)
 
 
 def build_auto_encoder(
@@ -122,13 +121,13 @@ def build_auto_encoder(
 
 @torch.no_grad()
 def _codebook_use(
-    part: Name, network: nn.Module, data: Windows, fidelity: Fidelity
+    part: Name, network: nn.Module, data: Windows, rules: FidelityRules
 ) -> dict[str, float]:
     if not isinstance(network, VQVAE):
         return {}
     index = [
         network.quantize(
-            network.encode(part_input(part, batch.motion, batch.expressions, fidelity=fidelity))
+            network.encode(part_input(part, batch.motion, batch.expressions, rules=rules))
         ).index
         for batch in batches(
             data.store, data.validation, data.length, batch_size=64, audio=False, device=device()

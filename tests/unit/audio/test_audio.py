@@ -10,6 +10,7 @@ from mambatalk.audio.channels import amplitude_envelope, expand_ctc, normalise, 
 from mambatalk.audio.ctc import load_ctc
 from mambatalk.corpus.labels import BEATX_SPEAKERS, EMOTIONS, emotion_label, speaker_indices
 from mambatalk.errors import InputError
+from mambatalk.fidelity import CORRECTED, PUBLISHED
 
 
 @given(st.integers(1, 3000), st.integers(0, 99))
@@ -105,9 +106,9 @@ def test_a_ctc_model_that_is_not_there_is_one_line(tmp_path):
     ],
 )
 def test_emotion_follows_the_clip_number_and_published_never_sees_it(number, emotion):
-    assert EMOTIONS[emotion_label(0, number, fidelity="corrected")] == emotion
-    assert emotion_label(1, number, fidelity="corrected") == 0
-    assert emotion_label(0, number, fidelity="published") == 0
+    assert EMOTIONS[emotion_label(0, number, rules=CORRECTED)] == emotion
+    assert emotion_label(1, number, rules=CORRECTED) == 0
+    assert emotion_label(0, number, rules=PUBLISHED) == 0
 
 
 def test_speakers_have_the_published_places_and_others_places_of_their_own():

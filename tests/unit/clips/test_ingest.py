@@ -18,6 +18,7 @@ from mambatalk.errors import InputError
 from mambatalk.features.build import build_features
 from mambatalk.features.splits import settle_splits
 from mambatalk.features.store import open_features
+from mambatalk.fidelity import CORRECTED, FidelityRules
 from mambatalk.files import read_json, sha256_file
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.build import write_sample
@@ -129,7 +130,7 @@ def test_features_hold_every_accepted_frame_and_open_for_training(corpus, tmp_pa
         accepted,
         tmp_path / "features",
         body=stand_in_body(),
-        fidelity="corrected",
+        rules=CORRECTED,
         config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
     )
     opened = open_features(tmp_path / "features", tmp_path / "cache")
@@ -160,7 +161,7 @@ def test_words_of_test_clips_alone_are_known_to_published_features_only(corpus, 
             list(split.index),
             tmp_path / fidelity,
             body=stand_in_body(),
-            fidelity=fidelity,
+            rules=FidelityRules.of(fidelity),
             config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
         )
         known = set(read_json(tmp_path / fidelity / "vocabulary.json"))

@@ -18,6 +18,7 @@ from mambatalk.executors import ADDRESS
 from mambatalk.features import build as features_module
 from mambatalk.features import clip as clip_features
 from mambatalk.features.clip import make_features
+from mambatalk.fidelity import CORRECTED
 from mambatalk.files import read_json, sha256_file
 from mambatalk.sample.build import write_sample
 from tasks.runtime.stage import threads, workers
@@ -72,7 +73,7 @@ def bytes_of(corpus, out, monkeypatch, workers=1):
         list(store.manifest["clip_id"]),
         out / "features",
         body=stand_in_body(),
-        fidelity="corrected",
+        rules=CORRECTED,
         config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
         workers=workers,
     )

@@ -18,6 +18,7 @@ from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.features.build import build_features
 from mambatalk.features.store import open_features
 from mambatalk.features.windows import windows
+from mambatalk.fidelity import CORRECTED
 from mambatalk.files import read_json
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.build import write_sample
@@ -64,7 +65,7 @@ def features_of(store, out):
         list(store.manifest["clip_id"]),
         out / "features",
         body=stand_in_body(),
-        fidelity="corrected",
+        rules=CORRECTED,
         config=FeaturesConfig(ctc_model=None, validation_share=0.1, clips_per_shard=4),
     )
     return open_features(out / "features", out / "cache")
@@ -135,9 +136,7 @@ def test_it_becomes_features_that_training_reads(own, tmp_path):
     assert {clip.speaker_index for clip in opened.clips} == {0, 1, 2}
     assert not any(clip.has_text for clip in opened.clips)
     assert set(np.unique(opened.words)) == {0}, "without words all frames are silence"
-    assert (
-        len(windows(opened, "train", length=64, stride=20, audio=True, fidelity="corrected")) > 20
-    )
+    assert len(windows(opened, "train", length=64, stride=20, audio=True, rules=CORRECTED)) > 20
 
 
 def test_words_of_any_script_are_words(own, tmp_path):

@@ -22,6 +22,7 @@ from mambatalk.features.windows import (
     window_samples,
     windows,
 )
+from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from tests.helpers.feature_folder import write_feature_folder
 
 LENGTH = 64
@@ -80,7 +81,12 @@ lengths = st.lists(st.tuples(st.integers(1, 1000), st.integers(0, 600_000)), min
 def test_windows_stay_inside_their_clip_and_its_sound(facts, length, stride, audio, fidelity):
     clips = [clip(str(k), *fact) for k, fact in enumerate(facts)]
     rows = windows(
-        Clips(clips), "train", length=length, stride=stride, audio=audio, fidelity=fidelity
+        Clips(clips),
+        "train",
+        length=length,
+        stride=stride,
+        audio=audio,
+        rules=FidelityRules.of(fidelity),
     )
     for place, first in rows:
         assert first >= 0
@@ -94,18 +100,16 @@ def test_windows_stay_inside_their_clip_and_its_sound(facts, length, stride, aud
 def test_published_windows_of_whole_seconds(motion_seconds, sound_seconds):
     one = clip("1", motion_seconds * 30 + 29, sound_seconds * 16000 + 15999)
     for audio, seconds in ((True, min(motion_seconds, sound_seconds)), (False, motion_seconds)):
-        rows = windows(
-            Clips([one]), "train", length=64, stride=20, audio=audio, fidelity="published"
-        )
+        rows = windows(Clips([one]), "train", length=64, stride=20, audio=audio, rules=PUBLISHED)
         assert len(rows) == max(0, (30 * seconds - 64) // 20 + 1)
 
 
 @given(st.integers(1, 2000), st.integers(0, 2_000_000))
 def test_corrected_windows_leave_no_frame_that_has_sound(frames, samples):
-    usable = usable_frames(clip("1", frames, samples), audio=True, fidelity="corrected")
+    usable = usable_frames(clip("1", frames, samples), audio=True, rules=CORRECTED)
     assert usable * 16000 // 30 <= samples
     assert usable == frames or (usable + 1) * 16000 / 30 > samples
-    assert usable_frames(clip("1", frames, samples), audio=False, fidelity="corrected") == frames
+    assert usable_frames(clip("1", frames, samples), audio=False, rules=CORRECTED) == frames
 
 
 @given(st.integers(1, 900), st.integers(1, 70_000), st.data())
@@ -121,7 +125,7 @@ def test_ctc_of_a_slice_is_the_slice_of_the_whole(count, samples, data):
 
 def test_an_absent_split_is_one_line(store):
     with pytest.raises(InputError, match="no clip in split additional"):
-        windows(store, "additional", length=LENGTH, stride=20, audio=False, fidelity="corrected")
+        windows(store, "additional", length=LENGTH, stride=20, audio=False, rules=CORRECTED)
 
 
 def test_a_batch_holds_the_frames_of_its_clips(store):
@@ -147,7 +151,7 @@ def test_the_sound_of_a_window_is_the_slice_of_the_whole_clip(store):
         [
             (place, first)
             for place, one in enumerate(store.clips)
-            for first in (0, 1, 20, usable_frames(one, audio=True, fidelity="corrected") - LENGTH)
+            for first in (0, 1, 20, usable_frames(one, audio=True, rules=CORRECTED) - LENGTH)
         ]
     )
     got = batch(store, rows, LENGTH, audio=True).audio

@@ -12,6 +12,7 @@ from mambatalk.config import TrainGeneratorConfig
 from mambatalk.corpus.labels import emotion_label
 from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
+from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask
 from mambatalk.models.generator.network import Generator, GeneratorConfig
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
@@ -49,7 +50,7 @@ STEP = TrainGeneratorConfig(
 
 
 def rolling(fidelity):
-    return Rolling(window=64, seed_frames=4, fidelity=fidelity, exact_hop=fidelity == "corrected")
+    return Rolling(window=64, seed_frames=4, rules=FidelityRules.of(fidelity))
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +137,19 @@ def test_later_seeds_have_identity_jaw_and_restarted_translation(bundle):
 
 
 def test_a_first_window_needs_no_ground_truth(bundle):
-    assert len(synthesise(bundle, sound(3), speaker=0, fidelity="corrected").poses) == 90
+    assert len(synthesise(bundle, sound(3), speaker=0, rules=CORRECTED).poses) == 90
     with pytest.raises(InputError, match="no motion to start from"):
-        synthesise(bundle, sound(3), speaker=0, fidelity="published")
+        synthesise(bundle, sound(3), speaker=0, rules=PUBLISHED)
 
 
 def test_frames_past_the_last_full_window_are_generated(bundle):
     seed = bundle.rest.expand(4, -1).numpy()
     frames = {
-        fidelity: len(synthesise(bundle, sound(5), speaker=0, seed=seed, fidelity=fidelity).poses)
+        fidelity: len(
+            synthesise(
+                bundle, sound(5), speaker=0, seed=seed, rules=FidelityRules.of(fidelity)
+            ).poses
+        )
         for fidelity in BOTH
     }
     assert frames == {"published": 124, "corrected": 150}
@@ -164,7 +169,9 @@ def test_matrix_to_axis_angle_keeps_small_angles():
 
 def test_mesh_velocity_runs_along_time(body):
     loss = {
-        fidelity: PartLoss.of("upper", body, mesh_vertices=20, mesh_weight=1.0, fidelity=fidelity)
+        fidelity: PartLoss.of(
+            "upper", body, mesh_vertices=20, mesh_weight=1.0, rules=FidelityRules.of(fidelity)
+        )
         for fidelity in BOTH
     }
     still = torch.zeros(1, 64, 20, 3)
@@ -179,7 +186,9 @@ def test_mesh_velocity_runs_along_time(body):
 
 def test_face_meshes_keep_their_own_expressions(body, batch):
     losses = {
-        fidelity: PartLoss.of("face", body, mesh_vertices=40, mesh_weight=1.0, fidelity=fidelity)
+        fidelity: PartLoss.of(
+            "face", body, mesh_vertices=40, mesh_weight=1.0, rules=FidelityRules.of(fidelity)
+        )
         for fidelity in BOTH
     }
     jaw = axis_angle_to_6d(torch.full((2, 64, 3), 0.1))
@@ -198,8 +207,10 @@ def test_lower_body_codes_do_not_depend_on_the_room_and_translation_is_supervise
     moved = {
         fidelity: float(
             (
-                part_input("lower", elsewhere, batch.expressions, fidelity=fidelity)
-                - part_input("lower", batch.motion, batch.expressions, fidelity=fidelity)
+                part_input("lower", elsewhere, batch.expressions, rules=FidelityRules.of(fidelity))
+                - part_input(
+                    "lower", batch.motion, batch.expressions, rules=FidelityRules.of(fidelity)
+                )
             )
             .abs()
             .max()
@@ -210,9 +221,11 @@ def test_lower_body_codes_do_not_depend_on_the_room_and_translation_is_supervise
     assert moved["corrected"] < 1e-3
     for fidelity in BOTH:
         prediction = part_input(
-            "lower", batch.motion, batch.expressions, fidelity=fidelity
+            "lower", batch.motion, batch.expressions, rules=FidelityRules.of(fidelity)
         ).requires_grad_()
-        loss = PartLoss.of("lower", body, mesh_vertices=20, mesh_weight=1.0, fidelity=fidelity)
+        loss = PartLoss.of(
+            "lower", body, mesh_vertices=20, mesh_weight=1.0, rules=FidelityRules.of(fidelity)
+        )
         shifted = prediction + 0.1
         (gradient,) = torch.autograd.grad(sum(loss(shifted, batch).values()), shifted)
         assert bool(gradient[..., PART_TRANSLATION].abs().sum() > 0) == (fidelity == "corrected")
@@ -253,7 +266,7 @@ def step(batch, fidelity, *, dropout=0.0, training=False):
         books,
         STEP,
         mask_probability=0.5,
-        fidelity=fidelity,
+        rules=FidelityRules.of(fidelity),
     )
     return network, terms, sum(passes)
 
@@ -313,7 +326,7 @@ def test_text_is_dropped_in_corrected_training_alone(batch):
             {part: torch.zeros(16, 12) for part in PARTS},
             STEP,
             mask_probability=0.5,
-            fidelity=fidelity,
+            rules=FidelityRules.of(fidelity),
         )
     assert torch.equal(heard["published"], batch.words)
     assert (heard["corrected"] == PAD).all()
@@ -322,8 +335,8 @@ def test_text_is_dropped_in_corrected_training_alone(batch):
 def test_emotion_comes_from_the_clip_number():
     # Speech 73 of a speaker is acted in anger; the published rule reads recording type and number
     # from one field.
-    assert emotion_label(0, 73, fidelity="corrected") == 2
-    assert emotion_label(0, 73, fidelity="published") == 0
+    assert emotion_label(0, 73, rules=CORRECTED) == 2
+    assert emotion_label(0, 73, rules=PUBLISHED) == 0
 
 
 def test_a_bundle_is_synthesised_as_it_was_trained_unless_told_otherwise(bundle):

@@ -1,5 +1,7 @@
 """Speech in, motion out: coverage, sound slices, seeds, the room, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mambatalk.errors import InputError
+from mambatalk.fidelity import PUBLISHED, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.motion.parts import LEGS, PART_CONTACT
 from mambatalk.motion.rotations import axis_angle_to_6d
@@ -39,9 +42,7 @@ def rolling(fidelity="corrected", **changes):
         **{
             "window": 64,
             "seed_frames": 4,
-            "fidelity": fidelity,
-            "exact_hop": fidelity == "corrected",
-            **changes,
+            "rules": replace(FidelityRules.of(fidelity), **changes),
         }
     )
 
@@ -94,7 +95,7 @@ def test_sound_of_a_window_starts_with_its_first_frame_or_drifts_from_it(window)
     assert first == 32_000 * window
     assert length == 34_134
     assert rolling("published").audio_slice(window) == (31_980 * window, 34_112)
-    assert rolling("published", exact_hop=True).audio_slice(window) == (first, length)
+    assert rolling("published", exact_audio_slice=True).audio_slice(window) == (first, length)
 
 
 @pytest.mark.parametrize("frames", [1, 3, 4, 5, 63, 64, 65, 124, 125, 200])
@@ -119,7 +120,7 @@ def test_a_bare_recording_is_enough_and_is_covered(bundle, seconds):
 )
 def test_published_motion_ends_with_the_last_full_window(bundle, frames, kept):
     result = synthesise(
-        bundle, sound(7), speaker=0, frames=frames, seed=moving_seed(), fidelity="published"
+        bundle, sound(7), speaker=0, frames=frames, seed=moving_seed(), rules=PUBLISHED
     )
     assert len(result.poses) == kept
 
@@ -235,7 +236,11 @@ def test_only_published_gives_contacts_to_the_global_net(bundle, fidelity):
     )
     codes = {part: torch.arange(30) % CODES for part in PARTS}
     decoded = decode(
-        codes, bundle.part_networks, bundle.global_net, torch.tensor([1.0, 9.0, 2.0]), fidelity
+        codes,
+        bundle.part_networks,
+        bundle.global_net,
+        torch.tensor([1.0, 9.0, 2.0]),
+        FidelityRules.of(fidelity),
     )
     hook.remove()
     contacts = given_to_it[0][..., PART_CONTACT]
@@ -263,8 +268,8 @@ def test_sound_shorter_than_the_motion_goes_on_in_silence(bundle):
         ({"wave": sound(0)}, "0 frames"),
         ({"wave": sound(0), "frames": 30}, "0 samples"),
         ({"frames": 0}, "0 frames"),
-        ({"frames": 63, "seed": moving_seed(), "fidelity": "published"}, "63 frames"),
-        ({"fidelity": "published"}, "no motion to start from"),
+        ({"frames": 63, "seed": moving_seed(), "rules": PUBLISHED}, "63 frames"),
+        ({"rules": PUBLISHED}, "no motion to start from"),
         ({"wave": np.full(16_000, np.nan, np.float32)}, "not finite"),
         ({"speaker": 2}, "index 2; expected 0 to 1"),
         ({"speaker": -1}, "index -1"),

@@ -10,6 +10,7 @@ import torch
 
 from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
+from mambatalk.fidelity import CORRECTED, FidelityRules
 from mambatalk.models.generator.network import GeneratorOutput
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, ground_velocity, part_input
@@ -55,7 +56,7 @@ def part_loss(part, fidelity, *, body=None, mesh_weight=1.0, mesh_frames=0):
         body or stand_in_body(),
         mesh_vertices=40,
         mesh_weight=mesh_weight,
-        fidelity=fidelity,
+        rules=FidelityRules.of(fidelity),
         mesh_frames=mesh_frames,
     )
 
@@ -63,8 +64,8 @@ def part_loss(part, fidelity, *, body=None, mesh_weight=1.0, mesh_frames=0):
 def truth(part, batch, fidelity="corrected"):
     """What a perfect network answers."""
     if part != "global":
-        return part_input(part, batch.motion, batch.expressions, fidelity=fidelity)
-    perfect = part_input("lower", batch.motion, batch.expressions, fidelity="corrected").clone()
+        return part_input(part, batch.motion, batch.expressions, rules=FidelityRules.of(fidelity))
+    perfect = part_input("lower", batch.motion, batch.expressions, rules=CORRECTED).clone()
     perfect[..., PART_TRANSLATION] = ground_velocity(batch.motion[..., TRANSLATION])
     return perfect
 

@@ -11,6 +11,7 @@ from torch import nn
 from mambatalk.config import TrainFGDConfig, TrainGeneratorConfig, VQCommonConfig, VQPartConfig
 from mambatalk.errors import InputError
 from mambatalk.features.store import open_features
+from mambatalk.fidelity import CORRECTED, PUBLISHED
 from mambatalk.models.vq.quantizer import Quantizer
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.parts import part_input
@@ -79,30 +80,30 @@ def networks():
     return {part: VQVAE(PART_DIMS[part], 16, 2, 16).eval() for part in PARTS}
 
 
-def vq(part, store, *, epochs, fidelity="corrected", seed=0, common=COMMON):
+def vq(part, store, *, epochs, rules=CORRECTED, seed=0, common=COMMON):
     return train_auto_encoder(
         part,
         store,
         stand_in_body(),
         common=common,
         mesh_vertices=30,
-        fidelity=fidelity,
+        rules=rules,
         seed=seed,
         config=VQPartConfig(layers=2, epochs=epochs, decay_epoch=epochs),
         tracker=NullTracker(),
     )
 
 
-def generator(store, networks, *, epochs=2, seed=0, fidelity="corrected", **changes):
+def generator(store, networks, *, epochs=2, seed=0, rules=CORRECTED, **changes):
     config = TrainGeneratorConfig(**{**GENERATOR.__dict__, "epochs": epochs, **changes})
     return train_generator(
         store,
-        encode_codes(store, networks, fidelity=fidelity),
+        encode_codes(store, networks, rules=rules),
         networks,
         config,
         vocabulary_size=6,
         speakers=2,
-        fidelity=fidelity,
+        rules=rules,
         seed=seed,
         tracker=NullTracker(),
     )
@@ -136,7 +137,7 @@ def test_the_fgd_encoder_learns(store):
     config = TrainFGDConfig(
         published=None, latent=20, window=64, stride=20, batch_size=8, lr=3e-3, epochs=40
     )
-    trained = train_fgd_encoder(store, config, fidelity="corrected", seed=0, tracker=NullTracker())
+    trained = train_fgd_encoder(store, config, rules=CORRECTED, seed=0, tracker=NullTracker())
     assert falls(trained.curve, 0.6)
     assert trained.network(torch.zeros(1, 64, 330)).shape == (1, 4, 20)
 
@@ -147,10 +148,10 @@ def test_the_generator_learns_by_heart_what_it_hears(store, networks):
     assert last["train/index_full"] < 0.5 * first["train/index_full"]
 
 
-@pytest.mark.parametrize("fidelity", ["corrected", "published"])
-def test_the_same_seed_gives_the_same_weights(store, networks, fidelity):
+@pytest.mark.parametrize("rules", [CORRECTED, PUBLISHED], ids=["corrected", "published"])
+def test_the_same_seed_gives_the_same_weights(store, networks, rules):
     first, second, other = (
-        generator(store, networks, seed=seed, fidelity=fidelity) for seed in (1, 1, 2)
+        generator(store, networks, seed=seed, rules=rules) for seed in (1, 1, 2)
     )
     assert same_weights(first.network, second.network)
     assert first.curve.rows == second.curve.rows
@@ -338,14 +339,14 @@ def test_usage_of_an_even_and_of_a_single_code():
 
 
 def test_codes_are_those_of_whole_clips(store, networks):
-    codes = encode_codes(store, networks, fidelity="corrected")
+    codes = encode_codes(store, networks, rules=CORRECTED)
     for clip in store.clips:
         rows = store.frames(clip)
         motion, expressions = (
             torch.from_numpy(x[rows].copy())[None] for x in (store.motion, store.expressions)
         )
         for part in PARTS:
-            x = part_input(part, motion, expressions, fidelity="corrected")
+            x = part_input(part, motion, expressions, rules=CORRECTED)
             np.testing.assert_array_equal(codes[part][rows], networks[part](x).quantized.index[0])
 
 
@@ -355,7 +356,7 @@ def test_a_window_alone_is_encoded_otherwise_near_its_edges_only(store, networks
     motion, expressions = (
         torch.from_numpy(x[rows].copy())[None] for x in (store.motion, store.expressions)
     )
-    x, window = part_input(part, motion, expressions, fidelity="published"), slice(20, 84)
+    x, window = part_input(part, motion, expressions, rules=PUBLISHED), slice(20, 84)
     with torch.no_grad():
         whole, alone = networks[part].encode(x)[0, window], networks[part].encode(x[:, window])[0]
     torch.testing.assert_close(alone[12:-12], whole[12:-12])
@@ -371,7 +372,7 @@ def test_the_generator_leaves_auto_encoders_as_they_were(store, networks):
 
 
 def test_codes_survive_the_disk_to_the_byte(store, networks, tmp_path):
-    codes = encode_codes(store, networks, fidelity="corrected")
+    codes = encode_codes(store, networks, rules=CORRECTED)
     for name in ("a", "b"):
         write_codes(tmp_path / name, codes)
     back = read_codes(tmp_path / "a")
@@ -395,7 +396,7 @@ def test_codes_of_other_features_are_one_line(store, networks):
             GENERATOR,
             vocabulary_size=6,
             speakers=2,
-            fidelity="corrected",
+            rules=CORRECTED,
             seed=0,
             tracker=NullTracker(),
         )
