@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -32,24 +31,6 @@ ALL = [
     "report",
 ]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
-
-
-def would_run(workspace: Workspace) -> set[str]:
-    """Stages that DVC holds to be changed, and all that lies below them."""
-    status = json.loads(workspace.dvc("status", "--json").stdout)
-    changed, below = (
-        set(status),
-        json.loads(
-            workspace.run(
-                sys.executable,
-                "-c",
-                "import json, networkx\nfrom dvc.repo import Repo\ngraph = Repo().index.graph\n"
-                "below = {s.addressing: [t.addressing for t in networkx.ancestors(graph, s)] for s in graph}\n"
-                "print(json.dumps(below))",
-            ).stdout
-        ),
-    )
-    return changed | {child for stage in changed for child in below[stage]}
 
 
 def test_every_output_is_there(built: Workspace) -> None:
@@ -108,51 +89,6 @@ def test_nothing_runs_twice(built: Workspace) -> None:
     assert again.returncode == 0
     assert "Running stage" not in again.stdout
     assert "up to date" in again.stdout
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "first"),
-    [
-        ("render__clips", 2, {"render"}),
-        ("train_generator__lr", 2e-3, {"train_generator"}),
-        ("train_vq__face__epochs", 2, {"train_vq@face"}),
-        ("check_features__max_silent_share", 0.95, {"check_features"}),
-        ("fidelity", "published", {"features", "train_vq@face", "train_generator"}),
-    ],
-)
-def test_one_parameter_reruns_what_depends_on_it(
-    built: Workspace, key: str, value: object, first: set[str]
-) -> None:
-    before = built.read("params.yaml")
-    try:
-        built.set_params(**{key: value})
-        stages = would_run(built)
-    finally:
-        (built.root / "params.yaml").write_bytes(before)
-    assert first <= stages
-    assert "report" in stages
-    assert not {"sample_corpus", "ingest"} & stages
-    if first == {"render"}:
-        assert stages == {"render", "report"}
-    if first == {"train_vq@face"}:
-        assert not {"train_vq@upper", "train_fgd_encoder", "features"} & stages
-        assert {"encode_codes", "train_generator", "bundle", "evaluate", "render"} <= stages
-    if first == {"train_generator"}:
-        assert not {
-            stage for stage in stages if stage.startswith(("train_vq", "train_fgd", "encode"))
-        }
-
-
-def test_one_module_reruns_what_imports_it(built: Workspace) -> None:
-    path = built.root / "mambatalk" / "models" / "generator" / "network.py"
-    before = path.read_bytes()
-    try:
-        path.write_bytes(before + b"\n# changed\n")
-        stages = would_run(built)
-    finally:
-        path.write_bytes(before)
-    assert {"train_generator", "bundle", "evaluate"} <= stages
-    assert not {"features", "train_vq@face", "train_fgd_encoder", "check_clips"} & stages
 
 
 def test_dvc_shows_something_worth_reading(built: Workspace) -> None:
