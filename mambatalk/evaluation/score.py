@@ -24,7 +24,7 @@ from mambatalk.metrics.srgr import Annotation, semantic_weights
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.sample.score import law_score
+from mambatalk.sample.score import event_f1
 
 GROUND_TRUTH: Final = "ground_truth"
 _LOG = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ class Evaluation:
     def _law(self, name: str, motion: SmplxMotion, truth: TruthClip) -> float | None:
         if truth.events is None:
             return None
-        score = law_score(motion.poses, motion.expressions, truth.events)
+        score = event_f1(motion, truth.events)
         self.laws.setdefault(name, []).append(score)
         return score
 

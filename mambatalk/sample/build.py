@@ -136,27 +136,14 @@ def _make_clip(job: Job) -> NDArray[np.float64]:
     random = np.random.default_rng(plan.seed)
     track = make_track(plan.style, seconds=plan.seconds, random=random)
     performance = perform(track, plan.style, rest, random)
-    _write_motion(clip_path(root, plan.clip, "motion"), performance, plan.style)
+    performance.motion.write(clip_path(root, plan.clip, "motion"))
     subtype = "FLOAT" if plan.clip.start % _FLOAT_WAV_EVERY == 0 else "PCM_16"
     soundfile.write(clip_path(root, plan.clip, "wave"), track.wave, SAMPLE_RATE, subtype=subtype)
     _write_textgrid(clip_path(root, plan.clip, "textgrid"), track)
     _write_semantics(clip_path(root, plan.clip, "semantics"), track, performance)
     write_json(root / EVENTS / f"{plan.clip}.json", performance.events)
-    steps = np.diff(joint_positions(performance, rest), axis=0)
+    steps = np.diff(joint_positions(performance.motion, rest), axis=0)
     return np.concatenate([[len(steps)], np.linalg.norm(steps, axis=-1).sum(axis=0) * FPS])
-
-
-def _write_motion(path: Path, performance: Performance, style: Style) -> None:
-    np.savez(
-        path,
-        betas=style.betas,
-        poses=performance.poses,
-        expressions=performance.expressions,
-        trans=performance.trans,
-        model=np.array("smplx2020"),
-        gender=np.array("neutral"),
-        mocap_frame_rate=np.array(FPS, np.int32),
-    )
 
 
 def _write_textgrid(path: Path, track: Track) -> None:

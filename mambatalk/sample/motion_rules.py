@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, JOINT_COUNT, PARENTS
 from mambatalk.sample.arms import (
     GESTURES,
@@ -24,11 +24,8 @@ from mambatalk.sample.arms import (
 from mambatalk.sample.curves import Curve, bump, drift, ease
 from mambatalk.sample.face import expressions, jaw_angle, wide_vowels
 from mambatalk.sample.legs import leg_rotations, plan_stance
-from mambatalk.sample.score import law_score
 from mambatalk.sample.style import Style
 from mambatalk.sample.track import Stress, Track
-
-__all__ = ["Performance", "joint_positions", "law_score", "perform"]
 
 _NOD: Final = 0.16
 _NOD_RISE: Final = 0.22
@@ -42,12 +39,8 @@ _PELVIS, _SPINE, _NECK, _COLLARS, _HEAD, _JAW, _EYES = 0, (3, 6, 9), 12, (13, 14
 class Performance:
     """What a speaker does with a track."""
 
-    poses: NDArray[np.float32]
-    """Axis-angle (n, 165), radians."""
-    expressions: Curve
-    """(n, 100)."""
-    trans: Curve
-    """(n, 3), metres."""
+    motion: SmplxMotion
+    """Poses in single precision, expressions and translation in double."""
     events: list[dict[str, Any]]
     """By time: `kind` (jaw, beat, word_gesture, shift, step), `time` in seconds and what belongs to
     the kind.
@@ -85,26 +78,28 @@ def perform(track: Track, style: Style, rest: Curve, random: np.random.Generator
     )
     face = expressions(time, track.phones, emphasis)
     events = [*_speech_events(track, style), *stance.events]
+    motion = SmplxMotion(
+        poses=poses.reshape(track.frames, -1).astype(np.float32),
+        expressions=face,
+        trans=stance.pelvis - rest[_PELVIS],
+        betas=style.betas,
+    )
     return Performance(
-        poses.reshape(track.frames, -1).astype(np.float32),
-        face,
-        stance.pelvis - rest[_PELVIS],
+        motion,
         sorted(events, key=lambda event: (event["time"], event["kind"])),
     )
 
 
-def joint_positions(performance: Performance, rest: Curve) -> Curve:
+def joint_positions(motion: SmplxMotion, rest: Curve) -> Curve:
     """Joints (n, 55, 3) in metres along the kinematic chain, without torch so that worker processes
     start fast.
     """
     rotations = (
-        Rotation.from_rotvec(performance.poses.reshape(-1, 3))
-        .as_matrix()
-        .reshape(-1, JOINT_COUNT, 3, 3)
+        Rotation.from_rotvec(motion.poses.reshape(-1, 3)).as_matrix().reshape(-1, JOINT_COUNT, 3, 3)
     )
     world = rotations.copy()
     joints = np.empty((len(rotations), JOINT_COUNT, 3))
-    joints[:, _PELVIS] = rest[_PELVIS] + performance.trans
+    joints[:, _PELVIS] = rest[_PELVIS] + motion.trans
     for joint, parent in enumerate(PARENTS[1:], start=1):
         joints[:, joint] = joints[:, parent] + world[:, parent] @ (rest[joint] - rest[parent])
         world[:, joint] = world[:, parent] @ rotations[:, joint]

@@ -1,6 +1,4 @@
-"""How well motion obeys the sample's law: events found in the motion alone, matched with those the
-law wrote.
-"""
+"""Score motion against the motion rules by matching events found in it with the written ones."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,40 +9,35 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 from scipy.spatial.transform import Rotation
 
-from mambatalk.motion.skeleton import FPS
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.arms import GESTURES, arm_rotations
 from mambatalk.sample.curves import Curve
 from mambatalk.sample.face import JAW_OPEN, mouth_direction
 
 TOLERANCE: Final = 0.1
-"""Seconds within which a motion event hits an event of the law."""
+"""Seconds within which an event found in the motion matches a written one."""
 _STROKES: Final = ("beat", "word_gesture")
 _ARM_CHANNELS: Final = slice(3 * 16, 3 * 20)
 _NECK_NOD, _HEAD_NOD, _JAW_OPEN = 3 * 12, 3 * 15, 3 * 22
 
 
-def law_score(
-    poses: NDArray[Any],
-    expressions: NDArray[Any],
-    events: Sequence[dict[str, Any]],
-    *,
-    fps: int = FPS,
-) -> float:
-    """Share of the law's events that motion hits within 0.1 s, balanced against motion events that
-    hit nothing.
+def event_f1(motion: SmplxMotion, events: Sequence[dict[str, Any]]) -> float:
+    """Score how well motion performs the events that the motion rules wrote, as an F1 score.
 
     The mean of four F1 scores: wide openings of jaw and lips, strokes of the arms, nods of the
-    head, and the gestures of single words (which must be the right word's). A still clip scores 0;
-    moving all the time does not help.
+    head, and the gestures of single words, which must be those of the right word. An event found
+    in the motion matches a written one within 0.1 s. A still clip scores 0, and constant movement
+    scores low, because events without a match count too.
 
     Args:
-        poses: Axis-angle (n, 165), radians.
-        expressions: Expression coefficients (n, 100).
-        events: What the law wrote for the clip's sound.
-        fps: Frames a second.
+        motion: The clip to score.
+        events: Events that the motion rules wrote for the clip's speech.
+
+    Returns:
+        Mean F1 score in [0, 1].
 
     """
-    poses = np.asarray(poses, np.float64)
+    poses, expressions, fps = np.asarray(motion.poses, np.float64), motion.expressions, motion.fps
     end = (len(poses) - 1) / fps
     kept = [event for event in events if event["time"] <= end]
     strokes = [event["time"] for event in kept if event["kind"] in _STROKES]
@@ -82,7 +75,7 @@ def _hits(wanted: Sequence[float], found: Sequence[float]) -> int:
 
 
 def _peaks(
-    signal: Curve, fps: int, *, least: float, height: float = 0.0, share: float = 0.2
+    signal: Curve, fps: float, *, least: float, height: float = 0.0, share: float = 0.2
 ) -> list[float]:
     """Times of peaks that stand out by a share of the clip's range; none where the range is below
     `least`.
@@ -98,7 +91,7 @@ def _peaks(
 
 
 def _mouth(poses: Curve, expressions: NDArray[Any]) -> Curve:
-    """How wide the mouth opens, by jaw and by expression alike; 1 is the law's widest."""
+    """How wide the mouth opens, by jaw and by expression alike; 1 is the widest the rules write."""
     direction = mouth_direction()
     lips = np.asarray(expressions, np.float64) @ direction / (direction @ direction)
     return (poses[:, _JAW_OPEN] / JAW_OPEN + lips) / 2
@@ -113,7 +106,7 @@ def _lift(poses: Curve) -> Curve:
     return np.arcsin(np.clip(left, -1, 1)) + np.arcsin(np.clip(right, -1, 1))
 
 
-def _word_gestures(poses: Curve, fps: int) -> dict[str, list[float]]:
+def _word_gestures(poses: Curve, fps: float) -> dict[str, list[float]]:
     """Times at which the arms come closest to each word's gesture, measured from where they
     rest.
     """
