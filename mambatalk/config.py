@@ -42,7 +42,7 @@ class BodyConfig:
 @section
 @dataclass(frozen=True, kw_only=True)
 class SampleCorpusConfig:
-    """The embedded corpus: speech by eSpeak NG, motion from a known law."""
+    """The embedded corpus: speech by eSpeak NG, motion from written rules."""
 
     enabled: bool
     hours: Rate

@@ -68,7 +68,7 @@ def run(config: Config, recorder: Recorder) -> None:
     result = evaluation.result()
     write_json(EVALUATION, result)
     write_json(SUMMARY, _summary(result))
-    recorder.metrics({**result["rows"], "law": result["law"]})
+    recorder.metrics({**result["rows"], "event_f1": result["event_f1"]})
     recorder.artifact(EVALUATION)
     recorder.artifact(PER_CLIP)
 
@@ -122,8 +122,7 @@ def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
 
 
 def _summary(result: dict[str, Any]) -> dict[str, float | None]:
-    """What DVC shows and compares: the model's corrected metrics, one number each, and its law
-    score.
+    """What DVC shows and compares: the model's corrected metrics and event F1, one number each.
 
     Faces in the units that papers print them in, since DVC shows five decimals.
     """
@@ -131,7 +130,7 @@ def _summary(result: dict[str, Any]) -> dict[str, float | None]:
     for metric, unit in SMALL.items():
         value = row.pop(metric)
         row[f"{metric}_{unit}"] = None if value is None else value / float(unit)
-    return {**row, "law": result["law"]["model"]}
+    return {**row, "event_f1": result["event_f1"]["model"]}
 
 
 def _write_table(table: list[dict[str, Any]]) -> None:

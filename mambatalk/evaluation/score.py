@@ -41,7 +41,7 @@ class TruthClip:
     """(S,) at 16 kHz."""
     semantics: Sequence[Annotation] | None = None
     events: Sequence[dict[str, Any]] | None = None
-    """What the sample's law wrote; none for recorded clips."""
+    """Events that the sample's motion rules wrote. None for recorded clips."""
 
 
 class Evaluation:
@@ -73,7 +73,7 @@ class Evaluation:
         self.fgd_dim = fgd_encoder.latent if fgd_encoder is not None else None
         self.poser = Poser(body)
         self.rows: dict[str, Row] = {}
-        self.laws: dict[str, list[float]] = {}
+        self.event_scores: dict[str, list[float]] = {}
         self.keep_clips = keep_clips
         self.features: dict[str, list[dict[str, Tensor]]] = {}
         self.scores: dict[str, list[ClipScores]] = {}
@@ -113,8 +113,8 @@ class Evaluation:
             if self.keep_clips:
                 self.scores.setdefault(name, []).append(scores)
             self._add_features(name, real, real if name == GROUND_TRUTH else self._features(posed))
-            law = self._law(name, motion[:frames], truth)
-            table.append(_flat(truth.name, name, frames, scores, law))
+            score = self._event_f1(name, motion[:frames], truth)
+            table.append(_flat(truth.name, name, frames, scores, score))
         self.clips += 1
         self.frames += frames
         return table
@@ -133,13 +133,13 @@ class Evaluation:
         notes = self._notes()
         for note in notes:
             _LOG.warning(note)
-        laws = {
-            name: float(np.mean(self.laws[name])) if name in self.laws else None
+        event_scores = {
+            name: float(np.mean(self.event_scores[name])) if name in self.event_scores else None
             for name in self.rows
         }
         return {
             "rows": {name: row.compute() for name, row in self.rows.items()},
-            "law": laws,
+            "event_f1": event_scores,
             "clips": self.clips,
             "frames": self.frames,
             "fgd_rows": self._fgd_rows(),
@@ -181,11 +181,11 @@ class Evaluation:
         if self.keep_clips:
             self.features.setdefault(name, []).append(generated)
 
-    def _law(self, name: str, motion: SmplxMotion, truth: TruthClip) -> float | None:
+    def _event_f1(self, name: str, motion: SmplxMotion, truth: TruthClip) -> float | None:
         if truth.events is None:
             return None
         score = event_f1(motion, truth.events)
-        self.laws.setdefault(name, []).append(score)
+        self.event_scores.setdefault(name, []).append(score)
         return score
 
     def _fgd_rows(self) -> int:
@@ -208,11 +208,11 @@ class Evaluation:
 
 
 def _flat(
-    clip: str, name: str, frames: int, scores: ClipScores, law: float | None
+    clip: str, name: str, frames: int, scores: ClipScores, event_score: float | None
 ) -> dict[str, Any]:
     flat = {
         f"{metric}_{variant}": value
         for metric, variants in scores.items()
         for variant, (value, _) in variants.items()
     }
-    return {"clip": clip, "row": name, "frames": frames, **flat, "law": law}
+    return {"clip": clip, "row": name, "frames": frames, **flat, "event_f1": event_score}

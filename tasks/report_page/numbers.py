@@ -42,7 +42,7 @@ METRIC: Final = {
         Metric("mse", "Face MSE", 1e8, "× 10⁻⁸ m²", "lower"),
         Metric("lvd", "LVD", 1e5, "× 10⁻⁵ m", "lower"),
         Metric("srgr", "SRGR", 1, "", "higher"),
-        Metric("law", "Law score", 100, "%", "higher"),
+        Metric("event_f1", "Event F1", 100, "%", "higher"),
     )
 }
 
@@ -50,9 +50,9 @@ METRIC: Final = {
 def value(
     evaluation: dict[str, Any], row: str, key: str, variant: str = "corrected"
 ) -> float | None:
-    """One number of `metrics.json` in raw units; the law score has no variants."""
-    if key == "law":
-        return evaluation["law"][row]
+    """One number of `metrics.json` in raw units; event F1 has no variants."""
+    if key == "event_f1":
+        return evaluation["event_f1"][row]
     return evaluation["rows"][row][key].get(variant)
 
 
@@ -82,9 +82,11 @@ def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
-    """Metric and variant of each cell; the law score only where the corpus has a law."""
-    keys = [(key, variant) for key in METRIC if key != "law" for variant in VARIANTS]
-    return keys + ([("law", "corrected")] if evaluation["law"]["model"] is not None else [])
+    """Metric and variant of each cell; event F1 only where the corpus has written events."""
+    keys = [(key, variant) for key in METRIC if key != "event_f1" for variant in VARIANTS]
+    return keys + (
+        [("event_f1", "corrected")] if evaluation["event_f1"]["model"] is not None else []
+    )
 
 
 def strips(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -137,7 +139,7 @@ def clip_table() -> list[dict[str, Any]]:
 
     def shown(clip: str, row: str, column: str) -> str:
         text = rows[clip, row].get(column) or ""
-        return printed(float(text) if text else None, column.split("_")[0])
+        return printed(float(text) if text else None, column.removesuffix("_corrected"))
 
     clips = dict.fromkeys(clip for clip, _ in rows)
     return [
@@ -151,7 +153,7 @@ def clip_table() -> list[dict[str, Any]]:
                 shown(clip, "ground_truth", "l1div_corrected"),
                 *(
                     shown(clip, "model", column)
-                    for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", "law")
+                    for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", "event_f1")
                 ),
             ],
         }

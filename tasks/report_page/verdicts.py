@@ -40,10 +40,10 @@ def verdicts(evaluation: dict[str, Any]) -> list[Verdict]:
         _lower(evaluation, "mse", "random_clip"),
         _lower(evaluation, "mse", "shuffled_audio"),
     ]
-    if evaluation["law"]["model"] is not None:
+    if evaluation["event_f1"]["model"] is not None:
         found += [
-            _higher(evaluation, "law", "random_clip"),
-            _higher(evaluation, "law", "shuffled_audio"),
+            _higher(evaluation, "event_f1", "random_clip"),
+            _higher(evaluation, "event_f1", "shuffled_audio"),
         ]
     return found
 
@@ -76,7 +76,7 @@ def not_comparable(
     reasons = []
     if facts["sample"]:
         reasons.append(
-            "The corpus is the embedded sample: spoken by a synthesiser and moved by a written law. Table 1 "
+            "The corpus is the embedded sample: spoken by a synthesiser and moved by written rules. Table 1 "
             "is recorded people."
         )
     elif facts["speakers"] != PAPER_SPEAKERS or evaluation["clips"] != PAPER_CLIPS:

@@ -30,8 +30,8 @@ def table(evaluation: dict[str, Any]) -> Table:
     )
     result = Table(title=title, title_justify="left")
     result.add_column("")
-    law = {name: score for name, score in evaluation["law"].items() if score is not None}
-    for metric in (*metrics, *(["law score"] if law else [])):
+    events = {name: score for name, score in evaluation["event_f1"].items() if score is not None}
+    for metric in (*metrics, *(["event F1"] if events else [])):
         result.add_column(metric, justify="right")
     for name, row in rows.items():
         result.add_row(
@@ -40,7 +40,7 @@ def table(evaluation: dict[str, Any]) -> Table:
                 f"{_number(row[metric].get('published'))} / {_number(row[metric].get('corrected'))}"
                 for metric in metrics
             ),
-            *([_number(law.get(name))] if law else []),
+            *([_number(events.get(name))] if events else []),
         )
     return result
 

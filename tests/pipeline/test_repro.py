@@ -100,7 +100,7 @@ def test_dvc_shows_something_worth_reading(built: Workspace) -> None:
         "mse_1e-8",
         "lvd_1e-5",
         "srgr",
-        "law",
+        "event_f1",
     }
     assert shown["metrics/check_clips.json"]["data"]["success"] is True
     assert "metrics/train_vq/face.json" in shown

@@ -61,7 +61,7 @@ def test_it_has_the_structure_of_metrics_json(scored):
     result, _ = scored
     assert set(result) == {
         "rows",
-        "law",
+        "event_f1",
         "clips",
         "frames",
         "fgd_rows",
@@ -146,7 +146,7 @@ def test_what_is_undefined_is_null():
         for metric in ("fgd", "bc", "srgr"):
             assert {"published", "corrected"} <= set(row[metric])
             assert set(row[metric].values()) == {None}
-    assert (result["fgd_rows"], result["law"]["model"], result["warnings"]) == (0, None, [])
+    assert (result["fgd_rows"], result["event_f1"]["model"], result["warnings"]) == (0, None, [])
 
 
 def test_translation_is_in_no_metric():
@@ -184,12 +184,12 @@ def test_a_shorter_result_is_scored_on_its_own_frames():
     assert evaluation.result()["rows"]["model"]["mse"]["corrected"] == 0
 
 
-def test_the_law_is_scored_where_there_are_events():
+def test_event_f1_is_computed_where_there_are_events():
     events = [{"kind": "jaw", "time": t} for t in (1.0, 2.0, 3.0)]
     evaluation = _evaluation(latent=None)
     evaluation.add(_clip(0, events=events), {"model": smooth_motion(1)})
     evaluation.add(_clip(1), {"model": smooth_motion(2)})
-    assert all(0 <= score <= 1 for score in evaluation.result()["law"].values())
+    assert all(0 <= score <= 1 for score in evaluation.result()["event_f1"].values())
 
 
 def test_rows_must_be_the_same_for_every_clip():

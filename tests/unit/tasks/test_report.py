@@ -27,7 +27,7 @@ GOOD = {  # One number of a kind for each row, the model ahead everywhere.
     "lvd": (0.0, 6e-5, 9e-5, 9e-5, 8e-5),
     "srgr": (1.0, 0.4, 0.3, 0.2, 0.3),
 }
-LAW = (0.95, 0.6, 0.0, 0.3, 0.4)
+EVENT_F1 = (0.95, 0.6, 0.0, 0.3, 0.4)
 
 
 def evaluation(**changes: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
     }
     return {
         "rows": rows,
-        "law": dict(zip(NAMES, LAW, strict=True)),
+        "event_f1": dict(zip(NAMES, EVENT_F1, strict=True)),
         "clips": 2,
         "frames": 600,
         "fgd_rows": 900,
@@ -118,7 +118,7 @@ def write_build(
                 "mse_corrected",
                 "lvd_corrected",
                 "srgr_corrected",
-                "law",
+                "event_f1",
             ]
         )
         writer.writerows(["2_bruno_0_2_2", name, 300, 0.5, 11, 6e-8, "", "", 0.5] for name in NAMES)
@@ -228,15 +228,15 @@ def test_a_comparison_that_is_lost_is_named(key: str, model: float, name: str) -
 
 def test_a_tie_is_no_win() -> None:
     numbers = evaluation()
-    numbers["law"]["model"] = numbers["law"]["shuffled_audio"]
+    numbers["event_f1"]["model"] = numbers["event_f1"]["shuffled_audio"]
     assert [one.name for one in verdicts(numbers) if not one.holds] == [
-        "Law score against the sound of another clip"
+        "Event F1 against the sound of another clip"
     ]
 
 
 def test_what_cannot_be_told_is_not_counted(build: Callable[..., str]) -> None:
     note = "FGD of 5 feature rows in 60 dimensions is inflated and not comparable"
-    numbers = evaluation(warnings=[note], law=dict.fromkeys(NAMES))
+    numbers = evaluation(warnings=[note], event_f1=dict.fromkeys(NAMES))
     numbers["rows"]["model"]["bc"]["corrected"] = None
     first, second = headline(verdicts(numbers))
     assert first == "The model passes all 3 checks of what it must do"
@@ -244,7 +244,7 @@ def test_what_cannot_be_told_is_not_counted(build: Callable[..., str]) -> None:
     page = text(build(numbers=numbers))
     assert "FGD is not estimable here" in page
     assert note in page
-    assert "events" not in page, "there is no law to score by"
+    assert "events" not in page, "no events were written"
 
 
 def test_what_makes_numbers_not_comparable_is_said() -> None:

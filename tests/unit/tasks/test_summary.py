@@ -10,7 +10,7 @@ from tasks.tools.summary import main, show
 ROW = {"fgd": {"published": 2.0, "corrected": None}}
 EVALUATION = {
     "rows": {"ground_truth": ROW, "model": ROW},
-    "law": {"ground_truth": 0.98, "model": None},
+    "event_f1": {"ground_truth": 0.98, "model": None},
     "clips": 2,
     "frames": 60,
     "body": "stand-in",
@@ -30,7 +30,7 @@ def test_numbers_stand_with_what_is_to_be_doubted_in_them(
 ) -> None:
     show(Path())
     told = capsys.readouterr().out
-    for words in ("2 / -", "law score", "0.98", "note: FGD of 2 feature rows"):
+    for words in ("2 / -", "event F1", "0.98", "note: FGD of 2 feature rows"):
         assert words in told
 
 
