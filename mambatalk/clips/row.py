@@ -25,14 +25,7 @@ class Clip:
     """One clip as recorded; motion at 30 frames a second, sound at 16 kHz."""
 
     clip_id: str
-    poses: NDArray[np.float32]
-    """Axis-angle (n, 165), radians."""
-    trans: NDArray[np.float64]
-    """(n, 3), metres."""
-    expressions: NDArray[np.float32]
-    """(n, 100)."""
-    betas: NDArray[np.float32]
-    """(300,)."""
+    motion: SmplxMotion
     audio: bytes
     """FLAC."""
     words: list[Interval] | None
@@ -55,9 +48,7 @@ class Clip:
         return replace(
             self,
             clip_id=self.clip_id + suffix,
-            poses=self.poses[first:last],
-            trans=self.trans[first:last],
-            expressions=self.expressions[first:last],
+            motion=self.motion[first:last],
             audio=file.getvalue(),
             words=_shift(self.words, first / FPS),
             phones=_shift(self.phones, first / FPS),
@@ -116,12 +107,15 @@ def clip_of(table: pa.Table) -> Clip:
         rows = row[name].as_py()
         return None if rows is None else [kind(**item) for item in rows]
 
-    return Clip(
-        clip_id=row["clip_id"].as_py(),
+    motion = SmplxMotion(
         poses=frames("poses", 3 * JOINT_COUNT),
         trans=frames("trans", 3),
         expressions=frames("expressions", EXPRESSION_DIM),
         betas=row["betas"].values.to_numpy(),
+    )
+    return Clip(
+        clip_id=row["clip_id"].as_py(),
+        motion=motion,
         audio=row["audio"].as_py(),
         words=items("words", Interval),
         phones=items("phones", Interval),

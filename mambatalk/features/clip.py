@@ -93,12 +93,12 @@ def frame_features(
     """Features by frame (schema.FRAME) of a clip and its joints (n, 55, 3) in metres, from those
     (55, 3) at rest.
     """
-    frames = len(clip.poses)
+    frames = len(clip.motion)
     motion, joints = torch.empty(frames, MOTION_DIM), torch.empty(frames, JOINT_COUNT, 3)
-    trans = torch.from_numpy(clip.trans.astype(np.float32))
+    trans = torch.from_numpy(clip.motion.trans.astype(np.float32))
     for part in (slice(first, first + CHUNK) for first in range(0, frames, CHUNK)):
         rotations = axis_angle_to_matrix(
-            torch.from_numpy(clip.poses[part]).unflatten(-1, (JOINT_COUNT, 3))
+            torch.from_numpy(clip.motion.poses[part]).unflatten(-1, (JOINT_COUNT, 3))
         )
         placed = pose_chain(rotations, torch.from_numpy(rest).expand(len(rotations), -1, -1))[1]
         joints[part] = placed + trans[part].unsqueeze(1)
@@ -111,7 +111,7 @@ def frame_features(
         if clip.words is None
         else frame_words(clip.words, vocabulary, frames, rules=rules)
     )
-    return {"motion": motion.numpy(), "expressions": clip.expressions, "word": words}, joints
+    return {"motion": motion.numpy(), "expressions": clip.motion.expressions, "word": words}, joints
 
 
 def clip_facts(
@@ -127,8 +127,8 @@ def clip_facts(
     low = feet[:-1, :, 1] < np.percentile(feet[..., 1], 2, axis=0) + NEAR_FLOOR
     return {
         "clip_id": clip.clip_id,
-        "frames": len(clip.poses),
-        "betas": clip.betas,
+        "frames": len(clip.motion),
+        "betas": clip.motion.betas,
         "audio": clip.audio,
         "samples": len(wave),
         "wave_mean": mean,

@@ -51,6 +51,6 @@ def pieces(clip: Clip, split: str, *, validation_share: float | None) -> Iterato
     if validation_share is None:
         yield clip, split
         return
-    border = round(len(clip.poses) * (1 - validation_share))
+    border = round(len(clip.motion) * (1 - validation_share))
     yield clip.cut(0, border), "train"
-    yield clip.cut(border, len(clip.poses), suffix="-end"), "val"
+    yield clip.cut(border, len(clip.motion), suffix="-end"), "val"

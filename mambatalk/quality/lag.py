@@ -27,7 +27,7 @@ def lagging(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Shown:
     beside = (
         words_by_frame(clip.words or [], len(heard))
         if what == "words"
-        else joint_speed(np.nan_to_num(clip.poses[:, 3 * JAW : 3 * JAW + 3]))[:, 0]
+        else joint_speed(np.nan_to_num(clip.motion.poses[:, 3 * JAW : 3 * JAW + 3]))[:, 0]
     )
 
     def paint(axes: "Axes") -> None:

@@ -44,22 +44,22 @@ class Series:
 
 
 def _jerk(clip: Clip) -> Frames:
-    return np.abs(np.diff(joint_speed(np.nan_to_num(clip.poses)), axis=0)) * FPS
+    return np.abs(np.diff(joint_speed(np.nan_to_num(clip.motion.poses)), axis=0)) * FPS
 
 
 def _not_finite(clip: Clip) -> Frames:
-    arrays = (clip.poses, clip.trans, clip.expressions)
+    arrays = (clip.motion.poses, clip.motion.trans, clip.motion.expressions)
     return np.sum([(~np.isfinite(array)).sum(axis=1) for array in arrays], axis=0)[:, None].astype(
         np.float64
     )
 
 
 def _speed(clip: Clip) -> Frames:
-    return joint_speed(np.nan_to_num(clip.poses))
+    return joint_speed(np.nan_to_num(clip.motion.poses))
 
 
 def _angles(clip: Clip) -> Frames:
-    return np.linalg.norm(clip.poses.reshape(len(clip.poses), -1, 3), axis=-1)
+    return np.linalg.norm(clip.motion.poses.reshape(len(clip.motion), -1, 3), axis=-1)
 
 
 def _arms(clip: Clip) -> Frames:
@@ -99,19 +99,23 @@ OVER_TIME: Final[Mapping[str, Series]] = {
     "max_translation_speed": Series(
         "Speed of the body",
         "m/s",
-        lambda clip: np.linalg.norm(np.diff(clip.trans, axis=0), axis=-1)[:, None] * FPS,
+        lambda clip: np.linalg.norm(np.diff(clip.motion.trans, axis=0), axis=-1)[:, None] * FPS,
     ),
     "translation_range": Series(
         "Way from where the body began",
         "m",
-        lambda clip: np.linalg.norm(clip.trans[:, (0, 2)] - clip.trans[0, (0, 2)], axis=-1)[
-            :, None
-        ],
+        lambda clip: np.linalg.norm(
+            clip.motion.trans[:, (0, 2)] - clip.motion.trans[0, (0, 2)], axis=-1
+        )[:, None],
     ),
     "translation_rise": Series(
-        "Height above the lowest", "m", lambda clip: (clip.trans - clip.trans.min(axis=0))[:, 1:2]
+        "Height above the lowest",
+        "m",
+        lambda clip: (clip.motion.trans - clip.motion.trans.min(axis=0))[:, 1:2],
     ),
-    "max_expression": Series("Strongest expression", "", lambda clip: np.abs(clip.expressions)),
+    "max_expression": Series(
+        "Strongest expression", "", lambda clip: np.abs(clip.motion.expressions)
+    ),
     "not_finite": Series("Values that are no numbers", "of each frame", _not_finite),
 }
 """What to draw over time, by the column that is judged."""

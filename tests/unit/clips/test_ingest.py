@@ -54,7 +54,7 @@ def test_the_store_gives_back_what_the_files_hold(corpus, tmp_path):
         SmplxMotion.read(corpus / "smplxflame_30" / f"{clip_id}.npz"),
     )
     for name in ("poses", "trans", "expressions", "betas"):
-        np.testing.assert_array_equal(getattr(clip, name), getattr(motion, name))
+        np.testing.assert_array_equal(getattr(clip.motion, name), getattr(motion, name))
     np.testing.assert_allclose(
         clip.wave, read_wav(corpus / "wave16k" / f"{clip_id}.wav")[0], atol=2e-7
     )
@@ -139,7 +139,7 @@ def test_features_hold_every_accepted_frame_and_open_for_training(corpus, tmp_pa
     assert len(opened.motion) == read_json(tmp_path / "features/features.json")["frames"]
     clip = opened.clips[0]
     trans = opened.motion[opened.frames(clip)][:, 330:333]
-    np.testing.assert_allclose(trans, store.read(clip.clip_id).trans, atol=1e-6)
+    np.testing.assert_allclose(trans, store.read(clip.clip_id).motion.trans, atol=1e-6)
     assert set(np.unique(opened.motion[:, 333:])) == {0.0, 1.0}
     assert (opened.motion[opened.frames(clip)][-1, 333:] == 1).all()
     assert (np.load(tmp_path / "features/mean_velocity.npy") > 0).all()
