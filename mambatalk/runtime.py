@@ -23,6 +23,9 @@ def make_deterministic(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # Deterministic mode also fills all new memory with NaN, which takes 8 % of a training step.
+    # No result depends on it: nothing reads memory before writing it.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
 
 
