@@ -104,7 +104,7 @@ def fit(
     """
     device = next(network.parameters()).device
     optimizer = torch.optim.Adam(
-        network.parameters(), lr=schedule.lr, betas=schedule.betas, eps=1e-8
+        network.parameters(), lr=schedule.lr, betas=schedule.betas, eps=1e-8, fused=True
     )
     order = np.random.default_rng(schedule.seed)
     torch.manual_seed(schedule.seed)
