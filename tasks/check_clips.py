@@ -13,7 +13,7 @@ from mambatalk.clips.store import ClipStore
 from mambatalk.config import Config
 from mambatalk.files import write_json
 from mambatalk.quality.page import write_quality_page
-from mambatalk.quality.report import Look
+from mambatalk.quality.report import QualityReport
 from mambatalk.quality.rules import clip_rules
 from tasks.expectations.suites import Checked, check, publish
 from tasks.runtime.paths import ACCEPTED, CLIPS, DATA_DOCS, METRICS, QUALITY
@@ -30,11 +30,11 @@ def run(config: Config, recorder: Recorder) -> None:
     page, docs = _places(checked)
     write_quality_page(
         page,
-        Look(
+        QualityReport(
             corpus=f"the clip store {CLIPS}",
             store=store,
             rules=rules,
-            docs=docs,
+            data_docs=docs,
             findings=checked.findings,
             verdict=checked.verdict,
         ),

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from mambatalk.config import CheckClipsConfig
     from mambatalk.corpus.snapshot import Progress
-    from mambatalk.quality.report import Look
+    from mambatalk.quality.report import QualityReport
 
 app = typer.Typer()
 FEW = 3
@@ -127,14 +127,14 @@ def check(
     if report is not None:
         make_folder(report)
     with _scratch() as scratch:
-        look = _look(root, scratch, bounds, numbers, workers)
-        _tell(look)
+        result = _check(root, scratch, bounds, numbers, workers)
+        _print_findings(result)
         if report is not None:
             from mambatalk.quality.page import write_quality_page
 
-            write_quality_page(report / "index.html", look)
+            write_quality_page(report / "index.html", result)
             typer.echo(f"with pictures: {report / 'index.html'}")
-    if look.verdict["critical"] or look.verdict["quarantined"]:
+    if result.verdict["critical"] or result.verdict["quarantined"]:
         raise typer.Exit(1)
 
 
@@ -153,14 +153,13 @@ def _scratch() -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _look(
+def _check(
     root: Path, scratch: Path, bounds: "CheckClipsConfig", speakers: list[int], workers: int
-) -> "Look":
+) -> "QualityReport":
     from mambatalk.clips.ingest import ingest
     from mambatalk.clips.store import ClipStore
     from mambatalk.corpus.snapshot import write_snapshot
-    from mambatalk.quality.report import look_at
-    from mambatalk.quality.unmatched import strays
+    from mambatalk.quality.report import build_report, find_unmatched_files
 
     with _progress("files") as progress:
         files = write_snapshot(root, scratch / "snapshot.json", progress=progress)["files"]
@@ -173,28 +172,33 @@ def _look(
         clips_per_shard=32,
         workers=workers,
     )
-    return look_at(ClipStore(scratch / "clips"), bounds, corpus=str(root), strays=strays(files))
+    return build_report(
+        ClipStore(scratch / "clips"),
+        bounds,
+        corpus=str(root),
+        unmatched_files=find_unmatched_files(files),
+    )
 
 
-def _tell(look: "Look") -> None:
+def _print_findings(report: "QualityReport") -> None:
     """Say what was found: a line for each clip that would be left out, and for each rule that only
     warns.
     """
-    for clip, reasons in look.verdict["quarantined"].items():
+    for clip, reasons in report.verdict["quarantined"].items():
         for reason in reasons:
             typer.echo(f"left out {clip}: {reason}")
-    for rule, found in look.findings[look.findings["severity"] == "warning"].groupby(
+    for rule, found in report.findings[report.findings["severity"] == "warning"].groupby(
         "rule", sort=False
     ):
         named = ", ".join(found["clip_id"][:FEW]) + (" and others" if len(found) > FEW else "")
-        typer.echo(f"warning {rule}: {len(found)} clips ({found['why'].iloc[0]}): {named}")
-    for reason in look.verdict["critical"]:
+        typer.echo(f"warning {rule}: {len(found)} clips ({found['reason'].iloc[0]}): {named}")
+    for reason in report.verdict["critical"]:
         typer.echo(f"critical: {reason}")
-    if look.strays:
-        typer.echo(f"passed over, no clip id in the name: {', '.join(look.strays)}")
-    verdict = look.verdict
+    if report.unmatched_files:
+        typer.echo(f"passed over, no clip id in the name: {', '.join(report.unmatched_files)}")
+    verdict = report.verdict
     typer.echo(
-        f"{len(look.store.manifest)} clips: {len(verdict['accepted'])} accepted, {len(verdict['quarantined'])} "
+        f"{len(report.store.manifest)} clips: {len(verdict['accepted'])} accepted, {len(verdict['quarantined'])} "
         f"would be left out; {verdict['warnings']} warnings"
     )
 

@@ -1,6 +1,5 @@
-"""The data-quality page: what the clips of a corpus are, which are left out, and the picture that
-shows why.
+"""Check the clips of a corpus against rules and report the result on one HTML page.
 
-One page for all who look: the stage check_clips, the scheduled flow, and `mambatalk check ROOT
---report FOLDER`.
+The stage check_clips, the scheduled flow and `mambatalk check ROOT --report FOLDER` write the same
+page.
 """

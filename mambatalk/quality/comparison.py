@@ -1,6 +1,4 @@
-"""What has changed since an earlier look: clips that came, went or changed, and how far each
-measure has moved.
-"""
+"""Compare a manifest with a previous one: changed clips, and the drift of every measure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,121 +8,123 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from mambatalk.quality.drift import ALL, MODERATE, Shift, shifts
-from mambatalk.quality.measures import Measure, measures, numeric, with_derived
-from mambatalk.quality.rules import Rule
+from mambatalk.quality.drift import ALL_SPEAKERS, MODERATE, Sample, Shift, compute_shifts
+from mambatalk.quality.figures import Figure
+from mambatalk.quality.measures import Measure, add_derived_columns, select_measures, to_numbers
+from mambatalk.quality.rule import Rule
 from mambatalk.reporting.picture import BASE, MODEL, draw
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.axes import Axes
 
-PICTURED: Final = 6
-WIDTH, HEIGHT = 420, 170
-MOVED: Final = ("moderate", "large")
+MAX_FIGURES: Final = 6
+"""Shifts with a figure, the largest first."""
+WIDTH: Final = 420
+HEIGHT: Final = 170
 
 
 @dataclass(frozen=True, kw_only=True)
-class Earlier:
-    """An earlier look at the same corpus, to compare with."""
+class PreviousManifest:
+    """The manifest of an earlier snapshot of the same corpus."""
 
     manifest: pd.DataFrame
     snapshot: str
-    """Digest of the corpus as it was."""
+    """Digest of the earlier snapshot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Then and now."""
+    """Differences between the previous manifest and the current one."""
 
     snapshot: str
+    """Digest of the previous snapshot."""
     measures: list[Measure]
-    rows: list[tuple[str, list[Shift]]]
-    """Speaker, `ALL` first, and one shift for each measure."""
-    moved: list[Shift]
-    """What moved, farthest first."""
-    changes: dict[str, list[str]]
-    """What happened to clips, and to which."""
-    pictures: list[tuple[str, "Markup"]]
+    shifts_by_speaker: list[tuple[str, list[Shift]]]
+    """Speaker, `ALL_SPEAKERS` first, and one shift per measure."""
+    drifted: list[Shift]
+    """Significant moderate and large shifts, the largest first."""
+    clip_changes: dict[str, list[str]]
+    """Clip ids by kind of change."""
+    figures: list[Figure]
 
 
-def compare(earlier: Earlier, manifest: pd.DataFrame, rules: Sequence[Rule]) -> Comparison:
-    """Compare two manifests in all that `measures` pictures."""
-    before, now = with_derived(earlier.manifest), with_derived(manifest)
-    known = [
-        one
-        for one in measures(pd.concat([before, now]), rules)
-        if one.column in before and one.column in now
+def compare_manifests(
+    previous: PreviousManifest, manifest: pd.DataFrame, rules: Sequence[Rule]
+) -> Comparison:
+    """Compare two manifests in all measures that the report plots."""
+    before = add_derived_columns(previous.manifest)
+    now = add_derived_columns(manifest)
+    measures = [
+        measure
+        for measure in select_measures(pd.concat([before, now]), rules)
+        if measure.column in before and measure.column in now
     ]
-    found = shifts(before, now, [one.column for one in known])
-    moved = sorted((one for one in found if one.reading in MOVED), key=lambda one: -(one.psi or 0))
-    titles = {one.column: one for one in known}
+    shifts = compute_shifts(before, now, [measure.column for measure in measures])
+    drifted = [shift for shift in shifts if shift.level in ("moderate", "large")]
+    drifted.sort(key=lambda shift: -(shift.psi or 0))
+
+    by_column = {measure.column: measure for measure in measures}
+    by_speaker = groupby(shifts, key=lambda shift: shift.speaker)
     return Comparison(
-        snapshot=earlier.snapshot,
-        measures=known,
-        moved=moved,
-        changes=changes(before, now),
-        rows=[
-            (speaker, list(group)) for speaker, group in groupby(found, key=lambda one: one.speaker)
-        ],
-        pictures=[
-            (_caption(one, titles[one.feature]), _picture(one, titles[one.feature], before, now))
-            for one in moved[:PICTURED]
+        snapshot=previous.snapshot,
+        measures=measures,
+        shifts_by_speaker=[(speaker, list(group)) for speaker, group in by_speaker],
+        drifted=drifted,
+        clip_changes=find_clip_changes(before, now),
+        figures=[
+            _plot_shift(shift, by_column[shift.feature], before, now)
+            for shift in drifted[:MAX_FIGURES]
         ],
     )
 
 
-def changes(before: pd.DataFrame, now: pd.DataFrame) -> dict[str, list[str]]:
-    """Clips by what happened to them; kinds that happened to none are left out."""
-    old, new = before.set_index("clip_id"), now.set_index("clip_id")
-    both = [clip for clip in new.index if clip in old.index]
+def find_clip_changes(before: pd.DataFrame, now: pd.DataFrame) -> dict[str, list[str]]:
+    """Return clip ids by kind of change; kinds without a clip are left out."""
+    old = before.set_index("clip_id")
+    new = now.set_index("clip_id")
+    in_both = [clip for clip in new.index if clip in old.index]
     digests = [name for name in new.columns if name.endswith("_sha256") and name in old]
     kinds = {
-        "new": [clip for clip in new.index if clip not in old.index],
-        "gone": [clip for clip in old.index if clip not in new.index],
-        "changed in content": [clip for clip in both if _differs(old, new, clip, digests)],
-        "moved to another split": [clip for clip in both if _differs(old, new, clip, ["split"])],
+        "added": [clip for clip in new.index if clip not in old.index],
+        "removed": [clip for clip in old.index if clip not in new.index],
+        "changed in content": [clip for clip in in_both if _differs(old, new, clip, digests)],
+        "moved to another split": [clip for clip in in_both if _differs(old, new, clip, ["split"])],
     }
     return {kind: [str(clip) for clip in clips] for kind, clips in kinds.items() if clips}
 
 
+def summarize_drift(comparison: Comparison) -> str:
+    """Summarise the drift in one sentence."""
+    count = len(comparison.drifted)
+    if count:
+        large = sum(shift.level == "large" for shift in comparison.drifted)
+        return f"{count} significant shift{'' if count == 1 else 's'}, {large} of them large."
+    tested = any(
+        shift.psi is not None for _, shifts in comparison.shifts_by_speaker for shift in shifts
+    )
+    if tested:
+        return f"No drift: every PSI is below {MODERATE} or not significant."
+    return "Too few clips before or now to measure drift."
+
+
 def _differs(old: pd.DataFrame, new: pd.DataFrame, clip: Any, columns: list[str]) -> bool:
-    return any(
-        old.at[clip, name] != new.at[clip, name]
-        and not (pd.isna(old.at[clip, name]) and pd.isna(new.at[clip, name]))
-        for name in columns
+    for name in columns:
+        before = old.at[clip, name]
+        now = new.at[clip, name]
+        if before != now and not (pd.isna(before) and pd.isna(now)):
+            return True
+    return False
+
+
+def _plot_shift(shift: Shift, measure: Measure, before: pd.DataFrame, now: pd.DataFrame) -> Figure:
+    """Plot the cumulative distributions of a measure before and now."""
+    curves = (
+        ("before", _sorted_values(before, shift), BASE, 2.5),
+        ("now", _sorted_values(now, shift), MODEL, 1.5),
     )
-
-
-def _who(shift: Shift) -> str:
-    return "All speakers" if shift.speaker == ALL else f"Speaker {shift.speaker}"
-
-
-def _caption(shift: Shift, measure: Measure) -> str:
-    return (
-        f"{_who(shift)}: {measure.title.lower()}, median {shift.median_before:.3g} then, {shift.median_now:.3g} now"
-        f"{' ' + measure.unit if measure.unit else ''}; PSI {shift.psi:.2f}."
-    )
-
-
-def _picture(shift: Shift, measure: Measure, before: pd.DataFrame, now: pd.DataFrame) -> "Markup":
-    samples = [
-        np.sort(
-            numeric(
-                table[table["speaker"].astype(str).isin([shift.speaker]) | (shift.speaker == ALL)][
-                    shift.feature
-                ]
-            )
-            .dropna()
-            .to_numpy()
-        )
-        for table in (before, now)
-    ]
 
     def paint(axes: "Axes") -> None:
-        for values, colour, width, name in zip(
-            samples, (BASE, MODEL), (2.5, 1.5), ("then", "now"), strict=True
-        ):
+        for name, values, colour, width in curves:
             axes.step(
                 values,
                 np.arange(1, len(values) + 1) / len(values),
@@ -134,22 +134,24 @@ def _picture(shift: Shift, measure: Measure, before: pd.DataFrame, now: pd.DataF
                 label=f"{name}, {len(values)} clips",
             )
         axes.set_ylim(0, 1.02)
-        axes.set_ylabel("share of clips up to")
-        axes.set_xlabel(measure.axis)
+        axes.set_ylabel("cumulative share of clips")
+        axes.set_xlabel(measure.axis_label)
         axes.legend(frameon=False, loc="best")
 
-    return draw(paint, width=WIDTH, height=HEIGHT, label=_caption(shift, measure))
+    caption = _describe_shift(shift, measure)
+    return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 
 
-def readings(comparison: Comparison) -> str:
-    """The comparison in a sentence."""
-    if not comparison.moved:
-        tested = any(one.psi is not None for _, row in comparison.rows for one in row)
-        return (
-            f"No measure has moved: every PSI is below {MODERATE} or within what chance does."
-            if tested
-            else "Too few clips then or now to tell whether any measure has moved."
-        )
-    large = sum(one.reading == "large" for one in comparison.moved)
-    count = len(comparison.moved)
-    return f"{count} shift{'' if count == 1 else 's'} beyond chance, {large} of them large."
+def _sorted_values(table: pd.DataFrame, shift: Shift) -> Sample:
+    if shift.speaker != ALL_SPEAKERS:
+        table = table[table["speaker"].astype(str) == shift.speaker]
+    return np.sort(to_numbers(table[shift.feature]).dropna().to_numpy())
+
+
+def _describe_shift(shift: Shift, measure: Measure) -> str:
+    who = "All speakers" if shift.speaker == ALL_SPEAKERS else f"Speaker {shift.speaker}"
+    unit = f" {measure.unit}" if measure.unit else ""
+    return (
+        f"{who}: {measure.title.lower()}, median {shift.median_before:.3g} before, "
+        f"{shift.median_now:.3g}{unit} now; PSI {shift.psi:.2f}."
+    )

@@ -1,8 +1,7 @@
-"""Why a clip is left out, as a picture: its motion over time with the spike marked, its sound with
-the silence, ...
+"""Figures that show why a clip is flagged, such as its motion with the spike marked.
 
-A rule's column decides which picture. A column that none is made for gets the picture that any
-number has: where this clip lies among all others. So a new rule is shown without a change here.
+The column of a rule decides the kind of figure. A column without a special figure gets a histogram
+of all clips with this clip's value marked, so that a new rule is illustrated without a change here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,108 +11,114 @@ import numpy as np
 import pandas as pd
 
 from mambatalk.clips.row import Clip
-from mambatalk.quality.figures import HEIGHT, WIDTH, Shown, mark_bound
-from mambatalk.quality.lag import LAG_COLUMNS, lagging
-from mambatalk.quality.measures import measure_of, numeric
-from mambatalk.quality.over_time import OVER_TIME, over_time
-from mambatalk.quality.rules import Rule
-from mambatalk.quality.sound import SOUND_COLUMNS, sound
+from mambatalk.quality.figures import DASHED, HEIGHT, WIDTH, Figure, mark_bounds
+from mambatalk.quality.lag import LAG_COLUMNS, plot_lag
+from mambatalk.quality.measures import measure_for, to_numbers
+from mambatalk.quality.over_time import FRAME_SERIES, plot_over_time
+from mambatalk.quality.rule import Rule
+from mambatalk.quality.waveform import WAVEFORM_COLUMNS, plot_waveform
 from mambatalk.reporting.picture import BAD, BASE, MODEL, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LENGTH_COLUMNS: Final = ("length_gap", "length_ratio", "motion_seconds", "audio_seconds")
-CONTENT_COLUMNS: Final = ("copies", "splits_of_content")
+DUPLICATE_COLUMNS: Final = ("copies", "splits_of_content")
 
 
-def evidence(
-    row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], table: pd.DataFrame
-) -> list[Shown]:
-    """Pictures for the rules that a clip breaks, each once.
+def evidence_figures(
+    row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], manifest: pd.DataFrame
+) -> list[Figure]:
+    """Draw the figures for the rules that a clip breaks, without repetitions.
 
     Args:
-        row: The clip's row of `table`.
-        clip: None where the store could not read it.
-        rules: Those it breaks.
-        table: The manifest.
+        row: The clip's row of the manifest.
+        clip: The clip itself; None if it could not be read.
+        rules: The rules that it breaks.
+        manifest: All clips.
 
     """
-    found: dict[str, Shown] = {}
+    by_caption: dict[str, Figure] = {}
     for rule in rules:
-        one = _shown(row, clip, rule, table)
-        if one is not None:
-            found.setdefault(one.caption, one)
-    return list(found.values())
+        figure = _draw(row, clip, rule, manifest)
+        if figure is not None:
+            by_caption.setdefault(figure.caption, figure)
+    return list(by_caption.values())
 
 
-def _shown(
-    row: Mapping[str, Any], clip: Clip | None, rule: Rule, table: pd.DataFrame
-) -> Shown | None:
-    if rule.column in CONTENT_COLUMNS:
-        return _twins(row, table)
+def _draw(
+    row: Mapping[str, Any], clip: Clip | None, rule: Rule, manifest: pd.DataFrame
+) -> Figure | None:
+    if rule.column in DUPLICATE_COLUMNS:
+        return _name_duplicates(row, manifest)
     if rule.column in LENGTH_COLUMNS and not pd.isna(row["length_gap"]):
-        return _lengths(row)
-    if clip is not None and rule.column in OVER_TIME:
-        return over_time(row, clip, rule)
-    if clip is not None and rule.column in SOUND_COLUMNS:
-        return sound(clip)
+        return _plot_lengths(row)
+    if clip is not None and rule.column in FRAME_SERIES:
+        return plot_over_time(row, clip, rule)
+    if clip is not None and rule.column in WAVEFORM_COLUMNS:
+        return plot_waveform(clip)
     if clip is not None and rule.column in LAG_COLUMNS:
-        return lagging(row, clip, rule)
-    return _among(row, rule, table)
+        return plot_lag(row, clip, rule)
+    return _plot_histogram(row, rule, manifest)
 
 
-def _twins(row: Mapping[str, Any], table: pd.DataFrame) -> Shown:
-    twins = table[(table["content"] == row["content"]) & (table["clip_id"] != row["clip_id"])]
-    named = ", ".join(
-        f"{clip} ({split})" for clip, split in zip(twins["clip_id"], twins["split"], strict=True)
-    )
-    return Shown(f"Motion and sound are byte for byte those of {named}.")
+def _name_duplicates(row: Mapping[str, Any], manifest: pd.DataFrame) -> Figure:
+    same_content = manifest["content"] == row["content"]
+    duplicates = manifest[same_content & (manifest["clip_id"] != row["clip_id"])]
+    names = [
+        f"{clip_id} ({split})"
+        for clip_id, split in zip(duplicates["clip_id"], duplicates["split"], strict=True)
+    ]
+    return Figure(f"Motion and audio files are identical to those of {', '.join(names)}.")
 
 
-def _lengths(row: Mapping[str, Any]) -> Shown:
-    motion, sound = float(row["motion_seconds"]), float(row["audio_seconds"])
+def _plot_lengths(row: Mapping[str, Any]) -> Figure:
+    motion = float(row["motion_seconds"])
+    audio = float(row["audio_seconds"])
+    gap = abs(audio - motion)
+    shorter = 0 if motion < audio else 1
 
     def paint(axes: "Axes") -> None:
-        axes.barh((0, 1), (motion, sound), color=(MODEL, BASE), height=0.55)
+        axes.barh((0, 1), (motion, audio), color=(MODEL, BASE), height=0.55)
         axes.barh(
-            (0 if motion < sound else 1,),
-            (abs(sound - motion),),
-            left=min(motion, sound),
+            (shorter,),
+            (gap,),
+            left=min(motion, audio),
             height=0.55,
             fill=False,
             edgecolor=BAD,
-            linestyle=(0, (3, 2)),
+            linestyle=DASHED,
         )
-        axes.set_yticks((0, 1), ("motion", "sound"))
+        axes.set_yticks((0, 1), ("motion", "audio"))
         axes.grid(False, axis="y")
         axes.set_xlabel("s")
 
     caption = (
-        f"Motion lasts {motion:.2f} s, sound {sound:.2f} s: {abs(sound - motion):.2f} s apart."
+        f"The motion lasts {motion:.2f} s, the audio {audio:.2f} s: they differ by {gap:.2f} s."
     )
-    return Shown(caption, draw(paint, width=WIDTH, height=90, label=caption))
+    return Figure(caption, draw(paint, width=WIDTH, height=90, label=caption))
 
 
-def _among(row: Mapping[str, Any], rule: Rule, table: pd.DataFrame) -> Shown | None:
-    """Where this clip's number lies among all clips'; nothing where it has no number."""
-    if table[rule.column].dtype == bool:
+def _plot_histogram(row: Mapping[str, Any], rule: Rule, manifest: pd.DataFrame) -> Figure | None:
+    """Plot a histogram of all clips with this clip marked; None if the value is not a number."""
+    if manifest[rule.column].dtype == bool:
         return None
-    values, measure = numeric(table[rule.column]).dropna().to_numpy(), measure_of(rule.column)
+    values = to_numbers(manifest[rule.column]).dropna().to_numpy()
     value = pd.to_numeric(row[rule.column], errors="coerce")
     if pd.isna(value) or not isinstance(value, int | float | np.number) or len(values) < 2:
         return None
+    measure = measure_for(rule.column)
     edges = np.histogram_bin_edges(values, bins=40)
 
     def paint(axes: "Axes") -> None:
         axes.hist(values, bins=list(edges), color=BASE)
-        mark_bound(axes, rule, values, along="x")
+        mark_bounds(axes, rule, values, along="x")
         axes.plot(value, 0, "^", color=BAD, markersize=8, clip_on=False)
         axes.set_ylabel("clips")
-        axes.set_xlabel(measure.axis)
+        axes.set_xlabel(measure.axis_label)
 
+    unit = f" {measure.unit}" if measure.unit else ""
     caption = (
-        f"{measure.title}: {value:.4g} {measure.unit}".rstrip()
-        + f" here, among {len(values)} clips."
+        f"{measure.title}: {value:.4g}{unit} in this clip (triangle), among {len(values)} clips."
     )
-    return Shown(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
+    return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))

@@ -1,4 +1,4 @@
-"""A picture with what is to be seen on it, and the marks that several pictures share."""
+"""A figure with its caption, and the marks that several kinds of figure share."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -6,44 +6,51 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.quality.rules import Rule
+from mambatalk.quality.rule import Rule
 from mambatalk.reporting.picture import SOFT
 
 if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
-WIDTH, HEIGHT = 640, 150
-POINTS: Final = 600
-"""A longer curve is drawn by the largest value of each stretch: no spike is lost."""
-Frames = NDArray[np.floating[Any]]
+WIDTH: Final = 640
+HEIGHT: Final = 150
+"""Size of a figure in pixels of the page."""
+MAX_POINTS: Final = 600
+"""A longer curve is drawn by the maximum of each group of frames, so that no spike is lost."""
+DASHED: Final = (0, (3, 2))
+"""Matplotlib line style of bounds."""
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One picture, or none where words say it all, and what is to be seen."""
+class Figure:
+    """A caption with a figure; without one where the caption is enough."""
 
     caption: str
-    picture: "Markup | None" = None
+    svg: "Markup | None" = None
 
 
-def mark_bound(axes: "Axes", rule: Rule, values: Frames, *, along: Literal["x", "y"] = "y") -> None:
-    """Draw a rule's bounds where the picture of `values` reaches them."""
+def mark_bounds(
+    axes: "Axes", rule: Rule, values: Floats, *, along: Literal["x", "y"] = "y"
+) -> None:
+    """Draw a rule's bounds as lines where they are close enough to `values` to be visible."""
+    draw_line = axes.axhline if along == "y" else axes.axvline
     for bound in (rule.minimum, rule.maximum):
         if bound is not None and bound <= 1.2 * float(values.max()):
-            line = axes.axhline if along == "y" else axes.axvline
-            line(bound, color=SOFT, linewidth=1, linestyle=(0, (3, 2)))
+            draw_line(bound, color=SOFT, linewidth=1, linestyle=DASHED)
 
 
-def mark_stretches(axes: "Axes", flags: NDArray[np.bool_], rate: float, colour: str) -> None:
-    """Colour the ground of each stretch of True, so many flags a second."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+def shade_intervals(axes: "Axes", flags: NDArray[np.bool_], rate: float, colour: str) -> None:
+    """Shade the background of each run of True, given `rate` flags per second."""
+    padded = np.concatenate([[0], flags.astype(np.int8), [0]])
+    edges = np.flatnonzero(np.diff(padded))
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         axes.axvspan(start / rate, end / rate, color=colour, alpha=0.35, linewidth=0)
 
 
-def thinned(values: Frames) -> tuple[NDArray[np.int_], Frames]:
-    """Places and values of at most `POINTS` points that keep every peak."""
-    step = -(-len(values) // POINTS) or 1
+def downsample_peaks(values: Floats) -> tuple[NDArray[np.int_], Floats]:
+    """Reduce a curve to at most `MAX_POINTS` indices and values, keeping every peak."""
+    step = -(-len(values) // MAX_POINTS) or 1
     starts = np.arange(0, len(values), step)
     return starts, np.maximum.reduceat(values, starts)

@@ -1,8 +1,7 @@
-"""What of a clip is worth a picture: columns of the manifest, with the words and units a person
-reads.
+"""Measures: the columns of the clip manifest that the report plots, with their titles and units.
 
-Columns that rules bound and this list does not know are pictured too, under their own names: a new
-rule needs nothing here.
+A column that a rule bounds and that `KNOWN_MEASURES` does not list is plotted under its own name,
+so a new rule needs no change here.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Final
 import pandas as pd
 
 from mambatalk.clips.posture import GROUPS
-from mambatalk.quality.rules import Rule
+from mambatalk.quality.rule import Rule
 
 
 @dataclass(frozen=True)
@@ -24,37 +23,37 @@ class Measure:
     unit: str = ""
 
     @property
-    def axis(self) -> str:
-        """Title and unit, as an axis bears them."""
+    def axis_label(self) -> str:
+        """Title and unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
-KNOWN: Final = (
+KNOWN_MEASURES: Final = (
     Measure("motion_seconds", "Length of the motion", "s"),
-    Measure("length_gap", "Sound longer than motion by", "s"),
+    Measure("length_gap", "Audio length minus motion length", "s"),
     Measure("loudness", "Loudness of the speech", "dB of full scale"),
-    Measure("silent_share", "Silence", "share of the sound"),
+    Measure("silent_share", "Silence", "share of the audio"),
     Measure("peak", "Loudest sample", "full scale is 1"),
-    Measure("word_share", "Sound with words", "share of the sound"),
-    Measure("words_per_minute", "Words a minute"),
-    Measure("word_contrast", "Words louder than the rest by", "dB"),
-    Measure("max_joint_speed", "Fastest turn of a joint", "rad/s"),
-    Measure("max_joint_acceleration", "Hardest jerk of a joint", "rad/s²"),
+    Measure("word_share", "Audio covered by words", "share of the audio"),
+    Measure("words_per_minute", "Words per minute"),
+    Measure("word_contrast", "Loudness of words above the rest", "dB"),
+    Measure("max_joint_speed", "Fastest joint rotation", "rad/s"),
+    Measure("max_joint_acceleration", "Largest change of joint speed", "rad/s²"),
     Measure("max_angle", "Largest rotation", "rad"),
     *(Measure(f"angle_{group}", f"Largest rotation of the {group}", "rad") for group in GROUPS),
     Measure("tilt", "Tilt of the body", "rad"),
-    Measure("max_translation_speed", "Fastest move of the body", "m/s"),
-    Measure("translation_range", "Room walked in", "m"),
-    Measure("frozen_seconds", "Longest time without any motion", "s"),
-    Measure("repeated_share", "Frames like those before them", "share of the motion"),
-    Measure("frozen_limb_seconds", "Longest time one arm stands still", "s"),
-    Measure("mouth_lag", "Sound later than the mouth by", "s"),
-    Measure("word_lag", "Sound later than the words by", "s"),
-    Measure("max_expression", "Strongest expression"),
-    Measure("face_range", "Range of the strongest expression"),
+    Measure("max_translation_speed", "Fastest movement of the body", "m/s"),
+    Measure("translation_range", "Range of the translation", "m"),
+    Measure("frozen_seconds", "Longest time without motion", "s"),
+    Measure("repeated_share", "Repeated frames", "share of the motion"),
+    Measure("frozen_limb_seconds", "Longest time with one frozen arm", "s"),
+    Measure("mouth_lag", "Delay of the audio relative to the mouth", "s"),
+    Measure("word_lag", "Delay of the audio relative to the words", "s"),
+    Measure("max_expression", "Largest expression coefficient"),
+    Measure("face_range", "Range of the largest expression coefficient"),
     Measure("max_beta", "Largest shape parameter"),
 )
-COUNTS: Final = (
+NOT_PLOTTED: Final = (
     "copies",
     "splits_of_content",
     "not_finite",
@@ -64,42 +63,43 @@ COUNTS: Final = (
     "training_clips",
     "shape_share",
 )
-"""Bounded, but no measure of a clip: 0 or 1 wherever nothing is wrong, or the same for all of a
-speaker.
+"""Bounded columns without a distribution worth plotting.
+
+They are 0 or 1 unless something is wrong, or equal for all clips of a speaker.
 """
 
 
-def with_derived(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The manifest and what follows from its columns."""
-    return manifest.assign(
-        words_per_minute=manifest["words"].astype("float64") / manifest["audio_seconds"] * 60
-    )
+def add_derived_columns(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest with the columns that are computed from others."""
+    words_per_minute = manifest["words"].astype("float64") / manifest["audio_seconds"] * 60
+    return manifest.assign(words_per_minute=words_per_minute)
 
 
-def measure_of(column: str) -> Measure:
-    """The measure of a column, known or not."""
-    return next(
-        (one for one in KNOWN if one.column == column),
-        Measure(column, column.replace("_", " ").capitalize()),
-    )
+def measure_for(column: str) -> Measure:
+    """Return the known measure of a column, or one with the column's name as its title."""
+    for measure in KNOWN_MEASURES:
+        if measure.column == column:
+            return measure
+    return Measure(column, column.replace("_", " ").capitalize())
 
 
-def measures(table: pd.DataFrame, rules: Sequence[Rule]) -> list[Measure]:
-    """What to picture of a table of clips: known columns, then those that rules bound, where values
-    differ.
+def select_measures(table: pd.DataFrame, rules: Sequence[Rule]) -> list[Measure]:
+    """Select the measures to plot: known ones first, then other columns that rules bound.
+
+    Columns that are missing from the table or hold the same value everywhere are left out.
     """
-    known = [one.column for one in KNOWN]
+    known = [measure.column for measure in KNOWN_MEASURES]
     bounded = [
         rule.column for rule in rules if rule.minimum is not None or rule.maximum is not None
     ]
     columns = [
         column
         for column in dict.fromkeys([*known, *bounded])
-        if column in table and column not in COUNTS
+        if column in table and column not in NOT_PLOTTED
     ]
-    return [measure_of(column) for column in columns if numeric(table[column]).nunique() > 1]
+    return [measure_for(column) for column in columns if to_numbers(table[column]).nunique() > 1]
 
 
-def numeric(column: pd.Series) -> "pd.Series[float]":
-    """A column as numbers; missing ones are NaN, whatever type they made the column."""
+def to_numbers(column: pd.Series) -> "pd.Series[float]":
+    """Convert a column to float64; missing values become NaN whatever the column's type."""
     return pd.to_numeric(column, errors="coerce").astype("float64")

@@ -1,5 +1,6 @@
-"""Motion over time, by the column that is judged: the spike marked, or the stretch that stands
-still.
+"""Motion over time: the quantity behind a rule's column in every frame.
+
+The largest value is marked, or the intervals in which nothing moves.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,159 +13,182 @@ from numpy.typing import NDArray
 from mambatalk.clips.posture import GROUPS, SIDES, STILL
 from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import joint_speed
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, JOINTS
 from mambatalk.quality.figures import (
     HEIGHT,
     WIDTH,
-    Frames,
-    Shown,
-    mark_bound,
-    mark_stretches,
-    thinned,
+    Figure,
+    Floats,
+    downsample_peaks,
+    mark_bounds,
+    shade_intervals,
 )
-from mambatalk.quality.rules import Rule
+from mambatalk.quality.rule import Rule
 from mambatalk.reporting.picture import BAD, MODEL, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Mask = NDArray[np.bool_]
+
 
 @dataclass(frozen=True)
-class Series:
-    """Numbers over time: (frames, things) and the things' names where there is more than one."""
+class FrameSeries:
+    """A quantity of every frame, for one or several channels such as joints."""
 
     title: str
     unit: str
-    values: Callable[[Clip], Frames]
+    values: Callable[[SmplxMotion], Floats]
+    """Values (frames, channels) of a motion."""
     names: tuple[str, ...] | None = None
-    still: Callable[[NDArray[np.bool_]], Any] | None = None
-    """Which frames to mark, from what stands still (frames, things); the largest value is marked
-    where None.
+    """Names of the channels; None if there is only one."""
+    frozen: Callable[[Mask], Mask] | None = None
+    """Map channels that stand still (frames, channels) to frames to shade.
+
+    If None, the largest value is marked instead.
     """
 
 
-def _jerk(clip: Clip) -> Frames:
-    return np.abs(np.diff(joint_speed(np.nan_to_num(clip.motion.poses)), axis=0)) * FPS
+def _speed(motion: SmplxMotion) -> Floats:
+    return joint_speed(np.nan_to_num(motion.poses))
 
 
-def _not_finite(clip: Clip) -> Frames:
-    arrays = (clip.motion.poses, clip.motion.trans, clip.motion.expressions)
-    return np.sum([(~np.isfinite(array)).sum(axis=1) for array in arrays], axis=0)[:, None].astype(
-        np.float64
-    )
+def _speed_change(motion: SmplxMotion) -> Floats:
+    return np.abs(np.diff(_speed(motion), axis=0)) * FPS
 
 
-def _speed(clip: Clip) -> Frames:
-    return joint_speed(np.nan_to_num(clip.motion.poses))
+def _not_finite(motion: SmplxMotion) -> Floats:
+    counts = [
+        (~np.isfinite(array)).sum(axis=1)
+        for array in (motion.poses, motion.trans, motion.expressions)
+    ]
+    return np.sum(counts, axis=0)[:, None].astype(np.float64)
 
 
-def _angles(clip: Clip) -> Frames:
-    return np.linalg.norm(clip.motion.poses.reshape(len(clip.motion), -1, 3), axis=-1)
+def _angles(motion: SmplxMotion) -> Floats:
+    return np.linalg.norm(motion.poses.reshape(len(motion), -1, 3), axis=-1)
 
 
-def _arms(clip: Clip) -> Frames:
-    """The fastest joint of each arm with its hand."""
-    speed = _speed(clip)
+def _arm_speed(motion: SmplxMotion) -> Floats:
+    """Return the speed of the fastest joint of each arm, hand included."""
+    speed = _speed(motion)
     return np.stack([speed[:, joints].max(axis=1) for joints in SIDES], axis=1)
 
 
-def _group(name: str, joints: list[int]) -> Series:
-    """A group of joints, each by the shorter way round."""
-    return Series(
-        f"Largest rotation of the {name}",
+def _translation_speed(motion: SmplxMotion) -> Floats:
+    return np.linalg.norm(np.diff(motion.trans, axis=0), axis=-1)[:, None] * FPS
+
+
+def _distance_from_start(motion: SmplxMotion) -> Floats:
+    on_floor = motion.trans[:, (0, 2)]
+    return np.linalg.norm(on_floor - on_floor[0], axis=-1)[:, None]
+
+
+def _height(motion: SmplxMotion) -> Floats:
+    return (motion.trans - motion.trans.min(axis=0))[:, 1:2]
+
+
+def _group_angles(group: str, joints: list[int]) -> FrameSeries:
+    """Return the series of a group of joints; angles are folded into 0 to pi."""
+    return FrameSeries(
+        f"Largest rotation of the {group}",
         "rad",
-        lambda clip: np.abs((_angles(clip)[:, joints] + np.pi) % (2 * np.pi) - np.pi),
+        lambda motion: np.abs((_angles(motion)[:, joints] + np.pi) % (2 * np.pi) - np.pi),
         tuple(JOINTS[joint] for joint in joints),
     )
 
 
-OVER_TIME: Final[Mapping[str, Series]] = {
-    "max_joint_speed": Series("Fastest joint", "rad/s", _speed, JOINTS),
-    "frozen_seconds": Series(
-        "Fastest joint", "rad/s", _speed, JOINTS, lambda still: still.all(axis=1)
+def _all_frozen(still: Mask) -> Mask:
+    return np.all(still, axis=1)
+
+
+def _one_frozen(still: Mask) -> Mask:
+    return still[:, 0] ^ still[:, 1]
+
+
+_FROZEN_BODY: Final = FrameSeries("Fastest joint", "rad/s", _speed, JOINTS, _all_frozen)
+FRAME_SERIES: Final[Mapping[str, FrameSeries]] = {
+    "max_joint_speed": FrameSeries("Fastest joint", "rad/s", _speed, JOINTS),
+    "frozen_seconds": _FROZEN_BODY,
+    "repeated_share": _FROZEN_BODY,
+    "frozen_limb_seconds": FrameSeries(
+        "Fastest joint of either arm", "rad/s", _arm_speed, ("left", "right"), _one_frozen
     ),
-    "repeated_share": Series(
-        "Fastest joint", "rad/s", _speed, JOINTS, lambda still: still.all(axis=1)
+    "max_joint_acceleration": FrameSeries(
+        "Largest change of joint speed", "rad/s²", _speed_change, JOINTS
     ),
-    "frozen_limb_seconds": Series(
-        "Fastest joint of either arm",
-        "rad/s",
-        _arms,
-        ("left", "right"),
-        lambda still: still[:, 0] ^ still[:, 1],
+    "max_angle": FrameSeries("Largest rotation", "rad", _angles, JOINTS),
+    **{f"angle_{group}": _group_angles(group, joints) for group, joints in GROUPS.items()},
+    "max_translation_speed": FrameSeries("Speed of the body", "m/s", _translation_speed),
+    "translation_range": FrameSeries("Distance from the start", "m", _distance_from_start),
+    "translation_rise": FrameSeries("Height above the lowest point", "m", _height),
+    "max_expression": FrameSeries(
+        "Largest expression coefficient", "", lambda motion: np.abs(motion.expressions)
     ),
-    "max_joint_acceleration": Series("Hardest jerk", "rad/s²", _jerk, JOINTS),
-    "max_angle": Series("Largest rotation", "rad", _angles, JOINTS),
-    **{f"angle_{name}": _group(name, joints) for name, joints in GROUPS.items()},
-    "max_translation_speed": Series(
-        "Speed of the body",
-        "m/s",
-        lambda clip: np.linalg.norm(np.diff(clip.motion.trans, axis=0), axis=-1)[:, None] * FPS,
-    ),
-    "translation_range": Series(
-        "Way from where the body began",
-        "m",
-        lambda clip: np.linalg.norm(
-            clip.motion.trans[:, (0, 2)] - clip.motion.trans[0, (0, 2)], axis=-1
-        )[:, None],
-    ),
-    "translation_rise": Series(
-        "Height above the lowest",
-        "m",
-        lambda clip: (clip.motion.trans - clip.motion.trans.min(axis=0))[:, 1:2],
-    ),
-    "max_expression": Series(
-        "Strongest expression", "", lambda clip: np.abs(clip.motion.expressions)
-    ),
-    "not_finite": Series("Values that are no numbers", "of each frame", _not_finite),
+    "not_finite": FrameSeries("Values that are NaN or infinite", "per frame", _not_finite),
 }
-"""What to draw over time, by the column that is judged."""
+"""The series to plot for each column of the manifest that summarises motion."""
 
 
-def over_time(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Shown:
-    """Draw what a rule's column is the extreme of (`OVER_TIME` has the column), frame by frame."""
-    series, rate = OVER_TIME[rule.column], float(row["fps"])
-    values = np.nan_to_num(series.values(clip), posinf=0, neginf=0)
+def plot_over_time(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
+    """Plot the series behind a rule's column, frame by frame.
+
+    Args:
+        row: The clip's row of the manifest.
+        clip: The clip itself.
+        rule: A rule whose column is in `FRAME_SERIES`.
+
+    """
+    series = FRAME_SERIES[rule.column]
+    rate = float(row["fps"])
+    values = np.nan_to_num(series.values(clip.motion), posinf=0, neginf=0)
     largest = values.max(axis=1)
-    still = None if series.still is None else series.still(values < STILL * FPS)
-    caption = (
-        _spike(series, values, rate, rule)
-        if still is None
-        else (
-            f"{series.title} in each frame; none moves at all in the marked {still.sum() / rate:.1f} s."
-        )
-    )
+    if series.frozen is None:
+        frozen = None
+        caption = _describe_peak(series, values, rate, rule)
+    else:
+        frozen = series.frozen(values < STILL * FPS)
+        seconds = frozen.sum() / rate
+        caption = f"{series.title} in each frame; nothing moves in the marked {seconds:.1f} s."
 
     def paint(axes: "Axes") -> None:
-        at, drawn = thinned(largest)
-        axes.plot(at / rate, drawn, color=MODEL, linewidth=1)
-        if still is None:
-            peak = int(largest.argmax())
-            axes.plot(
-                peak / rate,
-                largest[peak],
-                "o",
-                color=BAD,
-                markersize=6,
-                fillstyle="none",
-                markeredgewidth=1.5,
-            )
-            mark_bound(axes, rule, largest)
+        frames, peaks = downsample_peaks(largest)
+        axes.plot(frames / rate, peaks, color=MODEL, linewidth=1)
+        if frozen is None:
+            _circle_peak(axes, largest, rate)
+            mark_bounds(axes, rule, largest)
         else:
-            mark_stretches(axes, still, rate, BAD)
+            shade_intervals(axes, frozen, rate, BAD)
         axes.set_xlim(0, len(largest) / rate)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("s")
         axes.set_ylabel(series.unit)
 
-    return Shown(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
+    return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 
 
-def _spike(series: Series, values: Frames, rate: float, rule: Rule) -> str:
-    """The curve's peak in a sentence."""
-    frame, thing = np.unravel_index(values.argmax(), values.shape)
-    what = f" ({series.names[thing].replace('_', ' ')})" if series.names else ""
-    over = int((values.max(axis=1) > rule.maximum).sum()) if rule.maximum is not None else 0
-    tail = f"; {over} frame{'' if over == 1 else 's'} above the bound" if over else ""
+def _circle_peak(axes: "Axes", largest: Floats, rate: float) -> None:
+    peak = int(largest.argmax())
+    axes.plot(
+        peak / rate,
+        largest[peak],
+        "o",
+        color=BAD,
+        markersize=6,
+        fillstyle="none",
+        markeredgewidth=1.5,
+    )
+
+
+def _describe_peak(series: FrameSeries, values: Floats, rate: float, rule: Rule) -> str:
+    """Describe the largest value: size, time, channel, and frames above the rule's bound."""
+    frame, channel = np.unravel_index(values.argmax(), values.shape)
     unit = f" {series.unit}" if series.unit else ""
-    return f"{series.title} in each frame: {values.max():.3g}{unit} at {frame / rate:.2f} s{what}{tail}."
+    name = f" ({series.names[channel].replace('_', ' ')})" if series.names else ""
+    text = f"{series.title} in each frame: {values.max():.3g}{unit} at {frame / rate:.2f} s{name}"
+    if rule.maximum is not None:
+        above = int((values.max(axis=1) > rule.maximum).sum())
+        if above:
+            text += f"; {above} frame{'' if above == 1 else 's'} above the bound"
+    return f"{text}."

@@ -1,6 +1,4 @@
-"""The page itself: numbers and pictures of one look at a corpus, put into a template that fetches
-nothing.
-"""
+"""Render a data-quality report as one HTML page that loads nothing from the network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,117 +8,117 @@ import pandas as pd
 
 from mambatalk.corpus.layout import SPLITS
 from mambatalk.files import atomic_file
-from mambatalk.quality.cases import cases
-from mambatalk.quality.comparison import readings
-from mambatalk.quality.distributions import distributions
-from mambatalk.quality.drift import FALSE_DISCOVERIES, LARGE, MIN_CLIPS, MODERATE
-from mambatalk.quality.measures import numeric, with_derived
-from mambatalk.quality.report import Look
-from mambatalk.quality.rules import Rule
+from mambatalk.quality.comparison import summarize_drift
+from mambatalk.quality.distributions import plot_distributions
+from mambatalk.quality.drift import FALSE_DISCOVERY_RATE, LARGE, MIN_CLIPS, MODERATE
+from mambatalk.quality.flagged_clips import illustrate_flagged_clips
+from mambatalk.quality.measures import add_derived_columns, to_numbers
+from mambatalk.quality.report import QualityReport
+from mambatalk.quality.rule import Rule
 from mambatalk.reporting.html import render
 
 TEMPLATE: Final = Path(__file__).with_name("page.html")
 SEVERITIES: Final = ("critical", "quarantine", "warning")
 
 
-def write_quality_page(path: Path, look: Look) -> None:
-    """Write the page, whole or not at all; its bytes depend on the clips and the rules alone."""
-    page = render(TEMPLATE, content(look))
+def write_quality_page(path: Path, report: QualityReport) -> None:
+    """Write the page atomically; its bytes depend only on the report."""
+    page = render(TEMPLATE, page_context(report))
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def content(look: Look) -> dict[str, Any]:
-    """Everything the template shows."""
-    table, findings = with_derived(look.store.manifest), look.findings
-    left_out = sorted(look.verdict["quarantined"])
+def page_context(report: QualityReport) -> dict[str, Any]:
+    """Return the variables of the template."""
+    table = add_derived_columns(report.store.manifest)
+    findings = report.findings
+    is_warning = findings["severity"] == "warning"
+    quarantined = sorted(report.verdict["quarantined"])
+    speaker_names = table.groupby("speaker")["name"].first()
     return {
-        "look": look,
-        "headline": headline(look, len(table)),
+        "report": report,
+        "headline": headline(report),
         "facts": _facts(table),
-        "left_out": left_out,
-        "critical": look.verdict["critical"],
-        "rules": _rules(look.rules, findings, len(table)),
-        "cases": cases(look.store, findings, look.rules),
-        "acting": list(findings[findings["severity"] != "warning"].itertuples()),
-        "warnings": list(findings[findings["severity"] == "warning"].itertuples()),
-        "pictures": distributions(table, look.rules, left_out),
-        "speakers": _speakers(table, left_out),
-        "names": {
-            str(one): f"{one} {name}"
-            for one, name in table.groupby("speaker")["name"].first().items()
-        },
+        "quarantined": quarantined,
+        "critical": report.verdict["critical"],
+        "rules": _count_violations(report.rules, findings, len(table)),
+        "flagged": illustrate_flagged_clips(report.store, findings, report.rules),
+        "severe_findings": list(findings[~is_warning].itertuples()),
+        "warnings": list(findings[is_warning].itertuples()),
+        "distributions": plot_distributions(table, report.rules, quarantined),
+        "speakers": _speaker_rows(table, quarantined),
+        "speaker_names": {str(id_): f"{id_} {name}" for id_, name in speaker_names.items()},
         "splits": SPLITS,
-        "moved": readings(look.comparison) if look.comparison else "",
+        "drift_summary": summarize_drift(report.comparison) if report.comparison else "",
         "thresholds": {
             "moderate": MODERATE,
             "large": LARGE,
-            "alarms": FALSE_DISCOVERIES,
-            "clips": MIN_CLIPS,
+            "false_discoveries": FALSE_DISCOVERY_RATE,
+            "min_clips": MIN_CLIPS,
         },
     }
 
 
-def headline(look: Look, clips: int) -> tuple[str, str]:
-    """What comes of it, and what that means."""
-    verdict, out = look.verdict, len(look.verdict["quarantined"])
-    warnings = f"{verdict['warnings']} warning{'' if verdict['warnings'] == 1 else 's'}"
-    if verdict["critical"]:
+def headline(report: QualityReport) -> tuple[str, str]:
+    """Return the verdict in a few words, and a sentence that explains it."""
+    clips = len(report.store.manifest)
+    quarantined = len(report.verdict["quarantined"])
+    critical = len(report.verdict["critical"])
+    count = report.verdict["warnings"]
+    warnings = f"{count or 'no'} warning{'' if count == 1 else 's'}"
+    if critical:
         return (
-            "Not fit to train on",
-            f"{len(verdict['critical'])} critical finding{'' if len(verdict['critical']) == 1 else 's'} would stop "
-            f"the pipeline; {out} of {clips} clips would be left out; {warnings}.",
+            "Not ready for training",
+            f"{critical} critical finding{'' if critical == 1 else 's'} would stop the pipeline; "
+            f"{quarantined} of {clips} clips would be quarantined; {warnings}.",
         )
-    if out:
+    if quarantined:
         return (
-            f"{out} of {clips} clips left out",
-            f"The other {clips - out} may be trained on; {warnings}.",
+            f"{quarantined} of {clips} clips quarantined",
+            f"The other {clips - quarantined} clips are accepted; {warnings}.",
         )
-    return (
-        f"All {clips} clips accepted",
-        f"{warnings.capitalize() if warnings[0] != '0' else 'No warnings'}.",
-    )
+    return f"All {clips} clips accepted", f"{warnings.capitalize()}."
 
 
 def _facts(table: pd.DataFrame) -> dict[str, Any]:
+    speakers = sorted(set(zip(table["speaker"], table["name"], strict=True)))
     return {
         "clips": len(table),
-        "hours": float(numeric(table["motion_seconds"]).sum()) / 3600,
-        "sound": float(numeric(table["audio_seconds"]).sum()) / 3600,
-        "speakers": [
-            f"{speaker} {name}"
-            for speaker, name in sorted(set(zip(table["speaker"], table["name"], strict=True)))
-        ],
+        "hours": float(to_numbers(table["motion_seconds"]).sum()) / 3600,
+        "speakers": [f"{speaker} {name}" for speaker, name in speakers],
         "languages": table["language"].value_counts().to_dict(),
         "splits": {split: int((table["split"] == split).sum()) for split in SPLITS},
-        "unlisted": int(table["split"].isna().sum()),
+        "without_split": int(table["split"].isna().sum()),
         "unreadable": int(table["fault"].notna().sum()),
         "textgrid": int(table["has_textgrid"].sum()),
         "semantics": int(table["has_semantics"].sum()),
     }
 
 
-def _rules(
+def _count_violations(
     rules: Sequence[Rule], findings: pd.DataFrame, clips: int
 ) -> list[tuple[Rule, int, float]]:
-    """Rule, clips that break it, their share; the gravest and most broken first."""
+    """Return every rule with the number and share of clips that break it.
+
+    Broken rules come first, by severity and by number of clips.
+    """
     counts = findings.groupby("rule")["clip_id"].nunique()
-    found = [(rule, int(counts.get(rule.name, 0))) for rule in rules]
-    found.sort(key=lambda pair: (pair[1] == 0, SEVERITIES.index(pair[0].severity), -pair[1]))
-    return [(rule, count, count / clips) for rule, count in found]
+    counted = [(rule, int(counts.get(rule.name, 0))) for rule in rules]
+    counted.sort(key=lambda pair: (pair[1] == 0, SEVERITIES.index(pair[0].severity), -pair[1]))
+    return [(rule, count, count / clips) for rule, count in counted]
 
 
-def _speakers(table: pd.DataFrame, left_out: Sequence[str]) -> list[dict[str, Any]]:
+def _speaker_rows(table: pd.DataFrame, quarantined: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
-            "speaker": f"{speaker} {' / '.join(sorted(set(rows['name'])))}",
-            "clips": len(rows),
-            "minutes": float(numeric(rows["motion_seconds"]).sum()) / 60,
-            "splits": [int((rows["split"] == split).sum()) for split in SPLITS],
-            "languages": ", ".join(sorted(set(rows["language"]))),
-            "textgrid": int(rows["has_textgrid"].sum()),
-            "semantics": int(rows["has_semantics"].sum()),
-            "left_out": int(rows["clip_id"].isin(left_out).sum()),
+            "speaker": f"{speaker} {' / '.join(sorted(set(clips['name'])))}",
+            "clips": len(clips),
+            "minutes": float(to_numbers(clips["motion_seconds"]).sum()) / 60,
+            "splits": [int((clips["split"] == split).sum()) for split in SPLITS],
+            "languages": ", ".join(sorted(set(clips["language"]))),
+            "textgrid": int(clips["has_textgrid"].sum()),
+            "semantics": int(clips["has_semantics"].sum()),
+            "quarantined": int(clips["clip_id"].isin(quarantined).sum()),
         }
-        for speaker, rows in table.groupby("speaker")
+        for speaker, clips in table.groupby("speaker")
     ]

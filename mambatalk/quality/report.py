@@ -1,48 +1,91 @@
-"""One look at a corpus: its clips, the rules they are held against, and what came of it."""
+"""The content of a data-quality report: clips, rules, findings and verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
 
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import CheckClipsConfig
+from mambatalk.corpus.layout import FOLDERS, parse_clip_id
+from mambatalk.errors import InputError
 from mambatalk.quality.comparison import Comparison
-from mambatalk.quality.rules import Rule, apply_rules, clip_rules, verdict
+from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules import apply_rules, clip_rules, verdict
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """One look at a corpus."""
+class QualityReport:
+    """The result of checking a corpus, as input for the HTML page."""
 
     corpus: str
-    """What the reader knows it by."""
+    """Name of the corpus for the reader, usually its path."""
     store: ClipStore
     rules: Sequence[Rule]
     findings: pd.DataFrame
-    """What `checks.apply_rules` found."""
+    """Result of `rules.apply_rules`."""
     verdict: Mapping[str, Any]
-    """What `checks.verdict` said."""
-    strays: Sequence[str] = ()
-    """Files beside the clips' that belong to none."""
-    docs: str | None = None
-    """Address of Great Expectations' page, as seen from this one."""
+    """Result of `rules.verdict`."""
+    unmatched_files: Sequence[str] = ()
+    """Result of `find_unmatched_files`."""
+    data_docs: str | None = None
+    """Link to the Great Expectations page, relative to this one."""
     comparison: Comparison | None = None
-    """With an earlier look."""
+    """Comparison with an earlier snapshot."""
 
 
-def look_at(
-    store: ClipStore, bounds: CheckClipsConfig, *, corpus: str, strays: Sequence[str]
-) -> Look:
-    """Hold every clip of a store against the rules."""
+def build_report(
+    store: ClipStore,
+    bounds: CheckClipsConfig,
+    *,
+    corpus: str,
+    unmatched_files: Sequence[str] = (),
+) -> QualityReport:
+    """Check every clip of a store against the rules.
+
+    Args:
+        store: Clips to check.
+        bounds: Section `check_clips` of the configuration.
+        corpus: Name of the corpus for the reader.
+        unmatched_files: Files of the corpus that belong to no clip.
+
+    """
     rules = clip_rules(bounds)
     findings = apply_rules(store.manifest, rules)
-    return Look(
+    return QualityReport(
         corpus=corpus,
         store=store,
         rules=rules,
         findings=findings,
-        strays=strays,
         verdict=verdict(store.manifest, findings, max_quarantined=bounds.max_quarantined),
+        unmatched_files=unmatched_files,
     )
+
+
+def find_unmatched_files(paths: Iterable[str]) -> list[str]:
+    """Return the files in a corpus' folders that belong to no clip.
+
+    Ingest ignores files whose name is not a clip id with the suffix of its folder. Listing them
+    shows misspelt names that would otherwise go unnoticed.
+
+    Args:
+        paths: Paths of a snapshot, relative to the root of the corpus.
+
+    """
+    suffixes = dict(FOLDERS.values())
+    unmatched = []
+    for path in map(PurePosixPath, paths):
+        suffix = suffixes.get(str(path.parent))
+        if suffix and not (path.suffix == suffix and _is_clip_id(path.stem)):
+            unmatched.append(str(path))
+    return unmatched
+
+
+def _is_clip_id(text: str) -> bool:
+    try:
+        parse_clip_id(text)
+    except InputError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""A rule of the checks: a bound on one column of a table with one row per clip."""
+"""A data rule: a bound on one column of a table with one row per clip."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,50 +10,51 @@ Severity = Literal["critical", "quarantine", "warning"]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A bound on one column of the table of clips.
+    """A bound on one column of a table with one row per clip.
 
-    Null passes unless `required`: a clip without a TextGrid has no words to judge.
+    A null value passes unless `required` is set: a clip without a TextGrid has no words to check.
     """
 
     name: str
     severity: Severity
     column: str
-    why: str
-    """What a value out of bounds means and does."""
+    reason: str
+    """What a value outside the bound means, and its effect."""
     minimum: float | None = None
     maximum: float | None = None
     allowed: tuple[Any, ...] | None = None
     required: bool = False
+    """Whether a null value breaks the rule."""
     absent: bool = False
-    """The column must be null: it holds a fault."""
+    """Whether every value must be null, because the column describes a fault."""
 
     @property
     def expected(self) -> str:
-        """The bound in words."""
+        """The bound in words, such as "at most 60"."""
         if self.absent:
             return "none"
         if self.allowed is not None:
             return " or ".join(str(value) for value in self.allowed)
-        if self.minimum is None and self.maximum is None:
-            return "a value"
-        if self.minimum is None:
+        if self.minimum is not None and self.maximum is not None:
+            return f"{self.minimum:g} to {self.maximum:g}"
+        if self.minimum is not None:
+            return f"at least {self.minimum:g}"
+        if self.maximum is not None:
             return f"at most {self.maximum:g}"
-        return (
-            f"at least {self.minimum:g}"
-            if self.maximum is None
-            else f"{self.minimum:g} to {self.maximum:g}"
-        )
+        return "a value"
 
-    def broken(self, values: "pd.Series[Any]") -> "pd.Series[bool]":
-        """Which values break the rule."""
+    def violations(self, values: "pd.Series[Any]") -> "pd.Series[bool]":
+        """Return a mask of the values that break the rule."""
         if self.absent:
             return values.notna()
-        null = values.isna()
-        bad = pd.Series(False, index=values.index)
+
+        out_of_bounds = pd.Series(False, index=values.index)
         if self.allowed is not None:
-            bad = ~values.isin(self.allowed)
+            out_of_bounds = ~values.isin(self.allowed)
         if self.minimum is not None:
-            bad |= pd.to_numeric(values) < self.minimum
+            out_of_bounds |= pd.to_numeric(values) < self.minimum
         if self.maximum is not None:
-            bad |= pd.to_numeric(values) > self.maximum
-        return (bad & ~null) | (null & self.required)
+            out_of_bounds |= pd.to_numeric(values) > self.maximum
+
+        null = values.isna()
+        return (out_of_bounds & ~null) | (null & self.required)

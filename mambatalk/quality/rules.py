@@ -1,24 +1,22 @@
-"""What a corpus must be before anybody trains on it: rules, each a bound on one column with one row
-per clip.
+"""The data rules for clips and for features, and the verdict that follows from them.
 
-A critical finding stops the pipeline, a quarantined clip is left out with its reason, a warning is
-reported. The same list makes `mambatalk check` and the Great Expectations suites, so that the two
-never disagree.
+A critical finding stops the pipeline, a quarantined clip is left out of training with its reason,
+and a warning is only reported. `mambatalk check` and the Great Expectations suites are built from
+the same list of rules, so they always agree.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from mambatalk.config import CheckClipsConfig, CheckFeaturesConfig
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
-from mambatalk.quality.rule import Rule, Severity
+from mambatalk.quality.rule import Rule
 
-COLUMNS = ("clip_id", "rule", "severity", "column", "found", "expected", "why")
-
-
-STANDARD_BOUNDS = CheckClipsConfig(
+COLUMNS: Final = ("clip_id", "rule", "severity", "column", "found", "expected", "reason")
+"""Columns of the table of findings."""
+STANDARD_BOUNDS: Final = CheckClipsConfig(
     min_seconds=4.0,
     max_length_gap_seconds=8.0,
     max_joint_speed=60.0,
@@ -27,454 +25,361 @@ STANDARD_BOUNDS = CheckClipsConfig(
     max_silent_share=0.9,
     max_quarantined=0.25,
 )
-"""Bounds of all profiles, for a corpus that has no parameter file yet."""
-LIMITS = {"trunk": 1.6, "arms": 2.9, "legs": 2.9, "jaw": 0.9, "eyes": 1.0, "hands": 2.7}
-"""Radians that no joint of a group turns by in a person; the most seen in BEATX: 0.7, 2.4, 1.3,
-0.1, 0.1 and 2.2.
+"""Bounds of all profiles, used for a corpus without a parameter file."""
+JOINT_LIMITS: Final = {
+    "trunk": 1.6,
+    "arms": 2.9,
+    "legs": 2.9,
+    "jaw": 0.9,
+    "eyes": 1.0,
+    "hands": 2.7,
+}
+"""Largest plausible rotation of any joint of a group, radians.
+
+The largest rotations seen in BEATX are, in this order, 0.7, 2.4, 1.3, 0.1, 0.1 and 2.2.
 """
-MAX_LAG = 0.2
-"""Seconds; the two real clips measured are 0.07 off at most."""
-MAX_SPEAKER_LAG = 0.15
-"""Seconds; the median of a speaker's clips is surer than one clip."""
+MAX_LAG: Final = 0.2
+"""Largest offset of one clip's audio, seconds; the two real clips measured are within 0.07."""
+MAX_SPEAKER_LAG: Final = 0.15
+"""Largest median offset of a speaker, seconds; a median is more reliable than one clip."""
 
 
 def clip_rules(config: CheckClipsConfig) -> list[Rule]:
-    """Rules for the manifest of a clip store."""
+    """Return the rules for the manifest of a clip store."""
     return [
-        _rule(
-            "readable", "quarantine", "fault", "a file is missing or cannot be read", absent=True
-        ),
-        _rule(
-            "listed", "quarantine", "split", "the clip is in no split of the table", required=True
-        ),
+        _quarantine("readable", "fault", "a file is missing or damaged", absent=True),
+        _quarantine("listed", "split", "the clip is missing from the split table", required=True),
         *_motion_rules(config),
-        *_sound_rules(config),
+        *_audio_rules(config),
         *_text_rules(),
-        *_kinship_rules(),
+        *_cross_clip_rules(),
     ]
 
 
 def _motion_rules(config: CheckClipsConfig) -> list[Rule]:
+    joint_limits = [
+        _warning(
+            f"{group}_limit",
+            f"angle_{group}",
+            "a joint is rotated further (rad) than a person can",
+            maximum=limit,
+        )
+        for group, limit in JOINT_LIMITS.items()
+    ]
     return [
-        _rule(
+        _quarantine(
             "frame_rate",
-            "quarantine",
             "fps",
-            "motion at another rate plays too fast or too slow",
+            "motion at another frame rate plays too fast or too slow",
             allowed=(float(FPS),),
         ),
-        _rule(
-            "finite",
-            "quarantine",
-            "not_finite",
-            "NaN or infinity in the motion poisons every loss",
-            maximum=0,
+        _quarantine(
+            "finite", "not_finite", "NaN or infinity in the motion makes every loss NaN", maximum=0
         ),
-        _rule(
+        _quarantine(
             "long_enough",
-            "quarantine",
             "motion_seconds",
-            "too short for windows and metrics",
+            "the clip is too short for windows and metrics",
             minimum=config.min_seconds,
         ),
-        _rule(
+        _quarantine(
             "rotation_norm",
-            "quarantine",
             "max_angle",
-            "no axis-angle needs more than one turn",
+            "no axis-angle rotation needs more than one full turn (rad)",
             maximum=6.5,
         ),
-        _rule(
+        _quarantine(
             "joint_speed",
-            "quarantine",
             "max_joint_speed",
             "a joint jumps (rad/s): tracking was lost",
             maximum=config.max_joint_speed,
         ),
-        _rule(
+        _quarantine(
             "frozen",
-            "quarantine",
             "frozen_seconds",
-            "the whole body stands still to the last bit (s)",
+            "no joint moves at all (s): the recording froze",
             maximum=config.max_frozen_seconds,
         ),
-        _rule(
+        _quarantine(
             "repeated",
-            "quarantine",
             "repeated_share",
-            "many frames are those before them: motion of a lower rate, or one whose tracking stuttered",
+            "many frames repeat the one before: lower frame rate or unstable tracking",
             maximum=0.3,
         ),
-        _rule(
+        _quarantine(
             "frozen_limb",
-            "quarantine",
             "frozen_limb_seconds",
-            "one arm stands still to the last bit (s) while the other moves: its tracking was lost",
+            "one arm is frozen (s) while the other moves: its tracking was lost",
             maximum=config.max_frozen_seconds,
         ),
-        _rule(
+        _quarantine(
             "upright",
-            "quarantine",
             "tilt",
-            "the body lies (rad from upright): another axis is up",
+            "the body is tilted (rad from upright): the up axis is probably wrong",
             maximum=1.0,
         ),
-        _rule(
+        _quarantine(
             "translation_speed",
-            "quarantine",
             "max_translation_speed",
-            "the body jumps (m/s)",
+            "the body jumps (m/s): tracking was lost",
             maximum=config.max_translation_speed,
         ),
-        _rule(
+        _warning(
             "joint_jerk",
-            "warning",
             "max_joint_acceleration",
-            "a joint jerks (rad/s²)",
+            "the speed of a joint changes abruptly (rad/s²)",
             maximum=1200,
         ),
-        *(
-            _rule(
-                f"{group}_limit",
-                "warning",
-                f"angle_{group}",
-                "a joint turns further (rad) than people's do",
-                maximum=limit,
-            )
-            for group, limit in LIMITS.items()
-        ),
-        _rule(
+        *joint_limits,
+        _warning(
             "room",
-            "warning",
             "translation_range",
-            "the body wanders far (m): drift, or a walk",
+            "the body moves far from its start (m): drift or walking",
             maximum=4,
         ),
-        _rule(
+        _warning(
             "rise",
-            "warning",
             "translation_rise",
-            "the body rises or sinks far (m): drift, or a seat",
+            "the body rises or sinks far (m): drift or sitting down",
             maximum=0.9,
         ),
-        _rule(
+        _warning(
             "expression_range",
-            "warning",
             "max_expression",
-            "expressions far outside what faces do",
+            "expression coefficients far outside the usual range",
             maximum=15,
         ),
-        _rule(
-            "face_moves",
-            "warning",
-            "face_range",
-            "the face never moves: it was not tracked",
-            minimum=0.01,
+        _warning(
+            "face_moves", "face_range", "the face never moves: it was not tracked", minimum=0.01
         ),
-        _rule(
-            "shape_range", "warning", "max_beta", "a body shape far from any person's", maximum=6
+        _warning(
+            "shape_range", "max_beta", "shape parameters far outside the usual range", maximum=6
         ),
     ]
 
 
-def _sound_rules(config: CheckClipsConfig) -> list[Rule]:
+def _audio_rules(config: CheckClipsConfig) -> list[Rule]:
     return [
-        _rule(
+        _quarantine(
             "same_length",
-            "quarantine",
             "length_gap",
-            "sound and motion end far apart: likely misaligned or of different recordings",
+            "audio and motion differ in length (s): misaligned or from different recordings",
             minimum=-config.max_length_gap_seconds,
             maximum=config.max_length_gap_seconds,
         ),
-        _rule("audible", "quarantine", "peak", "the sound is silent", minimum=0.01),
-        _rule(
+        _quarantine("audible", "peak", "the audio is silent", minimum=0.01),
+        _quarantine(
             "overdriven",
-            "quarantine",
             "clipped_share",
-            "most of the sound is beyond full scale: whole numbers in a float file, or a wrong gain",
+            "most samples exceed full scale: integers in a float file, or a wrong gain",
             maximum=0.5,
         ),
-        _rule(
+        _warning(
             "same_pace",
-            "warning",
             "length_ratio",
-            "motion lasts another time than sound: a rate may be misstated",
+            "motion and audio differ in length: a frame or sample rate may be wrong",
             minimum=0.75,
             maximum=1.33,
         ),
-        _rule(
+        _warning(
             "mouth_fits_sound",
-            "warning",
             "mouth_lag",
-            "the mouth moves at other times than there is sound (s)",
+            "mouth movement and loudness are offset in time (s)",
             minimum=-MAX_LAG,
             maximum=MAX_LAG,
         ),
-        _rule(
-            "sample_rate", "warning", "sample_rate", "resampled to 16 kHz", allowed=(SAMPLE_RATE,)
+        _warning(
+            "sample_rate", "sample_rate", "the audio is resampled to 16 kHz", allowed=(SAMPLE_RATE,)
         ),
-        _rule("mono", "warning", "channels", "mixed down to one channel", allowed=(1,)),
-        _rule(
+        _warning("mono", "channels", "the audio is mixed down to one channel", allowed=(1,)),
+        _warning(
             "container",
-            "warning",
             "container",
-            "no wav, whatever its name says",
+            "the file is not a WAV file despite its name",
             allowed=("WAV", "WAVEX"),
         ),
-        _rule(
-            "clipping", "warning", "clipped_share", "the sound is cut at full scale", maximum=0.001
+        _warning("clipping", "clipped_share", "the audio is clipped at full scale", maximum=0.001),
+        _warning("dc_offset", "dc_offset", "the audio is not centred on zero", maximum=0.02),
+        _warning(
+            "silence", "silent_share", "most of the clip is silent", maximum=config.max_silent_share
         ),
-        _rule(
-            "dc_offset",
-            "warning",
-            "dc_offset",
-            "the sound does not swing around zero",
-            maximum=0.02,
-        ),
-        _rule(
-            "silence",
-            "warning",
-            "silent_share",
-            "most of the clip is silent",
-            maximum=config.max_silent_share,
-        ),
-        _rule(
-            "silent_start",
-            "warning",
-            "silent_start",
-            "long silence before the first sound (s)",
-            maximum=6,
-        ),
-        _rule(
-            "silent_end",
-            "warning",
-            "silent_end",
-            "long silence after the last sound (s)",
-            maximum=6,
-        ),
+        _warning("silent_start", "silent_start", "long silence at the start (s)", maximum=6),
+        _warning("silent_end", "silent_end", "long silence at the end (s)", maximum=6),
     ]
 
 
 def _text_rules() -> list[Rule]:
     return [
-        _rule(
-            "text",
-            "warning",
-            "has_textgrid",
-            "no words: the clip trains by sound alone",
-            allowed=(True,),
+        _warning(
+            "text", "has_textgrid", "no words: the clip is trained on audio alone", allowed=(True,)
         ),
-        _rule(
-            "text_covers_sound",
-            "warning",
-            "word_share",
-            "hardly any of the sound has words",
-            minimum=0.1,
+        _warning(
+            "text_covers_sound", "word_share", "almost none of the audio has words", minimum=0.1
         ),
-        _rule(
+        _warning(
             "text_fits_sound",
-            "warning",
             "word_contrast",
-            "words are no louder (dB) than the rest: the alignment is off",
+            "words are no louder (dB) than the rest: the alignment is wrong",
             minimum=3,
         ),
-        _rule(
+        _warning(
             "text_in_time",
-            "warning",
             "word_lag",
-            "the sound is late against the words, or early (s)",
+            "words and audio are offset in time (s)",
             minimum=-MAX_LAG,
             maximum=MAX_LAG,
         ),
-        _rule(
+        _warning(
             "text_ends_in_time",
-            "warning",
             "words_past_end",
-            "words after the sound's end (s)",
+            "words continue after the end of the audio (s)",
             maximum=0.1,
         ),
-        _rule(
+        _warning(
             "word_length",
-            "warning",
             "longest_word",
-            "no word takes so long (s): the alignment gave up",
+            "a word is implausibly long (s): the alignment failed",
             maximum=3,
         ),
-        _rule(
-            "words_apart", "warning", "word_overlap", "a word runs into the next (s)", maximum=0.05
+        _warning("words_apart", "word_overlap", "two words overlap (s)", maximum=0.05),
+        _warning(
+            "semantic_label", "semantic_unknown", "semantic labels that are not in BEAT", maximum=0
         ),
-        _rule(
-            "semantic_label",
-            "warning",
-            "semantic_unknown",
-            "semantic labels that BEAT does not know",
-            maximum=0,
+        _warning(
+            "semantic_score", "semantic_score", "a semantic score is greater than 1", maximum=1
         ),
-        _rule(
-            "semantic_score",
-            "warning",
-            "semantic_score",
-            "a semantic score is no share of one",
-            maximum=1,
-        ),
-        _rule(
+        _warning(
             "semantic_ends_in_time",
-            "warning",
             "semantic_past_end",
-            "semantics after the sound's end (s)",
+            "semantic labels continue after the end of the audio (s)",
             maximum=1,
         ),
     ]
 
 
-def _kinship_rules() -> list[Rule]:
+def _cross_clip_rules() -> list[Rule]:
+    """Return the rules whose columns compare a clip with other clips."""
     return [
-        _rule(
-            "duplicate",
-            "quarantine",
-            "copies",
-            "the same motion and sound under two ids",
-            maximum=1,
+        _quarantine(
+            "duplicate", "copies", "the same motion and audio exist under two ids", maximum=1
         ),
-        _rule(
+        _quarantine(
             "same_motion",
-            "quarantine",
             "motion_twin",
-            "moves, for a while at least, exactly like another clip",
+            "part of the motion is identical to another clip's",
             absent=True,
         ),
-        _rule(
+        _warning(
             "same_sound",
-            "warning",
             "sound_twin",
-            "sounds exactly like a clip that moves otherwise",
+            "the audio is identical to that of a clip with other motion",
             absent=True,
         ),
-        _rule(
+        _critical(
             "leak",
-            "critical",
             "splits_of_content",
-            "the same clip in two splits: every score would be too good",
+            "the same clip is in two splits, which makes every score too good",
             maximum=1,
         ),
-        _rule(
+        _critical(
             "leak_of_a_part",
-            "critical",
             "part_leak",
-            "motion or sound of a clip in another split: every score would be too good",
+            "motion or audio of a clip in another split, which makes every score too good",
             absent=True,
         ),
-        _rule(
+        _quarantine(
             "speaker_lag",
-            "quarantine",
             "speaker_lag",
-            "in this speaker's clips the sound comes late, or early (s): an offset between recordings was missed",
+            "audio and motion of this speaker's clips are offset in time (s)",
             minimum=-MAX_SPEAKER_LAG,
             maximum=MAX_SPEAKER_LAG,
         ),
-        _rule(
-            "speaker_name",
-            "warning",
-            "speaker_names",
-            "one speaker number with more names than one",
-            maximum=1,
+        _warning(
+            "speaker_name", "speaker_names", "one speaker id has more than one name", maximum=1
         ),
-        _rule(
+        _warning(
             "speaker_trains",
-            "warning",
             "training_clips",
-            "no clip of this speaker is trained on",
+            "no clip of this speaker is in the training split",
             minimum=1,
         ),
-        _rule(
+        _warning(
             "speaker_shape",
-            "warning",
             "shape_share",
-            "most clips of this speaker have another body",
+            "most clips of this speaker have other shape parameters",
             minimum=0.5,
         ),
     ]
 
 
 def feature_rules(config: CheckFeaturesConfig) -> list[Rule]:
-    """Rules for the table of feature clips."""
+    """Return the rules for the table of feature clips."""
     return [
-        _rule("finite", "critical", "not_finite", "features with NaN or infinity", maximum=0),
-        _rule(
+        _critical("finite", "not_finite", "features contain NaN or infinity", maximum=0),
+        _critical(
             "speaker_index",
-            "critical",
             "speaker_index",
-            "outside the speaker table",
+            "the index is outside the speaker table",
             minimum=0,
             required=True,
         ),
-        _rule(
-            "split",
-            "critical",
-            "split",
-            "no such split",
-            allowed=("train", "val", "test", "additional"),
+        _critical(
+            "split", "split", "the split is unknown", allowed=("train", "val", "test", "additional")
         ),
-        _rule(
+        _warning(
             "known_words",
-            "warning",
             "unknown_words",
             "most words are not in the vocabulary",
             maximum=config.max_unknown_words,
         ),
-        _rule(
-            "speech",
-            "warning",
-            "silent_share",
-            "most of the clip is silent",
-            maximum=config.max_silent_share,
+        _warning(
+            "speech", "silent_share", "most of the clip is silent", maximum=config.max_silent_share
         ),
-        _rule(
+        _warning(
             "floor",
-            "warning",
             "floor_height",
-            "feet far from the floor (m): another up axis, or another body",
+            "the feet are far from the floor (m): wrong up axis or another body",
             minimum=-config.max_floor_offset,
             maximum=config.max_floor_offset,
         ),
-        _rule(
+        _warning(
             "floor_drift",
-            "warning",
             "floor_drift",
-            "the floor of the beginning is not that of the end (m)",
+            "the floor height changes between start and end (m)",
             maximum=0.15,
         ),
-        _rule("skating", "warning", "foot_skate", "feet on the floor slide (m/s)", maximum=0.1),
-        _rule(
-            "contact",
-            "warning",
-            "contact_share",
-            "feet never, or always, on the ground",
-            minimum=0.02,
+        _warning("skating", "foot_skate", "feet slide while on the floor (m/s)", maximum=0.1),
+        _warning(
+            "contact", "contact_share", "the feet almost never touch the ground", minimum=0.02
         ),
     ]
 
 
 def apply_rules(table: pd.DataFrame, rules: Iterable[Rule]) -> pd.DataFrame:
-    """Findings, one row each (COLUMNS), for a table with one row per clip and a column
-    `clip_id`.
+    """Apply rules to a table with one row per clip.
+
+    Args:
+        table: One row per clip, with a column `clip_id`.
+        rules: Rules whose column is missing from the table are skipped.
+
+    Returns:
+        One row per finding, with the columns `COLUMNS`.
+
     """
     findings = []
     for rule in rules:
         if rule.column not in table:
             continue
-        for index in table.index[rule.broken(table[rule.column])]:
-            value = table.at[index, rule.column]
+        for index in table.index[rule.violations(table[rule.column])]:
             findings.append(
                 (
                     table.at[index, "clip_id"],
                     rule.name,
                     rule.severity,
                     rule.column,
-                    _shown(value),
+                    _format_value(table.at[index, rule.column]),
                     rule.expected,
-                    rule.why,
+                    rule.reason,
                 )
             )
     return pd.DataFrame(findings, columns=list(COLUMNS))
@@ -483,34 +388,36 @@ def apply_rules(table: pd.DataFrame, rules: Iterable[Rule]) -> pd.DataFrame:
 def verdict(
     table: pd.DataFrame, findings: pd.DataFrame, *, max_quarantined: float
 ) -> dict[str, Any]:
-    """What becomes of the clips.
+    """Decide which clips are accepted and whether the pipeline may continue.
+
+    Args:
+        table: One row per clip, with columns `clip_id` and `split`.
+        findings: Result of `apply_rules`.
+        max_quarantined: Largest share of clips that may be quarantined, 0 to 1.
 
     Returns:
-        `ok`; `accepted`, clip ids in order; `quarantined`, id to reasons; `critical`, reasons to
-        stop; `warnings`, a count.
+        `ok`, whether no finding is critical; `accepted`, clip ids in order; `quarantined`, reasons
+        by clip id; `critical`, reasons to stop; `warnings`, their number.
 
     """
-    out = findings[findings["severity"] == "quarantine"]
     quarantined = {
-        str(clip): [
-            f"{row.rule}: {row.found}; expected {row.expected} ({row.why})"
-            for row in rows.itertuples()
-        ]
-        for clip, rows in out.groupby("clip_id")
+        str(clip): [_describe(row) for row in rows.itertuples()]
+        for clip, rows in findings[findings["severity"] == "quarantine"].groupby("clip_id")
     }
     accepted = [clip for clip in table["clip_id"] if clip not in quarantined]
-    splits = set(table.loc[table["clip_id"].isin(accepted), "split"])
+
     critical = [
-        f"{row.clip_id}: {row.rule}: {row.found}; expected {row.expected} ({row.why})"
+        f"{row.clip_id}: {_describe(row)}"
         for row in findings[findings["severity"] == "critical"].itertuples()
     ]
+    splits = set(table.loc[table["clip_id"].isin(accepted), "split"])
     critical += [
         f"split {split}: no clip is left" for split in ("train", "test") if split not in splits
     ]
-    share = len(quarantined) / len(table)
-    if share > max_quarantined:
+    if len(quarantined) / len(table) > max_quarantined:
         critical.append(
-            f"{len(quarantined)} of {len(table)} clips quarantined; at most {max_quarantined:.0%} may be"
+            f"{len(quarantined)} of {len(table)} clips quarantined; "
+            f"at most {max_quarantined:.0%} may be"
         )
     return {
         "ok": not critical,
@@ -521,9 +428,22 @@ def verdict(
     }
 
 
-def _rule(name: str, severity: Severity, column: str, why: str, **bounds: Any) -> Rule:
-    return Rule(name=name, severity=severity, column=column, why=why, **bounds)
+def _critical(name: str, column: str, reason: str, **bounds: Any) -> Rule:
+    return Rule(name=name, severity="critical", column=column, reason=reason, **bounds)
 
 
-def _shown(value: Any) -> str:
+def _quarantine(name: str, column: str, reason: str, **bounds: Any) -> Rule:
+    return Rule(name=name, severity="quarantine", column=column, reason=reason, **bounds)
+
+
+def _warning(name: str, column: str, reason: str, **bounds: Any) -> Rule:
+    return Rule(name=name, severity="warning", column=column, reason=reason, **bounds)
+
+
+def _describe(finding: Any) -> str:
+    """Describe one row of the findings in a sentence."""
+    return f"{finding.rule}: {finding.found}; expected {finding.expected} ({finding.reason})"
+
+
+def _format_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -154,7 +154,7 @@ def expectations(rule: Rule) -> Iterator["Expectation"]:
         "severity": _SEVERITY[rule.severity],
         "meta": {"rule": rule.name},
     }
-    told = f"{rule.name.replace('_', ' ')} ({rule.severity}): %s; if not, {rule.why}"
+    told = f"{rule.name.replace('_', ' ')} ({rule.severity}): %s; if not, {rule.reason}"
     if rule.absent:
         yield known.ExpectColumnValuesToBeNull(**shared, description=told % "nothing here")
     if rule.required:

@@ -22,11 +22,10 @@ from mambatalk.clips.store import MANIFEST, ClipStore
 from mambatalk.config import Config
 from mambatalk.corpus.snapshot import snapshot
 from mambatalk.files import atomic_directory, digest, read_json, write_json
-from mambatalk.quality.comparison import Comparison, Earlier, compare
+from mambatalk.quality.comparison import Comparison, PreviousManifest, compare_manifests
 from mambatalk.quality.page import write_quality_page
-from mambatalk.quality.report import Look
+from mambatalk.quality.report import QualityReport, find_unmatched_files
 from mambatalk.quality.rules import Rule, clip_rules
-from mambatalk.quality.unmatched import strays
 from tasks.expectations.data_docs import write_page
 from tasks.expectations.suites import Checked, check
 from tasks.runtime.stage import only_one, workers
@@ -98,14 +97,14 @@ def look_again(config: Config, found: dict[str, Any]) -> dict[str, Any]:
             )
             write_quality_page(
                 out / "index.html",
-                Look(
+                QualityReport(
                     corpus=f"{config.ingest.root}, snapshot {found['digest'][:12]}",
                     store=store,
                     rules=rules,
                     findings=checked.findings,
                     verdict=checked.verdict,
-                    strays=strays(found["files"]),
-                    docs="data_docs/index.html",
+                    unmatched_files=find_unmatched_files(found["files"]),
+                    data_docs="data_docs/index.html",
                     comparison=comparison,
                 ),
             )
@@ -153,11 +152,11 @@ def _compare(
     (out / BEFORE).mkdir()
     for name in (MANIFEST, "look.json"):
         shutil.copy(source / name, out / BEFORE)
-    before = Earlier(
+    before = PreviousManifest(
         manifest=pandas.read_parquet(source / MANIFEST),
         snapshot=read_json(source / "look.json")["snapshot"],
     )
-    return compare(before, manifest, rules)
+    return compare_manifests(before, manifest, rules)
 
 
 def _numbers(checked: Checked, comparison: Comparison | None) -> dict[str, Any]:
@@ -165,8 +164,8 @@ def _numbers(checked: Checked, comparison: Comparison | None) -> dict[str, Any]:
         []
         if comparison is None
         else [
-            {"speaker": one.speaker, "feature": one.feature, "psi": one.psi, "reading": one.reading}
-            for one in comparison.moved
+            {"speaker": one.speaker, "feature": one.feature, "psi": one.psi, "reading": one.level}
+            for one in comparison.drifted
         ]
     )
     verdict = checked.verdict
@@ -182,5 +181,5 @@ def _numbers(checked: Checked, comparison: Comparison | None) -> dict[str, Any]:
         "moved": moved,
         "changes": None
         if comparison is None
-        else {kind: len(clips) for kind, clips in comparison.changes.items()},
+        else {kind: len(clips) for kind, clips in comparison.clip_changes.items()},
     }

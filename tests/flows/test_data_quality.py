@@ -114,7 +114,7 @@ def test_drift_against_the_last_look_is_warned_of(prefect, place):
         ("all", "max_expression", "large"),
         ("all", "face_range", "large"),
     }
-    assert "2 shifts beyond chance" in (LAST / "index.html").read_text()
+    assert "2 significant shifts" in (LAST / "index.html").read_text()
 
 
 def run(*arguments, **env):

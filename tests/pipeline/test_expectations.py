@@ -110,7 +110,7 @@ def test_the_page_needs_no_network_and_depends_on_the_data_alone(
     assert pages[0] == pages[1]
     assert not re.search(r'(src|href)="(?!#)', pages[0])
     assert "<script" not in pages[0]
-    assert "the sound is silent" in pages[0]
+    assert "the audio is silent" in pages[0]
     assert "1_ada_0_0_0" in pages[0]
     summary = json.loads((tmp_path / "one.json").read_text())
     assert (summary["success"], summary["quarantined"], summary["broken"]) == (

@@ -1,8 +1,7 @@
-"""What rules make of a table of clips, and what becomes of the clips; tests/faults plants what each
-rule is for.
-"""
+"""Rules, findings and verdict; tests/faults plants the fault that each rule is for."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,23 +18,27 @@ CLEAN = {
     "motion_seconds": 20.0,
     "splits_of_content": 1.0,
 }
-FEATURES = {"not_finite": 0, "speaker_index": 1, "split": "train"}
-BOUNDS = CheckFeaturesConfig(max_unknown_words=0.5, max_silent_share=0.9, max_floor_offset=0.3)
+CLEAN_FEATURES = {"not_finite": 0, "speaker_index": 1, "split": "train"}
+FEATURE_BOUNDS = CheckFeaturesConfig(
+    max_unknown_words=0.5, max_silent_share=0.9, max_floor_offset=0.3
+)
 
 
-def table(**planted):
+def manifest(**planted: Any) -> pd.DataFrame:
+    """Four clips, the first in the test split, the second with the planted values."""
     rows = [{"clip_id": f"{k}_clip_0_{k}_{k}", **CLEAN} for k in range(1, 5)]
     rows[0]["split"] = "test"
     rows[1] |= planted
     return pd.DataFrame(rows)
 
 
-def judged(clips, **bounds):
-    return verdict(clips, apply_rules(clips, clip_rules(STANDARD_BOUNDS)), **bounds)
+def verdict_on(table: pd.DataFrame, *, max_quarantined: float) -> dict[str, Any]:
+    findings = apply_rules(table, clip_rules(STANDARD_BOUNDS))
+    return verdict(table, findings, max_quarantined=max_quarantined)
 
 
 @pytest.mark.parametrize(
-    ("bounds", "values", "broken", "expected"),
+    ("bounds", "values", "violations", "expected"),
     [
         ({"minimum": 2}, [1, 2, None], [True, False, False], "at least 2"),
         ({"maximum": 2}, [2, 3, None], [False, True, False], "at most 2"),
@@ -46,14 +49,16 @@ def judged(clips, **bounds):
     ],
     ids=["minimum", "maximum", "both", "allowed", "required", "absent"],
 )
-def test_a_rule_says_what_breaks_it_and_what_it_expects(bounds, values, broken, expected):
-    rule = Rule(name="rule", severity="warning", column="column", why="", **bounds)
-    assert list(rule.broken(pd.Series(values))) == broken
+def test_a_rule_finds_violations_and_describes_its_bound(
+    bounds: dict[str, Any], values: list[Any], violations: list[bool], expected: str
+) -> None:
+    rule = Rule(name="rule", severity="warning", column="column", reason="", **bounds)
+    assert list(rule.violations(pd.Series(values))) == violations
     assert rule.expected == expected
 
 
-def test_a_table_without_a_column_is_not_judged_by_it():
-    assert apply_rules(table(), clip_rules(STANDARD_BOUNDS)).empty
+def test_rules_on_missing_columns_are_skipped() -> None:
+    assert apply_rules(manifest(), clip_rules(STANDARD_BOUNDS)).empty
 
 
 @pytest.mark.parametrize(
@@ -64,31 +69,33 @@ def test_a_table_without_a_column_is_not_judged_by_it():
         ("split", "all", "split"),
     ],
 )
-def test_features_that_no_corpus_leads_to_are_critical(column, value, rule):
-    """Only a fault of the code before makes them."""
-    rows = [{"clip_id": str(k), **FEATURES, **({column: value} if k else {})} for k in range(2)]
-    found = apply_rules(pd.DataFrame(rows), feature_rules(BOUNDS))
-    assert list(zip(found["clip_id"], found["rule"], found["severity"], strict=True)) == [
-        ("1", rule, "critical")
+def test_features_that_only_a_bug_can_produce_are_critical(
+    column: str, value: Any, rule: str
+) -> None:
+    rows = [
+        {"clip_id": "0", **CLEAN_FEATURES},
+        {"clip_id": "1", **CLEAN_FEATURES, column: value},
     ]
+    findings = apply_rules(pd.DataFrame(rows), feature_rules(FEATURE_BOUNDS))
+    assert findings[["clip_id", "rule", "severity"]].values.tolist() == [["1", rule, "critical"]]
 
 
-def test_a_quarantined_clip_is_left_out_with_its_reason():
-    result = judged(table(motion_seconds=1.0), max_quarantined=0.5)
+def test_a_quarantined_clip_is_left_out_with_its_reason() -> None:
+    result = verdict_on(manifest(motion_seconds=1.0), max_quarantined=0.5)
     assert result["ok"]
     assert "2_clip_0_2_2" not in result["accepted"]
     assert len(result["accepted"]) == 3
     assert "long_enough: 1; expected at least 4" in result["quarantined"]["2_clip_0_2_2"][0]
 
 
-def test_an_empty_split_a_leak_and_too_many_bad_clips_are_critical():
-    clips = table(splits_of_content=2.0)
-    clips.loc[0, "motion_seconds"] = 1.0  # The only test clip.
-    result = judged(clips, max_quarantined=0.1)
+def test_a_leak_an_empty_split_and_too_many_quarantined_clips_are_critical() -> None:
+    table = manifest(splits_of_content=2.0)
+    table.loc[0, "motion_seconds"] = 1.0  # The only test clip.
+    result = verdict_on(table, max_quarantined=0.1)
     assert not result["ok"]
     assert len(result["critical"]) == 3
-    assert any("split test" in line for line in result["critical"])
+    assert any("split test" in reason for reason in result["critical"])
 
 
-def test_the_standard_bounds_are_those_of_params_yaml():
+def test_the_standard_bounds_are_those_of_params_yaml() -> None:
     assert load_config(ROOT / "params.yaml").check_clips == STANDARD_BOUNDS

@@ -1,0 +1,329 @@
+"""The data-quality page shows every flagged clip with its reason, and figures of planted faults."""
+
+import dataclasses
+import html
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from mambatalk.clips.ingest import ingest
+from mambatalk.clips.statistics import sound_statistics
+from mambatalk.clips.store import ClipStore
+from mambatalk.corpus.readers import Facts
+from mambatalk.corpus.snapshot import write_snapshot
+from mambatalk.quality.comparison import PreviousManifest, compare_manifests, find_clip_changes
+from mambatalk.quality.evidence import evidence_figures
+from mambatalk.quality.page import write_quality_page
+from mambatalk.quality.report import QualityReport, build_report, find_unmatched_files
+from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, verdict
+from mambatalk.sample.build import write_sample
+
+pytest.importorskip(
+    "espeakng_loader", reason="the sample needs eSpeak NG: pip install 'mambatalk[sample]'"
+)
+BOUNDS = dataclasses.replace(STANDARD_BOUNDS, max_quarantined=0.9)
+FAULTS = ("damaged", "spike", "frozen", "jump", "long", "silent", "copy", "original")
+Array = NDArray[Any]
+Faulty = tuple[ClipStore, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sample") / "corpus"
+    write_sample(root, hours=0.03, speakers=3, seed=5)
+    return root
+
+
+@pytest.fixture(scope="module")
+def clean(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    return ingest_corpus(corpus, tmp_path_factory.mktemp("clean"))
+
+
+@pytest.fixture(scope="module")
+def faulty(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Faulty:
+    """A store of the sample with one fault per clip, and the clip id of each fault."""
+    root = shutil.copytree(corpus, tmp_path_factory.mktemp("faulty") / "corpus")
+    ids = sorted(path.stem for path in (root / "wave16k").iterdir())
+    clip_of = dict(zip(FAULTS, ids, strict=False))
+
+    (root / "smplxflame_30" / f"{clip_of['damaged']}.npz").write_bytes(b"PK damaged")
+    edit_motion(root, clip_of["spike"], twist_wrist)
+    edit_motion(root, clip_of["frozen"], freeze)
+    edit_motion(root, clip_of["jump"], jump)
+    edit_audio(root, clip_of["long"], lambda wave: np.concatenate([wave] * 4))
+    edit_audio(root, clip_of["silent"], lambda wave: wave / 1000)
+    for folder, suffix in (("smplxflame_30", ".npz"), ("wave16k", ".wav")):
+        original = root / folder / f"{clip_of['original']}{suffix}"
+        shutil.copy(original, root / folder / f"{clip_of['copy']}{suffix}")
+    return ingest_corpus(root, tmp_path_factory.mktemp("out")), clip_of
+
+
+def edit_motion(root: Path, clip: str, edit: Callable[[Array, Array], tuple[Array, Array]]) -> None:
+    path = root / "smplxflame_30" / f"{clip}.npz"
+    arrays = dict(np.load(path))
+    arrays["poses"], arrays["trans"] = edit(arrays["poses"], arrays["trans"])
+    np.savez(path, **arrays)
+
+
+def twist_wrist(poses: Array, trans: Array) -> tuple[Array, Array]:
+    """Twist the left wrist (joint 20) for one frame, two seconds in."""
+    poses[60, 60:63] += 1.4
+    return poses, trans
+
+
+def freeze(poses: Array, trans: Array) -> tuple[Array, Array]:
+    """Repeat one pose for 75 frames."""
+    poses[30:105] = poses[30]
+    return poses, trans
+
+
+def jump(poses: Array, trans: Array) -> tuple[Array, Array]:
+    """Move the body by one metre along every axis between two frames, three seconds in."""
+    return poses, trans + (np.arange(len(trans)) >= 90)[:, None]
+
+
+def edit_audio(root: Path, clip: str, edit: Callable[[Array], Array]) -> None:
+    path = root / "wave16k" / f"{clip}.wav"
+    wave, rate = soundfile.read(path)
+    soundfile.write(path, edit(wave), rate)
+
+
+def ingest_corpus(root: Path, out: Path) -> ClipStore:
+    write_snapshot(root, out / "snapshot.json")
+    (out / "clips").mkdir()
+    ingest(root, out / "snapshot.json", out / "clips", speakers=[], clips_per_shard=8)
+    return ClipStore(out / "clips")
+
+
+@pytest.fixture(scope="module")
+def page(faulty: Faulty, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_page(report_on(faulty[0]), tmp_path_factory.mktemp("page"))
+
+
+def report_on(store: ClipStore, **fields: Any) -> QualityReport:
+    return build_report(store, BOUNDS, **{"corpus": "my corpus", **fields})
+
+
+def write_page(report: QualityReport, folder: Path) -> str:
+    write_quality_page(folder / "index.html", report)
+    return (folder / "index.html").read_text(encoding="utf-8")
+
+
+def visible_text(page: str) -> str:
+    """The text of a page without figures."""
+    body = re.sub(r"<style.*?</style>|<svg.*?</svg>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def card_of(page: str, clip: str) -> str:
+    """The part of the page about one flagged clip."""
+    pattern = rf'<article class="card case" id="{clip}">.*?</article>'
+    match = re.search(pattern, page, re.DOTALL)
+    assert match, f"{clip} is not on the page"
+    return match[0]
+
+
+def test_a_clean_corpus_has_distributions_and_no_flagged_clip(
+    clean: ClipStore, tmp_path: Path
+) -> None:
+    page = write_page(report_on(clean), tmp_path)
+    assert f"All {len(clean.manifest)} clips accepted" in page
+    assert "No clip has critical or quarantine findings." in page
+    assert "No clip breaks any of" in page
+    assert "Drift" not in page
+    assert page.count("<svg") >= 10
+    for speaker in ("1 ada", "2 bruno", "3 celia"):
+        assert page.count(f">{speaker}<") >= 10, "every distribution has a row for each speaker"
+
+
+@pytest.mark.parametrize(
+    ("fault", "rule", "pattern"),
+    [
+        ("damaged", "readable", r"damaged npz"),
+        (
+            "spike",
+            "joint speed",
+            r"Fastest joint in each frame: [\d.]+ rad/s at (1\.97|2\.00) s \(left wrist\); 2 frames",
+        ),
+        ("frozen", "frozen", r"nothing moves in the marked 2\.5 s"),
+        (
+            "jump",
+            "translation speed",
+            r"Speed of the body in each frame: [\d.]+ m/s at 2\.97 s; 1 frame above",
+        ),
+        ("long", "same length", r"motion lasts [\d.]+ s, the audio [\d.]+ s: they differ by"),
+        ("silent", "audible", r"silence \(below −50 dB\), 100% of it; the bars below are words"),
+        ("copy", "duplicate", r"identical to those of {original} \("),
+    ],
+)
+def test_a_flagged_clip_has_its_reason_and_a_figure(
+    faulty: Faulty, page: str, fault: str, rule: str, pattern: str
+) -> None:
+    clip_of = faulty[1]
+    card = card_of(page, clip_of[fault])
+    assert f"<b>{rule}</b>" in card
+    pattern = pattern.replace("{original}", clip_of["original"])
+    assert re.search(pattern, visible_text(card))
+    assert ("<svg" in card) == (fault not in ("damaged", "copy"))
+
+
+def test_the_page_shows_all_flagged_clips_and_no_others(faulty: Faulty, page: str) -> None:
+    store, clip_of = faulty
+    quarantined = report_on(store).verdict["quarantined"]
+    cards = re.findall(r'case" id="([^"]+)"', page)
+    assert set(cards) == set(clip_of.values()) == set(quarantined)
+    assert f"{len(clip_of)} of {len(store.manifest)} clips would be quarantined" in visible_text(
+        page
+    )
+
+
+def test_critical_findings_come_first(faulty: Faulty, page: str) -> None:
+    """The copy is in another split than its original."""
+    assert "<h1>Not ready for training</h1>" in page
+    before_rules = visible_text(page.split('<section id="rules"')[0])
+    assert f"{faulty[1]['copy']}: leak" in before_rules
+
+
+def test_a_table_lists_flagged_clips_beyond_the_figure_limit(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, clip_of = faulty
+    monkeypatch.setattr("mambatalk.quality.flagged_clips.MAX_ILLUSTRATED", 2)
+    page = write_page(report_on(store), tmp_path)
+    assert page.count('<article class="card case"') == 2
+    text = visible_text(page)
+    assert all(clip in text for clip in clip_of.values())
+
+
+def test_a_new_rule_gets_figures_without_further_code(clean: ClipStore, tmp_path: Path) -> None:
+    clean.manifest["sway"] = np.linspace(0, 1, len(clean.manifest))
+    rule = Rule(name="sway", severity="quarantine", column="sway", reason="sways", maximum=0.95)
+    findings = apply_rules(clean.manifest, [rule])
+    report = dataclasses.replace(
+        report_on(clean),
+        rules=[rule],
+        findings=findings,
+        verdict=verdict(clean.manifest, findings, max_quarantined=0.9),
+    )
+    page = write_page(report, tmp_path)
+    card = card_of(page, clean.manifest["clip_id"].iloc[-1])
+    del clean.manifest["sway"]
+    expected = f"Sway: 1 in this clip (triangle), among {len(clean.manifest)} clips."
+    assert expected in visible_text(card)
+    assert "<svg" in card
+    assert "<h3>Sway</h3>" in page, "the page also shows its distribution"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "caption"),
+    [
+        ("mouth_lag", 1.5, "Mouth above, loudness below: the audio is 1.50 s late."),
+        ("word_lag", -0.4, "Words above, loudness below: the audio is 0.40 s early."),
+        ("speaker_lag", 1.5, "the audio is 1.50 s late (median of the speaker)."),
+    ],
+)
+def test_a_lag_is_plotted_against_its_reference(
+    clean: ClipStore, column: str, value: float, caption: str
+) -> None:
+    row = clean.manifest.iloc[0].to_dict() | {column: value}
+    rule = Rule(
+        name="lag", severity="quarantine", column=column, reason="late", minimum=-0.1, maximum=0.1
+    )
+    (figure,) = evidence_figures(row, clean.read(row["clip_id"]), [rule], clean.manifest)
+    assert figure.caption.endswith(caption)
+    assert str(figure.svg).count("<path") > 10
+
+
+def test_the_page_is_self_contained_and_reproducible(
+    faulty: Faulty, page: str, tmp_path: Path
+) -> None:
+    assert page == write_page(report_on(faulty[0]), tmp_path)
+    assert "<script" not in page
+    assert re.findall(r'\s(?:src|srcset|poster)="([^"]*)"', page) == []
+    links = [link for link in re.findall(r'href="([^"]*)"', page) if not link.startswith("#")]
+    assert links == ["data:,"]
+    assert "matplotlib" not in page.lower()
+
+
+def test_names_from_the_data_are_escaped(clean: ClipStore, tmp_path: Path) -> None:
+    report = report_on(clean, corpus="<b>x</b>", unmatched_files=["wave16k/<script>.wav"])
+    page = write_page(report, tmp_path)
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "&lt;b&gt;x&lt;/b&gt;" in page
+
+
+def test_changed_clips_are_listed(clean: ClipStore, faulty: Faulty, tmp_path: Path) -> None:
+    store, clip_of = faulty
+    before = clean.manifest.drop(index=[11])
+    before["split"] = before["split"].where(before.index != 10, "val")
+
+    changes = find_clip_changes(before, store.manifest)
+    assert changes["added"] == [store.manifest["clip_id"][11]]
+    assert changes["moved to another split"] == [store.manifest["clip_id"][10]]
+    assert set(changes["changed in content"]) == set(clip_of.values()) - {clip_of["original"]}
+    assert "removed" not in changes
+
+    previous = PreviousManifest(manifest=before, snapshot="f00d" * 16)
+    comparison = compare_manifests(previous, store.manifest, [])
+    page = write_page(dataclasses.replace(report_on(store), comparison=comparison), tmp_path)
+    assert "f00df00df00d" in page
+    assert "1 clip added" in visible_text(page)
+    assert "population stability index" in page
+
+
+def test_a_shift_is_plotted_and_summarised(clean: ClipStore, tmp_path: Path) -> None:
+    now = clean.manifest.assign(silent_share=clean.manifest["silent_share"] + 0.5)
+    previous = PreviousManifest(manifest=clean.manifest.copy(), snapshot="f00d" * 16)
+    comparison = compare_manifests(previous, now, [])
+    drifted = [(shift.speaker, shift.feature, shift.level) for shift in comparison.drifted]
+    assert drifted == [("all", "silent_share", "large")]
+    assert len(comparison.figures) == 1
+    assert comparison.clip_changes == {}
+    page = write_page(dataclasses.replace(report_on(clean), comparison=comparison), tmp_path)
+    assert "1 significant shift, 1 of them large" in visible_text(page)
+
+
+def test_files_that_belong_to_no_clip_are_found() -> None:
+    files = [
+        "train_test_split.csv",
+        "weights/any.npy",
+        "wave16k/31_maria_0_1_1.wav",
+        "wave16k/Maria.wav",
+        "textgrid/31_maria_0_1_1.txt",
+        "sem/31_maria_0_1_1.txt",
+        "smplxflame_30/31_maria_10_1_1.npz",
+    ]
+    assert find_unmatched_files(files) == [
+        "wave16k/Maria.wav",
+        "textgrid/31_maria_0_1_1.txt",
+        "smplxflame_30/31_maria_10_1_1.npz",
+    ]
+
+
+def test_a_corpus_without_a_readable_clip_has_a_page(corpus: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    for path in (root / "smplxflame_30").iterdir():
+        path.write_bytes(b"not an npz file")
+    (tmp_path / "out").mkdir()
+    page = write_page(report_on(ingest_corpus(root, tmp_path / "out")), tmp_path)
+    clips = list((root / "wave16k").iterdir())
+    assert page.count('<article class="card case"') == len(clips)
+
+
+def test_loudness_ignores_silence() -> None:
+    """A sine at half of full scale is 9.03 dB below it, with or without silence before it."""
+    facts = Facts(rate=16000, channels=1, format="WAV", subtype="PCM_16", frames=16000)
+    sine = 0.5 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000).astype(np.float32)
+    assert sound_statistics(sine, facts)["loudness"] == pytest.approx(-9.03, abs=0.01)
+    padded = np.concatenate([np.zeros(32000, np.float32), sine])
+    assert sound_statistics(padded, facts)["loudness"] == pytest.approx(-9.03, abs=0.01)
+    assert sound_statistics(np.zeros(16000, np.float32), facts)["loudness"] is None
