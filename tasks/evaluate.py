@@ -23,6 +23,7 @@ from mambatalk.evaluation.score import Evaluation, TruthClip
 from mambatalk.features.store import ClipInfo, FeatureStore, open_features
 from mambatalk.features.windows import clip_ctc
 from mambatalk.files import atomic_directory, atomic_file, read_json, write_json
+from mambatalk.metrics.catalogue import CATALOGUE, metric_value
 from mambatalk.models.fgd.storage import load_fgd_encoder
 from mambatalk.motion.body import load_body
 from mambatalk.motion.clip import SmplxMotion
@@ -43,8 +44,8 @@ from tasks.runtime.paths import (
 from tasks.runtime.stage import stage_command, threads
 from tasks.tracking.recorder import Recorder
 
-SMALL: Final = {"mse": "1e-8", "lvd": "1e-5"}
-"""Metrics of faces and the units that papers print them in."""
+SMALL_EXPONENT: Final = -5
+"""DVC prints five decimals, so that metrics in units of 1e-5 or less would all read 0.00000."""
 
 
 def run(config: Config, recorder: Recorder) -> None:
@@ -122,15 +123,19 @@ def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
 
 
 def _summary(result: dict[str, Any]) -> dict[str, float | None]:
-    """What DVC shows and compares: the model's corrected metrics and event F1, one number each.
+    """Return the model's corrected metrics and event F1, one number each, for DVC to compare.
 
-    Faces in the units that papers print them in, since DVC shows five decimals.
+    Small metrics are in the unit that papers print, which is then part of their name.
     """
-    row = {metric: variants["corrected"] for metric, variants in result["rows"]["model"].items()}
-    for metric, unit in SMALL.items():
-        value = row.pop(metric)
-        row[f"{metric}_{unit}"] = None if value is None else value / float(unit)
-    return {**row, "event_f1": result["event_f1"]["model"]}
+    figures = {}
+    for metric in CATALOGUE.values():
+        value = metric_value(result, "model", metric.key)
+        if metric.exponent <= SMALL_EXPONENT:
+            name = f"{metric.key}_1e{metric.exponent}"
+            figures[name] = None if value is None else metric.scaled(value)
+        else:
+            figures[metric.key] = value
+    return figures
 
 
 def _write_table(table: list[dict[str, Any]]) -> None:

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from mambatalk.config import Config
 from mambatalk.files import atomic_file, read_json
+from mambatalk.metrics.catalogue import CATALOGUE
 from mambatalk.reporting import html
 from tasks.report_page.charts import curves
 from tasks.report_page.facts import facts
 from tasks.report_page.numbers import (
-    METRIC,
     TABLE_1_KEYS,
     clip_table,
     code_books,
@@ -51,7 +51,7 @@ def content(config: Config) -> dict[str, Any]:
         "not_comparable": not_comparable(
             found, evaluation, published_fgd=config.train_fgd_encoder.published is not None
         ),
-        "metrics": METRIC,
+        "metrics": CATALOGUE,
         "columns": columns(evaluation),
         "rows": metrics_table(evaluation),
         "strips": strips(evaluation),

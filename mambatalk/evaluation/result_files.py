@@ -15,9 +15,9 @@ from mambatalk.evaluation.intervals import fgd_interval, mean_interval
 from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths
 from mambatalk.evaluation.pairing import ClipFiles
 from mambatalk.evaluation.posing import Poser
-from mambatalk.evaluation.row import METRICS
 from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
 from mambatalk.metrics.beats import joint_speed
+from mambatalk.metrics.catalogue import METRICS
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion

@@ -17,9 +17,9 @@ from mambatalk.metrics import (
     L1Diversity,
 )
 from mambatalk.metrics.beat_consistency import RULES
+from mambatalk.metrics.catalogue import METRICS
 from mambatalk.metrics.variant import ClipMean
 
-METRICS = ("fgd", "bc", "l1div", "mse", "lvd", "srgr")
 FGD_MULTIPLE = 32
 """Published FGD cuts a clip to a multiple of this many frames."""
 Values = dict[str, dict[str, float | None]]

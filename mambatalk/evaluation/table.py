@@ -1,30 +1,26 @@
-"""The metrics table as a paper prints it (Markdown, LaTeX) or as data (CSV)."""
+"""The table of metrics as a paper prints it (Markdown, LaTeX) or as data (CSV)."""
 
 import csv
 import io
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
+
+from tabulate import tabulate
 
 from mambatalk.errors import InputError
-from mambatalk.evaluation.row import METRICS
+from mambatalk.metrics.catalogue import METRICS, MetricInfo, metric_value
+from mambatalk.metrics.variant import AnyVariant
 
 Format = Literal["markdown", "latex", "csv"]
-UNITS = {
-    "fgd": (0.1, "FGD (0.1)"),
-    "bc": (0.1, "BC (0.1)"),
-    "l1div": (1.0, "DIV"),
-    "mse": (1e-8, "MSE (1e-8)"),
-    "lvd": (1e-5, "LVD (1e-5)"),
-    "srgr": (1.0, "SRGR"),
-}
-"""Unit and heading of each metric in published tables."""
+_TABULATE: Final[Mapping[str, str]] = {"markdown": "github", "latex": "latex_booktabs"}
+"""Names that tabulate has for our formats. The LaTeX table needs the package booktabs."""
 
 
 def check_format(layout: str) -> Format:
-    """Return the layout.
+    """Return the name of a table format.
 
     Raises:
-        InputError: It is not one of those known.
+        InputError: The format is unknown.
 
     """
     for known in get_args(Format):
@@ -33,77 +29,61 @@ def check_format(layout: str) -> Format:
     raise InputError(
         "--format",
         f"expected {', '.join(get_args(Format))}, found {repr(layout)}",
-        "name one of these",
+        "choose one of these",
     )
 
 
 def metrics_table(result: Mapping[str, Any], layout: Format) -> str:
-    """Lay out the content of `metrics.json`, with an "intervals" entry where there is one.
+    """Print the metrics of an evaluation as a table.
 
-    Markdown and LaTeX have one line for each row and variant in the units of published tables, 95 %
-    intervals in brackets; CSV has one line for each value in raw units.
+    Markdown and LaTeX have one line for each method and variant, in the units of published tables,
+    with 95 % intervals in brackets where there are some. CSV has one line for each value, in raw
+    units.
+
+    Args:
+        result: Content of `metrics.json`, optionally with the "intervals" of `score_files`.
+        layout: Format of the table.
+
     """
     if layout == "csv":
         return _csv(result)
-    heading = ["method", "variant", *(heading for _, heading in UNITS.values())]
+    headings = ["method", "variant", *(metric.heading for metric in METRICS.values())]
     lines = [
-        [name, variant, *(_cell(result, name, metric, variant) for metric in METRICS)]
-        for variant in ("published", "corrected", "evaltools")
-        for name in result["rows"]
-        if any(variant in result["rows"][name][metric] for metric in METRICS)
+        [method, variant, *(_cell(result, method, metric, variant) for metric in METRICS.values())]
+        for variant in get_args(AnyVariant)
+        for method, row in result["rows"].items()
+        if any(variant in row[key] for key in METRICS)
     ]
-    return _markdown(heading, lines) if layout == "markdown" else _latex(heading, lines)
+    alignment = ("left", "left", *("right" for _ in METRICS))
+    # Cells are text already; left to itself tabulate would parse and reformat the numbers.
+    text = tabulate(
+        lines, headings, tablefmt=_TABULATE[layout], colalign=alignment, disable_numparse=True
+    )
+    return f"{text}\n"
 
 
-def _cell(result: Mapping[str, Any], name: str, metric: str, variant: str) -> str:
-    unit, _ = UNITS[metric]
-    value = result["rows"][name][metric].get(variant)
-    if value is None:
-        return "-"
-    interval = _interval(result, name, metric, variant)
-    bounds = f" [{interval[0] / unit:.4g}, {interval[1] / unit:.4g}]" if interval else ""
-    return f"{value / unit:.4g}{bounds}"
+def _cell(result: Mapping[str, Any], method: str, metric: MetricInfo, variant: str) -> str:
+    text = metric.format(metric_value(result, method, metric.key, variant))
+    interval = _interval(result, method, metric.key, variant)
+    if interval is None:
+        return text
+    low, high = (metric.format(bound) for bound in interval)
+    return f"{text} [{low}, {high}]"
 
 
 def _interval(
-    result: Mapping[str, Any], name: str, metric: str, variant: str
+    result: Mapping[str, Any], method: str, key: str, variant: str
 ) -> tuple[float, float] | None:
-    return result.get("intervals", {}).get(name, {}).get(metric, {}).get(variant)
-
-
-def _markdown(heading: list[str], lines: list[list[str]]) -> str:
-    rows = [heading, ["---"] * len(heading), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
-
-
-def _latex(heading: list[str], lines: list[list[str]]) -> str:
-    rows = [
-        " & ".join(cell.replace("_", r"\_") for cell in row) + r" \\" for row in (heading, *lines)
-    ]
-    columns = "ll" + "r" * (len(heading) - 2)
-    return (
-        "\n".join(
-            [
-                rf"\begin{{tabular}}{{{columns}}}",
-                r"\hline",
-                rows[0],
-                r"\hline",
-                *rows[1:],
-                r"\hline",
-                r"\end{tabular}",
-            ]
-        )
-        + "\n"
-    )
+    return result.get("intervals", {}).get(method, {}).get(key, {}).get(variant)
 
 
 def _csv(result: Mapping[str, Any]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["method", "metric", "variant", "value", "low", "high"])
-    for name, metrics in result["rows"].items():
-        for metric, variants in metrics.items():
+    for method, row in result["rows"].items():
+        for key, variants in row.items():
             for variant, value in variants.items():
-                low, high = _interval(result, name, metric, variant) or (None, None)
-                writer.writerow([name, metric, variant, value, low, high])
+                low, high = _interval(result, method, key, variant) or (None, None)
+                writer.writerow([method, key, variant, value, low, high])
     return out.getvalue()

@@ -3,12 +3,13 @@ code books.
 """
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mambatalk.files import read_json
-from tasks.runtime.paths import METRICS, PER_CLIP
+from mambatalk.metrics.catalogue import CATALOGUE, EVENT_F1, METRICS, metric_value
+from tasks.runtime.paths import METRICS as METRICS_FOLDER
+from tasks.runtime.paths import PER_CLIP
 
 TABLE_1: Final = Path(__file__).with_name("table1.csv")
 TABLE_1_KEYS: Final = ("fgd", "bc", "l1div", "mse", "lvd")
@@ -22,50 +23,6 @@ ROWS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A metric and how papers print it: the raw value times `scale`."""
-
-    key: str
-    name: str
-    scale: float
-    unit: str
-    better: str
-
-
-METRIC: Final = {
-    metric.key: metric
-    for metric in (
-        Metric("fgd", "FGD", 10, "× 10⁻¹", "lower; ground truth is the noise floor"),
-        Metric("bc", "BC", 10, "× 10⁻¹", "nearer to ground truth"),
-        Metric("l1div", "Diversity", 1, "m", "nearer to ground truth"),
-        Metric("mse", "Face MSE", 1e8, "× 10⁻⁸ m²", "lower"),
-        Metric("lvd", "LVD", 1e5, "× 10⁻⁵ m", "lower"),
-        Metric("srgr", "SRGR", 1, "", "higher"),
-        Metric("event_f1", "Event F1", 100, "%", "higher"),
-    )
-}
-
-
-def value(
-    evaluation: dict[str, Any], row: str, key: str, variant: str = "corrected"
-) -> float | None:
-    """One number of `metrics.json` in raw units; event F1 has no variants."""
-    if key == "event_f1":
-        return evaluation["event_f1"][row]
-    return evaluation["rows"][row][key].get(variant)
-
-
-def printed(number: float | None, key: str) -> str:
-    """A raw number in the unit papers print, four digits; a dash where undefined."""
-    if number is None:
-        return "–"
-    scaled = number * METRIC[key].scale
-    if scaled and not 0.001 <= abs(scaled) < 1e6:
-        return f"{scaled:.2e}"
-    return f"{scaled:,.{max(0, 4 - len(str(int(abs(scaled)))))}f}"
-
-
 def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """A row per method, each with a cell per metric and variant."""
     return [
@@ -73,7 +30,7 @@ def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
             "key": row,
             "name": name,
             "cells": [
-                printed(value(evaluation, row, key, variant), key)
+                CATALOGUE[key].format(metric_value(evaluation, row, key, variant))
                 for key, variant in columns(evaluation)
             ],
         }
@@ -83,17 +40,17 @@ def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     """Metric and variant of each cell; event F1 only where the corpus has written events."""
-    keys = [(key, variant) for key in METRIC if key != "event_f1" for variant in VARIANTS]
-    return keys + (
-        [("event_f1", "corrected")] if evaluation["event_f1"]["model"] is not None else []
-    )
+    keys = [(key, variant) for key in METRICS for variant in VARIANTS]
+    if metric_value(evaluation, "model", EVENT_F1.key) is not None:
+        keys.append((EVENT_F1.key, "corrected"))
+    return keys
 
 
 def strips(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """For each metric the rows' places between the least and the greatest of them, in percent."""
     result = []
     for key, variant in columns(evaluation):
-        raw = {row: value(evaluation, row, key, variant) for row in ROWS}
+        raw = {row: metric_value(evaluation, row, key, variant) for row in ROWS}
         known = [number for number in raw.values() if number is not None]
         if variant != "corrected" or not known:
             continue
@@ -105,13 +62,13 @@ def strips(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
         }
         result.append(
             {
-                "metric": METRIC[key],
+                "metric": CATALOGUE[key],
                 "rows": [
                     {
                         "key": row,
                         "name": ROWS[row],
                         "at": place.get(row),
-                        "text": printed(raw[row], key),
+                        "text": CATALOGUE[key].format(raw[row]),
                     }
                     for row in ROWS
                 ],
@@ -123,7 +80,10 @@ def strips(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 def published_row(evaluation: dict[str, Any]) -> dict[str, str]:
     """The model's published metrics, for the first row beside the paper's table."""
-    return {key: printed(value(evaluation, "model", key, "published"), key) for key in TABLE_1_KEYS}
+    return {
+        key: CATALOGUE[key].format(metric_value(evaluation, "model", key, "published"))
+        for key in TABLE_1_KEYS
+    }
 
 
 def published_table() -> list[dict[str, str]]:
@@ -139,7 +99,8 @@ def clip_table() -> list[dict[str, Any]]:
 
     def shown(clip: str, row: str, column: str) -> str:
         text = rows[clip, row].get(column) or ""
-        return printed(float(text) if text else None, column.removesuffix("_corrected"))
+        metric = CATALOGUE[column.removesuffix("_corrected")]
+        return metric.format(float(text) if text else None)
 
     clips = dict.fromkeys(clip for clip, _ in rows)
     return [
@@ -163,7 +124,7 @@ def clip_table() -> list[dict[str, Any]]:
 
 def code_books() -> list[dict[str, Any]]:
     """Share of each code book in use, and how many codes it is worth."""
-    usage = read_json(METRICS / "encode_codes.json")
+    usage = read_json(METRICS_FOLDER / "encode_codes.json")
     parts = dict.fromkeys(key.split("/")[0] for key in usage)
     return [
         {

@@ -2,11 +2,11 @@
 compared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tasks.report_page.numbers import METRIC, printed, value
+from mambatalk.metrics.catalogue import CATALOGUE, Better, metric_value
 
 PAPER_CLIPS: Final = 15
 CLOSER: Final = 0.9
@@ -18,7 +18,6 @@ RIVALS: Final = {
     "random_clip": "a random training clip",
     "shuffled_audio": "the sound of another clip",
 }
-Test = Callable[[float, float], bool]
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,16 @@ class Verdict:
 def verdicts(evaluation: dict[str, Any]) -> list[Verdict]:
     """Every comparison, on the corrected metrics."""
     found = [
-        _lower(evaluation, "fgd", "mean_pose", estimable=not evaluation["warnings"]),
-        _nearer(evaluation, "bc", "mean_pose"),
-        _nearer(evaluation, "l1div", "mean_pose"),
-        _lower(evaluation, "mse", "random_clip"),
-        _lower(evaluation, "mse", "shuffled_audio"),
+        _compare(evaluation, "fgd", "mean_pose", estimable=not evaluation["warnings"]),
+        _compare(evaluation, "bc", "mean_pose"),
+        _compare(evaluation, "l1div", "mean_pose"),
+        _compare(evaluation, "mse", "random_clip"),
+        _compare(evaluation, "mse", "shuffled_audio"),
     ]
-    if evaluation["event_f1"]["model"] is not None:
+    if metric_value(evaluation, "model", "event_f1") is not None:
         found += [
-            _higher(evaluation, "event_f1", "random_clip"),
-            _higher(evaluation, "event_f1", "shuffled_audio"),
+            _compare(evaluation, "event_f1", "random_clip"),
+            _compare(evaluation, "event_f1", "shuffled_audio"),
         ]
     return found
 
@@ -99,41 +98,27 @@ def not_comparable(
     return reasons
 
 
-def _lower(evaluation: dict[str, Any], key: str, rival: str, *, estimable: bool = True) -> Verdict:
-    return _verdict(evaluation, key, rival, lambda a, b: a < b, estimable=estimable)
-
-
-def _higher(evaluation: dict[str, Any], key: str, rival: str) -> Verdict:
-    return _verdict(evaluation, key, rival, lambda a, b: a > b)
-
-
-def _nearer(evaluation: dict[str, Any], key: str, rival: str) -> Verdict:
-    truth = value(evaluation, "ground_truth", key)
-
-    def nearer(ours: float, theirs: float) -> bool:
-        return truth is not None and abs(ours - truth) < CLOSER * abs(theirs - truth)
-
-    return _verdict(evaluation, key, rival, nearer, tail=f"; ground truth {printed(truth, key)}")
-
-
-def _verdict(
-    evaluation: dict[str, Any],
-    key: str,
-    rival: str,
-    test: Test,
-    *,
-    estimable: bool = True,
-    tail: str = "",
+def _compare(
+    evaluation: dict[str, Any], key: str, rival: str, *, estimable: bool = True
 ) -> Verdict:
-    metric, ours, theirs = (
-        METRIC[key],
-        value(evaluation, "model", key),
-        value(evaluation, rival, key),
+    """Compare the model with a baseline in one corrected metric, in the metric's own direction."""
+    metric = CATALOGUE[key]
+    ours, theirs, truth = (
+        metric_value(evaluation, row, key) for row in ("model", rival, "ground_truth")
     )
-    name = f"{metric.name} against {RIVALS[rival]}"
-    numbers = (
-        f"{printed(ours, key)} against {printed(theirs, key)}{tail} ({metric.unit or 'no unit'})"
-    )
+    name = f"{metric.label} against {RIVALS[rival]}"
+    numbers = f"{metric.format(ours)} against {metric.format(theirs)}"
+    if metric.better == "nearer to ground truth":
+        numbers += f"; ground truth {metric.format(truth)}"
+    numbers += f" ({metric.printed_unit or 'no unit'})"
     if ours is None or theirs is None or not estimable:
         return Verdict(name, None, numbers)
-    return Verdict(name, bool(test(ours, theirs)), numbers)
+    return Verdict(name, _is_better(metric.better, ours, theirs, truth), numbers)
+
+
+def _is_better(better: Better, ours: float, theirs: float, truth: float | None) -> bool:
+    if better == "lower":
+        return ours < theirs
+    if better == "higher":
+        return ours > theirs
+    return truth is not None and abs(ours - truth) < CLOSER * abs(theirs - truth)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mambatalk.config import load_config
 from mambatalk.files import read_json
+from mambatalk.metrics.catalogue import EVENT_F1, METRICS, metric_value
 from tasks.runtime.paths import BUNDLE, EVALUATION, QUALITY, RENDERS, REPORT
 from tasks.runtime.view import PARAMS
 from tasks.tools.command import run_tool
@@ -19,34 +20,28 @@ _WIDTH: Final = 146
 
 
 def table(evaluation: dict[str, Any]) -> Table:
-    """Build the table of `metrics/metrics.json`: one row per thing measured, published and
-    corrected side by side.
-    """
-    rows = evaluation["rows"]
-    metrics = list(next(iter(rows.values())))
+    """Return the table of `metrics/metrics.json`: one line per method, in the units of papers."""
     title = (
         f"{evaluation['clips']} clips, {evaluation['frames']} frames, {evaluation['body']} body model, "
         f"fidelity {evaluation['fidelity']}; each cell: published / corrected"
     )
     result = Table(title=title, title_justify="left")
     result.add_column("")
-    events = {name: score for name, score in evaluation["event_f1"].items() if score is not None}
-    for metric in (*metrics, *(["event F1"] if events else [])):
-        result.add_column(metric, justify="right")
-    for name, row in rows.items():
-        result.add_row(
-            name.replace("_", " "),
-            *(
-                f"{_number(row[metric].get('published'))} / {_number(row[metric].get('corrected'))}"
-                for metric in metrics
-            ),
-            *([_number(events.get(name))] if events else []),
-        )
+    with_events = any(score is not None for score in evaluation[EVENT_F1.key].values())
+    for metric in (*METRICS.values(), *([EVENT_F1] if with_events else [])):
+        result.add_column(metric.heading, justify="right")
+    for row in evaluation["rows"]:
+        cells = [
+            " / ".join(
+                metric.format(metric_value(evaluation, row, metric.key, variant))
+                for variant in ("published", "corrected")
+            )
+            for metric in METRICS.values()
+        ]
+        if with_events:
+            cells.append(EVENT_F1.format(metric_value(evaluation, row, EVENT_F1.key)))
+        result.add_row(row.replace("_", " "), *cells)
     return result
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
 
 
 def show(checkout: Path) -> None:

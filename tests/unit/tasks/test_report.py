@@ -13,7 +13,7 @@ import pytest
 from mambatalk.config import Config, load_config
 from mambatalk.files import write_json
 from tasks import report
-from tasks.report_page.numbers import printed, published_table
+from tasks.report_page.numbers import published_table
 from tasks.report_page.verdicts import headline, not_comparable, verdicts
 
 ROOT = Path(__file__).parents[3]
@@ -175,18 +175,6 @@ def test_the_same_build_gives_the_same_bytes(build: Callable[..., str]) -> None:
 
 
 def test_numbers_stand_in_the_units_papers_print(build: Callable[..., str]) -> None:
-    assert [
-        printed(value, key)
-        for value, key in (
-            (0.5366, "fgd"),
-            (0.781, "bc"),
-            (13.05, "l1div"),
-            (6.289e-8, "mse"),
-            (6.897e-5, "lvd"),
-            (0.29, "srgr"),
-        )
-    ] == ["5.366", "7.810", "13.05", "6.289", "6.897", "0.290"]
-    assert printed(None, "fgd") == "–"
     page = text(build())
     assert "2.000" in page  # FGD of the model, corrected.
     assert "3.000" in page  # The same, published.

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from mambatalk.files import write_json
+from mambatalk.metrics.catalogue import METRICS
 from tasks.tools.summary import main, show
 
-ROW = {"fgd": {"published": 2.0, "corrected": None}}
+UNDEFINED = {"published": None, "corrected": None}
+ROW = dict.fromkeys(METRICS, UNDEFINED) | {"fgd": {"published": 0.2, "corrected": None}}
 EVALUATION = {
     "rows": {"ground_truth": ROW, "model": ROW},
     "event_f1": {"ground_truth": 0.98, "model": None},
@@ -30,7 +32,7 @@ def test_numbers_stand_with_what_is_to_be_doubted_in_them(
 ) -> None:
     show(Path())
     told = capsys.readouterr().out
-    for words in ("2 / -", "event F1", "0.98", "note: FGD of 2 feature rows"):
+    for words in ("FGD (1e-1)", "2.000 / –", "Event F1", "0.980", "note: FGD of 2 feature rows"):
         assert words in told
 
 

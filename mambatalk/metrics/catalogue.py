@@ -1,0 +1,88 @@
+"""The metrics by name: key in `metrics.json`, label, printed unit and direction.
+
+Every place that prints metrics takes them from here: `mambatalk evaluate`, the summary at the end of
+a build, the report, and the figures that DVC compares.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+Better = Literal["lower", "higher", "nearer to ground truth"]
+MISSING: Final = "–"
+"""Printed where a metric is undefined."""
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """How one metric is named, printed and compared.
+
+    Args:
+        key: Name in `metrics.json` and in MLflow.
+        label: Name in tables.
+        better: Which values are better. Two metrics have no best value of their own and are compared
+            with that of ground truth.
+        exponent: Papers print the raw value divided by 10 to this power.
+        unit: Unit of the raw value; empty for a ratio.
+
+    """
+
+    key: str
+    label: str
+    better: Better
+    exponent: int = 0
+    unit: str = ""
+
+    @property
+    def printed_unit(self) -> str:
+        """Unit of printed values, such as `1e-8 m²`; empty for a plain ratio."""
+        scale = f"1e{self.exponent}" if self.exponent else ""
+        return " ".join(filter(None, (scale, self.unit)))
+
+    @property
+    def heading(self) -> str:
+        """Label with the printed unit, such as `Face MSE (1e-8 m²)`."""
+        return f"{self.label} ({self.printed_unit})" if self.printed_unit else self.label
+
+    def scaled(self, value: float) -> float:
+        """Convert a raw value to the unit that papers print."""
+        return value / 10.0**self.exponent
+
+    def format(self, value: float | None) -> str:
+        """Print a raw value in the unit that papers print, with four digits; a dash for None."""
+        if value is None:
+            return MISSING
+        scaled = self.scaled(value)
+        if scaled and not 0.001 <= abs(scaled) < 1e6:
+            return f"{scaled:.2e}"
+        whole_digits = len(str(int(abs(scaled))))
+        return f"{scaled:,.{max(0, 4 - whole_digits)}f}"
+
+
+def _by_key(*metrics: MetricInfo) -> Mapping[str, MetricInfo]:
+    return MappingProxyType({metric.key: metric for metric in metrics})
+
+
+METRICS: Final = _by_key(
+    MetricInfo("fgd", "FGD", "lower", exponent=-1),
+    MetricInfo("bc", "BC", "nearer to ground truth", exponent=-1),
+    MetricInfo("l1div", "Diversity", "nearer to ground truth", unit="m"),
+    MetricInfo("mse", "Face MSE", "lower", exponent=-8, unit="m²"),
+    MetricInfo("lvd", "LVD", "lower", exponent=-5, unit="m"),
+    MetricInfo("srgr", "SRGR", "higher"),
+)
+"""Metrics of the field, in the order of published tables; each has variants."""
+EVENT_F1: Final = MetricInfo("event_f1", "Event F1", "higher")
+"""Score against the motion rules of the embedded sample. It has no variants and is undefined for
+recorded clips."""
+CATALOGUE: Final = _by_key(*METRICS.values(), EVENT_F1)
+
+
+def metric_value(
+    result: Mapping[str, Any], row: str, key: str, variant: str = "corrected"
+) -> float | None:
+    """Read one raw value out of the content of `metrics.json`; None where it is undefined."""
+    if key == EVENT_F1.key:
+        return result[key][row]
+    return result["rows"][row][key].get(variant)

@@ -1,0 +1,51 @@
+"""The catalogue of metrics: printed numbers, headings, and values read from metrics.json."""
+
+import pytest
+
+from mambatalk.metrics.catalogue import CATALOGUE, METRICS, metric_value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("fgd", 0.5366, "5.366"),
+        ("bc", 0.781, "7.810"),
+        ("l1div", 13.05, "13.05"),
+        ("mse", 6.289e-8, "6.289"),
+        ("lvd", 6.897e-5, "6.897"),
+        ("srgr", 0.29, "0.290"),
+        ("event_f1", 0.98, "0.980"),
+    ],
+)
+def test_numbers_are_printed_in_the_units_of_papers(key: str, value: float, text: str) -> None:
+    assert CATALOGUE[key].format(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.0, "0.000"), (12345.6, "12,346"), (1e-5, "1.00e-05"), (2.5e7, "2.50e+07")],
+)
+def test_numbers_of_any_size_are_readable(value: float | None, text: str) -> None:
+    assert CATALOGUE["l1div"].format(value) == text
+
+
+def test_headings_name_the_printed_unit() -> None:
+    headings = [metric.heading for metric in CATALOGUE.values()]
+    assert headings == [
+        "FGD (1e-1)",
+        "BC (1e-1)",
+        "Diversity (m)",
+        "Face MSE (1e-8 m²)",
+        "LVD (1e-5 m)",
+        "SRGR",
+        "Event F1",
+    ]
+
+
+def test_values_are_read_by_row_and_variant() -> None:
+    row = {key: {"published": 1.0, "corrected": None} for key in METRICS}
+    result = {"rows": {"model": row}, "event_f1": {"model": 0.5}}
+    assert metric_value(result, "model", "fgd", "published") == 1.0
+    assert metric_value(result, "model", "fgd") is None
+    assert metric_value(result, "model", "mse", "evaltools") is None
+    assert metric_value(result, "model", "event_f1") == 0.5
