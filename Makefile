@@ -64,8 +64,9 @@ plots: install ## DVC's plots as a page that opens offline: runs/plots/index.htm
 	@python -m tasks.tools.plots
 
 .PHONY: lint
-lint: install ## Style, types, and dvc.yaml against the imports; pre-commit runs the same checks
+lint: install ## Style, types, package order, and dvc.yaml against the imports; pre-commit runs the same checks
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@lint-imports --no-cache
 	@python -m tasks.tools.graph

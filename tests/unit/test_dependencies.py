@@ -49,6 +49,7 @@ NOT_IMPORTED = {
     # Commands and plugins.
     "test": {
         "coverage",
+        "import-linter",
         "mutmut",
         "mypy",
         "pre-commit",
