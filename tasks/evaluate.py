@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import Config
@@ -29,7 +28,8 @@ from mambatalk.motion.body import load_body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.runtime import device, make_deterministic
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.rollout import synthesise
+from mambatalk.synthesis.layout import Speech
+from mambatalk.synthesis.synthesizer import Synthesizer
 from tasks.runtime.paths import (
     BUNDLE,
     CLIPS,
@@ -92,21 +92,19 @@ def _generate(
     """Motion for the sound and words of `heard`, as long as `clip`; published synthesis starts from
     true frames.
     """
-    seed = (
-        store.motion[store.frames(clip)][: bundle.seed_frames]
-        if not bundle.rules.start_from_rest_pose
-        else None
-    )
+    recorded = store.motion[store.frames(clip)]
     tokens = clip_ctc(heard)
-    motion = synthesise(
-        bundle,
-        fit_length(store.wave(heard), clip.samples),
-        speaker=clip.speaker_index,
+    speech = Speech(
+        waveform=fit_length(store.wave(heard), clip.samples),
+        speaker_id=clip.speaker,
         frames=clip.frames,
-        seed=seed,
         words=fit_length(store.words[store.frames(heard)], clip.frames),
-        ctc=None if tokens is None else torch.from_numpy(fit_length(tokens.numpy(), clip.samples)),
+        initial_motion=None
+        if bundle.rules.start_from_rest_pose
+        else recorded[: bundle.seed_frames],
+        ctc=None if tokens is None else fit_length(tokens.numpy(), clip.samples),
     )
+    motion = Synthesizer(bundle).generate(speech)
     return replace(motion, betas=clip.betas)
 
 

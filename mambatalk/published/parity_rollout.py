@@ -3,26 +3,35 @@ clip's motion.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mambatalk.fidelity import PUBLISHED
-from mambatalk.models.generator.network import GeneratorOutput
+from mambatalk.models.generator.network import Fused, GeneratorOutput
 from mambatalk.models.vq.vqvae import VQVAE
-from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
+from mambatalk.motion.parts import integrate_ground
 from mambatalk.motion.rotations import axis_angle_to_6d
-from mambatalk.motion.skeleton import AUTO_ENCODERS, JOINT_COUNT, PART_JOINTS, PARTS, Part
+from mambatalk.motion.skeleton import (
+    AUTO_ENCODERS,
+    JOINT_COUNT,
+    MOTION_DIM,
+    PART_JOINTS,
+    PARTS,
+    Part,
+)
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.fixture import ROLLOUT_BAR, Fixture, Measure, compare_codes
-from mambatalk.synthesis.rollout import decode
-from mambatalk.synthesis.windows import Codes, Rolling, Speech, Window, join_codes, run_windows
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.decoding import Codes, decode
+from mambatalk.synthesis.layout import ClipInputs, encode_windows
+from mambatalk.synthesis.synthesizer import Synthesizer, join_codes
 
 Mode = Literal["published", "exact_hop"]
 
-SEED_FRAMES = 4
+CONTEXT_FRAMES = 4
 
 
 def check_rollout(fixture: Fixture) -> Iterator[Measure]:
@@ -37,21 +46,37 @@ def check_rollout(fixture: Fixture) -> Iterator[Measure]:
     yield from rollout.compare_motion("one_window", "published", rollout.run("published", window))
 
 
+@dataclass(frozen=True)
+class _Window:
+    """One window as it was generated."""
+
+    context: Tensor
+    """Motion (4, 337) that the window starts with."""
+    output: GeneratorOutput
+    """Latents and logits (1, T, C)."""
+    codes: Codes
+    """Codes (1, T), with near ties resolved as published."""
+    new: Codes
+    """Codes (1, n) of the frames that the window adds."""
+
+
 class _RoundedFace(VQVAE):
     """A face decoder that rounds as the published one does.
 
-    Published inference decodes z + (code - z), which is the code but for a last bit that depends on
-    the latent z. The published matrix-to-axis-angle formula turns that bit into up to 3e-4 rad of
-    jaw, so here z is the fixture's own.
+    Published inference decodes z + (code - z), which differs from the code in a last bit that
+    depends on the latent z. The published matrix-to-axis-angle formula turns that bit into up to
+    3e-4 rad of jaw, so z is taken from the fixture here.
     """
 
     def __init__(self, face: VQVAE, latent: Tensor) -> None:
         nn.Module.__init__(self)
-        self.encoder, self.quantizer, self.decoder = face.encoder, face.quantizer, face.decoder
+        self.encoder = face.encoder
+        self.quantizer = face.quantizer
+        self.decoder = face.decoder
         self._latent = latent
 
     def decode_index(self, index: Tensor) -> Tensor:
-        """Codes (1, T) to motion, T the length of the latents."""
+        """Decode codes (1, T), as many as there are latents."""
         return self.decode(self.quantizer.quantized(self._latent[None], index).vectors)
 
 
@@ -60,102 +85,116 @@ class _Rollout:
 
     def __init__(self, fixture: Fixture) -> None:
         self._fixture = fixture
-        self._generator = build_generator(fixture.beside("generator").state("generator"))
-        states = {name: fixture.state("auto_encoder", f"state_{name}") for name in AUTO_ENCODERS}
-        self.networks: dict[Part, VQVAE] = {part: build_vqvae(states[part]) for part in PARTS}
-        self._global_net: GlobalNet = build_auto_encoder(states["global"])
+        self.bundle = _bundle(fixture)
         rotations = axis_angle_to_6d(fixture["poses"].unflatten(-1, (JOINT_COUNT, 3))).flatten(1)
         self._motion = torch.cat([rotations, fixture["trans"], fixture["contact"]], dim=-1)
 
-    def run(self, mode: Mode, frames: int) -> list[Window]:
-        """Run the first frames of the clip, codes of near ties settled as published."""
+    def synthesizer(self, mode: Mode) -> Synthesizer:
+        """Return published synthesis, with an exact audio slice in mode `exact_hop`."""
+        rules = replace(PUBLISHED, exact_audio_slice=mode == "exact_hop")
+        return Synthesizer(self.bundle, rules=rules)
+
+    def run(self, mode: Mode, frames: int) -> list[_Window]:
+        """Generate the first frames of the clip.
+
+        Where two codes are almost equally likely, the published one is used for what follows.
+        """
         fixture = self._fixture
-        speech = Speech(
-            audio=fixture["audio"],
-            words=fixture["word"][:frames],
-            speaker=int(fixture["speaker"]),
-            frames=frames,
+        synthesizer = self.synthesizer(mode)
+        layout = synthesizer.layout
+        clip = ClipInputs(audio=fixture["audio"], words=fixture["word"][:frames])
+        count = layout.count(frames)
+        fused = encode_windows(
+            self.bundle.generator, [(clip, number) for number in range(count)], layout
         )
 
-        def settle(number: int, output: GeneratorOutput, codes: Codes) -> Codes:
-            return {
+        state = synthesizer.start(
+            self._motion[None, : layout.context_frames], fixture["speaker"].reshape(1)
+        )
+        windows: list[_Window] = []
+        for number in range(count):
+            output = synthesizer.predict(state, Fused(*(x[number : number + 1] for x in fused)))
+            codes: Codes = {
                 part: compare_codes(
                     "",
                     "",
-                    code_scores(self.networks, output, part)[0],
-                    fixture[f"{mode}/window/code_{part}"][number],
+                    code_scores(self.bundle, output, part),
+                    fixture[f"{mode}/window/code_{part}"][number : number + 1],
                 ).settled
-                for part in codes
+                for part in PARTS
             }
+            new = synthesizer.new_frames(state, codes)
+            windows.append(_Window(state.context[0], output, codes, new))
+            state = synthesizer.advance(state, codes)
+        return windows
 
-        return run_windows(
-            self._generator,
-            self.networks,
-            speech,
-            self._motion[:SEED_FRAMES],
-            self._rolling(mode),
-            settle,
-        )
-
-    def _rolling(self, mode: Mode) -> Rolling:
-        window = self._fixture["published/window/rec_face"].shape[1]
-        return Rolling(
-            window=window,
-            seed_frames=SEED_FRAMES,
-            rules=replace(PUBLISHED, exact_audio_slice=mode == "exact_hop"),
-        )
-
-    def compare_motion(self, name: str, mode: Mode, windows: list[Window]) -> Iterator[Measure]:
-        """The decoded motion of a run."""
-        networks = self.networks | {"face": self._rounded_face(mode, len(windows))}
-        decoded = decode(
-            join_codes(windows, self._rolling(mode)),
-            networks,
-            self._global_net,
-            self._fixture["trans"][0],
-            PUBLISHED,
-        )
+    def compare_motion(self, name: str, mode: Mode, windows: list[_Window]) -> Iterator[Measure]:
+        """Compare the decoded motion of a run."""
+        face = self._rounded_face(mode, len(windows))
+        bundle = replace(self.bundle, auto_encoders={**self.bundle.auto_encoders, "face": face})
+        decoded = decode(bundle, join_codes(window.new for window in windows), PUBLISHED)
+        trans = integrate_ground(decoded.ground, self._fixture["trans"][:1])
         for key, ours in (
-            ("pose", decoded.pose),
-            ("trans", decoded.trans),
-            ("exps", decoded.expressions),
+            ("pose", decoded.pose[0]),
+            ("trans", trans[0]),
+            ("exps", decoded.expressions[0]),
         ):
             yield self._fixture.close(f"{name}/rec_{key}", ours, bar=ROLLOUT_BAR)
 
     def _rounded_face(self, mode: Mode, count: int) -> VQVAE:
         latents = self._fixture[f"{mode}/window/rec_face"][:count]
-        joined = torch.cat([latent[SEED_FRAMES if k else 0 :] for k, latent in enumerate(latents)])
-        return _RoundedFace(self.networks["face"], joined)
+        joined = torch.cat(
+            [latent[CONTEXT_FRAMES if k else 0 :] for k, latent in enumerate(latents)]
+        )
+        return _RoundedFace(self.bundle.part_networks["face"], joined)
 
 
-def code_scores(networks: dict[Part, VQVAE], output: GeneratorOutput, part: Part) -> Tensor:
-    """Scores (1, T, codes) whose greatest is the code: the face takes the code nearest to its
-    latent.
+def _bundle(fixture: Fixture) -> Bundle:
+    """Build a bundle from the networks of a fixture; it has no vocabulary and no speakers."""
+    states = {name: fixture.state("auto_encoder", f"state_{name}") for name in AUTO_ENCODERS}
+    return Bundle(
+        generator=build_generator(fixture.beside("generator").state("generator")),
+        auto_encoders={
+            **{part: build_vqvae(states[part]) for part in PARTS},
+            "global": build_auto_encoder(states["global"]),
+        },
+        vocabulary={},
+        speakers={},
+        fidelity="published",
+        seed_frames=CONTEXT_FRAMES,
+        window=fixture["published/window/rec_face"].shape[1],
+        rest=torch.zeros(MOTION_DIM),
+        config={},
+    )
+
+
+def code_scores(bundle: Bundle, output: GeneratorOutput, part: Part) -> Tensor:
+    """Return scores (1, T, codes) whose maximum is the code.
+
+    The face takes the code nearest to its latent, the other parts the most likely code.
     """
     if part == "face":
-        return -networks[part].quantizer.distances(output.latent[part])
+        return -bundle.part_networks[part].quantizer.distances(output.latent[part])
     return output.logits[part]
 
 
 def _compare_windows(
-    fixture: Fixture, mode: Mode, windows: list[Window], rollout: _Rollout
+    fixture: Fixture, mode: Mode, windows: list[_Window], rollout: _Rollout
 ) -> Iterator[Measure]:
     where = f"{mode}/window"
     yield fixture.close(
-        f"{where}/seed", torch.stack([window.seed for window in windows]), bar=ROLLOUT_BAR
+        f"{where}/seed", torch.stack([window.context for window in windows]), bar=ROLLOUT_BAR
     )
-    for field in ("audio_start", "audio_length"):
-        yield fixture.equal(
-            f"{where}/{field}", torch.tensor([getattr(window, field) for window in windows])
-        )
+    layout = rollout.synthesizer(mode).layout
+    slices = torch.tensor([layout.audio_slice(number) for number in range(len(windows))])
+    yield fixture.equal(f"{where}/audio_start", slices[:, 0])
+    yield fixture.equal(f"{where}/audio_length", slices[:, 1])
     for part in PARTS:
         for key, field in (("rec", "latent"), ("cls", "logits")):
             ours = torch.cat([getattr(window.output, field)[part] for window in windows])
             yield fixture.close(f"{where}/{key}_{part}", ours, bar=ROLLOUT_BAR)
         quantity = f"{where}/code_{part}"
-        scores = torch.cat(
-            [code_scores(rollout.networks, window.output, part) for window in windows]
-        )
+        scores = torch.cat([code_scores(rollout.bundle, window.output, part) for window in windows])
         yield compare_codes(fixture.name, quantity, scores, fixture[quantity]).measure
 
 

@@ -1,1 +1,1 @@
-"""Speech in, SMPL-X motion out: the bundle, the rollout and the result file."""
+"""Speech in, SMPL-X motion out: the bundle, the layout of windows, and the synthesizer."""

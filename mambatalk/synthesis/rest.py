@@ -1,10 +1,11 @@
-"""Where a clip starts from when nobody gives a pose."""
+"""The rest pose: the motion that a clip starts from if none is given."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mambatalk.features.store import FeatureStore
 from mambatalk.motion.rotations import axis_angle_to_6d, matrix_from_6d, matrix_to_6d
 from mambatalk.motion.skeleton import (
     CONTACT,
@@ -15,30 +16,33 @@ from mambatalk.motion.skeleton import (
     TRANSLATION,
 )
 
+if TYPE_CHECKING:
+    from mambatalk.features.store import FeatureStore
+
 PELVIS_HEIGHT = 1.30
 """Mean height (m) of the translation in BEATX's speaker 2."""
 
 
-def mean_rest(store: FeatureStore) -> Tensor:
-    """Mean training pose as motion (337,): feet planted, at the mean height, in the middle of the
-    room.
+def mean_rest(store: "FeatureStore") -> Tensor:
+    """Return the mean training pose as motion (337,).
+
+    Feet are planted, the pelvis is at its mean height, and x and z are 0.
     """
-    total, frames = np.zeros(MOTION_DIM), 0
+    total = np.zeros(MOTION_DIM)
+    frames = 0
     for clip in store.of_split("train"):
         motion = store.motion[store.frames(clip)]
         total += motion.sum(0, dtype=np.float64)
         frames += len(motion)
     mean = torch.from_numpy((total / frames).astype(np.float32))
-    rotations = matrix_to_6d(
-        matrix_from_6d(mean[:POSE_DIM].unflatten(-1, (JOINT_COUNT, 6)))
-    ).flatten()
-    return _standing(rotations, float(mean[TRANSLATION][1]))
+    # A mean of 6D rotations is not orthonormal.
+    rotations = matrix_from_6d(mean[:POSE_DIM].unflatten(-1, (JOINT_COUNT, 6)))
+    height = float(mean[TRANSLATION][1])
+    return _standing(matrix_to_6d(rotations).flatten(), height)
 
 
 def arms_down() -> Tensor:
-    """Motion (337,) of a person who stands with the arms hanging: a T-pose with lowered
-    shoulders.
-    """
+    """Return a T-pose with lowered arms as motion (337,)."""
     pose = torch.zeros(JOINT_COUNT, 3)
     pose[JOINTS.index("left_shoulder"), 2] = -1.2
     pose[JOINTS.index("right_shoulder"), 2] = 1.2

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import SAMPLE_RATE
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.rollout import synthesise
+from mambatalk.synthesis.layout import Speech
+from mambatalk.synthesis.synthesizer import Synthesizer
 from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
 
 
@@ -27,21 +27,14 @@ def load(folder: Path) -> Predict:
     `predict` takes "wave" (S,) float32 at 16 kHz and "speaker" (1,), an id of the corpus; it gives
     "poses" (n, 165), "expressions" (n, 100) and "trans" (n, 3) at 30 frames a second.
     """
-    bundle = Bundle.load(folder)
+    synthesizer = Synthesizer(Bundle.load(folder))
 
     def predict(arrays: Arrays) -> Arrays:
-        speaker = int(arrays["speaker"][0])
-        if speaker not in bundle.speakers:
-            raise InputError(
-                "speaker",
-                f"expected one of {sorted(bundle.speakers)}, found {speaker}",
-                "choose one",
-            )
-        result = synthesise(
-            bundle,
-            np.ascontiguousarray(arrays["wave"], np.float32),
-            speaker=bundle.speakers[speaker],
+        speech = Speech(
+            waveform=np.ascontiguousarray(arrays["wave"], np.float32),
+            speaker_id=int(arrays["speaker"][0]),
         )
+        result = synthesizer.generate(speech)
         return {"poses": result.poses, "expressions": result.expressions, "trans": result.trans}
 
     return predict

@@ -9,6 +9,7 @@ from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
 
 CODES = 16
+SPEAKER_IDS = (2, 30)
 
 
 def tiny_bundle(seed: int = 0) -> Bundle:
@@ -39,7 +40,7 @@ def tiny_bundle(seed: int = 0) -> Bundle:
         generator=generator,
         auto_encoders=networks,
         vocabulary={"PAD": 0, "yes": 4},
-        speakers={2: 0, 30: 1},
+        speakers={speaker: index for index, speaker in enumerate(SPEAKER_IDS)},
         fidelity="corrected",
         seed_frames=4,
         window=64,

@@ -23,7 +23,8 @@ from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import import_fgd_encoder
 from mambatalk.published.importing import import_published_files, to_bundle
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.rollout import synthesise
+from mambatalk.synthesis.layout import Speech
+from mambatalk.synthesis.synthesizer import Synthesizer
 from tests.parity.published_form import (
     AUTO_ENCODER_FILES,
     auto_encoder,
@@ -103,7 +104,8 @@ def test_a_bundle_comes_out_that_synthesises(small, tmp_path):
     assert bundle.speakers[2] == 1
     assert len(bundle.speakers) == 25
     sound = np.random.default_rng(0).normal(size=3 * 16_000).astype(np.float32)
-    motion = synthesise(bundle, sound, speaker=1, rules=CORRECTED)
+    speech = Speech(waveform=sound, speaker_id=2)
+    motion = Synthesizer(bundle, rules=CORRECTED).generate(speech)
     assert motion.poses.shape == (90, 165)
     assert np.isfinite(motion.poses).all()
 

@@ -19,12 +19,12 @@ from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
 from mambatalk.motion.body import load_body
 from mambatalk.motion.parts import PART_TRANSLATION, part_input
 from mambatalk.motion.rotations import axis_angle_to_6d, axis_angle_to_matrix, matrix_to_axis_angle
-from mambatalk.motion.skeleton import PART_DIMS, PARTS, TRANSLATION, pose_channels
+from mambatalk.motion.skeleton import MOTION_DIM, PART_DIMS, PARTS, TRANSLATION, pose_channels
 from mambatalk.motion.stand_in.model import write_stand_in
 from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.layout import Speech, WindowLayout
 from mambatalk.synthesis.rest import arms_down
-from mambatalk.synthesis.rollout import synthesise
-from mambatalk.synthesis.windows import Rolling, identity_motion, next_seed
+from mambatalk.synthesis.synthesizer import SynthesisState, Synthesizer
 from mambatalk.text.vocabulary import PAD
 from mambatalk.training.losses import l1_of_differences
 from mambatalk.training.modules.generator import step_terms
@@ -49,8 +49,13 @@ STEP = TrainGeneratorConfig(
 )
 
 
-def rolling(fidelity):
-    return Rolling(window=64, seed_frames=4, rules=FidelityRules.of(fidelity))
+def layout(fidelity):
+    return WindowLayout(window=64, context_frames=4, rules=FidelityRules.of(fidelity))
+
+
+def generate(bundle, seconds, rules=None, **fields):
+    speech = Speech(waveform=sound(seconds), speaker_id=1, **fields)
+    return Synthesizer(bundle, rules=rules).generate(speech)
 
 
 @pytest.fixture(scope="module")
@@ -114,42 +119,44 @@ def sound(seconds):
 
 
 def test_audio_slice_drifts_37_ms_a_minute():
-    after_a_minute = {fidelity: rolling(fidelity).audio_slice(30)[0] for fidelity in BOTH}
+    after_a_minute = {fidelity: layout(fidelity).audio_slice(30)[0] for fidelity in BOTH}
     assert after_a_minute["corrected"] == 60 * 16_000
     assert (after_a_minute["corrected"] - after_a_minute["published"]) / 16 == pytest.approx(37.5)
 
 
-def test_later_seeds_have_identity_jaw_and_restarted_translation(bundle):
-    codes = {part: torch.arange(64) % 16 for part in PARTS}
-    start = identity_motion(1, torch.zeros(1))[0]
-    seed = identity_motion(4, start)
-    seed[:, TRANSLATION] = torch.tensor([5.0, 1.0, -3.0])
-    seeds = {
-        fidelity: next_seed(codes, bundle.part_networks, seed, start, rolling(fidelity))
-        for fidelity in BOTH
-    }
+def test_later_contexts_have_identity_jaw_and_restarted_translation(bundle):
+    codes = {part: torch.arange(64)[None] % 16 for part in PARTS}
+    first_frame = torch.zeros(1, MOTION_DIM)
+    context = first_frame[:, None].repeat(1, 4, 1)
+    context[..., TRANSLATION] = torch.tensor([5.0, 1.0, -3.0])
+    contexts = {}
+    for fidelity in BOTH:
+        synthesizer = Synthesizer(bundle, rules=FidelityRules.of(fidelity))
+        state = SynthesisState(
+            context=context,
+            first_frame=first_frame,
+            speaker_index=torch.tensor([0]),
+            windows=1,
+        )
+        contexts[fidelity] = synthesizer.advance(state, codes).context[0]
     jaw = pose_channels("face")
     identity = torch.tensor([1.0, 0, 0, 0, 1, 0])
-    assert torch.equal(seeds["published"][:, jaw], identity.expand(4, 6))
-    assert not torch.allclose(seeds["corrected"][:, jaw], identity.expand(4, 6), atol=1e-3)
-    apart = (seeds["corrected"] - seeds["published"])[:, TRANSLATION]
+    assert torch.equal(contexts["published"][:, jaw], identity.expand(4, 6))
+    assert not torch.allclose(contexts["corrected"][:, jaw], identity.expand(4, 6), atol=1e-3)
+    apart = (contexts["corrected"] - contexts["published"])[:, TRANSLATION]
     torch.testing.assert_close(apart, torch.tensor([5.0, 0.0, -3.0]).expand(4, 3))
 
 
 def test_a_first_window_needs_no_ground_truth(bundle):
-    assert len(synthesise(bundle, sound(3), speaker=0, rules=CORRECTED).poses) == 90
-    with pytest.raises(InputError, match="no motion to start from"):
-        synthesise(bundle, sound(3), speaker=0, rules=PUBLISHED)
+    assert len(generate(bundle, 3, CORRECTED)) == 90
+    with pytest.raises(InputError, match="recorded motion, found none"):
+        generate(bundle, 3, PUBLISHED)
 
 
 def test_frames_past_the_last_full_window_are_generated(bundle):
-    seed = bundle.rest.expand(4, -1).numpy()
+    start = bundle.rest.expand(4, -1).numpy()
     frames = {
-        fidelity: len(
-            synthesise(
-                bundle, sound(5), speaker=0, seed=seed, rules=FidelityRules.of(fidelity)
-            ).poses
-        )
+        fidelity: len(generate(bundle, 5, FidelityRules.of(fidelity), initial_motion=start))
         for fidelity in BOTH
     }
     assert frames == {"published": 124, "corrected": 150}
@@ -339,13 +346,11 @@ def test_emotion_comes_from_the_clip_number():
     assert emotion_label(0, 73, rules=PUBLISHED) == 0
 
 
-def test_a_bundle_is_synthesised_as_it_was_trained_unless_told_otherwise(bundle):
-    seed = bundle.rest.expand(4, -1).numpy()
+def test_a_bundle_is_synthesised_as_it_was_trained_by_default(bundle):
+    start = bundle.rest.expand(4, -1).numpy()
     as_trained = {
         fidelity: len(
-            synthesise(
-                dataclasses.replace(bundle, fidelity=fidelity), sound(5), speaker=0, seed=seed
-            ).poses
+            generate(dataclasses.replace(bundle, fidelity=fidelity), 5, initial_motion=start)
         )
         for fidelity in BOTH
     }

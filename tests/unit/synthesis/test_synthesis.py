@@ -1,18 +1,22 @@
-"""Speech in, motion out: coverage, sound slices, seeds, the room, and what is refused."""
+"""Speech in, motion out: windows, context, position in the room, batches, and rejected input."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from mambatalk.errors import InputError
-from mambatalk.fidelity import PUBLISHED, FidelityRules
+from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
+from mambatalk.models.generator.network import Fused, GeneratorOutput
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import LEGS, PART_CONTACT
-from mambatalk.motion.rotations import axis_angle_to_6d
 from mambatalk.motion.skeleton import (
     CONTACT,
     EXPRESSION_DIM,
@@ -22,33 +26,24 @@ from mambatalk.motion.skeleton import (
     TRANSLATION,
     pose_channels,
 )
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.decoding import Codes, decode, to_smplx
+from mambatalk.synthesis.layout import ClipInputs, WindowLayout, encode_windows
 from mambatalk.synthesis.rest import arms_down
-from mambatalk.synthesis.rollout import decode, synthesise
-from mambatalk.synthesis.windows import (
-    Rolling,
-    Speech,
-    identity_motion,
-    join_codes,
-    next_seed,
-    run_windows,
-)
-from tests.helpers.tiny_bundle import CODES, tiny_bundle
+from mambatalk.synthesis.synthesizer import SynthesisState, Synthesizer
+from tests.helpers.speech import initial_motion, noise, speech
+from tests.helpers.tiny_bundle import CODES, SPEAKER_IDS, tiny_bundle
 
-BOTH = ("published", "corrected")
+BOTH = pytest.mark.parametrize("rules", [PUBLISHED, CORRECTED], ids=["published", "corrected"])
+ARRAYS = ("poses", "expressions", "trans")
 
 
-def rolling(fidelity="corrected", **changes):
-    return Rolling(
-        **{
-            "window": 64,
-            "seed_frames": 4,
-            "rules": replace(FidelityRules.of(fidelity), **changes),
-        }
-    )
+def layout(rules: FidelityRules = CORRECTED) -> WindowLayout:
+    return WindowLayout(window=64, context_frames=4, rules=rules)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread():
+def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -56,200 +51,244 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def bundle():
+def bundle() -> Bundle:
     return tiny_bundle()
 
 
-def sound(seconds, seed=0):
-    return np.random.default_rng(seed).normal(0, 0.1, int(16_000 * seconds)).astype(np.float32)
+@pytest.fixture(scope="module")
+def synthesizer(bundle: Bundle) -> Synthesizer:
+    return Synthesizer(bundle)
 
 
-def moving_seed(at=(0.0, 1.3, 0.0), seed=1):
-    draw = np.random.default_rng(seed)
-    pose = (
-        axis_angle_to_6d(torch.from_numpy(draw.normal(0, 0.1, (4, 55, 3)).astype(np.float32)))
-        .flatten(1)
-        .numpy()
-    )
-    trans = draw.normal(0, 0.01, (4, 3)) + at
-    return np.concatenate([pose, trans, np.ones((4, 4))], 1).astype(np.float32)
+def assert_same_motion(first: SmplxMotion, second: SmplxMotion) -> None:
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+# Windows.
 
 
 @given(st.integers(1, 5000))
-def test_corrected_windows_cover_every_frame_and_none_is_idle(frames):
-    count = rolling().count(frames)
-    assert 4 + 60 * count >= frames
-    assert count == 1 or 4 + 60 * (count - 1) < frames
+def test_corrected_windows_cover_every_frame_with_the_fewest_windows(frames: int) -> None:
+    count = layout().count(frames)
+    assert layout().covered_frames(count) >= frames
+    assert count == 1 or layout().covered_frames(count - 1) < frames
 
 
 @given(st.integers(64, 5000))
-def test_published_windows_drop_the_tail(frames):
-    count = rolling("published").count(frames)
-    assert 4 + 60 * count <= frames
-    assert frames - (4 + 60 * count) < 60 + 8
+def test_published_windows_drop_the_remainder(frames: int) -> None:
+    covered = layout(PUBLISHED).covered_frames(layout(PUBLISHED).count(frames))
+    assert covered <= frames
+    assert frames - covered < 60 + 8
 
 
 @given(st.integers(0, 2000))
-def test_sound_of_a_window_starts_with_its_first_frame_or_drifts_from_it(window):
-    first, length = rolling().audio_slice(window)
-    assert first == 32_000 * window
+def test_audio_of_a_window_starts_at_its_first_frame_or_drifts_as_published(number: int) -> None:
+    first, length = layout().audio_slice(number)
+    assert first == 32_000 * number
     assert length == 34_134
-    assert rolling("published").audio_slice(window) == (31_980 * window, 34_112)
-    assert rolling("published", exact_audio_slice=True).audio_slice(window) == (first, length)
+    assert layout(PUBLISHED).audio_slice(number) == (31_980 * number, 34_112)
+    exact = replace(PUBLISHED, exact_audio_slice=True)
+    assert layout(exact).audio_slice(number) == (first, length)
+
+
+# Clips.
 
 
 @pytest.mark.parametrize("frames", [1, 3, 4, 5, 63, 64, 65, 124, 125, 200])
-def test_motion_is_as_long_as_asked_for(bundle, frames):
-    result = synthesise(bundle, sound(7), speaker=0, frames=frames)
-    assert result.poses.shape == (frames, 165)
-    assert result.expressions.shape == (frames, EXPRESSION_DIM)
-    assert result.trans.shape == (frames, 3)
-    for array in (result.poses, result.expressions, result.trans):
+def test_motion_has_the_requested_number_of_frames(synthesizer: Synthesizer, frames: int) -> None:
+    motion = synthesizer.generate(speech(7, frames=frames))
+    assert motion.poses.shape == (frames, 165)
+    assert motion.expressions.shape == (frames, EXPRESSION_DIM)
+    assert motion.trans.shape == (frames, 3)
+    for name in ARRAYS:
+        array = getattr(motion, name)
         assert array.dtype == np.float32
         assert np.isfinite(array).all()
 
 
 @pytest.mark.parametrize("seconds", [0.04, 0.5, 2.2, 4.99])
-def test_a_bare_recording_is_enough_and_is_covered(bundle, seconds):
-    wave = sound(seconds)
-    assert len(synthesise(bundle, wave, speaker=0).poses) == len(wave) * 30 // 16_000
+def test_audio_alone_is_enough_and_is_covered(synthesizer: Synthesizer, seconds: float) -> None:
+    waveform = noise(seconds)
+    motion = synthesizer.generate(speech(seconds, waveform=waveform))
+    assert len(motion) == len(waveform) * 30 // 16_000
+
+
+def test_motion_longer_than_the_audio_continues_in_silence(synthesizer: Synthesizer) -> None:
+    assert len(synthesizer.generate(speech(1, frames=150))) == 150
 
 
 @pytest.mark.parametrize(
     ("frames", "kept"), [(64, 64), (123, 64), (127, 64), (128, 124), (200, 184)]
 )
-def test_published_motion_ends_with_the_last_full_window(bundle, frames, kept):
-    result = synthesise(
-        bundle, sound(7), speaker=0, frames=frames, seed=moving_seed(), rules=PUBLISHED
-    )
-    assert len(result.poses) == kept
+def test_published_motion_ends_with_the_last_full_window(
+    bundle: Bundle, frames: int, kept: int
+) -> None:
+    published = Synthesizer(bundle, rules=PUBLISHED)
+    request = speech(7, frames=frames, initial_motion=initial_motion())
+    assert len(published.generate(request)) == kept
 
 
-def test_no_words_are_silence_and_words_matter(bundle):
-    silent = synthesise(bundle, sound(3), speaker=0)
-    padded = synthesise(bundle, sound(3), speaker=0, words=np.zeros(90, np.int32))
-    spoken = synthesise(bundle, sound(3), speaker=0, words=np.full(90, 4, np.int32))
-    np.testing.assert_array_equal(silent.poses, padded.poses)
-    assert not np.array_equal(silent.poses, spoken.poses)
+def test_missing_words_equal_silence_and_words_change_the_motion(synthesizer: Synthesizer) -> None:
+    without = synthesizer.generate(speech(3))
+    silent = synthesizer.generate(speech(3, words=np.zeros(90, np.int32)))
+    spoken = synthesizer.generate(speech(3, words=np.full(90, 4, np.int32)))
+    assert_same_motion(without, silent)
+    assert not np.array_equal(without.poses, spoken.poses)
 
 
-def test_sound_and_speaker_matter(bundle):
+def test_audio_and_speaker_change_the_motion(synthesizer: Synthesizer) -> None:
     hum = np.sin(np.arange(48_000) / 20).astype(np.float32)
-    first, other, by_another = (
-        synthesise(bundle, wave, speaker=speaker)
-        for wave, speaker in ((sound(3), 0), (hum, 0), (sound(3), 1))
-    )
-    assert not np.array_equal(first.poses, other.poses)
-    assert not np.array_equal(first.poses, by_another.poses)
+    first = synthesizer.generate(speech(3))
+    other_audio = synthesizer.generate(speech(3, waveform=hum))
+    other_speaker = synthesizer.generate(speech(3, speaker_id=SPEAKER_IDS[1]))
+    assert not np.array_equal(first.poses, other_audio.poses)
+    assert not np.array_equal(first.poses, other_speaker.poses)
 
 
-def test_the_same_request_gives_the_same_motion(bundle):
-    first, second = (synthesise(bundle, sound(5), speaker=1) for _ in range(2))
-    for name in ("poses", "expressions", "trans"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+def test_the_same_speech_gives_the_same_motion(synthesizer: Synthesizer) -> None:
+    assert_same_motion(synthesizer.generate(speech(5)), synthesizer.generate(speech(5)))
 
 
-def test_the_eyes_look_straight_ahead(bundle):
-    assert not synthesise(bundle, sound(3), speaker=0).poses[:, 69:75].any()
+def test_the_eyes_look_straight_ahead(synthesizer: Synthesizer) -> None:
+    assert not synthesizer.generate(speech(3)).poses[:, 69:75].any()
 
 
-def test_where_in_the_room_changes_nothing_but_the_place(bundle):
-    here, there = (
-        synthesise(bundle, sound(9), speaker=0, seed=moving_seed(at))
-        for at in ((0, 1.3, 0), (8, 1.3, -4))
-    )
+def test_clips_generated_together_match_clips_generated_alone(synthesizer: Synthesizer) -> None:
+    requests = [
+        speech(2.5),
+        speech(9, waveform=noise(9, seed=3), speaker_id=SPEAKER_IDS[1]),
+        speech(1, frames=40, initial_motion=initial_motion((2.0, 1.2, 1.0))),
+    ]
+    together = synthesizer.generate_batch(requests)
+    for request, motion in zip(requests, together, strict=True):
+        alone = synthesizer.generate(request)
+        assert len(motion) == request.frame_count
+        for name in ARRAYS:
+            np.testing.assert_allclose(getattr(motion, name), getattr(alone, name), atol=1e-4)
+
+
+# Context and position.
+
+
+def test_the_starting_place_moves_the_translation_and_nothing_else(
+    synthesizer: Synthesizer,
+) -> None:
+    here = synthesizer.generate(speech(9, initial_motion=initial_motion((0, 1.3, 0))))
+    there = synthesizer.generate(speech(9, initial_motion=initial_motion((8, 1.3, -4))))
     np.testing.assert_array_equal(here.poses, there.poses)
     np.testing.assert_array_equal(here.expressions, there.expressions)
     moved = there.trans - here.trans
     np.testing.assert_allclose(moved, np.broadcast_to([8, 0, -4], moved.shape), atol=1e-5)
 
 
-def outputs(bundle, at, fidelity):
-    seed = torch.from_numpy(moving_seed(at))
-    audio = torch.from_numpy(np.random.default_rng(0).normal(0, 1, (140_000, 3)).astype(np.float32))
-    speech = Speech(audio=audio, words=torch.zeros(200, dtype=torch.long), speaker=0, frames=200)
-    return run_windows(bundle.generator, bundle.part_networks, speech, seed, rolling(fidelity))
-
-
-@pytest.mark.parametrize("fidelity", BOTH)
-def test_only_published_networks_see_where_in_the_room(bundle, fidelity):
-    here, there = (outputs(bundle, at, fidelity) for at in ((0, 1.3, 0), (8, 1.3, -4)))
-    differ = max(
-        float((a.output.latent["upper"] - b.output.latent["upper"]).abs().max())
-        for a, b in zip(here, there, strict=True)
+def run_windows(
+    synthesizer: Synthesizer, start: np.ndarray, frames: int = 200
+) -> list[tuple[SynthesisState, GeneratorOutput, Codes, Codes]]:
+    """Return state, output, codes and new codes of each window of a clip of random channels."""
+    channels = np.random.default_rng(0).normal(0, 1, (140_000, 3)).astype(np.float32)
+    clip = ClipInputs(audio=torch.from_numpy(channels), words=torch.zeros(frames, dtype=torch.long))
+    layout = synthesizer.layout
+    numbers = range(layout.count(frames))
+    fused = encode_windows(
+        synthesizer.bundle.generator, [(clip, number) for number in numbers], layout
     )
-    assert (differ > 1e-3) == (fidelity == "published")
+    state = synthesizer.start(torch.from_numpy(start)[None], torch.tensor([0]))
+    windows = []
+    for number in numbers:
+        window = Fused(*(branch[number : number + 1] for branch in fused))
+        output = synthesizer.predict(state, window)
+        codes = synthesizer.choose_codes(output)
+        new, after = synthesizer.step(state, window)
+        windows.append((state, output, codes, new))
+        state = after
+    return windows
 
 
-def test_every_window_is_seeded_by_the_end_of_the_one_before(bundle):
-    windows = outputs(bundle, (0, 1.3, 0), "corrected")
-    for before, after in zip(windows, windows[1:], strict=False):
-        decoded = bundle.part_networks["upper"].decode_index(before.codes["upper"][None])[0, -4:]
-        turned = after.seed[:, pose_channels("upper")].unflatten(-1, (-1, 6))
-        torch.testing.assert_close(
-            turned[..., :3],
-            torch.nn.functional.normalize(decoded.unflatten(-1, (-1, 6))[..., :3], dim=-1),
-            atol=1e-5,
-            rtol=0,
-        )
-    joined = join_codes(windows, rolling())
-    assert len(joined["face"]) == 4 + 60 * len(windows)
-    assert torch.equal(joined["face"][:64], windows[0].codes["face"])
-    assert torch.equal(joined["face"][64:124], windows[1].codes["face"][4:])
+@BOTH
+def test_only_published_networks_see_the_absolute_position(
+    bundle: Bundle, rules: FidelityRules
+) -> None:
+    synthesizer = Synthesizer(bundle, rules=rules)
+    here = run_windows(synthesizer, initial_motion((0, 1.3, 0)))
+    there = run_windows(synthesizer, initial_motion((8, 1.3, -4)))
+    largest = max(
+        float((first.latent["upper"] - second.latent["upper"]).abs().max())
+        for (_, first, *_), (_, second, *_) in zip(here, there, strict=True)
+    )
+    assert (largest > 1e-3) == (rules == PUBLISHED)
 
 
-def test_a_corrected_seed_goes_on_from_the_seed_before(bundle):
-    codes = {part: torch.arange(64) % CODES for part in PARTS}
-    seed = torch.from_numpy(moving_seed((3.0, 1.0, 2.0)))
-    start = identity_motion(1, seed)[0]
-    shifted = seed.clone()
+def test_every_window_continues_from_the_end_of_the_previous_one(
+    synthesizer: Synthesizer,
+) -> None:
+    windows = run_windows(synthesizer, initial_motion())
+    upper = synthesizer.bundle.part_networks["upper"]
+    for (_, _, codes, _), (state, *_) in zip(windows, windows[1:], strict=False):
+        decoded = upper.decode_index(codes["upper"])[0, -4:].unflatten(-1, (-1, 6))
+        context = state.context[0][:, pose_channels("upper")].unflatten(-1, (-1, 6))
+        expected = nn.functional.normalize(decoded[..., :3], dim=-1)
+        torch.testing.assert_close(context[..., :3], expected, atol=1e-5, rtol=0)
+
+
+def test_later_windows_add_the_frames_past_their_context(synthesizer: Synthesizer) -> None:
+    for number, (_, _, codes, new) in enumerate(run_windows(synthesizer, initial_motion())):
+        context = 4 if number else 0
+        for part in PARTS:
+            assert torch.equal(new[part], codes[part][:, context:])
+
+
+def test_the_position_of_a_corrected_context_continues_from_the_previous_one(
+    synthesizer: Synthesizer,
+) -> None:
+    codes = {part: torch.arange(64)[None] % CODES for part in PARTS}
+    motion = torch.from_numpy(initial_motion((3.0, 1.0, 2.0)))
+    shifted = motion.clone()
     shifted[:, TRANSLATION.start] += 1
     first, second = (
-        next_seed(codes, bundle.part_networks, one, start, rolling()) for one in (seed, shifted)
+        synthesizer.advance(synthesizer.start(start[None], torch.tensor([0])), codes).context
+        for start in (motion, shifted)
     )
     torch.testing.assert_close(
-        (second - first)[:, TRANSLATION], torch.tensor([1.0, 0, 0]).expand(4, 3)
+        (second - first)[..., TRANSLATION], torch.tensor([1.0, 0, 0]).expand(1, 4, 3)
     )
-    torch.testing.assert_close(
-        relative_motion(first[None]), relative_motion(second[None]), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(relative_motion(first), relative_motion(second), atol=1e-5, rtol=0)
 
 
-def test_the_generator_is_shown_the_seed_and_nothing_else():
+def test_the_generator_sees_the_context_and_no_other_motion() -> None:
     motion = torch.randn(2, 64, MOTION_DIM)
     mask = full_mask(motion, 4)
     assert not mask[:, :4].any()
     assert mask[:, 4:].all()
-    shown = relative_motion(motion)
+    visible = relative_motion(motion)
     plane = [TRANSLATION.start, TRANSLATION.stop - 1]
-    assert not shown[:, 0, plane].any()
-    rest = [k for k in range(MOTION_DIM) if k not in plane]
-    assert torch.equal(shown[..., rest], motion[..., rest])
+    assert not visible[:, 0, plane].any()
+    others = [channel for channel in range(MOTION_DIM) if channel not in plane]
+    assert torch.equal(visible[..., others], motion[..., others])
     assert motion[:, 0, plane].any()
 
 
-@pytest.mark.parametrize("fidelity", BOTH)
-def test_only_published_gives_contacts_to_the_global_net(bundle, fidelity):
-    given_to_it = []
-    hook = bundle.global_net.register_forward_pre_hook(
-        lambda _, inputs: given_to_it.append(inputs[0])
-    )
-    codes = {part: torch.arange(30) % CODES for part in PARTS}
-    decoded = decode(
-        codes,
-        bundle.part_networks,
-        bundle.global_net,
-        torch.tensor([1.0, 9.0, 2.0]),
-        FidelityRules.of(fidelity),
-    )
+# Decoding.
+
+
+@BOTH
+def test_only_published_synthesis_passes_contacts_to_the_global_net(
+    bundle: Bundle, rules: FidelityRules
+) -> None:
+    inputs: list[Tensor] = []
+    hook = bundle.global_net.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    codes = {part: torch.arange(30)[None] % CODES for part in PARTS}
+    decoded = decode(bundle, codes, rules)
     hook.remove()
-    contacts = given_to_it[0][..., PART_CONTACT]
-    assert contacts.any() == (fidelity == "published")
-    assert not given_to_it[0][..., LEGS.stop : PART_CONTACT.start].any()
-    assert decoded.trans[0, [0, 2]].tolist() == [1.0, 2.0]
+
+    contacts = inputs[0][..., PART_CONTACT]
+    assert contacts.any() == (rules == PUBLISHED)
+    assert not inputs[0][..., LEGS.stop : PART_CONTACT.start].any()
+    (motion,) = to_smplx(decoded, torch.tensor([[1.0, 9.0, 2.0]]), rules)
+    assert motion.trans[0, [0, 2]].tolist() == [1.0, 2.0]
 
 
-def test_the_rest_pose_stands_with_arms_hanging():
+def test_the_rest_pose_stands_with_lowered_arms() -> None:
     rest = arms_down()
     assert rest.shape == (MOTION_DIM,)
     assert rest[CONTACT].tolist() == [1, 1, 1, 1]
@@ -258,25 +297,25 @@ def test_the_rest_pose_stands_with_arms_hanging():
     torch.testing.assert_close(rows @ rows.transpose(1, 2), torch.eye(2).expand(55, 2, 2))
 
 
-def test_sound_shorter_than_the_motion_goes_on_in_silence(bundle):
-    assert len(synthesise(bundle, sound(1), speaker=0, frames=150).poses) == 150
+# Rejected input.
 
 
 @pytest.mark.parametrize(
-    ("request_", "message"),
+    ("fields", "rules", "message"),
     [
-        ({"wave": sound(0)}, "0 frames"),
-        ({"wave": sound(0), "frames": 30}, "0 samples"),
-        ({"frames": 0}, "0 frames"),
-        ({"frames": 63, "seed": moving_seed(), "rules": PUBLISHED}, "63 frames"),
-        ({"rules": PUBLISHED}, "no motion to start from"),
-        ({"wave": np.full(16_000, np.nan, np.float32)}, "not finite"),
-        ({"speaker": 2}, "index 2; expected 0 to 1"),
-        ({"speaker": -1}, "index -1"),
-        ({"seed": moving_seed()[:3]}, "seed: found shape"),
+        ({"waveform": noise(0)}, CORRECTED, "found 0 samples for 0 frames"),
+        ({"waveform": noise(0), "frames": 30}, CORRECTED, "found 0 samples"),
+        ({"frames": 0}, CORRECTED, "for 0 frames"),
+        ({"frames": 63, "initial_motion": initial_motion()}, PUBLISHED, "for 63 frames"),
+        ({}, PUBLISHED, "expected 4 frames of recorded motion"),
+        ({"waveform": np.full(16_000, np.nan, np.float32)}, CORRECTED, "not finite"),
+        ({"speaker_id": 0}, CORRECTED, r"expected one of \[2, 30\], found 0"),
+        ({"initial_motion": initial_motion()[:3]}, CORRECTED, r"found shape \(3, 337\)"),
     ],
 )
-def test_what_cannot_be_spoken_is_one_line(bundle, request_, message):
+def test_unusable_speech_is_reported_in_one_line(
+    bundle: Bundle, fields: Mapping[str, Any], rules: FidelityRules, message: str
+) -> None:
     with pytest.raises(InputError, match=message) as error:
-        synthesise(bundle, **{"wave": sound(3), "speaker": 0, **request_})
+        Synthesizer(bundle, rules=rules).generate(speech(3, **fields))
     assert "\n" not in str(error.value)

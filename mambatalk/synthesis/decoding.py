@@ -1,0 +1,135 @@
+"""From codes to SMPL-X motion.
+
+The codes of a whole clip are decoded together, because the decoders see 9 frames to either side:
+this is what makes joints smooth where windows meet. The translation comes from the global-motion
+network, which predicts ground velocity and height from the legs. Source: published inference.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mambatalk.fidelity import FidelityRules
+from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.parts import LEGS, PART_CONTACT, PART_TRANSLATION, integrate_ground
+from mambatalk.motion.rotations import (
+    axis_angle_from_6d,
+    axis_angle_to_6d,
+    matrix_from_6d,
+    matrix_to_6d,
+)
+from mambatalk.motion.skeleton import (
+    EXPRESSION_DIM,
+    JOINT_COUNT,
+    PARTS,
+    Part,
+    pose_channels,
+)
+from mambatalk.synthesis.bundle import Bundle
+
+Codes = dict[Part, Tensor]
+"""Code indices (B, n) of the four parts."""
+PartMotion = dict[Part, Tensor]
+"""Decoder outputs (B, n, D) of the four parts."""
+
+
+class DecodedMotion(NamedTuple):
+    """Motion in the representation of the networks."""
+
+    pose: Tensor
+    """Orthonormal 6D rotations (B, n, 330)."""
+    ground: Tensor
+    """Ground velocity and height (B, n, 3): (v_x, y, v_z) in m/s and m."""
+    expressions: Tensor
+    """Expression coefficients (B, n, 100)."""
+
+
+def decode_parts(bundle: Bundle, codes: Codes) -> PartMotion:
+    """Decode the codes of each part by itself."""
+    networks = bundle.part_networks
+    return {part: networks[part].decode_index(codes[part]) for part in PARTS}
+
+
+def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
+    """Decode codes to the motion of the whole body.
+
+    The global-motion network was trained without contacts in its input. Published synthesis passes
+    it the predicted contacts all the same; corrected synthesis passes zeros.
+    """
+    parts = decode_parts(bundle, codes)
+    pose = assemble_pose(parts, PARTS, rules)
+    lower = parts["lower"]
+
+    legs = pose[..., pose_channels("lower")]
+    ground_input = torch.cat([legs, torch.zeros_like(lower[..., LEGS.stop :])], dim=-1)
+    if not rules.zero_contacts_for_global_net:
+        ground_input[..., PART_CONTACT] = lower[..., PART_CONTACT]
+    return DecodedMotion(
+        pose=pose,
+        ground=bundle.global_net(ground_input)[..., PART_TRANSLATION],
+        expressions=parts["face"][..., -EXPRESSION_DIM:],
+    )
+
+
+def assemble_pose(parts: PartMotion, chosen: tuple[Part, ...], rules: FidelityRules) -> Tensor:
+    """Return the pose (B, n, 330) of the chosen parts; every other joint is at identity."""
+    like = parts["upper"]
+    pose = like.new_tensor([1, 0, 0, 0, 1, 0]).repeat(*like.shape[:2], JOINT_COUNT)
+    for part in chosen:
+        channels = pose_channels(part)
+        pose[..., channels] = orthonormalise(parts[part][..., : len(channels)], rules)
+    return pose
+
+
+def orthonormalise(pose: Tensor, rules: FidelityRules) -> Tensor:
+    """Make 6D rotations (..., 6 J) orthonormal.
+
+    Published synthesis converts to axis-angle and back with a formula that loses small angles.
+
+    The published formula amplifies the last bits of its input, and PyTorch's norm rounds by memory
+    layout: pass the decoder's output itself, not a copy of it, or parity is lost.
+    """
+    rotations = pose.unflatten(-1, (-1, 6))
+    if rules.stable_axis_angle:
+        return matrix_to_6d(matrix_from_6d(rotations)).flatten(-2)
+    return axis_angle_to_6d(axis_angle_from_6d(rotations, formula="published")).flatten(-2)
+
+
+def to_smplx(decoded: DecodedMotion, start: Tensor, rules: FidelityRules) -> list[SmplxMotion]:
+    """Convert decoded motion to axis-angle, one clip per row of the batch.
+
+    Args:
+        decoded: Motion of B clips. Their eyes are at identity, so they look straight ahead.
+        start: Translation (B, 3) of the first frame in metres; x and z are used.
+        rules: Published or corrected conversion.
+
+    """
+    trans = integrate_ground(decoded.ground, start.to(decoded.ground)).float()
+    poses = axis_angle_from_6d(
+        decoded.pose.unflatten(-1, (JOINT_COUNT, 6)),
+        formula="roma" if rules.stable_axis_angle else "published",
+    ).flatten(2)
+    return [
+        SmplxMotion(
+            poses=poses[row].cpu().numpy(),
+            expressions=decoded.expressions[row].cpu().numpy(),
+            trans=trans[row].cpu().numpy(),
+        )
+        for row in range(len(poses))
+    ]
+
+
+def decoder_reach(bundle: Bundle) -> int:
+    """Return how many neighbouring frames to either side affect a decoded frame.
+
+    The reach of the part decoders plus that of the global-motion network, which reads the decoded
+    legs.
+    """
+    decoders = [network.decoder for network in bundle.part_networks.values()]
+    return max(map(_convolution_reach, decoders)) + _convolution_reach(bundle.global_net)
+
+
+def _convolution_reach(network: nn.Module) -> int:
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv1d)]
+    return sum(module.dilation[0] * (module.kernel_size[0] - 1) // 2 for module in convolutions)

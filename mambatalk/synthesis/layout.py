@@ -1,0 +1,168 @@
+"""How a clip is divided into windows, and the inputs of the generator for each window.
+
+Windows of 64 frames start every 60 frames. The 4 frames that a window shares with the previous one
+are its context: the only motion that the generator sees. Source: published inference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mambatalk.audio.channels import wave_statistics
+from mambatalk.features.store import LOOK_AHEAD
+from mambatalk.features.windows import audio_channels
+from mambatalk.fidelity import FidelityRules
+from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator
+from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
+from mambatalk.text.vocabulary import PAD
+
+ENCODED_TOGETHER = 16
+"""Windows whose audio and words are encoded in one batch. They do not depend on motion, and 16
+windows of full size need about 1 GB of activations.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """Speech of one clip, and how the motion for it starts.
+
+    Args:
+        waveform: Mono audio (S,) at 16 kHz, values in [-1, 1].
+        speaker_id: Id of the speaker in the corpus that the bundle was trained on.
+        words: Word ids (n,), one per frame at 30 fps. If None, use audio only.
+        frames: Number of frames to generate. If None, as many as the audio covers.
+        initial_motion: Motion (4, 337) of the first frames. If None, start from the rest pose of
+            the bundle, which published synthesis cannot do.
+        ctc: CTC token ids (S,), one per sample, for a bundle that was trained with them.
+
+    """
+
+    waveform: NDArray[np.float32]
+    speaker_id: int
+    words: NDArray[np.integer] | None = None
+    frames: int | None = None
+    initial_motion: NDArray[np.float32] | None = None
+    ctc: NDArray[np.integer] | None = None
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames to generate."""
+        if self.frames is not None:
+            return self.frames
+        return len(self.waveform) * FPS // SAMPLE_RATE
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowLayout:
+    """Length and overlap of windows, in frames at 30 fps."""
+
+    window: int
+    context_frames: int
+    rules: FidelityRules
+
+    @property
+    def hop(self) -> int:
+        """Frames from the start of one window to the start of the next."""
+        return self.window - self.context_frames
+
+    def count(self, frames: int) -> int:
+        """Return the number of windows of a clip.
+
+        Corrected: as many as cover all frames. Published: full windows only.
+        """
+        if self.rules.cover_all_frames:
+            return max(1, -(-(frames - self.context_frames) // self.hop))
+        return (frames // 8 * 8 - self.context_frames) // self.hop
+
+    def covered_frames(self, windows: int) -> int:
+        """Return the number of frames that consecutive windows generate."""
+        return self.context_frames + windows * self.hop
+
+    def audio_slice(self, number: int) -> tuple[int, int]:
+        """Return the first sample and the number of samples of a window's audio.
+
+        Published: 533 samples per frame instead of 533 1/3, which drifts by 37 ms a minute.
+        """
+        if self.rules.exact_audio_slice:
+            first = number * self.hop * SAMPLE_RATE // FPS
+            return first, -(-self.window * SAMPLE_RATE // FPS)
+        per_frame = SAMPLE_RATE // FPS
+        return number * self.hop * per_frame, self.window * per_frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipInputs:
+    """Audio and words of one clip, on the device of the generator."""
+
+    audio: Tensor
+    """Audio channels (S, 3)."""
+    words: Tensor
+    """Word ids (n,)."""
+
+    @classmethod
+    def of(cls, speech: Speech, device: torch.device) -> "ClipInputs":
+        """Compute the audio channels of a whole clip and move its inputs to a device."""
+        words = np.full(speech.frame_count, PAD) if speech.words is None else speech.words
+        return cls(
+            audio=whole_clip_channels(speech.waveform, speech.ctc).to(device),
+            words=torch.from_numpy(words.astype(np.int64)).to(device),
+        )
+
+    def window(self, number: int, layout: WindowLayout) -> tuple[Tensor, Tensor]:
+        """Return audio channels (s, 3) and word ids (T,) of a window, padded past the clip's end.
+
+        Audio is padded with zeros and words with silence.
+        """
+        start, length = layout.audio_slice(number)
+        audio = self.audio[start : start + length]
+        audio = functional.pad(audio, (0, 0, 0, length - len(audio)))
+
+        first = number * layout.hop
+        words = self.words[first : first + layout.window]
+        words = functional.pad(words, (0, layout.window - len(words)), value=PAD)
+        return audio, words
+
+
+def encode_windows(
+    generator: Generator, windows: Sequence[tuple[ClipInputs, int]], layout: WindowLayout
+) -> Fused:
+    """Encode audio and words of many windows.
+
+    Args:
+        generator: In evaluation mode.
+        windows: Clip and number of each window.
+        layout: Length and overlap of windows.
+
+    Returns:
+        Features (W, T, audio_dim) of face and body, one row per window in the given order.
+
+    """
+    encoded: list[Fused] = []
+    for first in range(0, len(windows), ENCODED_TOGETHER):
+        group = windows[first : first + ENCODED_TOGETHER]
+        inputs = [clip.window(number, layout) for clip, number in group]
+        audio = torch.stack([channels for channels, _ in inputs])
+        words = torch.stack([ids for _, ids in inputs])
+        encoded.append(generator.fuse(audio, audio[..., :BODY_CHANNELS], words))
+    return Fused(*(torch.cat(branch) for branch in zip(*encoded, strict=True)))
+
+
+def whole_clip_channels(waveform: NDArray[np.float32], ctc: NDArray[np.integer] | None) -> Tensor:
+    """Return the audio channels (S, 3) of a whole clip.
+
+    Past the end of the clip the envelope keeps its last full value, as published.
+    """
+    wave = torch.from_numpy(waveform)
+    ids = None if ctc is None else torch.from_numpy(ctc)
+    return audio_channels(with_look_ahead(wave), *wave_statistics(wave), ids)
+
+
+def with_look_ahead(wave: Tensor) -> Tensor:
+    """Append the samples that the envelope reads past the end of a waveform (S,)."""
+    tail = wave[-LOOK_AHEAD - 1 :].abs().amax().expand(LOOK_AHEAD)
+    return torch.cat([wave, tail])

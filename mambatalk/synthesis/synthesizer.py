@@ -1,0 +1,270 @@
+"""Speech in, SMPL-X motion out.
+
+`Synthesizer.step` generates one window. Generating a clip, a batch of clips or a stream are loops
+over it, and so is the parity check in `mambatalk.published`. Source: published inference;
+docs/fidelity.md lists what is corrected.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mambatalk.errors import InputError
+from mambatalk.fidelity import FidelityRules
+from mambatalk.models.generator.conditioning import full_mask, relative_motion
+from mambatalk.models.generator.network import Fused, GeneratorOutput
+from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
+from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.decoding import (
+    Codes,
+    assemble_pose,
+    decode,
+    decode_parts,
+    to_smplx,
+)
+from mambatalk.synthesis.layout import ClipInputs, Speech, WindowLayout, encode_windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisState:
+    """What the next window needs from the windows before it, for B clips side by side."""
+
+    context: Tensor
+    """Motion (B, 4, 337) of the frames that the next window starts with."""
+    first_frame: Tensor
+    """Motion (B, 337) of the first frame. Published synthesis restarts the translation there."""
+    speaker_index: Tensor
+    """Row of the speaker embedding (B,)."""
+    windows: int
+    """Number of windows generated so far."""
+
+    def first_rows(self, count: int) -> "SynthesisState":
+        """Return the state of the first `count` clips."""
+        return SynthesisState(
+            context=self.context[:count],
+            first_frame=self.first_frame[:count],
+            speaker_index=self.speaker_index[:count],
+            windows=self.windows,
+        )
+
+
+class Synthesizer:
+    """Generates motion for speech with the networks of a bundle.
+
+    Args:
+        bundle: The model, on the device that does the work.
+        rules: Published or corrected synthesis. If None, as the bundle was trained.
+
+    Example:
+        >>> synthesizer = Synthesizer(Bundle.load("bundle"))  # doctest: +SKIP
+        >>> motion = synthesizer.generate(  # doctest: +SKIP
+        ...     Speech(waveform=waveform, speaker_id=2)
+        ... )
+        >>> motion.write("result.npz")  # doctest: +SKIP
+
+    """
+
+    def __init__(self, bundle: Bundle, *, rules: FidelityRules | None = None) -> None:
+        self.bundle = bundle
+        self.rules = rules or bundle.rules
+        self.layout = WindowLayout(
+            window=bundle.window, context_frames=bundle.seed_frames, rules=self.rules
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the networks."""
+        return next(self.bundle.generator.parameters()).device
+
+    # One window.
+
+    def start(self, initial_motion: Tensor, speaker_index: Tensor) -> SynthesisState:
+        """Return the state before the first window.
+
+        Args:
+            initial_motion: Motion (B, 4, 337) of the first frames.
+            speaker_index: Row of the speaker embedding (B,).
+
+        """
+        return SynthesisState(
+            context=initial_motion.float().to(self.device),
+            first_frame=initial_motion[:, 0].float().to(self.device),
+            speaker_index=speaker_index.to(self.device),
+            windows=0,
+        )
+
+    def step(self, state: SynthesisState, window: Fused) -> tuple[Codes, SynthesisState]:
+        """Generate the next window of B clips.
+
+        Args:
+            state: State after the previous window.
+            window: Encoded audio and words (B, T, audio_dim) of the window (`encode_windows`).
+
+        Returns:
+            Code indices (B, n) of the new frames, which `decode` turns into motion, and the state
+            after the window. The first window has 64 new frames, every later one 60.
+
+        """
+        codes = self.choose_codes(self.predict(state, window))
+        return self.new_frames(state, codes), self.advance(state, codes)
+
+    def predict(self, state: SynthesisState, window: Fused) -> GeneratorOutput:
+        """Run the generator on the next window of B clips."""
+        context = state.context
+        motion = context.new_zeros(len(context), self.layout.window, MOTION_DIM)
+        motion[:, : self.layout.context_frames] = context
+        visible = relative_motion(motion) if self.rules.relative_position else motion
+        return self.bundle.generator.forward_fused(
+            window,
+            state.speaker_index[:, None].expand(-1, self.layout.window),
+            visible,
+            full_mask(motion, self.layout.context_frames),
+        )
+
+    def choose_codes(self, output: GeneratorOutput) -> Codes:
+        """Return the codes (B, T) of a window.
+
+        The most likely code of each body part; for the face, the code nearest to its latent.
+        """
+        codes = {part: output.logits[part].argmax(-1) for part in PARTS}
+        face = self.bundle.part_networks["face"]
+        codes["face"] = face.quantizer.nearest(output.latent["face"])
+        return codes
+
+    def new_frames(self, state: SynthesisState, codes: Codes) -> Codes:
+        """Return the codes of a window without those of its context."""
+        first = self.layout.context_frames if state.windows else 0
+        return {part: index[:, first:] for part, index in codes.items()}
+
+    def advance(self, state: SynthesisState, codes: Codes) -> SynthesisState:
+        """Return the state after a window with the given codes (B, T)."""
+        parts = decode_parts(self.bundle, codes)
+        lower = parts["lower"]
+        chosen = PARTS if self.rules.decoded_context else PARTS[1:]
+        origin = state.context[:, 0] if self.rules.decoded_context else state.first_frame
+
+        motion = lower.new_zeros(*lower.shape[:2], MOTION_DIM)
+        motion[..., :POSE_DIM] = assemble_pose(parts, chosen, self.rules)
+        motion[..., TRANSLATION] = integrate_ground(
+            lower[..., PART_TRANSLATION], origin[:, TRANSLATION]
+        )
+        motion[..., CONTACT] = lower[..., PART_CONTACT]
+        return SynthesisState(
+            context=motion[:, -self.layout.context_frames :],
+            first_frame=state.first_frame,
+            speaker_index=state.speaker_index,
+            windows=state.windows + 1,
+        )
+
+    # Clips.
+
+    def generate(self, speech: Speech) -> SmplxMotion:
+        """Generate the motion of one clip at 30 fps.
+
+        Raises:
+            InputError: There is too little audio, it is not finite, the speaker is unknown, or
+                published synthesis has no initial motion.
+
+        """
+        (motion,) = self.generate_batch([speech])
+        return motion
+
+    @torch.inference_mode()
+    def generate_batch(self, speeches: Sequence[Speech]) -> list[SmplxMotion]:
+        """Generate the motion of several clips side by side.
+
+        Last bits may differ from those of `generate`, since batches are summed in another order.
+
+        Raises:
+            InputError: As `generate`.
+
+        """
+        for speech in speeches:
+            self._check(speech)
+        initial = torch.stack([self._initial_motion(speech) for speech in speeches])
+        motions: list[SmplxMotion] = []
+        for row, codes in enumerate(self._generate_codes(speeches, initial)):
+            decoded = decode(self.bundle, codes, self.rules)
+            motions += to_smplx(decoded, initial[row, :1, TRANSLATION], self.rules)
+        return motions
+
+    def _generate_codes(self, speeches: Sequence[Speech], initial: Tensor) -> list[Codes]:
+        """Return the codes (1, n) of each clip."""
+        counts = [self.layout.count(speech.frame_count) for speech in speeches]
+        # Longest first, so that the clips with windows left are always the first rows.
+        order = sorted(range(len(speeches)), key=lambda clip: -counts[clip])
+        inputs = [ClipInputs.of(speech, self.device) for speech in speeches]
+        windows = [(clip, number) for clip in order for number in range(counts[clip])]
+        row = {window: k for k, window in enumerate(windows)}
+        fused = encode_windows(
+            self.bundle.generator, [(inputs[clip], number) for clip, number in windows], self.layout
+        )
+
+        indices = [self.bundle.speakers[speeches[clip].speaker_id] for clip in order]
+        state = self.start(initial[order], torch.tensor(indices))
+        generated: list[list[Codes]] = [[] for _ in speeches]
+        for number in range(max(counts)):
+            active = [clip for clip in order if counts[clip] > number]
+            rows = [row[clip, number] for clip in active]
+            window = Fused(*(branch[rows] for branch in fused))
+            codes, state = self.step(state.first_rows(len(active)), window)
+            for place, clip in enumerate(active):
+                generated[clip].append({part: codes[part][place : place + 1] for part in PARTS})
+        return [
+            join_codes(windows, speech.frame_count)
+            for windows, speech in zip(generated, speeches, strict=True)
+        ]
+
+    def _initial_motion(self, speech: Speech) -> Tensor:
+        if speech.initial_motion is None:
+            return self.bundle.rest.expand(self.layout.context_frames, -1)
+        return torch.from_numpy(speech.initial_motion)
+
+    def _check(self, speech: Speech) -> None:
+        waveform = speech.waveform
+        shortest = 1 if self.rules.cover_all_frames else self.layout.window
+        if not len(waveform) or speech.frame_count < shortest:
+            raise InputError(
+                "speech",
+                f"expected audio for at least {shortest} frames,"
+                f" found {len(waveform)} samples for {speech.frame_count} frames",
+                "give a longer recording",
+            )
+        if not np.isfinite(waveform).all():
+            raise InputError(
+                "speech",
+                "expected numbers in [-1, 1], found samples that are not finite",
+                "decode or record the audio again",
+            )
+        if speech.speaker_id not in self.bundle.speakers:
+            raise InputError(
+                "speaker",
+                f"expected one of {sorted(self.bundle.speakers)}, found {speech.speaker_id}",
+                "choose a speaker that the bundle was trained on",
+            )
+        if speech.initial_motion is None:
+            if not self.rules.start_from_rest_pose:
+                raise InputError(
+                    "initial motion",
+                    f"expected {self.layout.context_frames} frames of recorded motion, found none",
+                    "use corrected fidelity, which starts from a rest pose",
+                )
+            return
+        expected = (self.layout.context_frames, MOTION_DIM)
+        if speech.initial_motion.shape != expected:
+            raise InputError(
+                "initial motion",
+                f"expected shape {expected}, found shape {speech.initial_motion.shape}",
+                "give the motion of the first frames",
+            )
+
+
+def join_codes(windows: Iterable[Codes], frames: int | None = None) -> Codes:
+    """Join the codes (B, n) of consecutive windows and keep the first `frames` frames."""
+    parts = list(windows)
+    return {part: torch.cat([codes[part] for codes in parts], dim=1)[:, :frames] for part in PARTS}
