@@ -1,8 +1,8 @@
-"""The three channels the generator hears, one value per sample at 16 kHz.
+"""The three audio channels of the generator, one value per sample at 16 kHz.
 
-Channel 0 is the amplitude envelope, 1 the CTC token id, 2 the normalised wave; the face hears all
-three, the body the first two. Nothing is scaled further: a batch normalisation follows the first
-convolution. Source: published feature extraction.
+Channel 0 is the amplitude envelope, 1 the CTC token id, 2 the normalised waveform. The face branch
+reads all three, the body branch the first two. Nothing is scaled further, because a batch
+normalisation follows the first convolution. Source: published feature extraction.
 """
 
 import math
@@ -14,68 +14,99 @@ from torch.nn import functional
 from mambatalk.errors import InputError
 
 ENVELOPE_WINDOW = 1024
-"""Samples (64 ms) that the envelope looks ahead."""
-PART = 2**18
-"""Samples summed at a time."""
+"""Samples (64 ms) of the envelope's window, which begins at the sample itself."""
+LOOK_AHEAD = ENVELOPE_WINDOW - 1
+"""Samples that the envelope reads past the last one."""
+SUM_BLOCK = 2**18
+"""Samples converted to float64 at a time."""
 VARIANCE_FLOOR = 1e-7
-"""What the Wav2Vec2 processor adds to the variance."""
+"""Added to the variance, as the Wav2Vec2 processor does."""
+
+
+def audio_channels(
+    wave: Tensor, mean: Tensor | float, std: Tensor | float, ctc: Tensor | None = None
+) -> Tensor:
+    """Return the audio channels (..., S, 3) of waveforms (..., S + 1023).
+
+    Args:
+        wave: Waveforms at 16 kHz with the 1023 samples that the envelope reads past the end.
+        mean: Mean of the whole clip, (..., 1) or a number.
+        std: Standard deviation of the whole clip, (..., 1) or a number.
+        ctc: Token ids (..., S). If None, that channel is 0.
+
+    """
+    samples = wave.shape[-1] - LOOK_AHEAD
+    inside = wave[..., :samples]
+    envelope = amplitude_envelope(wave)[..., :samples]
+    tokens = torch.zeros_like(inside) if ctc is None else ctc.to(inside.dtype)
+    return torch.stack([envelope, tokens, normalise(inside, mean, std)], dim=-1)
 
 
 def amplitude_envelope(wave: Tensor, window: int = ENVELOPE_WINDOW) -> Tensor:
-    """Largest |x| over the samples [t, t + window) of waves (..., S).
+    """Return the largest |x| over the samples [t, t + window) of waveforms (..., S).
 
-    The last `window` - 1 values repeat the last full one; a wave shorter than the window gives its
-    peak everywhere. The maximum is taken by doubling: ten passes in place of a thousand.
+    The last `window` - 1 values repeat the last full one. A waveform shorter than the window gets
+    its peak everywhere.
     """
     size = wave.shape[-1]
     if not size:
         return wave
-    peak, width = wave.abs(), 1
+
+    # Maxima over windows of 1, 2, 4, ... samples: ten passes instead of a thousand.
+    peak = wave.abs()
+    width = 1
     while width < min(window, size):
         step = min(width, size - width)
         peak = torch.maximum(peak[..., : peak.shape[-1] - step], peak[..., step:])
         width += step
-    return functional.pad(
-        peak.reshape(-1, 1, peak.shape[-1]), (0, size - peak.shape[-1]), mode="replicate"
-    ).view(*wave.shape)
+
+    missing = size - peak.shape[-1]
+    rows = peak.reshape(-1, 1, peak.shape[-1])
+    return functional.pad(rows, (0, missing), mode="replicate").view(*wave.shape)
 
 
 def normalise(wave: Tensor, mean: float | Tensor, std: float | Tensor) -> Tensor:
-    """Wave (..., S) with the mean and standard deviation of its whole clip taken out
-    (`wave_statistics`).
+    """Subtract the mean of the whole clip from a waveform (..., S) and divide by its deviation.
+
+    `wave_statistics` computes both.
     """
     return (wave - mean) / std
 
 
 def wave_statistics(wave: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation (with the processor's floor) of one clip (S,), in float64.
+    """Return mean and standard deviation of one clip (S,), computed in float64.
+
+    The deviation includes the variance floor of the Wav2Vec2 processor.
 
     Raises:
-        InputError: It has no sample.
+        InputError: The clip has no samples.
 
     """
     if not len(wave):
         raise InputError(
-            "sound", "expected at least one, found no sample", "check the file it was read from"
+            "audio",
+            "expected at least one sample, found none",
+            "check the file that the audio was read from",
         )
-    # Part by part: in double precision a long clip would be its own size twice over.
-    parts = wave.split(PART)
-    mean = sum(float(part.sum(dtype=torch.float64)) for part in parts) / len(wave)
-    variance = sum(float((part.double() - mean).square().sum()) for part in parts) / len(wave)
+    # In blocks, because a long clip in double precision takes twice its memory again.
+    blocks = wave.split(SUM_BLOCK)
+    mean = sum(float(block.sum(dtype=torch.float64)) for block in blocks) / len(wave)
+    variance = sum(float((block.double() - mean).square().sum()) for block in blocks) / len(wave)
     return mean, math.sqrt(variance + VARIANCE_FLOOR)
 
 
 def expand_ctc(ids: Tensor, samples: int) -> Tensor:
-    """Token ids (K,) stretched over a clip: id k covers the samples [floor(k N / K), floor((k + 1)
-    N / K)).
+    """Stretch token ids (K,) over a clip of N samples.
+
+    Id k covers the samples [floor(k N / K), floor((k + 1) N / K)).
 
     Raises:
-        InputError: There is no id.
+        InputError: There are no ids.
 
     """
     if not len(ids):
         raise InputError(
-            "CTC ids", "expected at least one, found none", "give the model more sound"
+            "CTC ids", "expected at least one, found none", "give the model more audio"
         )
     edges = torch.arange(len(ids) + 1, device=ids.device) * samples // len(ids)
     return ids.repeat_interleave(edges.diff())

@@ -18,13 +18,11 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from mambatalk.audio.channels import ENVELOPE_WINDOW
+from mambatalk.audio.channels import ENVELOPE_WINDOW, LOOK_AHEAD
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, cache_folder, read_json
 from mambatalk.motion.skeleton import EXPRESSION_DIM, MOTION_DIM, SAMPLE_RATE
 
-LOOK_AHEAD = ENVELOPE_WINDOW - 1
-"""Samples past a window that its envelope reads."""
 AGAIN = "run the stage features again"
 
 

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.audio.channels import amplitude_envelope, normalise
-from mambatalk.features.store import LOOK_AHEAD, ClipInfo, FeatureStore
+from mambatalk.audio.channels import LOOK_AHEAD, audio_channels
+from mambatalk.features.store import ClipInfo, FeatureStore
 from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
@@ -111,27 +111,6 @@ def batches(
     """Batches of windows in the order given; the last may be smaller."""
     for start in range(0, len(rows), batch_size):
         yield batch(store, rows[start : start + batch_size], length, audio=audio, device=device)
-
-
-def audio_channels(
-    wave: Tensor, mean: Tensor | float, std: Tensor | float, ctc: Tensor | None = None
-) -> Tensor:
-    """Sound channels (..., S, 3) of waves (..., S + 1023): the envelope looks 1023 samples past the
-    end.
-
-    Args:
-        wave: Sound at 16 kHz with its look-ahead.
-        mean: Of the whole clip, (..., 1) or a number.
-        std: Of the whole clip.
-        ctc: Token ids (..., S), or none: then the channel is 0.
-
-    """
-    samples = wave.shape[-1] - LOOK_AHEAD
-    heard = wave[..., :samples]
-    tokens = torch.zeros_like(heard) if ctc is None else ctc.to(heard.dtype)
-    return torch.stack(
-        [amplitude_envelope(wave)[..., :samples], tokens, normalise(heard, mean, std)], dim=-1
-    )
 
 
 def clip_ctc(clip: ClipInfo, first: int = 0, count: int | None = None) -> Tensor | None:

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mambatalk.audio.channels import wave_statistics
-from mambatalk.features.store import LOOK_AHEAD
-from mambatalk.features.windows import audio_channels
+from mambatalk.audio.channels import LOOK_AHEAD, audio_channels, wave_statistics
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE

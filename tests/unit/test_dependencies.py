@@ -59,9 +59,6 @@ NOT_IMPORTED = {
     },
 }
 
-# Synthesis still reads two helpers from `features`, which needs pyarrow and filelock.
-NOT_SEPARATE_YET = {"mambatalk/synthesis/rest.py", "mambatalk/synthesis/rollout.py"}
-
 
 class Import(NamedTuple):
     """One import statement."""
@@ -237,4 +234,4 @@ def test_a_module_can_be_imported_with_its_own_extra_alone() -> None:
         at_start = [one for other in loaded_with(path) for one in imports(other) if one.at_start]
         if missing := _missing(at_start, installed_by(extra_of(path))):
             broken[path] = missing
-    assert broken.keys() - NOT_SEPARATE_YET == set()
+    assert broken == {}

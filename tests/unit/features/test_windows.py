@@ -11,11 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mambatalk.audio.channels import amplitude_envelope, expand_ctc, normalise
+from mambatalk.audio.channels import amplitude_envelope, audio_channels, expand_ctc, normalise
 from mambatalk.errors import InputError
 from mambatalk.features.store import ClipInfo, FeatureStore, open_features
 from mambatalk.features.windows import (
-    audio_channels,
     batch,
     clip_ctc,
     usable_frames,
