@@ -1,7 +1,48 @@
-"""MambaTalk: speech to whole-body SMPL-X motion with selective state space models over discrete
-motion codes.
+"""MambaTalk: speech to whole-body SMPL-X motion.
 
-Read in this order: motion, audio, text, data, models, training, metrics, evaluation, synthesis.
+Selective state space models over discrete motion codes. The public API:
+
+- `Bundle`: a trained model, `Bundle.load("bundle")`.
+- `Synthesizer`: speech in, motion out, with the networks of a bundle.
+- `Speech`: the input of a `Synthesizer`.
+- `SmplxMotion`: one clip of motion, and the npz file of this field.
+- `evaluate`: every metric of result files, whatever method made them.
+
+Names are imported on first use, so that `import mambatalk` is fast and does not import torch.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mambatalk.evaluation.result_files import evaluate
+    from mambatalk.motion.clip import SmplxMotion
+    from mambatalk.synthesis.bundle import Bundle
+    from mambatalk.synthesis.layout import Speech
+    from mambatalk.synthesis.synthesizer import Synthesizer
+
 __version__ = "0.1.0"
+__all__ = ["Bundle", "SmplxMotion", "Speech", "Synthesizer", "evaluate"]
+
+_MODULES: Final = {
+    "Bundle": "mambatalk.synthesis.bundle",
+    "SmplxMotion": "mambatalk.motion.clip",
+    "Speech": "mambatalk.synthesis.layout",
+    "Synthesizer": "mambatalk.synthesis.synthesizer",
+    "evaluate": "mambatalk.evaluation.result_files",
+}
+"""Module of each public name."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names and what is imported already."""
+    return sorted({*globals(), *__all__})

@@ -44,13 +44,18 @@ def evaluate(
     (bootstrap; FGD: jackknife). The ground-truth row is what the metrics say of the recording
     itself.
     """
-    from mambatalk.evaluation.pairing import pair_files
-    from mambatalk.evaluation.result_files import score_files
+    from mambatalk.evaluation import result_files
     from mambatalk.evaluation.table import check_format, metrics_table
 
     chosen = check_format(layout)
-    scores = score_files(
-        pair_files(result, truth, audio, sem), body=body, fgd=fgd, mean_velocity=mean_velocity
+    scores = result_files.evaluate(
+        result,
+        truth,
+        audio,
+        semantics=sem,
+        body=body,
+        fgd=fgd,
+        mean_velocity=mean_velocity,
     )
     if json:
         _print_json(scores)

@@ -13,7 +13,7 @@ from mambatalk.corpus.readers import read_semantics, read_wav
 from mambatalk.errors import InputError
 from mambatalk.evaluation.intervals import fgd_interval, mean_interval
 from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths
-from mambatalk.evaluation.pairing import ClipFiles
+from mambatalk.evaluation.pairing import ClipFiles, pair_files
 from mambatalk.evaluation.posing import Poser
 from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
 from mambatalk.metrics.beats import joint_speed
@@ -25,6 +25,39 @@ from mambatalk.motion.skeleton import FPS
 from mambatalk.motion.stand_in.model import write_stand_in
 
 RESULT = "result"
+
+
+def evaluate(
+    result: str | Path,
+    truth: str | Path,
+    audio: str | Path,
+    *,
+    semantics: str | Path | None = None,
+    body: Path | None = None,
+    fgd: Path | None = None,
+    mean_velocity: Path | None = None,
+) -> dict[str, Any]:
+    """Score result files of any method, or folders of them that are matched by clip name.
+
+    Args:
+        result: A result npz, or a folder of them.
+        truth: Ground truth npz, or a folder of them.
+        audio: Speech wav, or a folder of them.
+        semantics: Semantic annotation, or a folder of them. If None, SRGR is null.
+        body: As `score_files`.
+        fgd: As `score_files`.
+        mean_velocity: As `score_files`.
+
+    Returns:
+        The content of `metrics.json`, with "intervals", "per_clip" and "notes" beside it.
+
+    Raises:
+        InputError: A file is missing, broken, or not 30 frames a second.
+
+    """
+    given = None if semantics is None else Path(semantics)
+    clips = pair_files(Path(result), Path(truth), Path(audio), given)
+    return score_files(clips, body=body, fgd=fgd, mean_velocity=mean_velocity)
 
 
 def score_files(

@@ -1,0 +1,27 @@
+"""The public API in `mambatalk/__init__.py`."""
+
+import subprocess
+import sys
+
+import pytest
+
+import mambatalk
+
+
+@pytest.mark.parametrize("name", mambatalk.__all__)
+def test_every_public_name_is_imported_on_first_use(name: str) -> None:
+    assert getattr(mambatalk, name).__name__ == name
+    assert name in dir(mambatalk)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'mambatalk' has no attribute 'Model'"):
+        mambatalk.Model  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_package_itself_imports_nothing_heavy() -> None:
+    code = "import sys, mambatalk; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"torch", "numpy", "pyarrow", "librosa", "scipy"} & set(loaded)
