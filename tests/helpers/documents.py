@@ -1,0 +1,79 @@
+"""Read the shell commands of README and docs."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "tests" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+)
+
+# What a block may need that no test has; written after the language: ```bash needs-network
+NEEDS = {
+    "needs-network": "the internet",
+    "needs-corpus": "the whole BEATX corpus or one of the same size",
+    "needs-smplx": "the licensed SMPL-X model",
+    "needs-gpu": "a CUDA device",
+    "needs-mfa": "the Montreal Forced Aligner",
+    "needs-reference": "reference numbers or weights of the published implementation",
+    "needs-cluster": "several machines",
+}
+
+_BLOCK = re.compile(r"^```(\S*) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+_INLINE = re.compile(r"`((?:make|mambatalk|dvc|python -m|pytest) [^`]+)`")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of shell commands.
+
+    Args:
+        document: Path relative to the repository.
+        number: Position among the document's shell blocks, from 1.
+        needs: The mark after the language, or "".
+        commands: Commands without comments, one per line.
+
+    """
+
+    document: str
+    number: int
+    needs: str
+    commands: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.document}#{self.number}"
+
+
+def shell_blocks(path: Path) -> list[Block]:
+    """Read the shell blocks of a Markdown document.
+
+    Raises:
+        ValueError: A block names no language; "text" is for what nobody executes.
+
+    """
+    name = path.relative_to(ROOT).as_posix()
+    blocks = []
+    for language, mark, body in _BLOCK.findall(path.read_text(encoding="utf-8")):
+        if not language:
+            raise ValueError(f"{name}: a block names no language: {body.splitlines()[0]}")
+        if language == "bash":
+            commands = tuple(_without_comment(line) for line in body.splitlines() if line.strip())
+            blocks.append(Block(name, len(blocks) + 1, mark, commands))
+
+    return blocks
+
+
+def inline_commands(path: Path) -> Iterator[str]:
+    """Yield the commands that a document names within its sentences and tables."""
+    text = _BLOCK.sub("", path.read_text(encoding="utf-8"))
+    for command in _INLINE.findall(text):
+        yield " ".join(command.split())
+
+
+def _without_comment(line: str) -> str:
+    return re.sub(r"\s+# .*$", "", line).strip()

@@ -1,0 +1,120 @@
+"""README and docs agree with the code: commands exist, names exist, links lead somewhere."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from mambatalk.cli import app
+from tests.helpers.documents import DOCUMENTS, NEEDS, ROOT, inline_commands, shell_blocks
+
+ALL_COMMANDS = [
+    (path.relative_to(ROOT).as_posix(), command)
+    for path in DOCUMENTS
+    for command in (
+        *inline_commands(path),
+        *(command for block in shell_blocks(path) for command in block.commands),
+    )
+]
+MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def _starting_with(*words: str) -> list[tuple[str, str]]:
+    return [item for item in ALL_COMMANDS if item[1].split()[: len(words)] == list(words)]
+
+
+@pytest.mark.parametrize(("document", "command"), _starting_with("make"))
+def test_make_targets_exist(document: str, command: str) -> None:
+    targets = {
+        word for word in shlex.split(command)[1:] if "=" not in word and not word.startswith("-")
+    }
+    assert targets <= MAKE_TARGETS, document
+
+
+@pytest.mark.parametrize(("document", "command"), _starting_with("python", "-m"))
+def test_modules_of_commands_exist(document: str, command: str) -> None:
+    module = shlex.split(command)[2]
+    if "…" not in module:
+        assert importlib.util.find_spec(module) is not None, document
+
+
+@pytest.mark.parametrize(("document", "command"), _starting_with("mambatalk"))
+def test_subcommands_and_options_exist(document: str, command: str) -> None:
+    group = typer.main.get_command(app)
+    words = shlex.split(command)[1:]
+    while words and hasattr(group, "commands"):
+        assert words[0] in group.commands, f"{document}: {command}"
+        group = group.commands[words.pop(0)]
+
+    known = {option for parameter in group.params for option in parameter.opts} | {"--help"}
+    used = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert used <= known, f"{document}: {command}"
+
+
+def test_every_test_that_a_document_names_is_found() -> None:
+    """`pytest FILE -k WORDS` of the documents selects at least one test each."""
+    commands = {command for _, command in _starting_with("pytest")}
+    words = re.findall(r"\| `([a-z_]+)`(?:;[^|]*)? \|$", _text("docs/fidelity.md"), re.MULTILINE)
+    base = "pytest tests/unit/published/test_published_and_corrected.py"
+    commands |= {f"{base} -k {word}" for word in words}
+    assert len(commands) > 20
+
+    wanted = [_selection(command) for command in sorted(commands)]
+    files = sorted({file for file, _ in wanted})
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *files, "--collect-only", "-q"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    collected = done.stdout.splitlines()
+    for file, words in wanted:
+        for word in words:
+            assert [name for name in collected if name.startswith(file) and word in name], word
+
+
+def _selection(command: str) -> tuple[str, list[str]]:
+    """Split `pytest FILE -k "one or another"` into its file and the alternatives of `-k`."""
+    arguments = shlex.split(command)[1:]
+    file = next(word for word in arguments if word.startswith("tests"))
+    expression = arguments[arguments.index("-k") + 1] if "-k" in arguments else ""
+    return file, expression.split(" or ")
+
+
+def test_marks_of_blocks_are_known() -> None:
+    marks = {block.needs for path in DOCUMENTS for block in shell_blocks(path)} - {""}
+    assert marks <= set(NEEDS)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (path.parent / link).exists(), link
+
+
+def test_names_in_the_fidelity_tables_exist_in_their_files() -> None:
+    rows = [line for line in _text("docs/fidelity.md").splitlines() if line.startswith("| ")]
+    checked = 0
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        if len(cells) != 5 or ".py`" not in cells[3]:
+            continue
+        files = re.findall(r"`([\w/]+\.py)`", cells[3])
+        sources = "".join((ROOT / "mambatalk" / file).read_text() for file in files)
+        names = re.findall(r"`([A-Za-z_.]+)`", cells[3])
+        for name in names:
+            if not name.endswith(".py"):
+                assert name.rpartition(".")[2] in sources, f"{name} in {files}"
+                checked += 1
+    assert checked > 20
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
