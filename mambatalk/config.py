@@ -173,7 +173,7 @@ class TrainGeneratorConfig:
     dropout: Share
     window: Count
     stride: Count
-    seed_frames: Count
+    context_frames: Count
     batch_size: Count
     lr: Rate
     betas: tuple[float, float]

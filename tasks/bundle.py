@@ -27,7 +27,7 @@ def run(config: Config, recorder: Recorder) -> None:
         speakers={clip.speaker: clip.speaker_index for clip in store.clips},
         rest=mean_rest(store),
         fidelity=config.fidelity,
-        seed_frames=generator.seed_frames,
+        context_frames=generator.context_frames,
         window=generator.window,
         config={
             "seed": config.seed,

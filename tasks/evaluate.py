@@ -101,7 +101,7 @@ def _generate(
         words=fit_length(store.words[store.frames(heard)], clip.frames),
         initial_motion=None
         if bundle.rules.start_from_rest_pose
-        else recorded[: bundle.seed_frames],
+        else recorded[: bundle.context_frames],
         ctc=None if tokens is None else fit_length(tokens.numpy(), clip.samples),
     )
     motion = Synthesizer(bundle).generate(speech)

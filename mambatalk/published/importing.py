@@ -36,7 +36,7 @@ global-motion net.
 GENERATOR_FILE: Final = "mambatalk_100.bin"
 FGD_FILE: Final = "AESKConv_240_100.bin"
 VOCABULARY_FILE: Final = "vocab.pkl"
-SEED_FRAMES: Final = 4
+CONTEXT_FRAMES: Final = 4
 WINDOW: Final = 64
 """Frames that published training cut; no file records them."""
 
@@ -124,7 +124,7 @@ def to_bundle(model: PublishedModel) -> Bundle:
         vocabulary=model.vocabulary or {},
         speakers=speaker_indices(BEATX_SPEAKERS),
         fidelity="published",
-        seed_frames=SEED_FRAMES,
+        context_frames=CONTEXT_FRAMES,
         window=WINDOW,
         rest=arms_down(),
         config={"source": "published", "files": [account.file for account in model.accounts]},

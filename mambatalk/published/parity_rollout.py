@@ -161,7 +161,7 @@ def _bundle(fixture: Fixture) -> Bundle:
         vocabulary={},
         speakers={},
         fidelity="published",
-        seed_frames=CONTEXT_FRAMES,
+        context_frames=CONTEXT_FRAMES,
         window=fixture["published/window/rec_face"].shape[1],
         rest=torch.zeros(MOTION_DIM),
         config={},

@@ -23,7 +23,7 @@ from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
 from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS, AutoEncoder, Part
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Bundle:
     """Speaker id to index."""
     fidelity: Fidelity
     """What it was trained with; synthesis follows it unless told otherwise."""
-    seed_frames: int
+    context_frames: int
     window: int
     rest: Tensor
     """Motion (337,) that a clip starts from where no other is given."""
@@ -84,7 +84,7 @@ class Bundle:
             about = {
                 "format": FORMAT,
                 "fidelity": self.fidelity,
-                "seed_frames": self.seed_frames,
+                "context_frames": self.context_frames,
                 "window": self.window,
                 "speakers": {str(speaker): index for speaker, index in self.speakers.items()},
                 "files": {path.name: sha256_file(path) for path in sorted(out.iterdir())},
@@ -112,7 +112,7 @@ class Bundle:
             vocabulary=read_json(folder / "vocabulary.json"),
             speakers={int(speaker): index for speaker, index in about["speakers"].items()},
             fidelity=about["fidelity"],
-            seed_frames=about["seed_frames"],
+            context_frames=about["context_frames"],
             window=about["window"],
             rest=torch.tensor(read_json(folder / "rest.json")),
             config=read_json(folder / "config.json"),

@@ -73,7 +73,7 @@ class Synthesizer:
         self.bundle = bundle
         self.rules = rules or bundle.rules
         self.layout = WindowLayout(
-            window=bundle.window, context_frames=bundle.seed_frames, rules=self.rules
+            window=bundle.window, context_frames=bundle.context_frames, rules=self.rules
         )
 
     @property

@@ -6,10 +6,10 @@ from torch import Tensor
 from mambatalk.motion.skeleton import TRANSLATION
 
 
-def full_mask(motion: Tensor, seed_frames: int) -> Tensor:
+def full_mask(motion: Tensor, context_frames: int) -> Tensor:
     """Mask like motion (B, T, 337): True (hidden) everywhere but in the first frames."""
     mask = torch.ones_like(motion, dtype=torch.bool)
-    mask[:, :seed_frames] = False
+    mask[:, :context_frames] = False
     return mask
 
 

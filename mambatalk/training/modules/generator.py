@@ -127,7 +127,7 @@ def step_terms(
     fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words)
     random = torch.rand(motion.shape, device=motion.device) < mask_probability
     masks = [
-        full_mask(motion, config.seed_frames),
+        full_mask(motion, config.context_frames),
         *[random] * (1 if rules.single_random_pass else 2),
     ]
     full, *passes = run_passes(network, fused, batch.speaker, motion, masks)

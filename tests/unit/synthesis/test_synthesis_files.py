@@ -47,7 +47,7 @@ def test_a_saved_bundle_gives_the_same_motion(saved):
     first, second = (Synthesizer(bundle).generate(request) for bundle in (before, after))
     for name in ("poses", "expressions", "trans"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    for name in ("vocabulary", "speakers", "fidelity", "seed_frames", "window", "config"):
+    for name in ("vocabulary", "speakers", "fidelity", "context_frames", "window", "config"):
         assert getattr(after, name) == getattr(before, name)
     assert torch.equal(after.rest, before.rest)
 
@@ -103,7 +103,7 @@ def test_a_changed_word_in_the_description_is_one_line(copy, old, new):
 @pytest.mark.parametrize("text", ['{"format": 99}', "{}", "[]", "7"])
 def test_an_unknown_format_is_one_line(copy, text):
     (copy / "bundle.json").write_text(text)
-    refused(copy, "expected format 1")
+    refused(copy, "expected format 2")
 
 
 def test_no_bundle_is_one_line(tmp_path):
