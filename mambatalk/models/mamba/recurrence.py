@@ -1,27 +1,29 @@
-"""The recurrence of the selective scan in PyTorch, with a backward written by hand.
+"""The recurrence of the selective scan in PyTorch, with a backward pass written by hand.
 
-A loop over time that works on blocks of a few steps, in two buffers small enough for the
-processor's cache: what a step costs is memory traffic, not arithmetic. Only the state before each
-block is kept; the backward computes a block's states again, which costs less than fetching them.
-Exact at any step size, and deterministic.
+A loop over time that works on blocks of a few steps, in buffers small enough for the processor's
+cache: a step costs memory traffic, not arithmetic. Only the state before each block is kept; the
+backward pass computes the states of a block again, which costs less than reading them back from
+memory. Exact at any step size, and deterministic.
 
-Inside, arrays are (T, B, N, E): the long channel axis last makes every broadcast and sum a
-contiguous one.
+Inside, arrays are (B, T, N, E): with the long channel axis last, every broadcast and every sum runs
+over contiguous memory. Tensors whose memory is already (B, T, E) are used without a copy.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK_NUMBERS = 2**19
-"""Numbers in one buffer: 2 MiB in single precision."""
+BLOCK_NUMBERS = 2**18
+"""Numbers in one buffer: 1 MiB in single precision."""
 
 
 class Recurrence(torch.autograd.Function):
-    """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t, y_t = C_t h_t, differentiable in all six
-    inputs.
+    """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t, y_t = C_t h_t.
+
+    Differentiable in all six inputs.
     """
 
     @staticmethod
@@ -37,7 +39,7 @@ class Recurrence(torch.autograd.Function):
         """Run forward in time.
 
         Args:
-            ctx: For the backward.
+            ctx: Context for the backward pass.
             u: Input (B, E, T).
             delta: Step sizes (B, E, T), positive.
             A: Decay rates (E, N), negative.
@@ -49,120 +51,149 @@ class Recurrence(torch.autograd.Function):
             Output (B, E, T) and the state (B, E, N) after the last step.
 
         """
-        x = _lay_out(u, delta, A, B, C)
+        source = _channels_last(u)
+        step = _channels_last(delta)
+        x = _Inputs(step, step * source, A.T.contiguous(), _channels_last(B), _channels_last(C))
         blocks = _Blocks(x)
-        before = blocks.zeros() if state is None else state.transpose(1, 2).contiguous()
-        y, kept = torch.empty_like(x.delta), []
+
+        before = blocks.zero_state() if state is None else state.transpose(1, 2).contiguous()
+        y = torch.empty_like(step)
+        kept = []
         for block in blocks.slices:
             kept.append(before)
             _, states = blocks.run(block, before)
-            torch.matmul(x.C[block, :, None], states[1:], out=y[block, :, None])
-            before = states[-1].clone()
+            y[:, block] = (x.C[:, block, None] @ states).squeeze(2)
+            before = states[:, -1].clone()
+
         ctx.has_state = state is not None
-        ctx.save_for_backward(u, delta, A, B, C, *(kept if any(ctx.needs_input_grad) else ()))
-        return _time_last(y), before.transpose(1, 2)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(source, *x, *kept)
+        return y.transpose(1, 2), before.transpose(1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
         """Run backward in time."""
-        u, delta, A, B, C, *kept = ctx.saved_tensors
-        x = _lay_out(u, delta, A, B, C)
-        source, grad_y = _time_first(u), _time_first(grad_y)
-        grad_u, grad_delta = torch.empty_like(x.delta), torch.empty_like(x.delta)
-        grad_B, grad_C = torch.empty_like(x.B), torch.empty_like(x.C)
+        source, *inputs, kept = _split_saved(ctx.saved_tensors)
+        x = _Inputs(*inputs)
+        grad_y = _channels_last(grad_y)
         blocks = _Blocks(x)
-        grad_A, buffer, scratch = (
-            blocks.zeros(),
-            torch.empty_like(blocks.decay),
-            torch.empty_like(blocks.decay),
-        )
+
+        grad_u = torch.empty_like(x.delta)
+        grad_delta = torch.empty_like(x.delta)
+        grad_B = torch.empty_like(x.B)
+        grad_C = torch.empty_like(x.C)
+        grad_A = torch.zeros_like(x.A)
         after = grad_last.transpose(1, 2).contiguous()
+
         for block, before in reversed([*zip(blocks.slices, kept, strict=True)]):
             decay, states = blocks.run(block, before)
+            grad_output = grad_y[:, block, None]
+            step = x.delta[:, block]
+
             # Gradient of each state: through its own output, and through the next state.
-            grad = torch.mul(
-                grad_y[block, :, None], x.C[block, ..., None], out=buffer[: len(decay)]
-            )
-            grad[-1] += after
-            for t in range(len(grad) - 2, -1, -1):
-                grad[t].addcmul_(decay[t + 1], grad[t + 1])
-            after = decay[0] * grad[0]
-            # Product and sum: a batch of small matrices times vectors costs several times as much.
-            product = scratch[: len(decay)]
-            torch.sum(
-                torch.mul(states[1:], grad_y[block, :, None], out=product), -1, out=grad_C[block]
-            )
-            torch.sum(torch.mul(grad, x.drive[block, :, None], out=product), -1, out=grad_B[block])
-            grad_drive = (x.B[block, :, None] @ grad).squeeze(2)
-            grad_u[block] = grad_drive * x.delta[block]
+            grad = blocks.buffer("grad", block)
+            torch.mul(grad_output, x.C[:, block, :, None], out=grad)
+            grads = grad.unbind(1)
+            decays = decay.unbind(1)
+            grads[-1].add_(after)
+            for t in range(len(grads) - 2, -1, -1):
+                grads[t].addcmul_(decays[t + 1], grads[t + 1])
+            after = decays[0] * grads[0]
+
+            # A row times a matrix: the same product as a matrix times a column costs seven times
+            # as much in MKL.
+            grad_C[:, block] = (grad_output @ states.transpose(2, 3)).squeeze(2)
+            grad_B[:, block] = (x.drive[:, block, None] @ grad.transpose(2, 3)).squeeze(2)
+            grad_drive = (x.B[:, block, None] @ grad).squeeze(2)
+            grad_u[:, block] = grad_drive * step
+
             # From here on `grad` is the gradient of the exponent, delta A.
-            grad.mul_(decay).mul_(states[:-1])
-            for step, exponent in zip(x.delta[block], grad, strict=True):
-                grad_A.addcmul_(exponent, step[:, None])
-            grad_delta[block] = grad.mul_(x.A).sum(2) + grad_drive * source[block]
+            grad.mul_(decay)
+            grad[:, 1:].mul_(states[:, :-1])
+            grads[0].mul_(before)
+            product = torch.mul(grad, step[:, :, None], out=decay)
+            grad_A += product.sum((0, 1))
+            product = torch.mul(grad, x.A, out=decay)
+            grad_delta[:, block] = product.sum(2).addcmul_(grad_drive, source[:, block])
+
         grad_state = after.transpose(1, 2) if ctx.has_state else None
         return (
-            _time_last(grad_u),
-            _time_last(grad_delta),
-            grad_A.sum(0).T,
-            _time_last(grad_B),
-            _time_last(grad_C),
+            grad_u.transpose(1, 2),
+            grad_delta.transpose(1, 2),
+            grad_A.T,
+            grad_B.transpose(1, 2),
+            grad_C.transpose(1, 2),
             grad_state,
         )
 
 
-class _LaidOut(NamedTuple):
-    """The inputs with time first and channels last."""
+class _Inputs(NamedTuple):
+    """The inputs of the recurrence with time before channels."""
 
     delta: Tensor
+    """(B, T, E)."""
     drive: Tensor
-    """delta u (T, B, E)."""
+    """delta u (B, T, E)."""
     A: Tensor
+    """(N, E)."""
     B: Tensor
+    """(B, T, N)."""
     C: Tensor
+    """(B, T, N)."""
 
 
 class _Blocks:
-    """Runs of steps that share one buffer of decays and one of states."""
+    """Runs of steps that share buffers."""
 
-    def __init__(self, x: _LaidOut) -> None:
-        (steps, batch, channels), size = x.delta.shape, len(x.A)
-        length = max(1, min(steps, BLOCK_NUMBERS // (batch * channels * size)))
+    def __init__(self, x: _Inputs) -> None:
+        batch, steps, channels = x.delta.shape
+        self._state_shape = (batch, len(x.A), channels)
+        length = BLOCK_NUMBERS // math.prod(self._state_shape)
+        self._length = max(1, min(steps, length))
         self._x = x
+        # exp2 takes less than half the time of exp.
+        self._rate = x.A * math.log2(math.e)
+        self._buffers: dict[str, Tensor] = {}
         self.slices = [
-            slice(start, min(start + length, steps)) for start in range(0, steps, length)
+            slice(start, min(start + self._length, steps))
+            for start in range(0, steps, self._length)
         ]
-        self.decay = x.delta.new_empty(length, batch, size, channels)
-        self._states = x.delta.new_empty(length + 1, batch, size, channels)
 
-    def zeros(self) -> Tensor:
+    def zero_state(self) -> Tensor:
         """A state (B, N, E) of zeros."""
-        return torch.zeros_like(self._states[0])
+        return self._x.delta.new_zeros(self._state_shape)
+
+    def buffer(self, name: str, block: slice) -> Tensor:
+        """The memory (B, t, N, E) of this name, with the length of a block."""
+        if name not in self._buffers:
+            numbers = self._length * math.prod(self._state_shape)
+            self._buffers[name] = self._x.delta.new_empty(numbers)
+        batch, size, channels = self._state_shape
+        count = block.stop - block.start
+        used = self._buffers[name][: count * math.prod(self._state_shape)]
+        return used.view(batch, count, size, channels)
 
     def run(self, block: slice, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Decays (t, B, N, E) of a block and its states (t + 1, B, N, E), the one before it
-        first.
+        """Compute the decays and the states of a block, both (B, t, N, E), from the state before
+        it.
         """
         x = self._x
-        count = block.stop - block.start
-        decay = torch.mul(x.delta[block, :, None], x.A, out=self.decay[:count]).exp_()
-        states = self._states[: count + 1]
-        states[0] = before
-        torch.mul(x.drive[block, :, None], x.B[block, ..., None], out=states[1:])
-        for t in range(count):
-            states[t + 1].addcmul_(decay[t], states[t])
+        decay = self.buffer("decay", block)
+        torch.mul(x.delta[:, block, None], self._rate, out=decay).exp2_()
+        states = self.buffer("states", block)
+        torch.mul(x.drive[:, block, None], x.B[:, block, :, None], out=states)
+
+        for factor, state in zip(decay.unbind(1), states.unbind(1), strict=True):
+            state.addcmul_(factor, before)
+            before = state
         return decay, states
 
 
-def _lay_out(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> _LaidOut:
-    step = _time_first(delta)
-    return _LaidOut(step, step * _time_first(u), A.T.contiguous(), _time_first(B), _time_first(C))
+def _split_saved(saved: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    count = 1 + len(_Inputs._fields)
+    return *saved[:count], saved[count:]
 
 
-def _time_first(x: Tensor) -> Tensor:
-    return x.permute(2, 0, 1).contiguous()
-
-
-def _time_last(x: Tensor) -> Tensor:
-    return x.permute(1, 2, 0)
+def _channels_last(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).contiguous()
