@@ -1,17 +1,16 @@
-"""One way to map over clips, and three places to do it: in this process, in processes beside it, on
-a Dask cluster.
+"""One `map` over clips that runs in this process, in worker processes, or on a Dask cluster.
 
-Results come in the order of the items and few are in memory at a time, so that what is written from
-them depends neither on the place nor on the number of workers, and memory not on the number of
-clips. A worker that dies takes no run with it: its items are tried again, and one that kills
-whoever works on it is given back as `Lost`.
+Results arrive in the order of the items and only a few are in memory at a time. So the output
+depends neither on the executor nor on the number of workers, and memory does not grow with the
+number of clips. If a worker dies, its items are tried again; an item that kills its worker when it
+runs alone is returned as `FailedItem`, and the run goes on.
 
-On a cluster every worker must see the corpus and the stores under the same paths, and have this
-package installed.
+On a cluster, every worker needs this package, and the corpus and the stores under the same paths.
 """
 
 import logging
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,130 +29,131 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-ADDRESS: Final = "MAMBATALK_DASK"
-"""Names the variable that holds a Dask scheduler's address, such as tcp://scheduler:8786."""
-AHEAD: Final = 1
-"""Items under way beside one for each worker, so that none waits for the next; each may hold
-minutes of motion.
+DASK_ADDRESS: Final = "MAMBATALK_DASK"
+"""Environment variable with the address of a Dask scheduler, such as tcp://scheduler:8786."""
+PREFETCH: Final = 1
+"""Items submitted beyond one per worker, so that no worker waits for the next item. The number is
+small because a result can hold minutes of motion.
 """
 CONNECT_SECONDS: Final = 20
 
 
 @dataclass(frozen=True)
-class Lost:
-    """In place of a result: whoever worked on this item died, also when it worked on nothing
-    else.
-    """
+class FailedItem:
+    """Returned in place of a result if the worker died while it ran only this item."""
 
     reason: str = "the process that reads it dies"
 
 
 class Executor(Protocol):
-    """A place to work."""
+    """Something that maps a function over items."""
 
-    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Lost]:
-        """Results in the order of `items`; an exception of `work` ends the map, the death of a
-        worker does not.
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | FailedItem]:
+        """Yield results in the order of `items`.
+
+        An exception raised by `work` ends the map; the death of a worker does not.
         """
 
 
 @contextmanager
 def open_executor(workers: int) -> Iterator[Executor]:
-    """The Dask cluster at `MAMBATALK_DASK` where that is set; else so many processes, or this one
-    alone.
+    """Open the Dask cluster named by `MAMBATALK_DASK`, or processes, or this process alone.
+
+    Args:
+        workers: Number of processes if no cluster is configured; 1 works in this process.
 
     Raises:
-        InputError: The cluster does not answer, or `distributed` is not installed.
+        InputError: The cluster does not answer or has no workers, or `distributed` is not
+            installed.
 
     """
-    address = os.environ.get(ADDRESS)
+    address = os.environ.get(DASK_ADDRESS)
     if address:
         with _connect(address) as client:
-            yield Cluster(client)
+            yield DaskExecutor(client)
     elif workers > 1:
-        with Processes(workers) as processes:
-            yield processes
+        with ProcessExecutor(workers) as executor:
+            yield executor
     else:
-        yield Inline()
+        yield InlineExecutor()
 
 
-class Inline:
-    """No one else: the process that asks."""
+class InlineExecutor:
+    """Runs everything in the calling process."""
 
-    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Lost]:
-        """As `Executor.map` says; a death is that of the run."""
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | FailedItem]:
+        """Yield results in the order of `items`."""
         yield from map(work, items)
 
 
-class _Workers(ABC):
-    """Others, that may die."""
+class _WorkerExecutor(ABC):
+    """Base of executors whose workers can die without ending the run."""
 
     death: type[Exception]
-    """What a future raises whose worker died."""
+    """Exception of a future whose worker died."""
 
-    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Lost]:
-        """As `Executor.map` says."""
-        waiting: deque[tuple[T, Any]] = deque()
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | FailedItem]:
+        """Yield results in the order of `items`; see `Executor.map`."""
+        pending: deque[tuple[T, Any]] = deque()
         for item in items:
-            waiting.append((item, self._submit(work, item)))
-            while len(waiting) >= self._count() + AHEAD:
-                yield from self._next(work, waiting)
-        while waiting:
-            yield from self._next(work, waiting)
+            pending.append((item, self._submit(work, item)))
+            while len(pending) >= self._worker_count() + PREFETCH:
+                yield from self._next_results(work, pending)
+        while pending:
+            yield from self._next_results(work, pending)
 
-    def _next(self, work: Callable[[T], R], waiting: deque[tuple[T, Any]]) -> Iterator[R | Lost]:
-        """The oldest result. When a worker died, all that are due: whose fault it was shows when
-        each works alone.
+    def _next_results(
+        self, work: Callable[[T], R], pending: deque[tuple[T, Any]]
+    ) -> Iterator[R | FailedItem]:
+        """Yield the oldest result, or all pending results if a worker died.
+
+        The death of a process breaks the whole pool, and the futures do not say which item caused
+        it. Running each failed item alone finds out.
         """
         try:
-            result = waiting[0][1].result()
+            result = pending[0][1].result()
         except self.death:
-            settled = _settled(waiting)
-            waiting.clear()
-            self._renew()
-            for item, future in settled:
-                yield (
-                    self._alone(work, item)
-                    if isinstance(future.exception(), self.death)
-                    else future.result()
-                )
+            finished = list(pending)
+            pending.clear()
+            for _, future in finished:
+                future.exception()  # Waits until the future is done.
+            self._replace_workers()
+            for item, future in finished:
+                if isinstance(future.exception(), self.death):
+                    yield self._run_alone(work, item)
+                else:
+                    yield future.result()
             return
-        waiting.popleft()
+        pending.popleft()
         yield result
 
-    def _alone(self, work: Callable[[T], R], item: T) -> R | Lost:
-        """Work on an item while nothing else is under way."""
+    def _run_alone(self, work: Callable[[T], R], item: T) -> R | FailedItem:
         try:
             result: R = self._submit(work, item).result()
         except self.death:
-            self._renew()
-            return Lost()
+            self._replace_workers()
+            return FailedItem()
         return result
 
     @abstractmethod
-    def _count(self) -> int:
-        """Workers there are."""
+    def _worker_count(self) -> int:
+        """Return the number of workers."""
 
     @abstractmethod
     def _submit(self, work: Callable[[T], R], item: T) -> Any:
-        """Begin on an item, and return its future."""
+        """Submit an item and return its future."""
 
     @abstractmethod
-    def _renew(self) -> None:
-        """Replace who died."""
+    def _replace_workers(self) -> None:
+        """Replace workers that died."""
 
 
-def _settled(waiting: Iterable[tuple[T, Any]]) -> list[tuple[T, Any]]:
-    """Items and their futures when all have ended, well or not."""
-    pairs = list(waiting)
-    for _, future in pairs:
-        future.exception()
-    return pairs
+class ProcessExecutor(_WorkerExecutor):
+    """Processes on this machine, started with the first item and replaced when one dies.
 
+    Args:
+        workers: Number of processes.
 
-class Processes(_Workers):
-    """Processes on this machine, started when there is work and started anew when one of them
-    dies.
     """
 
     death = BrokenProcessPool
@@ -162,36 +162,60 @@ class Processes(_Workers):
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> "Processes":
+    def __enter__(self) -> "ProcessExecutor":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._renew()
+        self._replace_workers()
 
-    def _count(self) -> int:
+    def _worker_count(self) -> int:
         return self._workers
 
     def _submit(self, work: Callable[[T], R], item: T) -> "Future[R]":
         if self._pool is None:
-            # Spawned, since a fork of a process whose libraries have threads can hang.
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+            # Spawn, because a fork of a process with threads can deadlock.
+            self._pool = ProcessPoolExecutor(
+                self._workers, mp_context=get_context("spawn"), initializer=_exit_with_parent
+            )
         try:
             return self._pool.submit(work, item)
         except BrokenProcessPool as error:
-            # It broke since the last look; this item waits its turn with those that were under way.
+            # The pool broke since the last result. Handle the item with the other pending ones.
             broken: Future[R] = Future()
             broken.set_exception(error)
             return broken
 
-    def _renew(self) -> None:
+    def _replace_workers(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
 
-class Cluster(_Workers):
-    """The workers of a Dask cluster, which itself tries again a few times elsewhere what was on one
-    that died.
+def _exit_with_parent() -> None:
+    """End this worker process when its parent ends, for example by SIGTERM or SIGKILL.
+
+    Workers of `ProcessPoolExecutor` would otherwise wait for the next item forever: they hold both
+    ends of the queue's pipe, so they never see it close.
+    """
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="exit-with-parent").start()
+
+
+class DaskExecutor(_WorkerExecutor):
+    """Workers of a Dask cluster.
+
+    Dask itself runs the items of a dead worker on another one, a few times.
+
+    Args:
+        client: A client of the cluster's scheduler.
+
     """
 
     def __init__(self, client: "Client") -> None:
@@ -199,50 +223,54 @@ class Cluster(_Workers):
         from distributed.comm import CommClosedError
 
         self.death = KilledWorker
-        self._gone = CancelledError, CommClosedError
+        self._connection_errors = CancelledError, CommClosedError
         self._client = client
 
-    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Lost]:
-        """As `Executor.map` says, or a InputError when the scheduler is lost, and with it what was
-        under way.
+    def map(self, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | FailedItem]:
+        """Yield results in the order of `items`; see `Executor.map`.
+
+        Raises:
+            InputError: The connection to the scheduler is lost.
+
         """
         try:
             yield from super().map(work, items)
-        except self._gone as error:
-            raise _lost(error) from None
+        except self._connection_errors as error:
+            raise _connection_lost(error) from None
 
-    def _count(self) -> int:
-        """Threads of all workers; the cluster may grow and shrink meanwhile."""
+    def _worker_count(self) -> int:
+        # Threads of all workers, asked every time because a cluster may grow and shrink.
         try:
             return max(1, sum(self._client.nthreads().values()))
         except OSError as error:
-            raise _lost(error) from None
+            raise _connection_lost(error) from None
 
     def _submit(self, work: Callable[[T], R], item: T) -> Any:
         return self._client.submit(work, item, pure=False)
 
-    def _renew(self) -> None:
-        """Nothing: the cluster does."""
+    def _replace_workers(self) -> None:
+        """Do nothing: the cluster replaces its workers."""
 
 
-def _lost(error: BaseException) -> InputError:
+def _connection_lost(error: BaseException) -> InputError:
     return InputError(
-        ADDRESS,
-        f"expected one that stays, found the scheduler lost on the way ({type(error).__name__})",
-        "look into its log and run the same command again",
+        DASK_ADDRESS,
+        f"expected a running scheduler, found that it stopped during the run"
+        f" ({type(error).__name__})",
+        "read the scheduler's log, restart it and run the same command again",
     )
 
 
 @contextmanager
 def _connect(address: str) -> Iterator["Client"]:
-    """A client of a scheduler that answers and has workers."""
+    """Yield a client of a scheduler that answers and has workers."""
     try:
         from distributed import Client
     except ImportError:
         raise InputError(
-            ADDRESS,
-            "expected the extra `cluster`, found no package distributed",
-            f"pip install 'mambatalk[cluster]', or unset {ADDRESS}",
+            DASK_ADDRESS,
+            "expected the package `distributed`, found that it is not installed",
+            f"pip install 'mambatalk[cluster]', or unset {DASK_ADDRESS}",
         ) from None
     try:
         _check_address(address)
@@ -251,11 +279,11 @@ def _connect(address: str) -> Iterator["Client"]:
         raise
     except (OSError, ValueError) as error:
         raise InputError(
-            ADDRESS,
-            f"expected one such as tcp://host:8786, found no scheduler at {address} ({error})",
-            f"start it with `dask scheduler`, or unset {ADDRESS} to work on this machine",
+            DASK_ADDRESS,
+            f"expected a scheduler such as tcp://host:8786, found none at {address} ({error})",
+            f"start one with `dask scheduler`, or unset {DASK_ADDRESS} to use this machine",
         ) from None
-    # Cut off, these log tracebacks beside the one line.
+    # When the connection is lost, these loggers would print tracebacks beside our one line.
     for name in ("distributed.client", "distributed.batched"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with client:
@@ -264,20 +292,17 @@ def _connect(address: str) -> Iterator["Client"]:
 
 
 def _check_address(address: str) -> None:
-    """Raise a ValueError where no port is named: a client would dial it for long after it gave
-    up.
-    """
+    """Raise ValueError if the address has no port; a client would keep dialling it for minutes."""
     if urlsplit(address if "://" in address else f"tcp://{address}").port is None:
-        raise ValueError("no port in it")
+        raise ValueError("the address has no port")
 
 
 def _wait_for_workers(client: "Client", address: str) -> None:
-    """Raise a InputError where nobody would ever begin to work."""
     try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
     except TimeoutError:
         raise InputError(
-            ADDRESS,
-            f"expected one worker at least, found a scheduler at {address} without workers",
-            f"start some with `dask worker {address}`, or unset {ADDRESS}",
+            DASK_ADDRESS,
+            f"expected at least one worker, found none at the scheduler {address}",
+            f"start workers with `dask worker {address}`, or unset {DASK_ADDRESS}",
         ) from None

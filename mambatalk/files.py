@@ -1,4 +1,8 @@
-"""Files that are whole or absent: atomic writes, canonical JSON, digests."""
+"""Atomic writes, canonical JSON and digests.
+
+A file or folder written through this module is either complete or absent, so an interrupted run
+leaves nothing half-written behind.
+"""
 
 import errno
 import hashlib
@@ -14,10 +18,10 @@ from typing import Any, Final
 from mambatalk.errors import InputError
 
 Source = str | Path | bytes
-"""What readers of data files take: a path, or the content of the file."""
+"""Input of a reader: a path, or the content of the file."""
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_OF_PLACES: Final = _FULL | {
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PATH_ERRORS: Final = _DISK_FULL | {
     errno.EACCES,
     errno.EEXIST,
     errno.EINVAL,
@@ -30,23 +34,25 @@ _OF_PLACES: Final = _FULL | {
     errno.EPERM,
     errno.EROFS,
 }
-"""What a person can mend. What may pass by itself (EIO, ESTALE, ...) is not among it: a scheduler
-tries that again.
+"""Errors that the user can fix. Transient ones (EIO, ESTALE, ...) are left out, so that a
+scheduler sees them and retries.
 """
 
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` that takes its name when the block ends well, and
-    vanishes otherwise.
+    """Yield a temporary file that replaces `path` when the block succeeds.
+
+    The temporary file is in the same folder, so the final rename is atomic. If the block raises,
+    the file is removed and `path` stays as it was.
 
     Raises:
-        InputError: No file can be written there, or the disk is full.
+        InputError: The file cannot be written, or the disk is full.
 
     """
     path = Path(path)
     make_folder(path.parent)
-    with place_errors(path, expected="a file to write"):
+    with path_errors(path, expected="a writable file"):
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
         )
@@ -55,7 +61,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     try:
         with full_disk_errors(path):
             yield temporary
-        with place_errors(path, expected="a file to write"):
+        with path_errors(path, expected="a writable file"):
             temporary.chmod(0o644)
             temporary.replace(path)
     finally:
@@ -64,21 +70,22 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling directory that replaces `path` when the block ends well, and
-    vanishes otherwise.
+    """Yield a temporary folder that replaces `path` when the block succeeds.
+
+    If the block raises, the folder is removed and `path` stays as it was.
 
     Raises:
-        InputError: No folder can be written there, or the disk is full.
+        InputError: The folder cannot be written, or the disk is full.
 
     """
     path = Path(path)
     make_folder(path.parent)
-    with place_errors(path, expected="a folder to write"):
+    with path_errors(path, expected="a writable folder"):
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         with full_disk_errors(path):
             yield temporary
-        with place_errors(path, expected="a folder to write"):
+        with path_errors(path, expected="a writable folder"):
             temporary.chmod(0o755)
             shutil.rmtree(path, ignore_errors=True)
             temporary.replace(path)
@@ -87,64 +94,85 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 
 def make_folder(folder: str | Path) -> None:
-    """Make a folder where none is, or raise a InputError that says why not."""
-    with place_errors(folder, expected="a folder to write to"):
+    """Create a folder and its parents if they do not exist.
+
+    Raises:
+        InputError: The folder cannot be created.
+
+    """
+    with path_errors(folder, expected="a writable folder"):
         Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
 def full_disk_errors(path: str | Path) -> Iterator[None]:
-    """Turn the error of a full disk into a InputError; any other may be about something else than
-    `path`.
+    """Convert the error of a full disk into `InputError`.
+
+    Other errors pass through, because they may be about another file than `path`.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _DISK_FULL:
             raise
         raise InputError(
             path,
-            f"expected room to write, found a full disk{_room(Path(path))}",
-            "free some space and run the same command again; nothing half-written was kept",
+            f"expected free disk space, found a full disk{_free_space(Path(path))}",
+            "free some space and run the same command again; no partial file was kept",
         ) from error
 
 
 @contextmanager
-def place_errors(path: str | Path, *, expected: str) -> Iterator[None]:
-    """Turn what is wrong with `path` itself, or the way to it, into a InputError."""
+def path_errors(path: str | Path, *, expected: str) -> Iterator[None]:
+    """Convert errors about `path` itself, such as missing permission, into `InputError`.
+
+    Args:
+        path: The path that the block reads or writes.
+        expected: What the path should be, for example "a readable file".
+
+    """
     try:
         with full_disk_errors(path):
             yield
     except OSError as error:
-        if error.errno not in _OF_PLACES:
+        if error.errno not in _PATH_ERRORS:
             raise
         raise InputError(
-            path, f"expected {expected}, found {error.strerror}", "mend that or name another one"
+            path,
+            f"expected {expected}, found: {error.strerror}",
+            "check the path and its permissions",
         ) from error
 
 
-def _room(path: Path) -> str:
-    place = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
-    return f" ({shutil.disk_usage(place).free / 2**20:.0f} MiB free)" if place else ""
+def _free_space(path: Path) -> str:
+    existing = [folder for folder in path.absolute().parents if folder.is_dir()]
+    if not existing:
+        return ""
+    free = shutil.disk_usage(existing[0]).free
+    return f" ({free / 2**20:.0f} MiB free)"
 
 
 def cache_folder() -> Path:
-    """Where to keep what can be made again: `MAMBATALK_CACHE`, by default runs/cache; to be deleted
-    at any time.
+    """Return the folder for data that can be rebuilt, and may be deleted at any time.
+
+    It is `MAMBATALK_CACHE` if that is set, and `runs/cache` otherwise.
     """
     return Path(os.environ.get("MAMBATALK_CACHE") or "runs/cache")
 
 
 def load_bytes(source: Source, *, where: str | None, limit: int) -> tuple[bytes, str]:
-    """Return the content of a source, and its name for error messages.
+    """Read a source of at most `limit` bytes.
 
     Args:
-        source: Path, or the content itself.
-        where: Name for error messages; by default the path.
-        limit: Most bytes that are read.
+        source: Path, or the file's bytes.
+        where: Location shown in error messages. If None, use the path.
+        limit: Largest accepted size in bytes. It is checked before the file is read.
+
+    Returns:
+        The bytes, and the location to show in further error messages.
 
     Raises:
-        InputError: The file is missing, unreadable, empty or larger than the limit.
+        InputError: The file is missing, is not a regular file, is empty or too large.
 
     """
     name = where or ("given bytes" if isinstance(source, bytes) else str(source))
@@ -152,7 +180,9 @@ def load_bytes(source: Source, *, where: str | None, limit: int) -> tuple[bytes,
         size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
         if size > limit:
             raise InputError(
-                name, f"expected at most {limit}, found {size} bytes", "check that this is the file"
+                name,
+                f"expected at most {limit} bytes, found {size} bytes",
+                "check that this is the right file",
             )
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -161,23 +191,30 @@ def load_bytes(source: Source, *, where: str | None, limit: int) -> tuple[bytes,
         ) from None
     except (IsADirectoryError, PermissionError) as error:
         raise InputError(
-            name, f"expected a readable file, found {error.strerror}", "check the path"
+            name, f"expected a readable file, found: {error.strerror}", "check the path"
         ) from None
     if not data:
-        raise InputError(name, "expected content, found an empty file", "fetch the file again")
+        raise InputError(
+            name, "expected content, found an empty file", "download or copy the file again"
+        )
     return data, name
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write canonical JSON: sorted keys, two spaces, a final newline; NaN is refused."""
+    """Write canonical JSON: sorted keys, an indent of two spaces and a final newline.
+
+    Raises:
+        ValueError: `value` contains NaN or infinity.
+        InputError: The file cannot be written, or the disk is full.
+
+    """
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
     with atomic_file(path) as temporary:
-        temporary.write_text(
-            json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON.
+    """Read a JSON file.
 
     Raises:
         InputError: The file is missing or is not JSON.
@@ -191,23 +228,22 @@ def read_json(path: str | Path) -> Any:
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(
-            path, f"expected a JSON file, found broken JSON ({error})", "make it again"
+            path, f"expected a JSON file, found invalid JSON ({error})", "write the file again"
         ) from None
 
 
 def sha256_file(path: str | Path) -> str:
-    """Hexadecimal sha256 of a file's bytes.
+    """Return the hexadecimal SHA-256 of a file's bytes.
 
     Raises:
-        InputError: It cannot be read: no file, or no right to.
+        InputError: The file is missing or cannot be read.
 
     """
-    with place_errors(path, expected="a file to read"), Path(path).open("rb") as file:
+    with path_errors(path, expected="a readable file"), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(value: Any) -> str:
-    """Hexadecimal sha256 of a JSON-able value, independent of key order."""
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()
+    """Return the hexadecimal SHA-256 of a JSON-serialisable value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

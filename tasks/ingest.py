@@ -23,7 +23,7 @@ def run(config: Config, recorder: Recorder) -> None:
             speakers=section.speakers,
             clips_per_shard=section.clips_per_shard,
             workers=workers(),
-            scratch=cache_folder() / "ingest",
+            cache=cache_folder() / "ingest",
         )
     manifest = pandas.read_parquet(CLIPS / "manifest.parquet")
     recorder.metrics(

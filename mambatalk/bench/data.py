@@ -17,7 +17,7 @@ import psutil
 
 from mambatalk.bench.figure import Figure
 from mambatalk.bench.windows import measure_windows
-from mambatalk.clips.store import MANIFEST
+from mambatalk.clips.manifest import MANIFEST
 from mambatalk.corpus.layout import FOLDERS
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import InputError

@@ -27,7 +27,7 @@ def ingest_once(*, root: str, snapshot: str, out: str, scratch: str, workers: in
         speakers=[],
         clips_per_shard=32,
         workers=workers,
-        scratch=Path(scratch),
+        cache=Path(scratch),
     )
     return time.perf_counter() - start
 

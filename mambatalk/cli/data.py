@@ -145,9 +145,9 @@ def _scratch() -> Iterator[Path]:
     """
     import tempfile
 
-    from mambatalk.files import full_disk_errors, place_errors
+    from mambatalk.files import full_disk_errors, path_errors
 
-    with place_errors("TMPDIR", expected="a folder to write to"):
+    with path_errors("TMPDIR", expected="a folder to write to"):
         folder = tempfile.TemporaryDirectory()
     with folder as scratch, full_disk_errors(scratch):
         yield Path(scratch)

@@ -1,1 +1,1 @@
-"""Corpus to clip store: ingest, rows, shards, statistics, duplicates."""
+"""Corpus to clip store: ingest, rows, shards, statistics and the manifest."""

@@ -1,9 +1,8 @@
-"""Do sound, mouth and words of a clip belong together: the lag at which two curves agree, where
-they clearly do.
+"""Lags between the audio, mouth and words of a clip.
 
-A clip may hold all that it should and still be of no use: one speaker of BEATX was cut with an
-offset of 0 between sound and motion where there was one. No length tells that, but the mouth does:
-it moves when there is sound.
+A clip can have all its files and still be unusable: for one speaker of BEATX, the recordings were
+cut as if audio and motion had started together, although they had not. Durations do not reveal
+this, but the mouth does, because it moves when there is speech.
 """
 
 from collections.abc import Sequence
@@ -13,80 +12,104 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambatalk.clips.statistics import joint_speed
-from mambatalk.corpus.readers import Interval
+from mambatalk.corpus.textgrid import Interval
 from mambatalk.motion.skeleton import FPS, JOINTS, SAMPLE_RATE
 
 JAW: Final = JOINTS.index("jaw")
-REACH: Final = 3 * FPS
-"""Lags looked at, frames to either side."""
-SURE: Final = 4.0
-"""The best agreement must be so many times what chance makes of such curves. Curves that have
-nothing in common reach it 3 times in 1,000; sound and mouth of the two real clips reach 4.4 and
-5.3, sound and words 9."""
-FLOOR: Final = 1e-6
+MAX_LAG: Final = 3 * FPS
+"""Largest lag considered, in frames to either side."""
+MIN_SIGNIFICANCE: Final = 4.0
+"""Smallest accepted ratio of the best correlation to the correlation expected by chance. Unrelated
+curves reach it 3 times in 1,000. In the two public clips of BEATX, audio and mouth reach 4.4 and
+5.3, audio and words 9.
+"""
+POWER_FLOOR: Final = 1e-6
 """-60 dB, as power."""
 
 Curve = NDArray[np.floating[Any]]
 
 
 def lag_statistics(
-    poses: NDArray[np.float32], words: Sequence[Interval] | None, wave: NDArray[np.float32]
+    poses: NDArray[np.float32], words: Sequence[Interval] | None, waveform: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """By how much (seconds) the sound is late, measured by the mouth and by the words; null where
-    neither tells.
+    """Return the lag of the audio behind the mouth and behind the words.
 
     Args:
-        poses: Axis-angle (n, 165); the jaw's are looked at.
-        words: Those of the TextGrid, or None.
-        wave: Sound (S,) at 16 kHz.
+        poses: Axis-angle rotations (n, 165) in radians; only the jaw is used.
+        words: Words of the TextGrid. If None, `word_lag` is None.
+        waveform: Audio (S,) at 16 kHz.
+
+    Returns:
+        `mouth_lag` and `word_lag` in seconds, positive if the audio is late; None if the curves do
+        not correlate clearly.
 
     """
-    heard, jaw = (
-        loudness_by_frame(wave),
-        joint_speed(np.nan_to_num(poses[:, 3 * JAW : 3 * JAW + 3]))[:, 0],
-    )
+    loudness = loudness_by_frame(waveform)
+    jaw_poses = np.nan_to_num(poses[:, 3 * JAW : 3 * JAW + 3])
+    jaw_speed = joint_speed(jaw_poses)[:, 0]
+
+    word_lag = None
+    if words is not None:
+        word_lag = estimate_lag(words_by_frame(words, len(loudness)), loudness)
     return {
-        "mouth_lag": lag(np.log(jaw + 0.01), heard),
-        "word_lag": None if words is None else lag(words_by_frame(words, len(heard)), heard),
+        # The logarithm compresses the few large movements of the jaw.
+        "mouth_lag": estimate_lag(np.log(jaw_speed + 0.01), loudness),
+        "word_lag": word_lag,
     }
 
 
-def lag(first: Curve, second: Curve) -> float | None:
-    """Seconds by which the second curve is late against the first, -3 to 3, or None where they do
-    not clearly agree.
+def estimate_lag(reference: Curve, delayed: Curve) -> float | None:
+    """Estimate by how many seconds the second curve is late.
+
+    Args:
+        reference: Curve (n,) at 30 frames per second.
+        delayed: Curve (m,) at 30 frames per second.
+
+    Returns:
+        A lag from -3 to 3, or None if the curves do not correlate clearly or are shorter than six
+        seconds.
+
     """
-    frames = min(len(first), len(second))
-    if frames < 2 * REACH:
+    frames = min(len(reference), len(delayed))
+    if frames < 2 * MAX_LAG:
         return None
-    # What is slower than two seconds is the clip's arc, which agrees at many lags.
-    first, second = (_standard(curve[:frames]) for curve in (first, second))
-    size = 1 << (frames + REACH).bit_length()
-    lags = np.arange(-REACH, REACH + 1)
-    spectra = np.fft.rfft(first, size), np.fft.rfft(second, size)
+    curves = [_standardize(curve[:frames]) for curve in (reference, delayed)]
+    size = 1 << (frames + MAX_LAG).bit_length()
+    lags = np.arange(-MAX_LAG, MAX_LAG + 1)
+    spectra = [np.fft.rfft(curve, size) for curve in curves]
 
-    def agreement(one: int, other: int) -> Curve:
-        return np.fft.irfft(spectra[other] * np.conj(spectra[one]), size)[lags] / frames
+    def correlation(one: int, other: int) -> Curve:
+        product = spectra[other] * np.conj(spectra[one])
+        return np.fft.irfft(product, size)[lags] / frames
 
-    found = agreement(0, 1)
-    # Bartlett: two curves agree by chance the more, the longer each agrees with itself.
-    chance = np.sqrt(max(0.0, float((agreement(0, 0) * agreement(1, 1)).sum())) / frames)
+    found = correlation(0, 1)
+    # Bartlett's formula: curves correlate more by chance if each has a long autocorrelation.
+    variance = float((correlation(0, 0) * correlation(1, 1)).sum()) / frames
+    by_chance = np.sqrt(max(0.0, variance))
     best = int(found.argmax())
-    return float(lags[best]) / FPS if found[best] > max(SURE * chance, 1e-6) else None
+    if found[best] <= max(MIN_SIGNIFICANCE * by_chance, 1e-6):
+        return None
+    return float(lags[best]) / FPS
 
 
-def loudness_by_frame(wave: NDArray[np.float32]) -> Curve:
-    """Loudness (n,) in dB of sound (S,) at 16 kHz, of the stretch of each frame of motion."""
-    edges = np.arange(len(wave) * FPS // SAMPLE_RATE + 1) * SAMPLE_RATE // FPS
-    power = (
-        np.add.reduceat(np.square(wave[: edges[-1]], dtype=np.float64), edges[:-1])
-        if len(edges) > 1
-        else edges[:0]
-    )
-    return 10 * np.log10(power / (SAMPLE_RATE / FPS) + FLOOR)
+def loudness_by_frame(waveform: NDArray[np.float32]) -> Curve:
+    """Return the loudness (n,) in dB of the audio during each motion frame.
+
+    Args:
+        waveform: Audio (S,) at 16 kHz.
+
+    """
+    edges = np.arange(len(waveform) * FPS // SAMPLE_RATE + 1) * SAMPLE_RATE // FPS
+    if len(edges) > 1:
+        squares = np.square(waveform[: edges[-1]], dtype=np.float64)
+        power = np.add.reduceat(squares, edges[:-1])
+    else:
+        power = edges[:0]
+    return 10 * np.log10(power / (SAMPLE_RATE / FPS) + POWER_FLOOR)
 
 
 def words_by_frame(words: Sequence[Interval], frames: int) -> Curve:
-    """Whether there is a word (n,), 0 or 1, in each frame."""
+    """Return 1 for each of `frames` motion frames with a word, 0 for the others."""
     spoken = np.zeros(frames)
     for word in words:
         if word.text.strip():
@@ -94,15 +117,13 @@ def words_by_frame(words: Sequence[Interval], frames: int) -> Curve:
     return spoken
 
 
-def _standard(curve: Curve) -> Curve:
+def _standardize(curve: Curve) -> Curve:
+    # Changes slower than two seconds belong to the course of the clip and correlate at many lags.
     band = _moving_mean(curve, 3) - _moving_mean(curve, 2 * FPS)
     return (band - band.mean()) / (band.std() + 1e-9)
 
 
 def _moving_mean(curve: Curve, width: int) -> Curve:
-    # Mirrored: zeros beyond the ends would be a step that all curves share, and so agree on.
-    return np.convolve(
-        np.pad(curve, (width // 2, width - 1 - width // 2), mode="reflect"),
-        np.full(width, 1 / width),
-        "valid",
-    )
+    # Reflect at the ends. Zero padding would add the same step to all curves, which correlates.
+    padded = np.pad(curve, (width // 2, width - 1 - width // 2), mode="reflect")
+    return np.convolve(padded, np.full(width, 1 / width), "valid")

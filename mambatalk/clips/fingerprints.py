@@ -1,9 +1,8 @@
-"""Fingerprints of what a clip's files hold, not of their bytes, by which copies and pieces of one
-recording are found.
+"""Fingerprints of motion and audio, to find copies and parts of one recording.
 
-Of each clip's movement a few frames are kept, chosen by their own content (the bottom of a hash: A.
-Broder, On the Resemblance and Containment of Documents, 1997), so that pieces of one recording keep
-the same ones wherever it was cut.
+They depend on the content, not on the bytes of the file. A motion fingerprint keeps the frames
+with the smallest hashes (bottom-k sampling: A. Broder, On the Resemblance and Containment of
+Documents, 1997), so parts of one recording keep the same frames wherever it was cut.
 """
 
 import hashlib
@@ -12,32 +11,36 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-KEPT: Final = 32
-"""Frames kept of a clip. Two that share a quarter of their frames share one of them but for 1 case
-in 10,000.
+FRAMES_KEPT: Final = 32
+"""Frames kept per clip. Two clips that share a quarter of their frames have one of them in common,
+except in 1 case of 10,000.
 """
+_HASH_SEED: Final = 20240
+_FACTORS: Final = np.random.default_rng(_HASH_SEED).integers(
+    1, 2**63, 330, dtype=np.uint64
+) | np.uint64(1)
+"""Odd random factors of a multiplicative hash, for two frames of 165 numbers."""
 
-_FACTORS: Final = np.random.default_rng(20240).integers(1, 2**63, 330, dtype=np.uint64) | np.uint64(
-    1
-)
 
+def motion_fingerprint(poses: NDArray[np.float32]) -> str:
+    """Return the smallest hashes of pairs of consecutive frames, in ascending order.
 
-def motion_print(poses: NDArray[np.float32]) -> str:
-    """Fingerprint of poses (n, 165): hashes of the frames, each with the one after it, that come
-    first in order.
+    Frames equal to their successor are left out, because all rest poses are alike.
 
-    Frames that stand still are none: one rest pose is like another.
+    Args:
+        poses: Axis-angle rotations (n, 165) in radians.
+
     """
     bits = np.ascontiguousarray(poses, np.float32).view(np.uint32).astype(np.uint64)
     width = bits.shape[1]
-    now, after = bits @ _FACTORS[:width], bits @ _FACTORS[width : 2 * width]
-    moves = (now[:-1] + after[1:])[now[1:] != now[:-1]]
-    mixed = (moves ^ (moves >> np.uint64(31))) * _FACTORS[0]
-    return " ".join(f"{value:016x}" for value in np.unique(mixed)[:KEPT])
+    first = bits @ _FACTORS[:width]
+    second = bits @ _FACTORS[width : 2 * width]
+    moving = first[1:] != first[:-1]
+    pairs = (first[:-1] + second[1:])[moving]
+    mixed = (pairs ^ (pairs >> np.uint64(31))) * _FACTORS[0]
+    return " ".join(f"{value:016x}" for value in np.unique(mixed)[:FRAMES_KEPT])
 
 
-def sound_print(wave: NDArray[np.float32]) -> str:
-    """Fingerprint of sound (S,): of its samples as they are heard, whatever type of file held
-    them.
-    """
-    return hashlib.sha256(wave.tobytes()).hexdigest()
+def audio_fingerprint(waveform: NDArray[np.float32]) -> str:
+    """Return the hash of the samples (S,), which is independent of the file format."""
+    return hashlib.sha256(waveform.tobytes()).hexdigest()

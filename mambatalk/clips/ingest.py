@@ -1,9 +1,9 @@
-"""Corpus to clip store: every file read once, held against the snapshot, and measured.
+"""Ingest: corpus to clip store.
 
-Clips are read by an executor and written by this process, shard by shard, so that the store's bytes
-depend on nothing but the corpus. What is missing or unreadable is a fact in the manifest, not a
-crash: the checks judge it. Clips and shards that an earlier run made from the same files are taken
-    from its scratch folder and not read again.
+An executor reads the clips and this process writes them, shard by shard, so the bytes of the store
+depend only on the corpus. A missing or unreadable file does not stop the run; it is recorded in the
+manifest, and the data checks decide. Clips and shards that an earlier run made from the same files
+come from a cache (`shard_cache.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,16 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
-from mambatalk.clips.duplicates import twin_columns
-from mambatalk.clips.reading import Job, Row, empty_row, not_listed, read_clip
-from mambatalk.clips.schema import CLIP
-from mambatalk.clips.scratch import ScratchShards, code_digest, open_scratch
-from mambatalk.clips.shards import ShardWriter, assign
-from mambatalk.clips.speakers import speaker_columns
-from mambatalk.clips.store import MANIFEST
+from mambatalk.clips.manifest import MANIFEST, build_manifest
+from mambatalk.clips.reading import ClipJob, Row, empty_row, read_clip, snapshot_mismatch
+from mambatalk.clips.schema import CLIP, CLIP_FLOATS
+from mambatalk.clips.shard_cache import ShardCache, code_digest, open_shard_cache
+from mambatalk.clips.shards import ShardWriter, assign_shards
 from mambatalk.corpus.layout import (
     KINDS,
     MAX_TABLE_BYTES,
@@ -29,20 +26,19 @@ from mambatalk.corpus.layout import (
     ClipId,
     Split,
     check_root,
-    clip_ids,
     clip_path,
-    read_split,
+    list_clips,
+    read_split_table,
 )
-from mambatalk.corpus.snapshot import read_snapshot
+from mambatalk.corpus.snapshot import Progress, read_snapshot
 from mambatalk.errors import InputError
-from mambatalk.executors import Lost, open_executor
+from mambatalk.executors import FailedItem, open_executor
 from mambatalk.files import atomic_file, digest, load_bytes
 
-FLOATS = ("poses", "trans", "expressions", "betas")
-FEW_CLIPS = 4
-"""So few clips are read faster than processes start."""
+MIN_PARALLEL_CLIPS = 5
+"""Fewer clips are read faster in this process than new processes start."""
 
-Read = tuple[Row, pa.Table | None] | Lost
+ReadResult = tuple[Row, pa.Table | None] | FailedItem
 
 
 def ingest(
@@ -53,76 +49,93 @@ def ingest(
     speakers: Sequence[int],
     clips_per_shard: int,
     workers: int = 1,
-    scratch: Path | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write a clip store into the folder `out`.
 
     Args:
         root: Language folder in BEATX layout.
-        snapshot: What `mambatalk snapshot` wrote of it.
+        snapshot: File that `mambatalk snapshot` wrote for this corpus.
         out: An empty folder.
-        speakers: Speaker ids to take; none takes all.
-        clips_per_shard: Clips to a Parquet file, at most, on average.
-        workers: Processes that read clips, where no cluster does; the result does not depend on it.
-        scratch: Folder in which shards are kept for the next run; none keeps nothing.
+        speakers: Speaker ids to include. Empty selects all speakers.
+        clips_per_shard: Largest average number of clips per Parquet file.
+        workers: Number of processes that read clips, unless a Dask cluster is configured. The
+            result does not depend on it.
+        cache: Folder that keeps shards for the next run. If None, nothing is kept.
+        progress: Called after each clip.
 
     Raises:
-        InputError: `root` is no corpus, a file is not as the snapshot says, or no clip is left.
+        InputError: `root` is not a corpus, a file differs from the snapshot, or no clip is
+            selected.
 
     """
-    root, out = check_root(root).resolve(), Path(out)
+    root = check_root(root).resolve()
+    out = Path(out)
     listed = read_snapshot(snapshot)["files"]
-    splits = _split_table(root, listed)
-    jobs = _jobs(root, splits, listed, speakers)
-    shards = assign(jobs, clips_per_shard)
-    with open_scratch(scratch) if scratch else nullcontext() as earlier:
-        rows = _take_whole(shards, jobs, out, earlier) if earlier else {}
-        rows |= _write_rest(
-            {
-                file: jobs_in
-                for file, names in shards.items()
-                if (jobs_in := [jobs[name] for name in names if name not in rows])
-            },
-            out,
-            earlier,
-            workers,
-        )
-    table = pd.DataFrame([rows[name] | {"split": splits.get(name)} for name in jobs])
-    table["copies"] = table.groupby("content")["clip_id"].transform("size").astype("float64")
-    table["splits_of_content"] = (
-        table.groupby("content")["split"].transform("nunique").astype("float64")
-    )
-    table = table.assign(**twin_columns(table), **speaker_columns(table))
+    splits = _verified_splits(root, listed)
+    jobs = _list_jobs(root, splits, listed, speakers)
+    shards = assign_shards(jobs, clips_per_shard)
+    report = _CountedProgress(progress, len(jobs))
+
+    with open_shard_cache(cache) if cache else nullcontext() as earlier:
+        rows = _reuse_shards(shards, jobs, out, earlier) if earlier else {}
+        report.advance(len(rows))
+        to_write = {
+            file: [jobs[name] for name in names]
+            for file, names in shards.items()
+            if names[0] not in rows
+        }
+        rows |= _write_shards(to_write, out, earlier, workers, report)
+
+    table = build_manifest([rows[name] for name in jobs], splits)
     with atomic_file(out / MANIFEST) as temporary:
         table.to_parquet(temporary, index=False)
 
 
-def _split_table(root: Path, listed: Mapping[str, Any]) -> dict[str, Split]:
-    """The split table that the snapshot names: with another one clips would change sides without a
-    word.
+class _CountedProgress:
+    """Adds up finished clips for a progress callback."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _verified_splits(root: Path, listed: Mapping[str, Any]) -> dict[str, Split]:
+    """Read the split table if it is the one in the snapshot.
+
+    With another table, test clips could become training clips unnoticed.
     """
     path = root / SPLIT_TABLE
     data, _ = load_bytes(path, where=None, limit=MAX_TABLE_BYTES)
     if sha256(data).hexdigest() != listed.get(SPLIT_TABLE, {}).get("sha256"):
-        raise not_listed(path, "other bytes than the snapshot's")
-    return read_split(data, where=str(path))
+        raise snapshot_mismatch(path, "different content")
+    return read_split_table(data, where=str(path))
 
 
-def _jobs(
+def _list_jobs(
     root: Path, splits: Iterable[str], listed: Mapping[str, Any], speakers: Sequence[int]
-) -> dict[str, Job]:
-    """Clips to read by id, in order."""
+) -> dict[str, ClipJob]:
+    """Return the clips to read by id, in sorted order."""
     clips = [
-        clip for clip in clip_ids(root, splits, listed) if not speakers or clip.speaker in speakers
+        clip
+        for clip in list_clips(root, splits, listed)
+        if not speakers or clip.speaker in speakers
     ]
     if not clips:
+        selection = f" of speakers {list(speakers)}" if speakers else ""
         raise InputError(
             root,
-            "expected at least one,"
-            f" found {'no clip' + (f' of speakers {list(speakers)}' if speakers else '')}",
+            f"expected at least one clip{selection}, found none",
             "check ingest.speakers and the split table",
         )
-    return {str(clip): Job(root, clip, _listed_files(listed, clip)) for clip in clips}
+    return {str(clip): ClipJob(root, clip, _listed_files(listed, clip)) for clip in clips}
 
 
 def _listed_files(listed: Mapping[str, Any], clip: ClipId) -> dict[str, Any]:
@@ -130,81 +143,104 @@ def _listed_files(listed: Mapping[str, Any], clip: ClipId) -> dict[str, Any]:
     return {name: listed[name] for name in names if name in listed}
 
 
-def _take_whole(
-    shards: Mapping[str, Sequence[str]], jobs: Mapping[str, Job], out: Path, earlier: ScratchShards
+def _reuse_shards(
+    shards: Mapping[str, Sequence[str]],
+    jobs: Mapping[str, ClipJob],
+    out: Path,
+    earlier: ShardCache,
 ) -> dict[str, Row]:
-    """Put shards of which no clip has changed into `out`: the rows of their clips."""
+    """Copy the shards in which no clip has changed to `out`; return the rows of their clips."""
     rows: dict[str, Row] = {}
     for file, names in shards.items():
-        kept = earlier.whole([_key(jobs[name]) for name in names], out / file)
-        if kept is not None:
-            rows |= {
-                name: _placed(one.row, file, one.row_group)
-                for name, one in zip(names, kept, strict=True)
-            }
+        keys = [_cache_key(jobs[name]) for name in names]
+        cached = earlier.restore_shard(keys, out / file)
+        if cached is not None:
+            for name, clip in zip(names, cached, strict=True):
+                rows[name] = _with_place(clip.row, file, clip.row_group)
     return rows
 
 
-def _write_rest(
-    shards: Mapping[str, Sequence[Job]], out: Path, earlier: ScratchShards | None, workers: int
+def _write_shards(
+    shards: Mapping[str, Sequence[ClipJob]],
+    out: Path,
+    earlier: ShardCache | None,
+    workers: int,
+    report: _CountedProgress,
 ) -> dict[str, Row]:
-    """Write shards from clips that are read now, and from those that an earlier run has read: the
-    rows of all.
-    """
-    kept = {
-        job: one
-        for jobs in shards.values()
-        for job in jobs
-        if earlier and (one := earlier.clip(_key(job)))
-    }
-    todo = [job for jobs in shards.values() for job in jobs if job not in kept]
+    """Write shards from cached clips and from clips that are read now; return all rows."""
+    jobs = [job for members in shards.values() for job in members]
+    cached = {}
+    if earlier:
+        found = {job: earlier.find_clip(_cache_key(job)) for job in jobs}
+        cached = {job: clip for job, clip in found.items() if clip is not None}
+    to_read = [job for job in jobs if job not in cached]
+
     rows: dict[str, Row] = {}
-    with open_executor(workers if len(todo) > FEW_CLIPS else 1) as executor:
-        fresh = executor.map(read_clip, todo)
-        for file, jobs in shards.items():
-            read = (
-                (job, (kept[job].row, kept[job].table(CLIP)) if job in kept else next(fresh))
-                for job in jobs
+    with open_executor(workers if len(to_read) >= MIN_PARALLEL_CLIPS else 1) as executor:
+        # Results arrive in the order of `to_read`, which is the order in which they are written.
+        results = executor.map(read_clip, to_read)
+        for file, members in shards.items():
+            clips: Iterable[tuple[ClipJob, ReadResult]] = (
+                (job, (cached[job].row, cached[job].table(CLIP)))
+                if job in cached
+                else (job, next(results))
+                for job in members
             )
-            rows |= _write_shard(out / file, read, earlier)
+            rows |= _write_shard(out / file, clips, earlier, report)
     return rows
 
 
 def _write_shard(
-    path: Path, clips: Iterable[tuple[Job, Read]], earlier: ScratchShards | None
+    path: Path,
+    clips: Iterable[tuple[ClipJob, ReadResult]],
+    earlier: ShardCache | None,
+    report: _CountedProgress,
 ) -> dict[str, Row]:
-    """Write one shard and keep it for later runs: the rows of its clips."""
-    rows, keys, places = [], [], []
-    with ShardWriter(path, CLIP, floats=FLOATS) as shard:
-        for job, read in clips:
-            row, clip = (_lost(job, read), None) if isinstance(read, Lost) else read
+    """Write one shard, add it to the cache and return the rows of its clips."""
+    rows: list[Row] = []
+    keys: list[str | None] = []
+    row_groups: list[int | None] = []
+    with ShardWriter(path, CLIP, floats=CLIP_FLOATS) as shard:
+        for job, result in clips:
+            if isinstance(result, FailedItem):
+                row, table = _row_of_failure(job, result), None
+                keys.append(None)
+            else:
+                row, table = result
+                keys.append(_cache_key(job))
             rows.append(row)
-            keys.append(None if isinstance(read, Lost) else _key(job))
-            places.append(None if clip is None else shard.add(clip))
+            row_groups.append(None if table is None else shard.add(table))
+            report.advance(1)
     if earlier:
-        earlier.keep(path, keys, places, rows)
+        earlier.add_shard(path, keys, row_groups, rows)
     return {
-        row["clip_id"]: _placed(row, path.name, place)
-        for row, place in zip(rows, places, strict=True)
+        row["clip_id"]: _with_place(row, path.name, row_group)
+        for row, row_group in zip(rows, row_groups, strict=True)
     }
 
 
-def _placed(row: Row, file: str, place: int | None) -> Row:
-    return row | {"shard": None if place is None else file, "row_group": place}
+def _with_place(row: Row, file: str, row_group: int | None) -> Row:
+    return row | {"shard": None if row_group is None else file, "row_group": row_group}
 
 
-def _lost(job: Job, lost: Lost) -> Row:
+def _row_of_failure(job: ClipJob, failure: FailedItem) -> Row:
     return empty_row(job) | {
-        "fault": f"{job.clip}: found {lost.reason}; expected a clip; look at its files"
+        "fault": f"{job.clip}: expected a readable clip, found that {failure.reason};"
+        " check the files of the clip"
     }
 
 
-def _key(job: Job) -> str | None:
-    """Digest of what a clip is made from; none where its files do not look like the snapshot's."""
+def _cache_key(job: ClipJob) -> str | None:
+    """Return the digest of a clip's files and of the code that reads them.
+
+    None if a file's size differs from the snapshot, so that the clip is read and the error raised.
+    """
     for kind in KINDS:
-        path, entry = clip_path(job.root, job.clip, kind), job.entry(kind)
-        if (entry and entry["size"]) != (path.stat().st_size if path.is_file() else None):
+        path = clip_path(job.root, job.clip, kind)
+        entry = job.entry(kind)
+        listed_size = entry["size"] if entry else None
+        actual_size = path.stat().st_size if path.is_file() else None
+        if listed_size != actual_size:
             return None
-    return digest(
-        [code_digest(), str(job.clip), {path: file["sha256"] for path, file in job.listed.items()}]
-    )
+    hashes = {path: file["sha256"] for path, file in job.listed.items()}
+    return digest([code_digest(), str(job.clip), hashes])

@@ -1,6 +1,4 @@
-"""What a body's pose says by itself: how far each group of joints turns, how it stands, and whether
-one arm is lost.
-"""
+"""Statistics of poses: rotation of groups of joints, posture and frozen limbs."""
 
 from types import MappingProxyType
 from typing import Any, Final
@@ -11,77 +9,79 @@ from numpy.typing import NDArray
 from mambatalk.motion.skeleton import FPS, JOINTS
 
 
-def _joints(*names: str) -> list[int]:
-    return [place for place, joint in enumerate(JOINTS) if joint.startswith(names)]
+def _joints(*prefixes: str) -> list[int]:
+    return [index for index, joint in enumerate(JOINTS) if joint.startswith(prefixes)]
 
 
-GROUPS: Final = MappingProxyType(
+def _joints_of_both_sides(*names: str) -> list[int]:
+    left = _joints(*(f"left_{name}" for name in names))
+    right = _joints(*(f"right_{name}" for name in names))
+    return left + right
+
+
+JOINT_GROUPS: Final = MappingProxyType(
     {
         "trunk": _joints("spine", "neck", "head", "left_collar", "right_collar"),
-        "arms": [
-            place
-            for side in ("left", "right")
-            for place in _joints(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")
-        ],
-        "legs": [
-            place
-            for side in ("left", "right")
-            for place in _joints(f"{side}_hip", f"{side}_knee", f"{side}_ankle", f"{side}_foot")
-        ],
+        "arms": _joints_of_both_sides("shoulder", "elbow", "wrist"),
+        "legs": _joints_of_both_sides("hip", "knee", "ankle", "foot"),
         "jaw": _joints("jaw"),
         "eyes": _joints("left_eye", "right_eye"),
         "hands": list(range(25, 55)),
     }
 )
-"""Joints whose limits are alike; the pelvis has none, as a person may face anywhere."""
-SIDES: Final = tuple(
-    _joints(
-        *(
-            f"{side}_{name}"
-            for name in ("shoulder", "elbow", "wrist", "index", "middle", "pinky", "ring", "thumb")
-        )
-    )
-    for side in ("left", "right")
+"""Joints with similar limits. The pelvis has no limit, because a person may face any direction."""
+_ARM_NAMES: Final = ("shoulder", "elbow", "wrist", "index", "middle", "pinky", "ring", "thumb")
+ARM_JOINTS: Final = tuple(
+    _joints(*(f"{side}_{name}" for name in _ARM_NAMES)) for side in ("left", "right")
 )
-"""Each arm with its hand."""
-STILL: Final = 1e-6
-"""Radians a frame: no tracked joint is this still."""
+"""Joints of the left and of the right arm, with the hand."""
+STILL_ANGLE: Final = 1e-6
+"""Rotation in radians per frame below which a joint counts as frozen; tracked joints never are."""
 
 Floats = NDArray[np.floating[Any]]
 
 
-def posture_statistics(poses: Floats, turns: Floats, speed: Floats) -> dict[str, Any]:
-    """Numbers of axis-angle poses (n, 165), their angles (n, 55) and joint speeds (n - 1, 55) in
-    rad/s.
+def posture_statistics(poses: Floats, angles: Floats, speed: Floats) -> dict[str, Any]:
+    """Return statistics of the poses of a clip.
+
+    Args:
+        poses: Axis-angle rotations (n, 165) in radians.
+        angles: Rotation angles (n, 55) in radians.
+        speed: Joint speeds (n - 1, 55) in rad/s.
 
     Returns:
-        `angle_*`, the largest turn (0 to pi) of each group of joints; `tilt`, the median angle
-        between the body's own up and the world's; `frozen_limb_seconds`, the longest that one arm
-        stood still to the last bit while the other moved.
+        `angle_*`, the largest rotation (0 to pi) in each group of joints; `tilt`, the median angle
+        between the body's vertical axis and the world's; `frozen_limb_seconds`, the longest time
+        for which one arm did not move at all while the other one did.
 
     """
-    angles = (turns if turns.max() <= np.pi else _shorter(turns)).max(axis=0)
-    left, right = (np.all(speed[:, joints] < STILL * FPS, axis=-1) for joints in SIDES)
+    shortest = _shortest_angle(angles) if angles.max() > np.pi else angles
+    largest = shortest.max(axis=0)
+    group_angles = {
+        f"angle_{group}": float(largest[joints].max()) for group, joints in JOINT_GROUPS.items()
+    }
+    left, right = (np.all(speed[:, joints] < STILL_ANGLE * FPS, axis=-1) for joints in ARM_JOINTS)
+    frozen = max(longest_run(left & ~right), longest_run(right & ~left))
     return {
-        **{f"angle_{group}": float(angles[joints].max()) for group, joints in GROUPS.items()},
-        "tilt": _tilt(poses[:, :3], turns[:, 0]),
-        "frozen_limb_seconds": max(longest_run(left & ~right), longest_run(right & ~left)) / FPS,
+        **group_angles,
+        "tilt": _tilt(poses[:, :3], angles[:, 0]),
+        "frozen_limb_seconds": frozen / FPS,
     }
 
 
 def longest_run(flags: NDArray[np.bool_]) -> int:
-    """Length of the longest stretch of True."""
+    """Return the length of the longest run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
-def _shorter(turns: Floats) -> Floats:
-    """The same rotation by its shorter way round."""
-    return np.abs((turns + np.pi) % (2 * np.pi) - np.pi)
+def _shortest_angle(angles: Floats) -> Floats:
+    """Return the angle from 0 to pi of the same rotation."""
+    return np.abs((angles + np.pi) % (2 * np.pi) - np.pi)
 
 
-def _tilt(root: Floats, turns: Floats) -> float:
-    upright = root[:, 1] / np.maximum(turns, 1e-12)
-    return float(
-        np.arccos(np.clip(np.median(np.cos(turns) + upright**2 * (1 - np.cos(turns))), -1, 1))
-    )
+def _tilt(root: Floats, angles: Floats) -> float:
+    # Rodrigues' formula for the y component of the rotated y axis.
+    axis_y = root[:, 1] / np.maximum(angles, 1e-12)
+    vertical = np.cos(angles) + axis_y**2 * (1 - np.cos(angles))
+    return float(np.arccos(np.clip(np.median(vertical), -1, 1)))

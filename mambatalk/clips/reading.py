@@ -1,8 +1,7 @@
-"""One clip from its files: each read once, held against the snapshot, measured, and made a row of
-the clip store.
+"""Reading of one clip: verify its files, measure them and build its row of the clip store.
 
-What worker processes import to ingest; without pandas and torch they start in a fraction of a
-second.
+Worker processes import this module. It imports neither pandas nor PyTorch, so that they start in a
+fraction of a second.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,21 +18,18 @@ import pyarrow as pa
 from mambatalk.clips.alignment import lag_statistics
 from mambatalk.clips.row import clip_row, encode_flac
 from mambatalk.clips.statistics import (
+    audio_statistics,
     motion_statistics,
     semantic_statistics,
-    sound_statistics,
     word_statistics,
 )
-from mambatalk.corpus import semantics as readers_semantics
-from mambatalk.corpus import textgrid as readers_textgrid
-from mambatalk.corpus import wave as readers_wave
+from mambatalk.corpus import semantics, textgrid, wave
 from mambatalk.corpus.layout import KINDS, ClipId, Kind, clip_path, language_of
-from mambatalk.corpus.readers import read_semantics, read_textgrid, read_wav
 from mambatalk.errors import InputError
 from mambatalk.motion.clip import MAX_FILE_BYTES as MAX_MOTION_BYTES
 from mambatalk.motion.clip import SmplxMotion
 
-MOTION_COLUMNS = (
+REQUIRED_COLUMNS: Final = (
     "frames",
     "fps",
     "motion_seconds",
@@ -47,45 +43,49 @@ MOTION_COLUMNS = (
     "max_expression",
     "max_beta",
     "mouth_lag",
-    "motion_print",
-    "sound_print",
-    "shape_print",
+    "motion_fingerprint",
+    "audio_fingerprint",
+    "shape_fingerprint",
 )
+"""Measured columns that the manifest has even if no clip could be read."""
 
-LIMITS: Mapping[Kind, int] = MappingProxyType(
+SIZE_LIMITS: Final[Mapping[Kind, int]] = MappingProxyType(
     {
         "motion": MAX_MOTION_BYTES,
-        "wave": readers_wave.MAX_FILE_BYTES,
-        "textgrid": readers_textgrid.MAX_FILE_BYTES,
-        "semantics": readers_semantics.MAX_FILE_BYTES,
+        "wave": wave.MAX_FILE_BYTES,
+        "textgrid": textgrid.MAX_FILE_BYTES,
+        "semantics": semantics.MAX_FILE_BYTES,
     }
 )
 
 Row: TypeAlias = dict[str, Any]
-"""A clip's row of the manifest, as far as the clip alone decides it: numbers, texts and None."""
+"""Row of the manifest, without the columns that depend on other clips: numbers, strings, None."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class ClipJob:
     """One clip to read."""
 
     root: Path
     clip: ClipId
     listed: Mapping[str, Mapping[str, Any]]
-    """The snapshot's entries of this clip's files, by path."""
+    """Entries of this clip's files in the snapshot, by path."""
 
     def entry(self, kind: Kind) -> Mapping[str, Any] | None:
-        """What the snapshot says of the file of a kind: size and sha256."""
+        """Return size and sha256 of the file of a kind; None if it is not in the snapshot."""
         return self.listed.get(clip_path("", self.clip, kind).as_posix())
 
 
-def read_clip(job: Job) -> tuple[Row, pa.Table | None]:
-    """Read and measure one clip: its row of the manifest, and its row of the store where it could
-    be read.
+def read_clip(job: ClipJob) -> tuple[Row, pa.Table | None]:
+    """Read and measure one clip.
+
+    Returns:
+        The row of the manifest and the row of the store. If the clip cannot be read, the first
+        states the reason in `fault` and the second is None.
 
     Raises:
-        InputError: A file is not the one the snapshot names.
+        InputError: A file differs from the snapshot.
 
     """
     row = empty_row(job)
@@ -93,26 +93,29 @@ def read_clip(job: Job) -> tuple[Row, pa.Table | None]:
         _check_sizes(job)
     except InputError as error:
         return row | {"fault": str(error)}, None
-    files = {kind: _checked_bytes(job, kind) for kind in KINDS}
+
+    files = {kind: _verified_bytes(job, kind) for kind in KINDS}
     try:
-        data = _parse(job.clip, files, row)
+        table = _measure(job.clip, files, row)
     except InputError as error:
         return row | {"fault": str(error)}, None
-    except Exception as error:  # One clip that nobody foresaw does not end a run over thousands.
+    except Exception as error:
+        # An unexpected error in one clip must not end a run over thousands.
         log.exception("clip %s", job.clip)
-        return row | {
-            "fault": f"{job.clip}: found {type(error).__name__}: {error}; expected a clip"
-        }, None
-    return {
+        return row | {"fault": f"{job.clip}: {type(error).__name__}: {error}"}, None
+
+    # NumPy scalars would not survive the JSON of the cache.
+    plain = {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in row.items()
-    }, data
+    }
+    return plain, table
 
 
-def empty_row(job: Job) -> Row:
-    """What is known of a clip before a file of it is opened."""
+def empty_row(job: ClipJob) -> Row:
+    """Return the row of a clip before any of its files is opened."""
     clip = job.clip
-    listed = {kind: job.entry(kind) for kind in KINDS}
+    entries = {kind: job.entry(kind) for kind in KINDS}
     return {
         "clip_id": str(clip),
         "speaker": clip.speaker,
@@ -121,83 +124,91 @@ def empty_row(job: Job) -> Row:
         "start": clip.start,
         "end": clip.end,
         "language": language_of(clip),
-        **dict.fromkeys(MOTION_COLUMNS),
+        **dict.fromkeys(REQUIRED_COLUMNS),
         "audio_seconds": None,
         "words": None,
         "fault": None,
         "content": None,
-        **{f"has_{kind}": entry is not None for kind, entry in listed.items()},
-        **{f"{kind}_sha256": entry["sha256"] if entry else None for kind, entry in listed.items()},
+        **{f"has_{kind}": entry is not None for kind, entry in entries.items()},
+        **{f"{kind}_sha256": entry["sha256"] if entry else None for kind, entry in entries.items()},
     }
 
 
-def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.Table:
-    """Parse a clip's files, adding what they say to `row`."""
-    motion = SmplxMotion.read(_needed(clip, files, "motion"), where=_name(clip, "motion"))
+def _measure(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.Table:
+    """Parse the files of a clip, add the measurements to `row` and return the row of the store."""
+    locations = {kind: str(clip_path("", clip, kind)) for kind in KINDS}
+    motion_bytes = _required(files["motion"], locations["motion"])
+    motion = SmplxMotion.read(motion_bytes, where=locations["motion"])
     row |= motion_statistics(motion)
-    wave, header = read_wav(_needed(clip, files, "wave"), where=_name(clip, "wave"))
-    row |= sound_statistics(wave, header)
-    tiers = semantics = None
+
+    wave_bytes = _required(files["wave"], locations["wave"])
+    waveform, audio_format = wave.read_wav(wave_bytes, where=locations["wave"])
+    row |= audio_statistics(waveform, audio_format)
+
+    tiers = None
     if files["textgrid"] is not None:
-        tiers = read_textgrid(files["textgrid"], where=_name(clip, "textgrid"))
-        row |= word_statistics(tiers.words, wave)
-    row |= lag_statistics(motion.poses, tiers.words if tiers else None, wave)
+        tiers = textgrid.read_textgrid(files["textgrid"], where=locations["textgrid"])
+        row |= word_statistics(tiers.words, waveform)
+    row |= lag_statistics(motion.poses, tiers.words if tiers else None, waveform)
+
+    annotations = None
     if files["semantics"] is not None:
-        semantics = read_semantics(files["semantics"], where=_name(clip, "semantics"))
-        row |= semantic_statistics(semantics, row["audio_seconds"])
+        annotations = semantics.read_semantics(files["semantics"], where=locations["semantics"])
+        row |= semantic_statistics(annotations, row["audio_seconds"])
+
     row["content"] = _sha256((row["motion_sha256"] + row["wave_sha256"]).encode())
     row["length_gap"] = row["audio_seconds"] - row["motion_seconds"]
     row["length_ratio"] = row["motion_seconds"] / row["audio_seconds"]
-    return clip_row(str(clip), motion, encode_flac(wave, header), tiers, semantics)
+    audio = encode_flac(waveform, audio_format)
+    return clip_row(str(clip), motion, audio, tiers, annotations)
 
 
-def _needed(clip: ClipId, files: Mapping[Kind, bytes | None], kind: Kind) -> bytes:
-    data = files[kind]
+def _required(data: bytes | None, location: str) -> bytes:
     if data is None:
         raise InputError(
-            _name(clip, kind),
-            "expected motion and sound of every clip, found no such file",
-            "fetch the file, or take the clip out of the split table",
+            location,
+            "expected motion and audio for every clip, found no such file",
+            "add the file, or remove the clip from the split table",
         )
     return data
 
 
-def _checked_bytes(job: Job, kind: Kind) -> bytes | None:
-    path, entry = clip_path(job.root, job.clip, kind), job.entry(kind)
-    if entry is None and not path.is_file():
+def _verified_bytes(job: ClipJob, kind: Kind) -> bytes | None:
+    """Read a file and compare it with the snapshot; None if neither has it."""
+    path = clip_path(job.root, job.clip, kind)
+    entry = job.entry(kind)
+    exists = path.is_file()
+    if entry is None and not exists:
         return None
-    size = path.stat().st_size if path.is_file() else None
-    found = path.read_bytes() if entry and size == entry["size"] else None
-    if entry is None or found is None or _sha256(found) != entry["sha256"]:
-        raise not_listed(
-            path, "no such file" if size is None else "other bytes than the snapshot's"
-        )
-    return found
+    if not exists:
+        raise snapshot_mismatch(path, "no such file")
+    if entry is None or path.stat().st_size != entry["size"]:
+        raise snapshot_mismatch(path, "different content")
+    data = path.read_bytes()
+    if _sha256(data) != entry["sha256"]:
+        raise snapshot_mismatch(path, "different content")
+    return data
 
 
-def not_listed(path: Path, found: str) -> InputError:
-    """The error of a file that is not what the snapshot says."""
+def snapshot_mismatch(path: Path, found: str) -> InputError:
+    """Return the error for a file that differs from the snapshot."""
     return InputError(
         path,
-        f"expected the corpus the snapshot describes, found {found}",
-        "make a new snapshot: mambatalk snapshot ROOT",
+        f"expected the file that the snapshot describes, found {found}",
+        "write a new snapshot: mambatalk snapshot ROOT --out FILE",
     )
 
 
-def _check_sizes(job: Job) -> None:
-    """Refuse a clip with a file that no reader would take, before it is in memory."""
+def _check_sizes(job: ClipJob) -> None:
+    """Refuse a clip with a file that is too large, before it is read into memory."""
     for kind in KINDS:
         entry = job.entry(kind)
-        if entry and entry["size"] > LIMITS[kind]:
+        if entry and entry["size"] > SIZE_LIMITS[kind]:
             raise InputError(
-                _name(job.clip, kind),
-                f"expected at most {LIMITS[kind]}, found {entry['size']} bytes",
-                "check that this is the file",
+                clip_path("", job.clip, kind),
+                f"expected at most {SIZE_LIMITS[kind]} bytes, found {entry['size']} bytes",
+                "check that this is the right file",
             )
-
-
-def _name(clip: ClipId, kind: Kind) -> str:
-    return str(clip_path("", clip, kind))
 
 
 def _sha256(data: bytes) -> str:

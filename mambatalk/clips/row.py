@@ -1,9 +1,10 @@
-"""A clip, and the row of Arrow that the clip store holds of it, sound as FLAC.
+"""A clip and its row in the clip store.
 
-Without pandas, so that worker processes start fast.
+This module does not import pandas, so that worker processes start fast.
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,36 +16,46 @@ import soundfile
 from numpy.typing import NDArray
 
 from mambatalk.clips.schema import CLIP
-from mambatalk.corpus.readers import Facts, Interval, Semantic, Tiers
+from mambatalk.corpus.semantics import SemanticAnnotation
+from mambatalk.corpus.textgrid import Interval, Tiers
+from mambatalk.corpus.wave import AudioFormat
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import EXPRESSION_DIM, FPS, JOINT_COUNT, SAMPLE_RATE
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One clip as recorded; motion at 30 frames a second, sound at 16 kHz."""
+    """One clip as recorded, with motion at 30 frames per second and audio at 16 kHz."""
 
     clip_id: str
     motion: SmplxMotion
     audio: bytes
-    """FLAC."""
+    """Waveform encoded as FLAC."""
     words: list[Interval] | None
-    """None where the corpus has no TextGrid."""
+    """None if the corpus has no TextGrid for the clip, as for `phones`."""
     phones: list[Interval] | None
-    semantics: list[Semantic] | None
+    semantics: list[SemanticAnnotation] | None
 
     @property
-    def wave(self) -> NDArray[np.float32]:
-        """Sound (S,)."""
+    def waveform(self) -> NDArray[np.float32]:
+        """Decoded audio (S,) at 16 kHz."""
         return soundfile.read(io.BytesIO(self.audio), dtype="float32")[0]
 
     def cut(self, first: int, last: int, *, suffix: str = "") -> "Clip":
-        """The frames from `first` up to `last` with their sound and words, under the id with a
-        suffix.
+        """Return frames `first` to `last` (exclusive) with their audio and words.
+
+        Args:
+            first: First frame.
+            last: Frame after the last one.
+            suffix: Appended to the clip id.
+
         """
-        start, end = (frame * SAMPLE_RATE // FPS for frame in (first, last))
+        start = first * SAMPLE_RATE // FPS
+        end = last * SAMPLE_RATE // FPS
         file = io.BytesIO()
-        soundfile.write(file, self.wave[start:end], SAMPLE_RATE, format="FLAC", subtype="PCM_24")
+        soundfile.write(
+            file, self.waveform[start:end], SAMPLE_RATE, format="FLAC", subtype="PCM_24"
+        )
         return replace(
             self,
             clip_id=self.clip_id + suffix,
@@ -61,56 +72,69 @@ def clip_row(
     motion: SmplxMotion,
     audio: bytes,
     tiers: Tiers | None,
-    semantics: list[Semantic] | None,
+    semantics: list[SemanticAnnotation] | None,
 ) -> pa.Table:
-    """One row of the store (schema.CLIP)."""
-    columns = {
-        "clip_id": [clip_id],
-        "poses": _list(motion.poses.T),
-        "trans": _list(motion.trans.T),
-        "expressions": _list(motion.expressions.T),
-        "betas": _list(motion.betas),
-        "audio": [audio],
-        "words": [_rows(tiers.words if tiers else None)],
-        "phones": [_rows(tiers.phones if tiers else None)],
-        "semantics": [_rows(semantics)],
-    }
-    return pa.table(
-        [
-            pa.array(values, field.type) if isinstance(values, list) else values
-            for field, values in zip(CLIP, columns.values(), strict=True)
-        ],
-        CLIP,
-    )
+    """Build the row of a clip in the store (schema.CLIP).
 
+    Args:
+        clip_id: Id of the clip.
+        motion: Motion as read from its file.
+        audio: Waveform encoded as FLAC.
+        tiers: Words and phones. None if the clip has no TextGrid.
+        semantics: Annotations. None if the clip has none.
 
-def encode_flac(wave: NDArray[np.float32], facts: Facts) -> bytes:
-    """Sound (S,) at 16 kHz as FLAC: exact for int16 files at 16 kHz mono, else 24 bits (error at
-    most 1.2e-7).
-
-    Samples past full scale are cut there; the manifest's `clipped_share` counts them.
     """
-    exact = facts.subtype == "PCM_16" and facts.rate == SAMPLE_RATE and facts.channels == 1
+    values = {
+        "clip_id": [clip_id],
+        "poses": _list_array(motion.poses.T),
+        "trans": _list_array(motion.trans.T),
+        "expressions": _list_array(motion.expressions.T),
+        "betas": _list_array(motion.betas),
+        "audio": [audio],
+        "words": [_as_dicts(tiers.words if tiers else None)],
+        "phones": [_as_dicts(tiers.phones if tiers else None)],
+        "semantics": [_as_dicts(semantics)],
+    }
+    columns = []
+    for field in CLIP:
+        value = values[field.name]
+        columns.append(pa.array(value, field.type) if isinstance(value, list) else value)
+    return pa.table(columns, CLIP)
+
+
+def encode_flac(waveform: NDArray[np.float32], audio_format: AudioFormat) -> bytes:
+    """Encode a waveform (S,) at 16 kHz as FLAC.
+
+    Audio from int16 files at 16 kHz mono is stored exactly; other audio with 24 bits (error at
+    most 1.2e-7). Samples beyond full scale are clipped; the manifest's `clipped_share` counts them.
+    """
+    exact = (
+        audio_format.encoding == "PCM_16"
+        and audio_format.sample_rate == SAMPLE_RATE
+        and audio_format.channels == 1
+    )
     file = io.BytesIO()
-    soundfile.write(file, wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16" if exact else "PCM_24")
+    subtype = "PCM_16" if exact else "PCM_24"
+    soundfile.write(file, waveform, SAMPLE_RATE, format="FLAC", subtype=subtype)
     return file.getvalue()
 
 
-def clip_of(table: pa.Table) -> Clip:
-    """Return the clip that a row of the store holds."""
+def clip_from_row(table: pa.Table) -> Clip:
+    """Return the clip in a row of the store."""
     row = {name: table[name][0] for name in table.column_names}
 
-    def frames(name: str, channels: int) -> NDArray[Any]:
-        return np.array(row[name].values.to_numpy().reshape(channels, -1).T, order="C")
+    def by_frame(name: str, channels: int) -> NDArray[Any]:
+        by_channel = row[name].values.to_numpy().reshape(channels, -1)
+        return np.array(by_channel.T, order="C")
 
     def items(name: str, kind: type) -> list[Any] | None:
-        rows = row[name].as_py()
-        return None if rows is None else [kind(**item) for item in rows]
+        values = row[name].as_py()
+        return None if values is None else [kind(**value) for value in values]
 
     motion = SmplxMotion(
-        poses=frames("poses", 3 * JOINT_COUNT),
-        trans=frames("trans", 3),
-        expressions=frames("expressions", EXPRESSION_DIM),
+        poses=by_frame("poses", 3 * JOINT_COUNT),
+        trans=by_frame("trans", 3),
+        expressions=by_frame("expressions", EXPRESSION_DIM),
         betas=row["betas"].values.to_numpy(),
     )
     return Clip(
@@ -119,31 +143,30 @@ def clip_of(table: pa.Table) -> Clip:
         audio=row["audio"].as_py(),
         words=items("words", Interval),
         phones=items("phones", Interval),
-        semantics=items("semantics", Semantic),
+        semantics=items("semantics", SemanticAnnotation),
     )
 
 
 def load_clip(shard: Path, row_group: int) -> Clip:
-    """Read the clip at a place that `ClipStore.place` gave."""
-    return clip_of(pq.ParquetFile(shard).read_row_group(row_group))
+    """Read the clip at a place returned by `ClipStore.place`."""
+    return clip_from_row(pq.ParquetFile(shard).read_row_group(row_group))
 
 
-def _list(values: NDArray[Any]) -> pa.Array:
+def _list_array(values: NDArray[Any]) -> pa.Array:
     flat = pa.array(values.ravel())
     return pa.ListArray.from_arrays(pa.array([0, len(flat)], pa.int32()), flat)
 
 
-def _rows(items: list[Any] | None) -> list[dict[str, Any]] | None:
+def _as_dicts(items: Sequence[Any] | None) -> list[dict[str, Any]] | None:
     return None if items is None else [vars(item) for item in items]
 
 
 def _shift(items: list[Interval] | None, seconds: float) -> list[Interval] | None:
-    return (
-        None
-        if items is None
-        else [
-            Interval(item.start - seconds, item.end - seconds, item.text)
-            for item in items
-            if item.end > seconds
-        ]
-    )
+    """Move intervals to an earlier time and drop those that end before the new start."""
+    if items is None:
+        return None
+    return [
+        Interval(item.start - seconds, item.end - seconds, item.text)
+        for item in items
+        if item.end > seconds
+    ]

@@ -1,8 +1,7 @@
-"""Parquet files of many clips each, one row group per clip; which clip lies where hangs on its name
-alone.
+"""Parquet files of many clips, with one row group per clip.
 
-So a clip that changes, comes or goes touches one file. Only where a corpus doubles do all clips
-move.
+The shard of a clip depends only on its name and on the number of shards, so a clip that is changed,
+added or removed affects one file. All clips move only when the number of shards doubles.
 """
 
 import hashlib
@@ -14,25 +13,43 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def assign(names: Iterable[str], size: int) -> dict[str, list[str]]:
-    """Shards and the names in each, all in order: a power of two of shards, of `size` names or
-    fewer on average.
+def assign_shards(names: Iterable[str], size: int) -> dict[str, list[str]]:
+    """Distribute names over shards by their hash.
+
+    Args:
+        names: Clip ids.
+        size: Largest average number of names per shard.
+
+    Returns:
+        File name of each shard to its names, both sorted. The number of shards is a power of two;
+        empty shards are left out.
+
     """
     ordered = sorted(names)
-    bits = max(0, (-(-len(ordered) // size) - 1).bit_length())
+    needed = -(-len(ordered) // size)
+    bits = max(0, (needed - 1).bit_length())
     shards: dict[str, list[str]] = {
         f"shard-{number:05d}.parquet": [] for number in range(1 << bits)
     }
     files = list(shards)
     for name in ordered:
-        shards[
-            files[int(hashlib.sha256(name.encode()).hexdigest(), 16) & ((1 << bits) - 1)]
-        ].append(name)
+        name_hash = int(hashlib.sha256(name.encode()).hexdigest(), 16)
+        shards[files[name_hash & ((1 << bits) - 1)]].append(name)
     return {file: members for file, members in shards.items() if members}
 
 
 class ShardWriter:
-    """One Parquet file, written clip by clip; a file to which nothing is added is not made."""
+    """Writer of one Parquet file, clip by clip.
+
+    The file is created with the first clip.
+
+    Args:
+        path: File to write.
+        schema: Arrow schema of the clips.
+        floats: Columns that are lists of floats; they are split by byte, which compresses better.
+        dictionary: Columns with few distinct values.
+
+    """
 
     def __init__(
         self,
@@ -42,12 +59,12 @@ class ShardWriter:
         floats: Iterable[str] = (),
         dictionary: Iterable[str] = (),
     ) -> None:
-        self.path, self._schema = path, schema
+        self.path = path
+        self._schema = schema
         self._options: dict[str, Any] = {
             "compression": "zstd",
             "use_dictionary": list(dictionary) or False,
-            # Floats byte by byte: the signs and exponents of a second of motion are nearly the
-            # same.
+            # Signs and exponents hardly change within a second of motion.
             "column_encoding": {f"{column}.list.element": "BYTE_STREAM_SPLIT" for column in floats},
         }
         self._writer: pq.ParquetWriter | None = None
@@ -64,11 +81,12 @@ class ShardWriter:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self.path, self._schema, **self._options)
         self._writer.write_table(clip, row_group_size=max(1, len(clip)))
+        # Arrow keeps freed memory, which adds up over thousands of clips.
         pa.default_memory_pool().release_unused()
         self._count += 1
         return self._count - 1
 
     def close(self) -> None:
-        """Write the end of the file."""
+        """Write the footer of the file."""
         if self._writer is not None:
             self._writer.close()

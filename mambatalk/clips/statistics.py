@@ -1,6 +1,4 @@
-"""What can be said of one clip without a body model: numbers that the checks hold against their
-bounds.
-"""
+"""Statistics of one clip that need no body model; the data checks compare them with bounds."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -10,19 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.clips.fingerprints import motion_print, sound_print
-from mambatalk.clips.posture import STILL, longest_run, posture_statistics
-from mambatalk.corpus.readers import Facts, Interval, Semantic
+from mambatalk.clips.fingerprints import audio_fingerprint, motion_fingerprint
+from mambatalk.clips.posture import STILL_ANGLE, longest_run, posture_statistics
+from mambatalk.corpus.semantics import SemanticAnnotation
+from mambatalk.corpus.textgrid import Interval
+from mambatalk.corpus.wave import AudioFormat
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
-BLOCK = SAMPLE_RATE // 100
-SILENCE = 10 ** (-50 / 20)
-"""Root mean square of a 10 ms block below -50 dB of full scale is silence."""
-CHUNK = 256
-"""Frames looked at at a time: few enough for a processor's cache, and for memory whatever a clip's
-length.
-"""
+BLOCKS_PER_SECOND = 100
+BLOCK_SAMPLES = SAMPLE_RATE // BLOCKS_PER_SECOND
+"""Samples in a block of 10 ms."""
+SILENCE_RMS = 10 ** (-50 / 20)
+"""Blocks with a root mean square below -50 dB of full scale are silent."""
+FULL_SCALE = 0.999
+CHUNK_FRAMES = 256
+"""Frames processed together: they fit the processor's cache, and bound memory for long clips."""
 SEMANTIC_LABELS = (
     "00_nogesture",
     "01_beat_align",
@@ -38,104 +39,125 @@ SEMANTIC_LABELS = (
     "habit",
     "need_cut",
 )
-"""Labels of BEAT's annotators."""
+"""Labels that the annotators of BEAT used."""
 
 
 def motion_statistics(motion: SmplxMotion) -> dict[str, Any]:
-    """Numbers of one clip's motion; rates per second."""
+    """Return statistics of the motion: angles in radians, lengths in metres, rates per second."""
     arrays = (motion.poses, motion.trans, motion.expressions, motion.betas)
-    broken = int(sum((~np.isfinite(array)).sum() for array in arrays))
-    poses, trans = (
-        np.nan_to_num(motion.poses, posinf=0, neginf=0),
-        np.nan_to_num(motion.trans, posinf=0, neginf=0),
-    )
-    speed, turns = joint_speed(poses), np.linalg.norm(poses.reshape(len(poses), -1, 3), axis=-1)
-    moved, repeated = (
-        np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS,
-        np.all(speed < STILL * FPS, axis=-1),
-    )
+    not_finite = int(sum((~np.isfinite(array)).sum() for array in arrays))
+    poses = np.nan_to_num(motion.poses, posinf=0, neginf=0)
+    trans = np.nan_to_num(motion.trans, posinf=0, neginf=0)
+    expressions = np.nan_to_num(motion.expressions)
+    betas = np.nan_to_num(motion.betas)
+
+    speed = joint_speed(poses)
+    angles = np.linalg.norm(poses.reshape(len(poses), -1, 3), axis=-1)
+    translation_speed = np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS
+    repeated = np.all(speed < STILL_ANGLE * FPS, axis=-1)
     return {
         "frames": len(motion.poses),
         "fps": motion.fps,
         "motion_seconds": len(motion.poses) / motion.fps,
-        "not_finite": broken,
-        "max_angle": _largest(turns),
+        "not_finite": not_finite,
+        "max_angle": _largest(angles),
         "max_joint_speed": _largest(speed),
         "max_joint_acceleration": _largest(np.abs(np.diff(speed, axis=0))) * FPS,
         "frozen_seconds": longest_run(repeated) / FPS,
         "repeated_share": float(repeated.mean()) if len(repeated) else 0.0,
-        "max_translation_speed": _largest(moved),
+        "max_translation_speed": _largest(translation_speed),
         "translation_range": _largest(np.ptp(trans[:, (0, 2)], axis=0)),
         "translation_rise": float(np.ptp(trans[:, 1])),
-        "max_expression": _largest(np.abs(np.nan_to_num(motion.expressions))),
-        "face_range": _largest(np.ptp(np.nan_to_num(motion.expressions), axis=0)),
-        "max_beta": _largest(np.abs(np.nan_to_num(motion.betas))),
-        "motion_print": motion_print(motion.poses),
-        "shape_print": sha256(motion.betas.tobytes()).hexdigest()[:16],
-        **posture_statistics(poses, turns, speed),
+        "max_expression": _largest(np.abs(expressions)),
+        "face_range": _largest(np.ptp(expressions, axis=0)),
+        "max_beta": _largest(np.abs(betas)),
+        "motion_fingerprint": motion_fingerprint(motion.poses),
+        "shape_fingerprint": sha256(motion.betas.tobytes()).hexdigest()[:16],
+        **posture_statistics(poses, angles, speed),
     }
 
 
-def sound_statistics(wave: NDArray[np.float32], facts: Facts) -> dict[str, Any]:
-    """Numbers of one clip's sound (S,) at 16 kHz, and of the file it came from.
+def audio_statistics(waveform: NDArray[np.float32], audio_format: AudioFormat) -> dict[str, Any]:
+    """Return statistics of the audio and the format of its file.
 
-    `peak` is the farthest that it swings from its mean, which a dead microphone may have too.
-    `loudness` is the root mean square in dB of full scale of what is no silence; None where all is.
+    Args:
+        waveform: Audio (S,) at 16 kHz.
+        audio_format: Format of the file, before resampling.
+
+    Returns:
+        Among others `peak`, the largest distance from the mean (a disconnected microphone can have
+        a large offset but no peak), and `loudness`, the root mean square of the blocks that are
+        not silent in dB of full scale; None if all blocks are silent.
+
     """
-    loudness = block_loudness(wave)
-    loud = np.flatnonzero(loudness >= SILENCE)
-    heard = loudness[loud]
-    ends = (loud[0], len(loudness) - 1 - loud[-1]) if len(loud) else (len(loudness), len(loudness))
+    rms = block_rms(waveform)
+    audible = np.flatnonzero(rms >= SILENCE_RMS)
+    audible_rms = rms[audible]
+    if len(audible):
+        silent_blocks = (audible[0], len(rms) - 1 - audible[-1])
+        loudness = float(10 * np.log10(np.square(audible_rms).mean()))
+    else:
+        silent_blocks = (len(rms), len(rms))
+        loudness = None
     return {
-        "audio_seconds": len(wave) / SAMPLE_RATE,
-        "sample_rate": facts.rate,
-        "channels": facts.channels,
-        "encoding": facts.subtype,
-        "container": facts.format,
-        "peak": _largest(np.abs(wave - wave.mean())),
-        "loudness": float(10 * np.log10(np.square(heard).mean())) if len(heard) else None,
-        "clipped_share": float((np.abs(wave) >= 0.999).mean()),
-        "silent_share": float((loudness < SILENCE).mean()) if len(loudness) else 1.0,
-        "silent_start": float(ends[0]) / 100,
-        "silent_end": float(ends[1]) / 100,
-        "dc_offset": float(np.abs(wave.mean())),
-        "sound_print": sound_print(wave),
+        "audio_seconds": len(waveform) / SAMPLE_RATE,
+        "sample_rate": audio_format.sample_rate,
+        "channels": audio_format.channels,
+        "encoding": audio_format.encoding,
+        "container": audio_format.container,
+        "peak": _largest(np.abs(waveform - waveform.mean())),
+        "loudness": loudness,
+        "clipped_share": float((np.abs(waveform) >= FULL_SCALE).mean()),
+        "silent_share": float((rms < SILENCE_RMS).mean()) if len(rms) else 1.0,
+        "silent_start": float(silent_blocks[0]) / BLOCKS_PER_SECOND,
+        "silent_end": float(silent_blocks[1]) / BLOCKS_PER_SECOND,
+        "dc_offset": float(np.abs(waveform.mean())),
+        "audio_fingerprint": audio_fingerprint(waveform),
     }
 
 
-def word_statistics(words: Sequence[Interval], wave: NDArray[np.float32]) -> dict[str, Any]:
-    """How well a clip's words fit its sound: their share of it, and how much louder (dB) words are
-    than the rest.
+def word_statistics(words: Sequence[Interval], waveform: NDArray[np.float32]) -> dict[str, Any]:
+    """Return statistics of the words and of their alignment with the audio.
 
-    `word_overlap` is the longest (seconds) that a word runs into the next; negative where all keep
-    apart.
+    Args:
+        words: Words of the TextGrid; intervals without text are pauses.
+        waveform: Audio (S,) at 16 kHz.
+
+    Returns:
+        Among others `word_share`, the share of the audio with words; `word_contrast`, how much
+        louder (dB) the audio is during words; `word_overlap`, the longest time (seconds) by which
+        a word overlaps the next, negative if there is a pause between all words.
+
     """
-    spoken = np.zeros(len(wave) // BLOCK, bool)
-    said_words = [word for word in words if word.text.strip()]
-    for word in said_words:
-        spoken[max(0, int(word.start * 100)) : max(0, int(word.end * 100))] = True
-    power = block_loudness(wave) ** 2
-    said, rest = (
-        power[spoken].mean() if spoken.any() else 0.0,
-        power[~spoken].mean() if (~spoken).any() else 0.0,
-    )
+    spoken = [word for word in words if word.text.strip()]
+    has_word = np.zeros(len(waveform) // BLOCK_SAMPLES, bool)
+    for word in spoken:
+        first = max(0, int(word.start * BLOCKS_PER_SECOND))
+        last = max(0, int(word.end * BLOCKS_PER_SECOND))
+        has_word[first:last] = True
+
+    power = block_rms(waveform) ** 2
+    word_power = power[has_word].mean() if has_word.any() else 0.0
+    pause_power = power[~has_word].mean() if (~has_word).any() else 0.0
+    overlaps = [word.end - following.start for word, following in pairwise(spoken)]
+    last_end = max((word.end for word in words), default=0.0)
     return {
-        "words": len(said_words),
-        "longest_word": max((word.end - word.start for word in said_words), default=0.0),
-        "word_overlap": max(
-            (one.end - after.start for one, after in pairwise(said_words)), default=0.0
-        ),
-        "word_share": float(spoken.mean()) if len(spoken) else 0.0,
-        "word_contrast": float(10 * np.log10((said + 1e-10) / (rest + 1e-10))),
-        "words_past_end": max(
-            0.0, max((word.end for word in words), default=0.0) - len(wave) / SAMPLE_RATE
-        ),
+        "words": len(spoken),
+        "longest_word": max((word.end - word.start for word in spoken), default=0.0),
+        "word_overlap": max(overlaps, default=0.0),
+        "word_share": float(has_word.mean()) if len(has_word) else 0.0,
+        "word_contrast": float(10 * np.log10((word_power + 1e-10) / (pause_power + 1e-10))),
+        "words_past_end": max(0.0, last_end - len(waveform) / SAMPLE_RATE),
     }
 
 
-def semantic_statistics(rows: Sequence[Semantic], seconds: float) -> dict[str, Any]:
-    """How well a clip's semantic annotations fit its sound of so many seconds, and their own
-    rules.
+def semantic_statistics(rows: Sequence[SemanticAnnotation], seconds: float) -> dict[str, Any]:
+    """Return statistics of the semantic annotations of a clip.
+
+    Args:
+        rows: Annotations of the clip.
+        seconds: Duration of the audio.
+
     """
     return {
         "semantic_unknown": sum(row.name not in SEMANTIC_LABELS for row in rows),
@@ -145,32 +167,38 @@ def semantic_statistics(rows: Sequence[Semantic], seconds: float) -> dict[str, A
 
 
 def joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rotation speed (n - 1, 55) in radians a second of axis-angle poses (n, 165), or of fewer
-    joints' (n, 3 x joints).
+    """Return the rotation speed of each joint in rad/s.
 
-    In plain numpy, so that processes which only read clips need not load torch, by the chord
-    between unit quaternions and between one and the other's opposite: the arc cosine has no digits
-    left where frames are near.
+    It is written in NumPy, so that processes that read clips do not import PyTorch. The angle
+    comes from the chord between unit quaternions (and between one and the negated other), because
+    the arc cosine has no precision for small rotations.
+
+    Args:
+        poses: Axis-angle rotations (n, 3 * joints) in radians at 30 frames per second.
+
+    Returns:
+        Speeds (n - 1, joints).
+
     """
-    parts = [
-        _joint_speed(poses[first : first + CHUNK + 1])
-        for first in range(0, max(1, len(poses) - 1), CHUNK)
-    ]
-    return np.concatenate(parts).astype(np.float32)
+    starts = range(0, max(1, len(poses) - 1), CHUNK_FRAMES)
+    chunks = [_joint_speed(poses[start : start + CHUNK_FRAMES + 1]) for start in starts]
+    return np.concatenate(chunks).astype(np.float32)
 
 
 def _joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float64]:
     half = np.moveaxis(poses.reshape(len(poses), -1, 3), -1, 0) / np.float64(2)
     angle = np.linalg.norm(half, axis=0)
-    turns = np.concatenate([half * np.sinc(angle / np.pi), np.cos(angle)[None]])
-    apart = np.linalg.norm(np.diff(turns, axis=1), axis=0)
-    opposite = np.linalg.norm(turns[:, 1:] + turns[:, :-1], axis=0)
-    return 4 * np.arctan2(np.minimum(apart, opposite), np.maximum(apart, opposite)) * FPS
+    # np.sinc(x) is sin(pi x) / (pi x), which is exact at zero.
+    quaternions = np.concatenate([half * np.sinc(angle / np.pi), np.cos(angle)[None]])
+    chord = np.linalg.norm(np.diff(quaternions, axis=1), axis=0)
+    opposite = np.linalg.norm(quaternions[:, 1:] + quaternions[:, :-1], axis=0)
+    return 4 * np.arctan2(np.minimum(chord, opposite), np.maximum(chord, opposite)) * FPS
 
 
-def block_loudness(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Root mean square of blocks of 10 ms."""
-    blocks = wave[: len(wave) // BLOCK * BLOCK].reshape(-1, BLOCK)
+def block_rms(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the root mean square of each block of 10 ms; an incomplete last block is ignored."""
+    complete = len(waveform) // BLOCK_SAMPLES * BLOCK_SAMPLES
+    blocks = waveform[:complete].reshape(-1, BLOCK_SAMPLES)
     return np.sqrt(np.square(blocks, dtype=np.float32).mean(axis=-1))
 
 

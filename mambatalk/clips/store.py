@@ -1,22 +1,26 @@
-"""The clip store: a corpus in a few Parquet files, one row and one row group per clip, and a
-manifest of facts.
-"""
+"""The clip store: a corpus in a few Parquet files, with one row group per clip, and a manifest."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mambatalk.clips.row import Clip, clip_of
+from mambatalk.clips.manifest import MANIFEST
+from mambatalk.clips.row import Clip, clip_from_row
 from mambatalk.errors import InputError
-
-MANIFEST = "manifest.parquet"
 
 
 class ClipStore:
-    """A folder that `ingest` wrote."""
+    """A folder that `ingest` wrote.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        InputError: The folder has no manifest.
+
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -25,7 +29,7 @@ class ClipStore:
                 self.folder, f"expected a clip store, found no {MANIFEST}", "run the stage ingest"
             )
         self.manifest = pd.read_parquet(self.folder / MANIFEST)
-        """One row per clip, sorted by id."""
+        """One row per clip, sorted by clip id."""
         self._places = self.manifest.set_index("clip_id")[["shard", "row_group"]]
         self._shards: dict[Path, pq.ParquetFile] = {}
 
@@ -33,20 +37,20 @@ class ClipStore:
         """Read one clip.
 
         Raises:
-            InputError: The store has no data of it.
+            InputError: The store has no data of the clip.
 
         """
-        return clip_of(self.columns(clip_id))
-
-    def clips(self, clip_ids: list[str]) -> Iterator[Clip]:
-        """Clips one by one, in the order given."""
-        return (self.read(clip_id) for clip_id in clip_ids)
+        return clip_from_row(self.columns(clip_id))
 
     def columns(self, clip_id: str, names: list[str] | None = None) -> pa.Table:
-        """Columns of one clip (schema.CLIP), all by default; nothing else is read.
+        """Read some columns (schema.CLIP) of one clip.
+
+        Args:
+            clip_id: Id of the clip.
+            names: Columns to read. If None, read all.
 
         Raises:
-            InputError: The store has no data of it.
+            InputError: The store has no data of the clip.
 
         """
         shard, row_group = self.place(clip_id)
@@ -55,19 +59,19 @@ class ClipStore:
         return self._shards[shard].read_row_group(row_group, columns=names)
 
     def place(self, clip_id: str) -> tuple[Path, int]:
-        """File and row group of a clip.
+        """Return the file and the row group of a clip.
 
         Raises:
-            InputError: The store has no data of it.
+            InputError: The store has no data of the clip.
 
         """
-        shard, row_group = (
-            self._places.loc[clip_id] if clip_id in self._places.index else (None, None)
-        )
+        shard, row_group = None, None
+        if clip_id in self._places.index:
+            shard, row_group = self._places.loc[clip_id]
         if shard is None or row_group is None:
             raise InputError(
                 self.folder,
-                f"expected a clip that was read, found no data of clip {clip_id}",
-                "look at its fault in the manifest",
+                f"expected data of clip {clip_id}, found none",
+                "read the column `fault` of the manifest for the reason",
             )
         return self.folder / shard, int(row_group)

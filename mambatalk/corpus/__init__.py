@@ -1,1 +1,1 @@
-"""The BEATX layout: ids, splits, snapshot, and readers of npz, wav, TextGrid and semantics."""
+"""The BEATX layout: ids, splits, snapshots, and readers of npz, wav, TextGrid and semantics."""

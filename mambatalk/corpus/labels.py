@@ -1,4 +1,4 @@
-"""Labels that come from a clip's id: speaker index and emotion."""
+"""Labels derived from a clip's id: speaker index and emotion."""
 
 from collections.abc import Iterable
 
@@ -6,41 +6,47 @@ from mambatalk.fidelity import FidelityRules
 
 EMOTIONS = ("neutral", "happiness", "anger", "sadness", "contempt", "surprise", "fear", "disgust")
 _FIRST_CLIP = (1, 65, 73, 81, 87, 95, 103, 111, 119)
-"""Clip numbers of speech recordings at which each emotion begins (BEAT data set); 119 ends the
-last.
-"""
+"""First clip number of each emotion in the speech recordings of BEAT; 119 is the end."""
 BEATX_SPEAKERS = (*range(1, 8), *range(9, 14), *range(15, 19), *range(20, 26), 27, 28, 30)
-"""The 25 speakers of BEATX: 30 less the five that were dropped."""
+"""Ids of the 25 speakers of BEATX: the 30 of BEAT without the five that were dropped."""
+_MOVED_SPEAKERS = {30: 8, 28: 14, 27: 19}
+"""Speakers that take the place of a dropped one, so that indices have no gaps."""
 
 
-def speaker_index(speaker: int) -> int:
-    """Index 0 to 24 of a BEATX speaker.
+def speaker_index(speaker_id: int) -> int:
+    """Return the row of the embedding table (0 to 24) of a BEATX speaker.
 
-    Ids 30, 28 and 27 take the places 8, 14 and 19, then 1 is taken off; all other ids stay
-    themselves minus 1.
-    Source: published loader.
+    Speakers 30, 28 and 27 take the places of the dropped 8, 14 and 19; then the id minus 1 is
+    the index. Source: the published data loader.
     """
-    return {30: 8, 28: 14, 27: 19}.get(speaker, speaker) - 1
+    return _MOVED_SPEAKERS.get(speaker_id, speaker_id) - 1
 
 
-def speaker_indices(speakers: Iterable[int]) -> dict[int, int]:
-    """Index of each speaker: the published one where all are BEATX's, else places in ascending
-    order.
+def speaker_indices(speaker_ids: Iterable[int]) -> dict[int, int]:
+    """Return the index of each speaker.
+
+    If all speakers are from BEATX, the published indices are used. Otherwise the speakers are
+    numbered in ascending order of their ids.
     """
-    ids = sorted(set(speakers))
-    if set(ids) <= set(BEATX_SPEAKERS):
-        return {speaker: speaker_index(speaker) for speaker in ids}
-    return {speaker: place for place, speaker in enumerate(ids)}
+    ordered = sorted(set(speaker_ids))
+    if set(ordered) <= set(BEATX_SPEAKERS):
+        return {speaker_id: speaker_index(speaker_id) for speaker_id in ordered}
+    return {speaker_id: index for index, speaker_id in enumerate(ordered)}
 
 
 def emotion_label(recording_type: int, start: int, *, rules: FidelityRules) -> int:
-    """Emotion 0 (neutral) to 7 of a clip named speaker_name_type_start_end.
+    """Return the emotion, 0 (neutral) to 7, of a clip named speaker_name_type_start_end.
 
-    Conversations (odd types) are neutral. Published: type and number are both read from the type's
-    field, so that every clip comes out neutral.
+    Args:
+        recording_type: Third field of the clip id. Odd types are conversations, always neutral.
+        start: Fourth field of the clip id, the number of the recording.
+        rules: Whether the number of the recording is used. The published loader reads the number
+            from the type's field and therefore labels every clip neutral.
+
     """
     if recording_type % 2 or not rules.emotion_from_recording_number:
         return 0
-    return next(
-        (k for k in range(len(EMOTIONS)) if _FIRST_CLIP[k] <= start < _FIRST_CLIP[k + 1]), 0
-    )
+    for emotion in range(len(EMOTIONS)):
+        if _FIRST_CLIP[emotion] <= start < _FIRST_CLIP[emotion + 1]:
+            return emotion
+    return 0

@@ -1,9 +1,8 @@
-"""A corpus in BEATX layout: clip ids, the folder of each kind of file, languages and the split
-table.
+"""The BEATX layout: clip ids, folders, languages and the split table.
 
-Ids come from files that others wrote, so they are parsed field by field and never used as a path
-before that: what this module accepts cannot leave its folder. Source of layout and names: BEAT v2
-(BEATX), beat_english_v2.0.0.
+Clip ids come from untrusted files. They are parsed field by field before they are used in a path,
+so an accepted id cannot point outside its folder. Source of layout and names: BEAT v2 (BEATX),
+beat_english_v2.0.0.
 """
 
 import csv
@@ -28,7 +27,7 @@ FOLDERS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
         "semantics": ("sem", ".txt"),
     }
 )
-"""Folder and suffix of each kind of file of a clip."""
+"""Folder and file suffix of each kind of file."""
 SPLIT_TABLE: Final = "train_test_split.csv"
 WEIGHTS: Final = "weights"
 
@@ -36,7 +35,7 @@ Split = Literal["train", "val", "test", "additional"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 LANGUAGES: Final = ("english", "chinese", "spanish", "japanese")
 OTHER_LANGUAGE: Final = "other"
-"""Not BEATX's: for corpora of one's own, with the recording types after those of `LANGUAGES`."""
+"""Language of custom corpora, whose recording types follow those of `LANGUAGES`; not in BEATX."""
 MAX_TABLE_BYTES: Final = 16 * 2**20
 
 _NUMBER = r"(0|[1-9][0-9]{0,5})"
@@ -45,15 +44,16 @@ _CLIP_ID = re.compile(rf"{_NUMBER}_([A-Za-z][A-Za-z0-9-]{{0,63}})_{_NUMBER}_{_NU
 
 @dataclass(frozen=True, order=True)
 class ClipId:
-    """The five fields of `2_scott_0_1_1`; `str` gives the id back."""
+    """The five fields of a clip id such as `2_scott_0_1_1`; `str` formats them as an id."""
 
     speaker: int
     name: str
     recording_type: int
-    """Even is a speech, odd a conversation; each pair is a language (`language_of`)."""
+    """Even: speech; odd: conversation. Each pair is a language, see `language_of`."""
     start: int
-    """Number of the first of the recordings joined in the clip; most clips hold one."""
+    """Number of the first recording in the clip. Most clips hold a single recording."""
     end: int
+    """Number of the last recording in the clip."""
 
     def __str__(self) -> str:
         return f"{self.speaker}_{self.name}_{self.recording_type}_{self.start}_{self.end}"
@@ -64,56 +64,59 @@ def parse_clip_id(text: str, *, where: object = "clip id") -> ClipId:
 
     Args:
         text: The id, for example `2_scott_0_1_1`.
-        where: File or line that holds it, for the error.
+        where: File or line that holds the id, shown in error messages.
 
     Raises:
-        InputError: Anything else: other fields, signs, leading zeros, path separators, control
-            characters, a recording type without a language, a start after its end.
+        InputError: The id does not have this form (for example, it contains a sign, a leading
+            zero, a path separator or a control character), its recording type has no language, or
+            it ends before it starts.
 
     """
     match = _CLIP_ID.fullmatch(text)
     if match is None:
         raise InputError(
             where,
-            f"expected SPEAKER_NAME_TYPE_START_END such as 2_scott_0_1_1, found {repr(text[:120])}",
-            "correct the id; letters, digits and hyphens in the name, plain numbers elsewhere",
+            f"expected SPEAKER_NAME_TYPE_START_END such as 2_scott_0_1_1, found {text[:120]!r}",
+            "correct the id: letters, digits and hyphens in the name, numbers elsewhere",
         )
     speaker, name, recording_type, start, end = match.groups()
     clip = ClipId(int(speaker), name, int(recording_type), int(start), int(end))
-    if clip.recording_type > 2 * len(LANGUAGES) + 1:
+    last_type = 2 * len(LANGUAGES) + 1
+    if clip.recording_type > last_type:
         raise InputError(
             where,
-            f"expected 0 to {2 * len(LANGUAGES) + 1},"
-            f" found recording type {recording_type} in {text!r}",
+            f"expected a recording type from 0 to {last_type}, found {recording_type} in {text!r}",
             "correct the third field of the id",
         )
     if clip.start > clip.end:
         raise InputError(
             where,
-            f"expected a start not after its end, found recordings {start} to {end} in {text!r}",
+            f"expected a start before the end, found recordings {start} to {end} in {text!r}",
             "correct the last two fields of the id",
         )
     return clip
 
 
 def language_of(clip: ClipId) -> str:
-    """Language of a clip by its recording type: 0, 1 English; 2, 3 Chinese; 4, 5 Spanish; 6, 7
-    Japanese; 8, 9 other.
+    """Return the language of a clip.
+
+    Recording types 0 and 1 are English, 2 and 3 Chinese, 4 and 5 Spanish, 6 and 7 Japanese, 8 and
+    9 other.
     """
     return (*LANGUAGES, OTHER_LANGUAGE)[clip.recording_type // 2]
 
 
 def clip_path(root: str | Path, clip: ClipId, kind: Kind) -> Path:
-    """Where a clip's file of one kind stands, whether or not it is there."""
+    """Return the path of a clip's file of one kind; the file may not exist."""
     folder, suffix = FOLDERS[kind]
     return Path(root) / folder / f"{clip}{suffix}"
 
 
 def check_root(root: str | Path) -> Path:
-    """Return `root` when it is a corpus in BEATX layout.
+    """Return `root` as a path if it is a corpus in BEATX layout.
 
     Raises:
-        InputError: No such folder, or it lacks the split table, the motion or the sound.
+        InputError: The folder does not exist, or has no split table, motion or audio.
 
     """
     root = Path(root)
@@ -132,60 +135,66 @@ def check_root(root: str | Path) -> Path:
     return root
 
 
-def clip_ids(
+def list_clips(
     root: str | Path, splits: Iterable[str] | None = None, listed: Iterable[str] = ()
 ) -> list[ClipId]:
-    """Every clip of a corpus, sorted: those of the split table, those that only have files, those
-    listed.
+    """Return every clip of a corpus in sorted order.
 
-    Files whose name is no clip id are none of the corpus' clips and are passed over.
+    A clip belongs to the corpus if it is in the split table, if one of its files exists, or if a
+    snapshot lists one of its files. Files whose names are not valid clip ids are ignored.
 
     Args:
         root: Language folder.
-        splits: Ids of the split table; none reads it.
-        listed: Paths of a snapshot; a clip is one of the corpus also when all its files are gone.
+        splits: Clip ids of the split table. If None, read the table.
+        listed: Paths of a snapshot. They also reveal clips whose files were all removed.
+
+    Raises:
+        InputError: `root` is not a corpus, or its split table is invalid.
 
     """
     root = check_root(root)
-    found = set(read_split(root / SPLIT_TABLE) if splits is None else splits)
+    found = set(read_split_table(root / SPLIT_TABLE) if splits is None else splits)
+    snapshot_paths = [Path(path) for path in listed]
     for folder, suffix in FOLDERS.values():
-        paths = [
-            *(root / folder).glob(f"*{suffix}"),
-            *(Path(path) for path in listed if path.startswith(f"{folder}/")),
-        ]
-        found |= {
-            path.stem for path in paths if path.suffix == suffix and _CLIP_ID.fullmatch(path.stem)
-        }
+        in_snapshot = [path for path in snapshot_paths if path.parts[:1] == (folder,)]
+        paths = [*(root / folder).glob(f"*{suffix}"), *in_snapshot]
+        names = [path.stem for path in paths if path.suffix == suffix]
+        found.update(name for name in names if _CLIP_ID.fullmatch(name))
     return sorted(parse_clip_id(text, where=root) for text in found)
 
 
-def read_split(source: Source, *, where: str | None = None) -> dict[str, Split]:
-    """Read the split table: clip id to train, val, test or additional, in the order of the file.
+def read_split_table(source: Source, *, where: str | None = None) -> dict[str, Split]:
+    """Read the split of each clip id, in file order.
 
     Args:
         source: Path, or the file's bytes.
-        where: Name for errors; the path by default.
+        where: Location shown in error messages. If None, use the path.
+
+    Returns:
+        Clip id to "train", "val", "test" or "additional".
 
     Raises:
-        InputError: The file is missing, too large or not UTF-8; a column is missing; an id or a
-            split is none; a clip stands there twice.
+        InputError: The file is missing, too large or not UTF-8; a column is missing; a clip id or
+            a split is invalid; a clip is listed twice.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_TABLE_BYTES)
     try:
-        rows = csv.DictReader(
-            io.StringIO(data.decode("utf-8-sig"), newline=""), restkey="more", restval=""
-        )
-        if rows.fieldnames is None or not {"id", "type"} <= set(rows.fieldnames):
+        text = io.StringIO(data.decode("utf-8-sig"), newline="")
+        rows = csv.DictReader(text, restkey="more", restval="")
+        columns = rows.fieldnames or []
+        if not {"id", "type"} <= set(columns):
             raise InputError(
                 name,
-                f"expected columns id,type, found {f'columns {rows.fieldnames or []}'[:200]}",
-                "give the table the header line `id,type`",
+                f"expected columns id,type, found columns {list(columns)!r:.200}",
+                "add the header line `id,type`",
             )
-        return _splits(rows, name)
+        return _parse_splits(rows, name)
     except csv.Error as error:
         raise InputError(
-            name, f"expected a table id,type, found broken CSV ({error})", "make it again"
+            name,
+            f"expected a CSV table with columns id,type, found invalid CSV ({error})",
+            "write the table again",
         ) from None
     except UnicodeDecodeError as error:
         raise InputError(
@@ -195,22 +204,23 @@ def read_split(source: Source, *, where: str | None = None) -> dict[str, Split]:
         ) from None
 
 
-def _splits(rows: "csv.DictReader[str]", name: str) -> dict[str, Split]:
+def _parse_splits(rows: "csv.DictReader[str]", name: str) -> dict[str, Split]:
     splits: dict[str, Split] = {}
     for row in rows:
         where = f"{name} line {rows.line_num}"
-        clip, split = str(parse_clip_id(row["id"], where=where)), row["type"]
+        clip = str(parse_clip_id(row["id"], where=where))
+        split = row["type"]
         if split not in SPLITS:
             raise InputError(
                 where,
-                f"expected {', '.join(SPLITS)}, found type {split[:120]!r}",
+                f"expected one of {', '.join(SPLITS)}, found type {split[:120]!r}",
                 "correct the type",
             )
         if clip in splits:
             raise InputError(
                 where,
-                f"expected every clip once, found {clip} a second time",
-                "remove one of its lines, or clips leak between splits",
+                f"expected each clip once, found {clip} a second time",
+                "remove one of the two lines, or the clip leaks between splits",
             )
         splits[clip] = split
     return splits

@@ -1,4 +1,4 @@
-"""Semantic annotations: `sem/ID.txt`, tab separated, without a header."""
+"""Reader of semantic annotations: `sem/ID.txt`, tab-separated, without a header."""
 
 import math
 from dataclasses import dataclass
@@ -11,33 +11,33 @@ MAX_FILE_BYTES: Final = 8 * 2**20
 
 
 @dataclass(frozen=True)
-class Semantic:
-    """One annotated stretch."""
+class SemanticAnnotation:
+    """The label of one interval of a clip."""
 
     name: str
-    """Such as `01_beat_align` or `07_iconic_h`."""
+    """Label, for example `01_beat_align` or `07_iconic_h`."""
     start: float
     """Seconds."""
     end: float
     """Seconds."""
     duration: float
-    """Seconds, as the file states them."""
+    """Seconds, as stated in the file."""
     score: float
-    """Semantic weight; 0.1 for beats, up to 1 for strong metaphoric gestures."""
+    """Semantic weight: 0.1 for beats, up to 1 for strong metaphoric gestures."""
     keywords: str
-    """Words that carry the gesture; empty on beats."""
+    """Words that carry the gesture; empty for beats."""
 
 
-def read_semantics(source: Source, *, where: str | None = None) -> list[Semantic]:
-    """Read rows of label, start, end, duration, score and keywords, in the order of the file.
+def read_semantics(source: Source, *, where: str | None = None) -> list[SemanticAnnotation]:
+    """Read label, start, end, duration, score and keywords of each row, in file order.
 
     Args:
         source: Path, or the file's bytes.
-        where: Name for errors; the path by default.
+        where: Location shown in error messages. If None, use the path.
 
     Raises:
-        InputError: Not UTF-8, or a row that is not five or six fields with finite numbers in their
-            places.
+        InputError: The file is not UTF-8, or a row does not have five or six fields with finite
+            numbers in the second to fifth.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
@@ -46,32 +46,36 @@ def read_semantics(source: Source, *, where: str | None = None) -> list[Semantic
     except UnicodeDecodeError as error:
         raise InputError(
             name,
-            f"expected tab separated UTF-8 text, found bytes that are not UTF-8 (at {error.start})",
+            f"expected tab-separated UTF-8 text, found bytes that are not UTF-8 (at {error.start})",
             "save the file as UTF-8",
         ) from None
+
     lines = text.replace("\r\n", "\n").split("\n")
-    return [_row(line, f"{name} line {k}") for k, line in enumerate(lines, start=1) if line.strip()]
+    return [
+        _parse_row(line, f"{name} line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
 
 
-def _row(line: str, where: str) -> Semantic:
+def _parse_row(line: str, where: str) -> SemanticAnnotation:
     fields = line.split("\t")
     try:
         start, end, duration, score = (float(field) for field in fields[1:5])
-        sound = (
+        valid = (
             len(fields) <= 6
             and math.isfinite(duration)
             and math.isfinite(score)
             and 0 <= start <= end < math.inf
         )
     except ValueError:
-        sound = False
-    if not sound:
+        valid = False
+    if not valid:
         raise InputError(
             where,
-            "expected label, start, end, duration, score, keywords by tabs,"
-            f" found {repr(line[:80])}",
+            "expected label, start, end, duration, score, keywords separated by tabs,"
+            f" found {line[:80]!r}",
             "correct the line",
         )
-    return Semantic(
-        fields[0], start, end, duration, score, fields[5].strip() if len(fields) == 6 else ""
-    )
+    keywords = fields[5].strip() if len(fields) == 6 else ""
+    return SemanticAnnotation(fields[0], start, end, duration, score, keywords)

@@ -1,11 +1,11 @@
-"""Praat TextGrids: words and phones, in the long and the short text format.
+"""Reader of Praat TextGrids (words and phones) in the long and the short text format.
 
-Praat itself reads a TextGrid as a stream of free-standing numbers, quoted strings and flags and
-ignores all else; so does this reader. Neither package for the format can take its place on files
-that nobody has looked at before (docs/experiments.md has the comparison): `textgrid` 1.6 takes
-minutes over an unclosed quote, rounds times, loses empty intervals and refuses words past the
-tier's end; `praatio` 6.2 reads a file that was cut off as if it were whole, loses the sign of a
-time, and refuses times such as 1e-05. The sample's files are written by `textgrid`.
+Praat reads a TextGrid as a stream of numbers, quoted strings and flags, and ignores all other
+text. This reader does the same. Neither of the two packages for the format handles untrusted files
+(docs/experiments.md has the comparison): `textgrid` 1.6 takes minutes on an unclosed quote, rounds
+times, drops empty intervals and refuses words past the end of the tier; `praatio` 6.2 accepts
+truncated files, drops the sign of a time and refuses times such as 1e-05. The sample writes its
+files with `textgrid`.
 """
 
 import codecs
@@ -19,7 +19,7 @@ from mambatalk.errors import InputError
 from mambatalk.files import Source, load_bytes
 
 MAX_FILE_BYTES: Final = 8 * 2**20
-"""An hour of speech has less than 6 MB."""
+"""An hour of speech takes less than 6 MB."""
 WORD_TIERS: Final = ("words", "word")
 PHONE_TIERS: Final = ("phones", "phone", "phons", "phonemes")
 
@@ -32,7 +32,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Interval:
-    """A label and its time."""
+    """The label of one time interval."""
 
     start: float
     """Seconds."""
@@ -43,43 +43,44 @@ class Interval:
 
 @dataclass(frozen=True)
 class Tiers:
-    """Words and phones of one clip, each sorted by start; overlaps and gaps are left for the checks
-    to find.
+    """Words and phones of one clip, each sorted by start.
+
+    Overlaps and gaps are kept; the data checks report them.
     """
 
     words: list[Interval]
     phones: list[Interval]
-    """Empty where the file has no such tier."""
+    """Empty if the file has no tier of phones."""
 
 
 def read_textgrid(source: Source, *, where: str | None = None) -> Tiers:
-    """Read a TextGrid in UTF-8 or UTF-16.
+    """Read words and phones of a TextGrid in UTF-8 or UTF-16.
 
-    Tiers are found by name (`words`, `phones`, also as `speaker - words`); point tiers are passed
-    over.
+    Tiers are selected by name: `words` and `phones`, optionally as `speaker - words`. Point tiers
+    are ignored.
 
     Args:
         source: Path, or the file's bytes.
-        where: Name for errors; the path by default.
+        where: Location shown in error messages. If None, use the path.
 
     Raises:
-        InputError: No TextGrid, a damaged or cut one, no tier of words, an interval that ends before
-            it starts.
+        InputError: The file is not a TextGrid, is damaged or truncated, has no tier of words, or
+            has an interval that ends before it starts.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
-    tiers = _Tokens(_decode(data, name), name).tiers()
-    words = _pick(tiers, WORD_TIERS)
+    tiers = _Tokens(_decode(data, name), name).read_tiers()
+    words = _select_tier(tiers, WORD_TIERS)
     if words is None:
         raise InputError(
             name,
-            f"expected a tier `words`, found {f'interval tiers {sorted(tiers)}'[:160]}",
+            f"expected a tier `words`, found interval tiers {sorted(tiers)!r:.140}",
             "align the clip, for example with the Montreal Forced Aligner, or rename the tier",
         )
-    return Tiers(words, _pick(tiers, PHONE_TIERS) or [])
+    return Tiers(words, _select_tier(tiers, PHONE_TIERS) or [])
 
 
-def _pick(tiers: dict[str, list[Interval]], names: tuple[str, ...]) -> list[Interval] | None:
+def _select_tier(tiers: dict[str, list[Interval]], names: tuple[str, ...]) -> list[Interval] | None:
     for tier, intervals in tiers.items():
         if tier.rpartition(" - ")[2].strip(' "').lower() in names:
             return sorted(intervals, key=lambda interval: interval.start)
@@ -87,85 +88,87 @@ def _pick(tiers: dict[str, list[Interval]], names: tuple[str, ...]) -> list[Inte
 
 
 def _decode(data: bytes, name: str) -> str:
-    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    has_utf16_mark = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-16" if marked else "utf-8-sig")
+        return data.decode("utf-16" if has_utf16_mark else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             name,
-            "expected UTF-8, or UTF-16 with its mark,"
+            "expected UTF-8, or UTF-16 with a byte order mark,"
             f" found bytes that are not {error.encoding} (at {error.start})",
             "save the TextGrid as UTF-8",
         ) from None
 
 
 class _Tokens:
-    """The token stream of one file, taken in the order that the format prescribes."""
+    """The token stream of one file, read in the order that the format prescribes."""
 
     def __init__(self, text: str, name: str) -> None:
-        self.name = name
-        self.stream: Iterator[re.Match[str]] = _TOKEN.finditer(text)
+        self._name = name
+        self._matches: Iterator[re.Match[str]] = _TOKEN.finditer(text)
 
-    def tiers(self) -> dict[str, list[Interval]]:
-        """Interval tiers by name; of two tiers of one name the first stands."""
-        if (
-            self.text("the file type") != "ooTextFile"
-            or self.text("the object class") != "TextGrid"
-        ):
-            self.fail("another kind of file", "a Praat text file of class TextGrid")
-        self.number("xmin")
-        self.number("xmax")
-        if self.take("flag", "whether there are tiers") == "<absent>":
+    def read_tiers(self) -> dict[str, list[Interval]]:
+        """Return interval tiers by name; the first one if a name occurs twice."""
+        file_type = self._text("the file type")
+        if file_type != "ooTextFile" or self._text("the object class") != "TextGrid":
+            self._fail("another kind of file", "a Praat text file of class TextGrid")
+        self._number("xmin")
+        self._number("xmax")
+        if self._next("flag", "the flag <exists>") == "<absent>":
             return {}
+
         tiers: dict[str, list[Interval]] = {}
-        for _ in range(self.count("the number of tiers")):
-            kind, tier = self.text("a tier's class"), self.text("a tier's name")
-            self.number("a tier's xmin")
-            self.number("a tier's xmax")
-            size = self.count(f"the size of tier {tier[:40]!r}")
+        for _ in range(self._count("the number of tiers")):
+            kind = self._text("the class of a tier")
+            tier = self._text("the name of a tier")
+            self._number("xmin of a tier")
+            self._number("xmax of a tier")
+            size = self._count(f"the size of tier {tier[:40]!r}")
             if kind == "IntervalTier":
-                tiers.setdefault(tier, [self.interval(tier) for _ in range(size)])
+                intervals = [self._interval(tier) for _ in range(size)]
+                tiers.setdefault(tier, intervals)
             elif kind == "TextTier":
                 for _ in range(size):
-                    self.number("a point's time")
-                    self.text("a point's label")
+                    self._number("the time of a point")
+                    self._text("the label of a point")
             else:
-                self.fail(f"a tier of class {kind[:40]!r}", "IntervalTier or TextTier")
+                self._fail(f"a tier of class {kind[:40]!r}", "IntervalTier or TextTier")
         return tiers
 
-    def interval(self, tier: str) -> Interval:
-        start, end = self.number("an interval's start"), self.number("an interval's end")
-        text = self.text("an interval's label")
+    def _interval(self, tier: str) -> Interval:
+        start = self._number("the start of an interval")
+        end = self._number("the end of an interval")
+        text = self._text("the label of an interval")
         if end < start:
-            self.fail(
+            self._fail(
                 f"{text[:40]!r} from {start} to {end} in tier {tier[:40]!r}",
-                "a start not after its end",
+                "an interval that starts before it ends",
             )
         return Interval(start, end, text)
 
-    def text(self, what: str) -> str:
-        return self.take("text", what).replace('""', '"')
+    def _text(self, what: str) -> str:
+        return self._next("text", what).replace('""', '"')
 
-    def number(self, what: str) -> float:
-        value = float(self.take("number", what))
+    def _number(self, what: str) -> float:
+        value = float(self._next("number", what))
         if not math.isfinite(value):
-            self.fail(f"{value} as {what}", "a finite number")
+            self._fail(f"{value} as {what}", "a finite number")
         return value + 0.0  # Turns the -0 that Praat scripts write into 0.
 
-    def count(self, what: str) -> int:
-        value = self.number(what)
+    def _count(self, what: str) -> int:
+        value = self._number(what)
         if value < 0 or value != int(value):
-            self.fail(f"{value} as {what}", "a whole number")
+            self._fail(f"{value} as {what}", "a non-negative integer")
         return int(value)
 
-    def take(self, kind: str, what: str) -> str:
-        match = next(self.stream, None)
+    def _next(self, kind: str, what: str) -> str:
+        match = next(self._matches, None)
         found = "the end of the file" if match is None else repr(match.group()[:40])
         if match is None or match.lastgroup != kind:
-            self.fail(f"{found} in place of {what}", f"a {kind}")
+            self._fail(f"{found} in place of {what}", f"a {kind}")
         return match[kind]
 
-    def fail(self, found: str, expected: str) -> NoReturn:
+    def _fail(self, found: str, expected: str) -> NoReturn:
         raise InputError(
-            self.name, f"expected {expected}, found {found}", "make the TextGrid again"
+            self._name, f"expected {expected}, found {found}", "write the TextGrid again"
         )

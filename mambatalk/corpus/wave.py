@@ -1,4 +1,4 @@
-"""Sound files: whatever libsndfile knows, whatever its suffix says, as 16 kHz mono float32."""
+"""Reader of audio files: every format of libsndfile, as 16 kHz mono float32."""
 
 import io
 import os
@@ -20,76 +20,85 @@ MAX_FILE_BYTES: Final = 2**29
 MAX_SAMPLES: Final = 2**27
 """Samples over all channels: two hours of mono at 16 kHz, 23 minutes of stereo at 48 kHz."""
 MAX_CHANNELS: Final = 8
-RATES: Final = range(8_000, 192_001)
+SAMPLE_RATES: Final = range(8_000, 192_001)
 BLOCK: Final = 2**18
-STREAMED: Final = 2**32 - 1
-"""The size that a wav's writer gives which did not know it yet."""
-AMISS: Final = 4096
-"""Bytes, about 0.1 s, by which headers are wrong in files that are whole."""
-SILENT_FORMATS: Final = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
+UNKNOWN_SIZE: Final = 2**32 - 1
+"""Size of the data chunk that a wav writer states when it streams and does not know the size."""
+MAX_MISSING_BYTES: Final = 4096
+"""Headers of complete files are wrong by up to this many bytes (about 0.1 s)."""
+QUIET_FORMATS: Final = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
+"""First bytes of the formats whose decoders write nothing to standard error."""
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the file itself holds, before mixing and resampling."""
+class AudioFormat:
+    """Format of an audio file, before channels are averaged and the rate is changed."""
 
-    rate: int
-    """Samples a second."""
+    sample_rate: int
+    """Samples per second."""
     channels: int
-    format: str
-    """Container by libsndfile's name: WAV, WAVEX, MP3, FLAC, ..."""
-    subtype: str
-    """Encoding by libsndfile's name: PCM_16, PCM_24, FLOAT, ..."""
+    container: str
+    """Container as named by libsndfile: WAV, WAVEX, MP3, FLAC, ..."""
+    encoding: str
+    """Encoding as named by libsndfile: PCM_16, PCM_24, FLOAT, ..."""
     frames: int
-    """Samples of one channel."""
+    """Samples per channel."""
 
 
-def read_wav(source: Source, *, where: str | None = None) -> tuple[NDArray[np.float32], Facts]:
-    """Read sound as (S,) float32 at 16 kHz; channels are averaged, other rates resampled by soxr
-    (high quality).
+def read_wav(
+    source: Source, *, where: str | None = None
+) -> tuple[NDArray[np.float32], AudioFormat]:
+    """Read audio as a mono waveform at 16 kHz.
 
-    The content decides, not the name: a real corpus has float32 PCM among its int16 files and MP3
-    under `.wav`.
+    Channels are averaged and other sample rates are resampled with soxr (high quality). The
+    content decides about the format, not the file name: BEATX has float32 PCM among its int16
+    files, and MP3 under `.wav`.
 
     Args:
         source: Path, or the file's bytes.
-        where: Name for errors; the path by default.
+        where: Location shown in error messages. If None, use the path.
+
+    Returns:
+        Waveform (S,) float32 at 16 kHz, and the format of the file.
 
     Raises:
-        InputError: No sound file, a damaged or empty one, or a rate, a channel count or a length no
-            speech has.
+        InputError: The file is not audio, is damaged or empty, or has a sample rate, a number of
+            channels or a length outside the accepted range.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
-    _check_whole(data, name)
+    _check_not_truncated(data, name)
     try:
-        with _quiet(data), soundfile.SoundFile(_Bytes(data)) as file:
+        with _decoder_output_hidden(data), soundfile.SoundFile(_ClampedBytesIO(data)) as file:
             _check_header(file, name)
-            facts_of = (file.samplerate, file.channels, file.format, file.subtype)
-            mono = _read_blocks(file, name)
+            header = (file.samplerate, file.channels, file.format, file.subtype)
+            waveform = _read_blocks(file, name)
     except InputError:
         raise
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
-        # libsndfile's own words: soundfile's would hold an address in memory, another one each
-        # time.
+        # Use the message of libsndfile: soundfile adds a memory address that changes every time.
         reason = getattr(error, "error_string", str(error)).strip() or type(error).__name__
         raise InputError(
             name,
-            f"expected a wav, 16 kHz mono at best, found no readable sound ({reason})",
-            "fetch or convert the file again",
+            f"expected audio, preferably a 16 kHz mono wav, found an unreadable file ({reason})",
+            "download or convert the file again",
         ) from None
-    facts = Facts(*facts_of, frames=len(mono))
-    if facts.rate != SAMPLE_RATE:
-        mono = soxr.resample(mono, facts.rate, SAMPLE_RATE, quality="HQ")
-    if not len(mono):
-        raise InputError(name, "expected sound, found no samples", "fetch the file again")
-    return np.ascontiguousarray(mono, dtype=np.float32), facts
+
+    audio_format = AudioFormat(*header, frames=len(waveform))
+    if audio_format.sample_rate != SAMPLE_RATE:
+        waveform = soxr.resample(waveform, audio_format.sample_rate, SAMPLE_RATE, quality="HQ")
+    if not len(waveform):
+        raise InputError(
+            name, "expected audio, found no samples", "download or convert the file again"
+        )
+    return np.ascontiguousarray(waveform, dtype=np.float32), audio_format
 
 
-class _Bytes(io.BytesIO):
-    """A file that stays where it is when a damaged header sends libsndfile to before its beginning.
+class _ClampedBytesIO(io.BytesIO):
+    """A file that ignores seeks to invalid positions.
 
-    An error raised there would not be caught, but printed.
+    Damaged headers make libsndfile seek before the start. An exception raised in its callback
+    would be printed instead of caught.
     """
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
@@ -99,59 +108,63 @@ class _Bytes(io.BytesIO):
 
 
 @contextmanager
-def _quiet(data: bytes) -> Iterator[None]:
-    """Keep the MP3 decoder, which is tried on all that no other format knows, from writing to
-    standard error.
+def _decoder_output_hidden(data: bytes) -> Iterator[None]:
+    """Hide what the MP3 decoder writes to standard error.
+
+    libsndfile tries the MP3 decoder on every file that no other format recognises.
     """
-    if data.startswith(SILENT_FORMATS):
+    if data.startswith(QUIET_FORMATS):
         yield
         return
-    standard = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    stderr_copy = os.dup(2)
+    with open(os.devnull, "wb") as null_device:
+        os.dup2(null_device.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(standard, 2)
-        os.close(standard)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
 
 
-def _check_whole(data: bytes, name: str) -> None:
-    """Refuse a wav that was cut off, which libsndfile reads as if it were a shorter one."""
+def _check_not_truncated(data: bytes, name: str) -> None:
+    """Refuse a truncated wav, which libsndfile would read as a shorter file."""
     if data[:4] not in (b"RIFF", b"RIFX", b"RF64"):
         return
-    order: Literal["big", "little"] = "big" if data[:4] == b"RIFX" else "little"
+    byte_order: Literal["big", "little"] = "big" if data[:4] == b"RIFX" else "little"
     start = 12
     while start + 8 <= len(data):
-        chunk, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], order)
-        there = len(data) - start - 8
-        if chunk == b"data" and size != STREAMED and size - there > AMISS:
+        chunk = data[start : start + 4]
+        size = int.from_bytes(data[start + 4 : start + 8], byte_order)
+        available = len(data) - start - 8
+        if chunk == b"data" and size != UNKNOWN_SIZE and size - available > MAX_MISSING_BYTES:
             raise InputError(
                 name,
-                f"expected all of them, found {there} of {size} bytes of sound",
-                "fetch the file again",
+                f"expected {size} bytes of audio, found {available} bytes",
+                "download or copy the file again",
             )
         start += 8 + size + size % 2
 
 
 def _check_header(file: soundfile.SoundFile, name: str) -> None:
-    if file.samplerate not in RATES:
+    if file.samplerate not in SAMPLE_RATES:
         raise InputError(
             name,
-            f"expected {RATES[0]} to {RATES[-1]}, found {file.samplerate} samples a second",
+            f"expected a sample rate from {SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]} Hz,"
+            f" found {file.samplerate} Hz",
             "convert the file to 16 kHz",
         )
     if file.channels > MAX_CHANNELS:
         raise InputError(
             name,
-            f"expected 1 to {MAX_CHANNELS}, found {file.channels} channels",
+            f"expected 1 to {MAX_CHANNELS} channels, found {file.channels}",
             "mix the file down to mono",
         )
 
 
 def _read_blocks(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
-    """All samples (frames,), mixed block by block, so that memory follows what is there, not what a
-    header says.
+    """Read all samples as mono (frames,).
+
+    Reading in blocks bounds memory by the samples that exist, not by the count in the header.
     """
     blocks: list[NDArray[np.float32]] = []
     total = 0
@@ -161,12 +174,12 @@ def _read_blocks(file: soundfile.SoundFile, name: str) -> NDArray[np.float32]:
         if total > MAX_SAMPLES:
             raise InputError(
                 name,
-                f"expected a clip of speech, found more than {MAX_SAMPLES} samples",
+                f"expected at most {MAX_SAMPLES} samples, found more",
                 "cut the recording into clips",
             )
-    mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if not np.isfinite(mono).all():
+    waveform = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if not np.isfinite(waveform).all():
         raise InputError(
-            name, "expected numbers, found NaN or infinity in the sound", "export the file again"
+            name, "expected finite samples, found NaN or infinity", "export the file again"
         )
-    return mono
+    return waveform

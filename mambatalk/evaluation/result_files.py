@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mambatalk.corpus.readers import read_semantics, read_wav
+from mambatalk.corpus.semantics import read_semantics
+from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
 from mambatalk.evaluation.intervals import fgd_interval, mean_interval
 from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths

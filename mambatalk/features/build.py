@@ -17,13 +17,13 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from mambatalk.clips.schema import FEATURE_CLIP, FRAME
 from mambatalk.clips.shards import ShardWriter
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import FeaturesConfig
 from mambatalk.corpus.labels import emotion_label, speaker_indices
-from mambatalk.executors import Lost, open_executor
+from mambatalk.executors import FailedItem, open_executor
 from mambatalk.features.clip import FeatureJob, Piece, make_features
+from mambatalk.features.schema import FEATURE_CLIP, FRAME
 from mambatalk.features.splits import settle_splits
 from mambatalk.fidelity import FidelityRules
 from mambatalk.files import digest, sha256_file, write_json
@@ -72,7 +72,7 @@ def build_features(
     few = table["motion_seconds"].sum() <= FEW_SECONDS
     with open_executor(1 if few else workers) as executor, _Folder(out, config) as folder:
         for clip_id, made in zip(splits, executor.map(make_features, jobs), strict=True):
-            if isinstance(made, Lost):
+            if isinstance(made, FailedItem):
                 notes.append(f"{clip_id} is left out: {made.reason}")
                 continue
             facts = table.loc[clip_id]

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from mambatalk.audio.channels import wave_statistics
 from mambatalk.audio.ctc import CTCModel, load_ctc
 from mambatalk.clips.row import Clip, load_clip
-from mambatalk.clips.schema import FRAME
-from mambatalk.clips.statistics import SILENCE, block_loudness
+from mambatalk.clips.statistics import SILENCE_RMS, block_rms
 from mambatalk.errors import InputError
-from mambatalk.executors import Lost
+from mambatalk.executors import FailedItem
+from mambatalk.features.schema import FRAME
 from mambatalk.features.splits import pieces
 from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.kinematics import contacts_of_feet, pose_chain
@@ -68,7 +68,7 @@ class Piece:
     steps: int
 
 
-def make_features(job: FeatureJob) -> list[Piece] | Lost:
+def make_features(job: FeatureJob) -> list[Piece] | FailedItem:
     """Features of a clip, in two pieces where it is cut; or why there are none."""
     # Of the clip before; Arrow would keep it for this process, and there are many.
     pa.default_memory_pool().release_unused()
@@ -84,7 +84,7 @@ def make_features(job: FeatureJob) -> list[Piece] | Lost:
         raise
     except Exception as error:  # One clip that nobody foresaw does not end a run over thousands.
         log.exception("a clip of %s", job.shard.name)
-        return Lost(f"{type(error).__name__}: {error}")
+        return FailedItem(f"{type(error).__name__}: {error}")
 
 
 def frame_features(
@@ -118,7 +118,7 @@ def clip_facts(
     clip: Clip, features: Mapping[str, NDArray[Any]], joints: torch.Tensor
 ) -> dict[str, Any]:
     """Columns of schema.FEATURE_CLIP that follow from the clip alone."""
-    wave = clip.wave
+    wave = clip.waveform
     mean, std = wave_statistics(torch.from_numpy(wave))
     planted = features["motion"][:-1, -len(FOOT_JOINTS) :] > 0.5
     feet = joints[:, FOOT_JOINTS].numpy()
@@ -135,7 +135,7 @@ def clip_facts(
         "wave_std": std,
         "has_text": clip.words is not None,
         "unknown_words": float((features["word"] == UNKNOWN).mean()),
-        "silent_share": float((block_loudness(wave) < SILENCE).mean()),
+        "silent_share": float((block_rms(wave) < SILENCE_RMS).mean()),
         "contact_share": float(planted.mean()) if planted.size else 0.0,
         "foot_skate": float(slide[low].mean()) if low.any() else 0.0,
         "floor_height": float(np.percentile(feet[..., 1], 2)),
@@ -148,7 +148,7 @@ def clip_facts(
 
 def _piece(job: FeatureJob, clip: Clip, split: str) -> Piece:
     features, joints = frame_features(clip, job.rest, job.words, rules=job.rules)
-    ctc = None if job.ctc_model is None else _recogniser(job.ctc_model)(clip.wave)
+    ctc = None if job.ctc_model is None else _recogniser(job.ctc_model)(clip.waveform)
     speed = joints.diff(dim=0).norm(dim=-1) * FPS
     return Piece(
         split=split,

@@ -32,7 +32,7 @@ def plot_lag(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
         rule: A rule on one of `LAG_COLUMNS`; a positive value means late audio.
 
     """
-    loudness = loudness_by_frame(clip.wave)
+    loudness = loudness_by_frame(clip.waveform)
     if rule.column == "word_lag":
         name = "words"
         reference = words_by_frame(clip.words or [], len(loudness))

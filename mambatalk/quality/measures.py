@@ -10,7 +10,7 @@ from typing import Final
 
 import pandas as pd
 
-from mambatalk.clips.posture import GROUPS
+from mambatalk.clips.posture import JOINT_GROUPS
 from mambatalk.quality.rule import Rule
 
 
@@ -40,7 +40,10 @@ KNOWN_MEASURES: Final = (
     Measure("max_joint_speed", "Fastest joint rotation", "rad/s"),
     Measure("max_joint_acceleration", "Largest change of joint speed", "rad/s²"),
     Measure("max_angle", "Largest rotation", "rad"),
-    *(Measure(f"angle_{group}", f"Largest rotation of the {group}", "rad") for group in GROUPS),
+    *(
+        Measure(f"angle_{group}", f"Largest rotation of the {group}", "rad")
+        for group in JOINT_GROUPS
+    ),
     Measure("tilt", "Tilt of the body", "rad"),
     Measure("max_translation_speed", "Fastest movement of the body", "m/s"),
     Measure("translation_range", "Range of the translation", "m"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.clips.posture import GROUPS, SIDES, STILL
+from mambatalk.clips.posture import ARM_JOINTS, JOINT_GROUPS, STILL_ANGLE
 from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.clip import SmplxMotion
@@ -73,7 +73,7 @@ def _angles(motion: SmplxMotion) -> Floats:
 def _arm_speed(motion: SmplxMotion) -> Floats:
     """Return the speed of the fastest joint of each arm, hand included."""
     speed = _speed(motion)
-    return np.stack([speed[:, joints].max(axis=1) for joints in SIDES], axis=1)
+    return np.stack([speed[:, joints].max(axis=1) for joints in ARM_JOINTS], axis=1)
 
 
 def _translation_speed(motion: SmplxMotion) -> Floats:
@@ -119,7 +119,7 @@ FRAME_SERIES: Final[Mapping[str, FrameSeries]] = {
         "Largest change of joint speed", "rad/s²", _speed_change, JOINTS
     ),
     "max_angle": FrameSeries("Largest rotation", "rad", _angles, JOINTS),
-    **{f"angle_{group}": _group_angles(group, joints) for group, joints in GROUPS.items()},
+    **{f"angle_{group}": _group_angles(group, joints) for group, joints in JOINT_GROUPS.items()},
     "max_translation_speed": FrameSeries("Speed of the body", "m/s", _translation_speed),
     "translation_range": FrameSeries("Distance from the start", "m", _distance_from_start),
     "translation_rise": FrameSeries("Height above the lowest point", "m", _height),
@@ -148,7 +148,7 @@ def plot_over_time(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
         frozen = None
         caption = _describe_peak(series, values, rate, rule)
     else:
-        frozen = series.frozen(values < STILL * FPS)
+        frozen = series.frozen(values < STILL_ANGLE * FPS)
         seconds = frozen.sum() / rate
         caption = f"{series.title} in each frame; nothing moves in the marked {seconds:.1f} s."
 

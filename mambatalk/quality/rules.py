@@ -265,13 +265,13 @@ def _cross_clip_rules() -> list[Rule]:
         ),
         _quarantine(
             "same_motion",
-            "motion_twin",
+            "motion_duplicate",
             "part of the motion is identical to another clip's",
             absent=True,
         ),
         _warning(
             "same_sound",
-            "sound_twin",
+            "audio_duplicate",
             "the audio is identical to that of a clip with other motion",
             absent=True,
         ),
@@ -283,7 +283,7 @@ def _cross_clip_rules() -> list[Rule]:
         ),
         _critical(
             "leak_of_a_part",
-            "part_leak",
+            "split_leak",
             "motion or audio of a clip in another split, which makes every score too good",
             absent=True,
         ),

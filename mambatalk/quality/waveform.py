@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mambatalk.clips.row import Clip
-from mambatalk.clips.statistics import BLOCK, SILENCE, block_loudness
+from mambatalk.clips.statistics import BLOCK_SAMPLES, SILENCE_RMS, block_rms
 from mambatalk.motion.skeleton import SAMPLE_RATE
 from mambatalk.quality.figures import HEIGHT, MAX_POINTS, WIDTH, Figure, shade_intervals
 from mambatalk.reporting.picture import LINE, MODEL, SOFT, draw
@@ -36,8 +36,8 @@ WAVEFORM_COLUMNS: Final = (
 
 def plot_waveform(clip: Clip) -> Figure:
     """Plot the waveform of a clip, shade its silence and mark its words."""
-    waveform = clip.wave
-    silent = block_loudness(waveform) < SILENCE
+    waveform = clip.waveform
+    silent = block_rms(waveform) < SILENCE_RMS
     limit = max(0.1, 1.1 * float(np.abs(waveform).max(initial=0)))
 
     # Minimum and maximum of each block keep every spike at a width of a few hundred points.
@@ -46,7 +46,7 @@ def plot_waveform(clip: Clip) -> Figure:
     seconds = np.arange(len(blocks)) * block / SAMPLE_RATE
 
     def paint(axes: "Axes") -> None:
-        shade_intervals(axes, silent, SAMPLE_RATE / BLOCK, LINE)
+        shade_intervals(axes, silent, SAMPLE_RATE / BLOCK_SAMPLES, LINE)
         low = blocks.min(axis=1)
         high = blocks.max(axis=1)
         axes.fill_between(seconds, low, high, color=MODEL, linewidth=0.4)

@@ -18,9 +18,10 @@ from typing import Any, Final, Literal
 import pandas
 
 from mambatalk.clips.ingest import ingest
-from mambatalk.clips.store import MANIFEST, ClipStore
+from mambatalk.clips.manifest import MANIFEST
+from mambatalk.clips.store import ClipStore
 from mambatalk.config import Config
-from mambatalk.corpus.snapshot import snapshot
+from mambatalk.corpus.snapshot import build_snapshot
 from mambatalk.files import atomic_directory, digest, read_json, write_json
 from mambatalk.quality.comparison import Comparison, PreviousManifest, compare_manifests
 from mambatalk.quality.page import write_quality_page
@@ -50,7 +51,7 @@ def last_look() -> dict[str, Any] | None:
 
 def survey(config: Config) -> dict[str, Any]:
     """Snapshot of the configured corpus as it is now."""
-    return snapshot(config.ingest.root, workers=workers())
+    return build_snapshot(config.ingest.root, workers=workers())
 
 
 def question(config: Config, found: dict[str, Any]) -> str:

@@ -51,7 +51,7 @@ def take_in(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
             out / "clips",
             speakers=[],
             clips_per_shard=4,
-            scratch=work / "scratch",
+            cache=work / "scratch",
         )
         return ClipStore(out / "clips")
 

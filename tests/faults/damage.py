@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from mambatalk.corpus.layout import FOLDERS, Kind, clip_path, parse_clip_id
-from mambatalk.corpus.readers import Interval, read_textgrid
+from mambatalk.corpus.textgrid import Interval, read_textgrid
 
 FPS, RATE = 30, 16_000
 Arrays = dict[str, Any]

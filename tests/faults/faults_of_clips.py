@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mambatalk.corpus.layout import Kind
-from mambatalk.corpus.readers import Interval
+from mambatalk.corpus.textgrid import Interval
 from tests.faults.damage import FPS, RATE, Arrays, Corpus, shifted, turning
 
 CLIP = "3_celia_0_4_4"

@@ -12,7 +12,7 @@ import pytest
 
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import CheckFeaturesConfig, FeaturesConfig
-from mambatalk.corpus.readers import Interval
+from mambatalk.corpus.textgrid import Interval
 from mambatalk.features.build import build_features
 from mambatalk.fidelity import CORRECTED
 from mambatalk.quality.rules import apply_rules, feature_rules

@@ -16,8 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mambatalk.corpus.layout import read_split
-from mambatalk.corpus.readers import read_semantics, read_textgrid, read_wav
+from mambatalk.corpus.layout import read_split_table
+from mambatalk.corpus.semantics import read_semantics
+from mambatalk.corpus.textgrid import read_textgrid
+from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
 from mambatalk.motion.clip import SmplxMotion
 from tests.fuzz.mutations import mutated
@@ -27,7 +29,7 @@ READERS: dict[str, Callable[..., Any]] = {
     "wave": read_wav,
     "textgrid": read_textgrid,
     "semantics": read_semantics,
-    "split": read_split,
+    "split": read_split_table,
 }
 MEMORY = 2**30
 """Bytes above what the process has before it reads."""

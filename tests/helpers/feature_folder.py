@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
-from mambatalk.clips.schema import FEATURE_CLIP, FRAME
+from mambatalk.features.schema import FEATURE_CLIP, FRAME
 from mambatalk.files import digest, write_json
 
 IDENTITY = np.array([1, 0, 0, 0, 1, 0], np.float32)

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from mambatalk.errors import InputError
-from mambatalk.executors import ADDRESS, AHEAD, Cluster, Inline, Lost, Processes, open_executor
+from mambatalk.executors import (
+    DASK_ADDRESS,
+    PREFETCH,
+    DaskExecutor,
+    FailedItem,
+    InlineExecutor,
+    ProcessExecutor,
+    open_executor,
+)
 
 WORKERS = 2
 
@@ -56,13 +64,13 @@ def cluster():
 @pytest.fixture(params=["inline", "processes", "cluster"])
 def executor(request):
     if request.param == "inline":
-        yield Inline()
+        yield InlineExecutor()
     elif request.param == "processes":
-        with Processes(WORKERS) as processes:
+        with ProcessExecutor(WORKERS) as processes:
             yield processes
     else:
         with request.getfixturevalue("cluster").get_client() as client:
-            yield Cluster(client)
+            yield DaskExecutor(client)
 
 
 def test_results_come_in_order_with_few_under_way(executor):
@@ -75,7 +83,7 @@ def test_results_come_in_order_with_few_under_way(executor):
 
     for done, result in enumerate(executor.map(double, items())):
         assert result == 2 * done
-        assert len(started) <= done + WORKERS + AHEAD
+        assert len(started) <= done + WORKERS + PREFETCH
     assert started == list(range(20))
 
 
@@ -87,7 +95,7 @@ def test_an_exception_of_the_work_ends_the_map(executor):
 @pytest.mark.parametrize("executor", ["processes", "cluster"], indirect=True)
 def test_an_item_that_kills_its_worker_is_lost_and_no_other(executor):
     results = list(executor.map(die_on_seven, range(12)))
-    assert isinstance(results[7], Lost)
+    assert isinstance(results[7], FailedItem)
     assert results[:7] + results[8:] == [item for item in range(12) if item != 7]
 
 
@@ -99,9 +107,9 @@ def test_a_worker_that_dies_once_costs_no_item(executor, tmp_path):
 
 
 def test_the_environment_names_the_cluster(cluster, monkeypatch):
-    monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
+    monkeypatch.setenv(DASK_ADDRESS, cluster.scheduler_address)
     with open_executor(1) as executor:
-        assert isinstance(executor, Cluster)
+        assert isinstance(executor, DaskExecutor)
         assert list(executor.map(double, range(3))) == [0, 2, 4]
 
 
@@ -109,7 +117,7 @@ def test_the_environment_names_the_cluster(cluster, monkeypatch):
 def test_an_address_without_a_port_is_not_dialled(monkeypatch, address):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(distributed, "Client", None)
-    monkeypatch.setenv(ADDRESS, address)
+    monkeypatch.setenv(DASK_ADDRESS, address)
     with (
         pytest.raises(InputError, match=f"no scheduler at {address} .*expected one such as tcp"),
         open_executor(1),
@@ -121,7 +129,7 @@ def test_a_cluster_without_workers_is_one_line(monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("mambatalk.executors.CONNECT_SECONDS", 0.5)
     with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
-        monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
+        monkeypatch.setenv(DASK_ADDRESS, cluster.scheduler_address)
         with (
             pytest.raises(InputError, match="without workers; expected one worker at least"),
             open_executor(1),
@@ -139,7 +147,7 @@ def test_a_scheduler_that_is_lost_on_the_way_is_one_line():
         ) as cluster,
         distributed.Client(cluster.scheduler_address, set_as_default=False) as client,
     ):
-        results = Cluster(client).map(double, range(100))
+        results = DaskExecutor(client).map(double, range(100))
         assert next(results) == 0
         cluster.close()
         with pytest.raises(InputError, match="scheduler lost on the way"):
@@ -149,6 +157,6 @@ def test_a_scheduler_that_is_lost_on_the_way_is_one_line():
 def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("mambatalk.executors.CONNECT_SECONDS", 0.5)
-    monkeypatch.setenv(ADDRESS, "tcp://127.0.0.1:1")
+    monkeypatch.setenv(DASK_ADDRESS, "tcp://127.0.0.1:1")
     with pytest.raises(InputError, match="no scheduler at tcp://127.0.0.1:1"), open_executor(1):
         pass

@@ -5,8 +5,13 @@ not.
 import numpy as np
 import pytest
 
-from mambatalk.clips.alignment import lag, lag_statistics, loudness_by_frame, words_by_frame
-from mambatalk.corpus.readers import Interval
+from mambatalk.clips.alignment import (
+    estimate_lag,
+    lag_statistics,
+    loudness_by_frame,
+    words_by_frame,
+)
+from mambatalk.corpus.textgrid import Interval
 
 FPS = 30
 
@@ -22,23 +27,23 @@ def bursts(seed, frames=900):
 @pytest.mark.parametrize("late", [-60, -7, 0, 7, 60])
 def test_a_shifted_curve_tells_its_lag(late):
     curve = bursts(0, 1100)
-    assert lag(curve[100:-100], curve[100 - late : 1000 - late]) == pytest.approx(
+    assert estimate_lag(curve[100:-100], curve[100 - late : 1000 - late]) == pytest.approx(
         late / FPS, abs=1e-9
     )
 
 
 def test_curves_that_have_nothing_in_common_tell_none():
-    told = [lag(bursts(seed), bursts(seed + 5000)) for seed in range(300)]
+    told = [estimate_lag(bursts(seed), bursts(seed + 5000)) for seed in range(300)]
     assert sum(one is not None for one in told) <= 2
 
 
 def test_the_ends_are_no_event_that_all_curves_share():
-    assert lag(100 + bursts(1), 50 + bursts(2)) is None
+    assert estimate_lag(100 + bursts(1), 50 + bursts(2)) is None
 
 
 @pytest.mark.parametrize("curve", [np.zeros(900), np.full(900, 7.0), bursts(0)[:100], np.zeros(0)])
 def test_flat_and_short_curves_tell_none(curve):
-    assert lag(curve, bursts(0)) is None
+    assert estimate_lag(curve, bursts(0)) is None
 
 
 def test_sound_and_words_by_frame():

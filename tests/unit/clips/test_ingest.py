@@ -12,8 +12,8 @@ import soundfile
 from mambatalk.clips.ingest import ingest
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import FeaturesConfig
-from mambatalk.corpus.readers import read_wav
 from mambatalk.corpus.snapshot import write_snapshot
+from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
 from mambatalk.features.build import build_features
 from mambatalk.features.splits import settle_splits
@@ -56,7 +56,7 @@ def test_the_store_gives_back_what_the_files_hold(corpus, tmp_path):
     for name in ("poses", "trans", "expressions", "betas"):
         np.testing.assert_array_equal(getattr(clip.motion, name), getattr(motion, name))
     np.testing.assert_allclose(
-        clip.wave, read_wav(corpus / "wave16k" / f"{clip_id}.wav")[0], atol=2e-7
+        clip.waveform, read_wav(corpus / "wave16k" / f"{clip_id}.wav")[0], atol=2e-7
     )
     assert clip.words
     assert store.manifest["fault"].isna().all()

@@ -13,7 +13,7 @@ import pytest
 from mambatalk.clips import ingest as module
 from mambatalk.clips.ingest import ingest
 from mambatalk.clips.reading import read_clip
-from mambatalk.clips.shards import assign
+from mambatalk.clips.shards import assign_shards
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import InputError
 from mambatalk.files import sha256_file
@@ -48,7 +48,7 @@ def read(monkeypatch):
 def store(root, out, scratch):
     out.mkdir()
     write_snapshot(root, out.with_suffix(".json"))
-    ingest(root, out.with_suffix(".json"), out, speakers=[], clips_per_shard=3, scratch=scratch)
+    ingest(root, out.with_suffix(".json"), out, speakers=[], clips_per_shard=3, cache=scratch)
     return {path.name: sha256_file(path) for path in out.iterdir()}
 
 
@@ -147,7 +147,7 @@ def test_a_file_that_changed_after_its_snapshot_is_refused_though_its_clip_is_ke
             tmp_path / "second",
             speakers=[],
             clips_per_shard=3,
-            scratch=tmp_path / "scratch",
+            cache=tmp_path / "scratch",
         )
 
 
@@ -163,11 +163,11 @@ def test_the_scratch_folder_holds_at_most_twice_the_store(corpus, tmp_path):
 
 def test_shards_are_even_and_hardly_move():
     names = [f"2_scott_0_{number}_{number}" for number in range(1000)]
-    shards = assign(names, 32)
+    shards = assign_shards(names, 32)
     assert sorted(name for members in shards.values() for name in members) == sorted(names)
     assert len(shards) == 32
     assert max(map(len, shards.values())) < 64
-    fewer = assign(names[:-1], 32)
+    fewer = assign_shards(names[:-1], 32)
     assert sum(shards[file] != fewer.get(file) for file in shards) == 1
 
 

@@ -14,7 +14,7 @@ from mambatalk.clips.store import ClipStore
 from mambatalk.config import FeaturesConfig
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import InputError
-from mambatalk.executors import ADDRESS
+from mambatalk.executors import DASK_ADDRESS
 from mambatalk.features import build as features_module
 from mambatalk.features import clip as clip_features
 from mambatalk.features.clip import make_features
@@ -55,7 +55,7 @@ def die_once(name, due):
 
 def bytes_of(corpus, out, monkeypatch, workers=1):
     """Digests of all files that ingest and features write."""
-    monkeypatch.setattr(ingest_module, "FEW_CLIPS", 0)
+    monkeypatch.setattr(ingest_module, "MIN_PARALLEL_CLIPS", 0)
     monkeypatch.setattr(features_module, "FEW_SECONDS", 0)
     for folder in ("clips", "features"):
         (out / folder).mkdir(parents=True)
@@ -115,7 +115,7 @@ def test_a_cluster_whose_workers_are_killed(corpus, inline, tmp_path, monkeypatc
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
-        monkeypatch.setenv(ADDRESS, cluster.scheduler_address)
+        monkeypatch.setenv(DASK_ADDRESS, cluster.scheduler_address)
         found = bytes_of(corpus, tmp_path / "out", monkeypatch)
     assert {mark.name for mark in (tmp_path / "deaths").iterdir()} == {"read", "made"}
     assert found == inline

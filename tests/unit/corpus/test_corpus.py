@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from mambatalk.corpus.layout import (
     ClipId,
     check_root,
-    clip_ids,
     clip_path,
     language_of,
+    list_clips,
     parse_clip_id,
-    read_split,
+    read_split_table,
 )
 from mambatalk.errors import InputError
 
@@ -104,7 +104,7 @@ def _table(tmp_path, text):
 
 def test_split_table(tmp_path):
     path = _table(tmp_path, "\ufeffid,type\r\n2_scott_0_1_1,test\r\n2_scott_1_1_8,additional\r\n")
-    assert read_split(path) == {"2_scott_0_1_1": "test", "2_scott_1_1_8": "additional"}
+    assert read_split_table(path) == {"2_scott_0_1_1": "test", "2_scott_1_1_8": "additional"}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_split_table(tmp_path):
 )
 def test_broken_split_tables_name_the_fault(tmp_path, text, named):
     with pytest.raises(InputError, match=named):
-        read_split(_table(tmp_path, text))
+        read_split_table(_table(tmp_path, text))
 
 
 def _corpus(tmp_path):
@@ -135,7 +135,7 @@ def test_clips_are_those_of_the_table_and_those_with_files_in_order_of_their_num
     root = _corpus(tmp_path)
     (root / "wave16k" / "2_scott_0_3_3.wav").touch()
     (root / "wave16k" / "notes on tape.wav").touch()
-    assert [str(clip) for clip in clip_ids(root)] == [
+    assert [str(clip) for clip in list_clips(root)] == [
         "2_scott_0_2_2",
         "2_scott_0_3_3",
         "2_scott_0_10_10",

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mambatalk.corpus.readers import Interval, read_semantics, read_textgrid
+from mambatalk.corpus.semantics import read_semantics
+from mambatalk.corpus.textgrid import Interval, read_textgrid
 from mambatalk.errors import InputError
 
 SHARED = Path(__file__).parents[3].parent / "shared"

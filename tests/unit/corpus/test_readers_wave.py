@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from mambatalk.corpus import wave as readers_wave
-from mambatalk.corpus.readers import read_wav
+from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
 
 SHARED = Path(__file__).parents[3].parent / "shared"
@@ -36,33 +36,42 @@ def encode(samples, rate, subtype=None, container="WAV"):
     ],
 )
 def test_every_encoding_gives_the_same_samples(subtype, error):
-    samples, facts = read_wav(encode(tone(16_000), 16_000, subtype))
+    samples, audio_format = read_wav(encode(tone(16_000), 16_000, subtype))
     np.testing.assert_allclose(samples, tone(16_000), atol=error)
     assert samples.dtype == np.float32
-    assert (facts.rate, facts.channels, facts.subtype, facts.frames) == (16_000, 1, subtype, 8_000)
+    assert (
+        audio_format.sample_rate,
+        audio_format.channels,
+        audio_format.encoding,
+        audio_format.frames,
+    ) == (16_000, 1, subtype, 8_000)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
 def test_other_rates_are_resampled(rate):
-    samples, facts = read_wav(encode(tone(rate), rate))
-    assert (len(samples), facts.rate) == (8_000, rate)
+    samples, audio_format = read_wav(encode(tone(rate), rate))
+    assert (len(samples), audio_format.sample_rate) == (8_000, rate)
     np.testing.assert_allclose(samples[800:-800], tone(16_000)[800:-800], atol=2e-3)
 
 
 def test_channels_are_averaged():
-    samples, facts = read_wav(
+    samples, audio_format = read_wav(
         encode(np.stack([tone(16_000), 0 * tone(16_000)], 1), 16_000, "FLOAT")
     )
     np.testing.assert_allclose(samples, tone(16_000) / 2, atol=1e-6)
-    assert facts.channels == 2
+    assert audio_format.channels == 2
 
 
 @pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="libsndfile without MP3")
 def test_an_mp3_under_a_wav_name_is_read_for_what_it_is(tmp_path):
     path = tmp_path / "2_scott_0_103_103.wav"
     path.write_bytes(encode(np.stack([tone(44_100, 2)] * 2, 1), 44_100, container="MP3"))
-    samples, facts = read_wav(path)
-    assert (facts.format, facts.rate, facts.channels) == ("MP3", 44_100, 2)
+    samples, audio_format = read_wav(path)
+    assert (audio_format.container, audio_format.sample_rate, audio_format.channels) == (
+        "MP3",
+        44_100,
+        2,
+    )
     assert len(samples) / 16_000 == pytest.approx(2, abs=0.1)
     assert np.abs(np.fft.rfft(samples)).argmax() / len(samples) * 16_000 == pytest.approx(
         440, abs=1
@@ -131,10 +140,10 @@ def test_a_missing_file_is_one_line(tmp_path):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no real speech beside the checkout")
 class TestReal:
     def test_the_clip_in_float32_is_loud(self):
-        samples, facts = read_wav(
+        samples, audio_format = read_wav(
             SHARED / "beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_1_1.wav"
         )
-        assert (facts.subtype, len(samples)) == ("FLOAT", 1_025_558)
+        assert (audio_format.encoding, len(samples)) == ("FLOAT", 1_025_558)
         assert np.abs(samples).max() == pytest.approx(0.926, abs=1e-3)
 
     @pytest.mark.parametrize(
@@ -146,8 +155,12 @@ class TestReal:
         ],
     )
     def test_integer_clips_are_read_sample_by_sample(self, name, seconds, peak):
-        samples, facts = read_wav(SHARED / f"{name}.wav")
-        assert (facts.subtype, facts.rate, facts.channels) == ("PCM_16", 16_000, 1)
+        samples, audio_format = read_wav(SHARED / f"{name}.wav")
+        assert (audio_format.encoding, audio_format.sample_rate, audio_format.channels) == (
+            "PCM_16",
+            16_000,
+            1,
+        )
         assert len(samples) / 16_000 == pytest.approx(seconds, abs=0.01)
         assert peak is None or np.abs(samples).max() == pytest.approx(peak, abs=1e-3)
         np.testing.assert_array_equal(samples, np.round(samples * 2**15) / 2**15)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mambatalk.corpus.snapshot import snapshot, write_snapshot
+from mambatalk.corpus.snapshot import build_snapshot, write_snapshot
 from mambatalk.errors import InputError
 from mambatalk.files import read_json
 
@@ -22,7 +22,7 @@ def root(tmp_path):
 
 
 def test_files_with_size_and_digest(root):
-    value = snapshot(root)
+    value = build_snapshot(root)
     assert value["layout"] == "BEATX"
     assert list(value["files"]) == [
         "smplxflame_30/1_a_0_1_1.npz",
@@ -36,28 +36,28 @@ def test_files_with_size_and_digest(root):
 
 
 def test_one_byte_shows_and_a_copy_does_not(root, tmp_path):
-    before = snapshot(root)
+    before = build_snapshot(root)
     copy = tmp_path / "copy"
     root.rename(copy)
-    assert snapshot(copy) == before
+    assert build_snapshot(copy) == before
     (copy / "wave16k" / "1_a_0_1_1.wav").write_bytes(b"Sound")
-    assert snapshot(copy)["digest"] != before["digest"]
+    assert build_snapshot(copy)["digest"] != before["digest"]
 
 
 def test_a_file_more_or_less_shows(root):
-    before = snapshot(root)["digest"]
+    before = build_snapshot(root)["digest"]
     (root / "weights" / "mean_vel_smplxflame_30.npy").write_bytes(b"x")
-    more = snapshot(root)["digest"]
+    more = build_snapshot(root)["digest"]
     (root / "smplxflame_30" / "1_a_0_1_1.npz").unlink()
-    assert len({before, more, snapshot(root)["digest"]}) == 3
+    assert len({before, more, build_snapshot(root)["digest"]}) == 3
 
 
 def test_what_is_no_part_of_the_layout_is_not_looked_at(root):
-    before = snapshot(root)
+    before = build_snapshot(root)
     (root / "events").mkdir()
     (root / "events" / "x.json").write_text("{}")
     (root / "wave16k" / ".DS_Store").write_text("")
-    assert snapshot(root) == before
+    assert build_snapshot(root) == before
 
 
 def test_progress_and_file(root, tmp_path):
@@ -72,7 +72,7 @@ def test_progress_and_file(root, tmp_path):
 def test_control_characters_in_a_name_are_refused(root):
     (root / "wave16k" / "1_a\x1b[2J.wav").write_bytes(b"x")
     with pytest.raises(InputError, match="printable") as error:
-        snapshot(root)
+        build_snapshot(root)
     assert "\x1b" not in str(error.value)
 
 
@@ -82,7 +82,7 @@ def test_a_folder_in_place_of_a_file_is_one_line(root):
     with pytest.raises(
         InputError, match=r"train_test_split\.csv: found Is a directory; expected a file to read"
     ):
-        snapshot(root)
+        build_snapshot(root)
 
 
 def test_a_file_that_goes_while_others_are_read_is_one_line(root):
@@ -90,7 +90,7 @@ def test_a_file_that_goes_while_others_are_read_is_one_line(root):
         (root / "wave16k" / "1_a_0_1_1.wav").unlink(missing_ok=True)
 
     with pytest.raises(InputError, match=r"1_a_0_1_1\.wav: found No such file"):
-        snapshot(root, progress=remove)
+        build_snapshot(root, progress=remove)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -100,7 +100,7 @@ def test_what_may_not_be_read_is_one_line(root, name):
     with pytest.raises(
         InputError, match=r"found Permission denied; expected a (file|folder) to read"
     ):
-        snapshot(root)
+        build_snapshot(root)
 
 
 def test_no_corpus_writes_nothing(tmp_path):

@@ -14,10 +14,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from mambatalk.clips.ingest import ingest
-from mambatalk.clips.statistics import sound_statistics
+from mambatalk.clips.statistics import audio_statistics
 from mambatalk.clips.store import ClipStore
-from mambatalk.corpus.readers import Facts
 from mambatalk.corpus.snapshot import write_snapshot
+from mambatalk.corpus.wave import AudioFormat
 from mambatalk.quality.comparison import PreviousManifest, compare_manifests, find_clip_changes
 from mambatalk.quality.evidence import evidence_figures
 from mambatalk.quality.page import write_quality_page
@@ -321,9 +321,11 @@ def test_a_corpus_without_a_readable_clip_has_a_page(corpus: Path, tmp_path: Pat
 
 def test_loudness_ignores_silence() -> None:
     """A sine at half of full scale is 9.03 dB below it, with or without silence before it."""
-    facts = Facts(rate=16000, channels=1, format="WAV", subtype="PCM_16", frames=16000)
+    audio_format = AudioFormat(
+        sample_rate=16000, channels=1, container="WAV", encoding="PCM_16", frames=16000
+    )
     sine = 0.5 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000).astype(np.float32)
-    assert sound_statistics(sine, facts)["loudness"] == pytest.approx(-9.03, abs=0.01)
+    assert audio_statistics(sine, audio_format)["loudness"] == pytest.approx(-9.03, abs=0.01)
     padded = np.concatenate([np.zeros(32000, np.float32), sine])
-    assert sound_statistics(padded, facts)["loudness"] == pytest.approx(-9.03, abs=0.01)
-    assert sound_statistics(np.zeros(16000, np.float32), facts)["loudness"] is None
+    assert audio_statistics(padded, audio_format)["loudness"] == pytest.approx(-9.03, abs=0.01)
+    assert audio_statistics(np.zeros(16000, np.float32), audio_format)["loudness"] is None

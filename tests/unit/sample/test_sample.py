@@ -11,9 +11,11 @@ import pytest
 import soundfile
 from textgrid import TextGrid
 
-from mambatalk.corpus.layout import SPLITS, clip_ids, clip_path, read_split
-from mambatalk.corpus.readers import read_semantics, read_textgrid, read_wav
-from mambatalk.corpus.snapshot import snapshot
+from mambatalk.corpus.layout import SPLITS, clip_path, list_clips, read_split_table
+from mambatalk.corpus.semantics import read_semantics
+from mambatalk.corpus.snapshot import build_snapshot
+from mambatalk.corpus.textgrid import read_textgrid
+from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.build import write_sample
@@ -36,7 +38,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clips(corpus):
-    return clip_ids(corpus)
+    return list_clips(corpus)
 
 
 def test_other_processes_write_the_same_bytes(corpus, tmp_path):
@@ -46,7 +48,7 @@ def test_other_processes_write_the_same_bytes(corpus, tmp_path):
     )
     (tmp_path / "make.py").write_text(script)
     subprocess.run([sys.executable, tmp_path / "make.py", tmp_path / "again"], check=True)
-    assert snapshot(tmp_path / "again") == snapshot(corpus)
+    assert build_snapshot(tmp_path / "again") == build_snapshot(corpus)
     for path in (corpus / "events").iterdir():
         assert (tmp_path / "again" / "events" / path.name).read_bytes() == path.read_bytes()
 
@@ -79,7 +81,7 @@ def test_an_unknown_voice_is_named():
 
 
 def test_splits_speakers_and_lengths(corpus, clips):
-    split = read_split(corpus / "train_test_split.csv")
+    split = read_split_table(corpus / "train_test_split.csv")
     assert sorted(split) == sorted(map(str, clips))
     count = {name: list(split.values()).count(name) for name in SPLITS}
     assert count["val"] >= 3

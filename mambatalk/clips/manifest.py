@@ -1,0 +1,118 @@
+"""The manifest of a clip store: one row of facts per clip.
+
+This module adds the columns that depend on more than one clip: exact copies, clips that share
+motion or audio under different ids (copies, parts of one recording, one recording in two splits),
+and statistics per speaker. Shared content is found by fingerprints (`fingerprints.py`), so it is
+also found after a conversion to another file format or a different cut.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+MANIFEST: Final = "manifest.parquet"
+FINGERPRINTS: Final = ("motion_fingerprint", "audio_fingerprint")
+MIN_LAGS: Final = 3
+"""Clips with a measured lag that are needed to state the lag of a speaker."""
+
+
+def build_manifest(rows: Sequence[Mapping[str, Any]], splits: Mapping[str, str]) -> pd.DataFrame:
+    """Build the manifest from the rows of single clips.
+
+    Args:
+        rows: One row per clip, sorted by clip id.
+        splits: Split of each clip id; clips without an entry have no split.
+
+    """
+    table = pd.DataFrame([{**row, "split": splits.get(row["clip_id"])} for row in rows])
+    same_content = table.groupby("content")
+    table["copies"] = same_content["clip_id"].transform("size").astype("float64")
+    table["splits_of_content"] = same_content["split"].transform("nunique").astype("float64")
+    return table.assign(**duplicate_columns(table), **speaker_columns(table))
+
+
+def duplicate_columns(table: pd.DataFrame) -> dict[str, list[str | None]]:
+    """Name clips that share motion or audio with other clips.
+
+    Clips whose files are all equal are counted by `copies` and are left out here.
+
+    Args:
+        table: One row per clip: clip_id, split, content, motion_fingerprint, audio_fingerprint.
+
+    Returns:
+        `motion_duplicate` and `audio_duplicate`, the id of a clip with the same motion or audio in
+        different files; `split_leak`, a description of such a clip in another split. None for
+        clips that share nothing.
+
+    """
+    split = dict(zip(table["clip_id"], table["split"], strict=True))
+    content = dict(zip(table["clip_id"], table["content"], strict=True))
+    columns: dict[str, list[str | None]] = {}
+    leaks: dict[str, str | None] = dict.fromkeys(table["clip_id"])
+    for name in FINGERPRINTS:
+        kind = name.removesuffix("_fingerprint")
+        duplicates = {
+            clip: [other for other in others if content[other] != content[clip]]
+            for clip, others in _clips_sharing(table, name).items()
+        }
+        columns[f"{kind}_duplicate"] = [
+            next(iter(duplicates.get(clip, ())), None) for clip in table["clip_id"]
+        ]
+        for clip, others in duplicates.items():
+            in_other_split = [
+                other
+                for other in others
+                if split[clip] and split[other] and split[other] != split[clip]
+            ]
+            if in_other_split and leaks[clip] is None:
+                other = in_other_split[0]
+                leaks[clip] = f"{kind} of {other} in {split[other]}"
+    return {**columns, "split_leak": list(leaks.values())}
+
+
+def _clips_sharing(table: pd.DataFrame, name: str) -> dict[Any, list[Any]]:
+    """Map each clip to clips that share a part of its fingerprint.
+
+    Only a few of them are listed, but at least one of each split and one with different files.
+    """
+    known = table.dropna(subset=[name])
+    parts = known.assign(part=known[name].str.split()).explode("part")
+    parts = parts[parts.duplicated("part", keep=False)]
+    sharing: dict[Any, list[Any]] = {}
+    for _, group in parts.groupby("part"):
+        # Thousands of clips may share a part. Listing a few keeps the time linear.
+        distinct = group.drop_duplicates(["split", "content"])
+        few = distinct.groupby("split", dropna=False).head(2)["clip_id"]
+        for clip in group["clip_id"]:
+            sharing.setdefault(clip, []).extend(other for other in few if other != clip)
+    return sharing
+
+
+def speaker_columns(table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
+    """Return statistics of each clip's speaker.
+
+    Args:
+        table: One row per clip: speaker, name, split, mouth_lag, shape_fingerprint.
+
+    Returns:
+        `speaker_lag`, the median of `mouth_lag` in seconds; `speaker_names`, the number of names
+        used with the speaker's id; `training_clips` of the speaker; `shape_share`, the share of
+        the speaker's clips that have the body shape of this clip.
+
+    """
+    by_speaker = table.groupby("speaker")
+    lags = table["mouth_lag"].astype("float64")
+    enough_lags = lags.notna().groupby(table["speaker"]).transform("sum") >= MIN_LAGS
+    in_training = table["split"].isin(("train", "additional"))
+    has_shape = table["shape_fingerprint"].notna()
+    by_shape = table[has_shape].groupby(["speaker", "shape_fingerprint"])
+    same_shape = by_shape["shape_fingerprint"].transform("size")
+    clips_with_shape = has_shape.groupby(table["speaker"]).transform("sum")
+    training_clips = in_training.groupby(table["speaker"]).transform("sum")
+    return {
+        "speaker_lag": lags.groupby(table["speaker"]).transform("median").where(enough_lags),
+        "speaker_names": by_speaker["name"].transform("nunique").astype("float64"),
+        "training_clips": training_clips.astype("float64"),
+        "shape_share": (same_shape / clips_with_shape).reindex(table.index),
+    }
