@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.errors import InputError
@@ -185,8 +186,8 @@ class Synthesizer:
 
         """
         for speech in speeches:
-            self._check(speech)
-        initial = torch.stack([self._initial_motion(speech) for speech in speeches])
+            self._check_audio(speech)
+        initial = torch.stack([self.initial_motion(speech.initial_motion) for speech in speeches])
         motions: list[SmplxMotion] = []
         for row, codes in enumerate(self._generate_codes(speeches, initial)):
             decoded = decode(self.bundle, codes, self.rules)
@@ -205,8 +206,8 @@ class Synthesizer:
             self.bundle.generator, [(inputs[clip], number) for clip, number in windows], self.layout
         )
 
-        indices = [self.bundle.speakers[speeches[clip].speaker_id] for clip in order]
-        state = self.start(initial[order], torch.tensor(indices))
+        speakers = [self.speaker_index(speeches[clip].speaker_id) for clip in order]
+        state = self.start(initial[order], torch.tensor(speakers))
         generated: list[list[Codes]] = [[] for _ in speeches]
         for number in range(max(counts)):
             active = [clip for clip in order if counts[clip] > number]
@@ -220,12 +221,48 @@ class Synthesizer:
             for windows, speech in zip(generated, speeches, strict=True)
         ]
 
-    def _initial_motion(self, speech: Speech) -> Tensor:
-        if speech.initial_motion is None:
-            return self.bundle.rest.expand(self.layout.context_frames, -1)
-        return torch.from_numpy(speech.initial_motion)
+    # Input.
 
-    def _check(self, speech: Speech) -> None:
+    def speaker_index(self, speaker_id: int) -> int:
+        """Return the row of the speaker embedding.
+
+        Raises:
+            InputError: The bundle was not trained on this speaker.
+
+        """
+        if speaker_id not in self.bundle.speakers:
+            raise InputError(
+                "speaker",
+                f"expected one of {sorted(self.bundle.speakers)}, found {speaker_id}",
+                "choose a speaker that the bundle was trained on",
+            )
+        return self.bundle.speakers[speaker_id]
+
+    def initial_motion(self, given: NDArray[np.float32] | None) -> Tensor:
+        """Return the motion (4, 337) of the first frames: the given one, or the rest pose.
+
+        Raises:
+            InputError: The given motion has another shape, or published synthesis has none.
+
+        """
+        expected = (self.layout.context_frames, MOTION_DIM)
+        if given is None:
+            if not self.rules.start_from_rest_pose:
+                raise InputError(
+                    "initial motion",
+                    f"expected {expected[0]} frames of recorded motion, found none",
+                    "use corrected fidelity, which starts from a rest pose",
+                )
+            return self.bundle.rest.expand(expected)
+        if given.shape != expected:
+            raise InputError(
+                "initial motion",
+                f"expected shape {expected}, found shape {given.shape}",
+                "give the motion of the first frames",
+            )
+        return torch.from_numpy(given)
+
+    def _check_audio(self, speech: Speech) -> None:
         waveform = speech.waveform
         shortest = 1 if self.rules.cover_all_frames else self.layout.window
         if not len(waveform) or speech.frame_count < shortest:
@@ -240,27 +277,6 @@ class Synthesizer:
                 "speech",
                 "expected numbers in [-1, 1], found samples that are not finite",
                 "decode or record the audio again",
-            )
-        if speech.speaker_id not in self.bundle.speakers:
-            raise InputError(
-                "speaker",
-                f"expected one of {sorted(self.bundle.speakers)}, found {speech.speaker_id}",
-                "choose a speaker that the bundle was trained on",
-            )
-        if speech.initial_motion is None:
-            if not self.rules.start_from_rest_pose:
-                raise InputError(
-                    "initial motion",
-                    f"expected {self.layout.context_frames} frames of recorded motion, found none",
-                    "use corrected fidelity, which starts from a rest pose",
-                )
-            return
-        expected = (self.layout.context_frames, MOTION_DIM)
-        if speech.initial_motion.shape != expected:
-            raise InputError(
-                "initial motion",
-                f"expected shape {expected}, found shape {speech.initial_motion.shape}",
-                "give the motion of the first frames",
             )
 
 

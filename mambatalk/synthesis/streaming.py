@@ -1,0 +1,179 @@
+"""Motion for audio that is still arriving.
+
+A window is generated as soon as its audio is complete, and a frame is returned as soon as every
+frame that affects it is generated. With the statistics of the whole recording, the motion equals
+that of `Synthesizer.generate` but for rounding.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mambatalk.audio.channels import LOOK_AHEAD, VARIANCE_FLOOR, audio_channels
+from mambatalk.errors import InputError
+from mambatalk.models.generator.network import Fused
+from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.parts import integrate_ground
+from mambatalk.motion.skeleton import FPS, SAMPLE_RATE, TRANSLATION
+from mambatalk.synthesis.decoding import Codes, DecodedMotion, decode, decoder_reach, to_smplx
+from mambatalk.synthesis.layout import ClipInputs, encode_windows, with_look_ahead
+from mambatalk.synthesis.synthesizer import Synthesizer, join_codes
+from mambatalk.text.vocabulary import PAD
+
+
+@torch.inference_mode()
+def stream(
+    synthesizer: Synthesizer,
+    chunks: Iterable[NDArray[np.float32]],
+    *,
+    speaker_id: int,
+    initial_motion: NDArray[np.float32] | None = None,
+    statistics: tuple[float, float] | None = None,
+) -> Iterator[SmplxMotion]:
+    """Generate motion while audio arrives; words and CTC ids are not used.
+
+    Args:
+        synthesizer: Corrected synthesis.
+        chunks: Consecutive pieces (s,) of mono audio at 16 kHz, of any length.
+        speaker_id: Id of the speaker in the corpus that the bundle was trained on.
+        initial_motion: Motion (4, 337) of the first frames. If None, start from the rest pose.
+        statistics: Mean and standard deviation to normalise the audio with, as `wave_statistics`
+            returns them. If None, those of all audio received so far.
+
+    Yields:
+        Consecutive pieces of the motion at 30 fps, none of them empty.
+
+    Raises:
+        InputError: The speaker is unknown, the audio ends before the first frame, or the synthesis
+            is published, which drops frames that it knows only at the end.
+
+    """
+    if not synthesizer.rules.cover_all_frames:
+        raise InputError("fidelity", "expected corrected, found published", "use corrected")
+    start = synthesizer.initial_motion(initial_motion)
+    speaker_index = torch.tensor([synthesizer.speaker_index(speaker_id)])
+    state = synthesizer.start(start[None], speaker_index)
+    audio = _ReceivedAudio(synthesizer, statistics)
+    frames = _FrameDecoder(synthesizer, start[:1, TRANSLATION])
+
+    for chunk in chunks:
+        audio.append(chunk)
+        while audio.has_window(state.windows):
+            codes, state = synthesizer.step(state, audio.window(state.windows))
+            if motion := frames.append(codes):
+                yield motion
+
+    total = audio.received * FPS // SAMPLE_RATE
+    if not total:
+        raise InputError(
+            "speech",
+            f"expected audio for at least 1 frame, found {audio.received} samples",
+            "give a longer recording",
+        )
+    for number in range(state.windows, synthesizer.layout.count(total)):
+        codes, state = synthesizer.step(state, audio.window(number))
+        frames.append(codes, decode_now=False)
+    if motion := frames.finish(total):
+        yield motion
+
+
+class _ReceivedAudio:
+    """Audio that later windows still need, and statistics of all audio so far."""
+
+    def __init__(self, synthesizer: Synthesizer, statistics: tuple[float, float] | None) -> None:
+        self._synthesizer = synthesizer
+        self._statistics = statistics
+        self._wave = np.zeros(0, np.float32)
+        self._first = 0
+        """Place of the first kept sample in the stream."""
+        self._sum = 0.0
+        self._sum_of_squares = 0.0
+        self.received = 0
+
+    def append(self, chunk: NDArray[np.float32]) -> None:
+        if not np.isfinite(chunk).all():
+            raise InputError(
+                "speech",
+                "expected numbers in [-1, 1], found samples that are not finite",
+                "decode or record the audio again",
+            )
+        self._wave = np.concatenate([self._wave, chunk])
+        self._sum += float(chunk.sum(dtype=np.float64))
+        self._sum_of_squares += float(np.square(chunk, dtype=np.float64).sum())
+        self.received += len(chunk)
+
+    def has_window(self, number: int) -> bool:
+        """Return whether all audio of a window has arrived, with the envelope's look-ahead."""
+        first, length = self._synthesizer.layout.audio_slice(number)
+        return self.received >= first + length + LOOK_AHEAD
+
+    def window(self, number: int) -> Fused:
+        """Encode a window (1, T, C), padded past the end, and forget the audio before it."""
+        layout = self._synthesizer.layout
+        first, length = layout.audio_slice(number)
+        self._wave = self._wave[first - self._first :]
+        self._first = first
+
+        wave = torch.from_numpy(self._wave[: length + LOOK_AHEAD])
+        if len(wave) < length + LOOK_AHEAD:
+            wave = with_look_ahead(wave)
+        clip = ClipInputs(
+            audio=audio_channels(wave, *self._mean_and_deviation()).to(self._synthesizer.device),
+            words=torch.full((layout.window,), PAD, device=self._synthesizer.device),
+        )
+        # The clip begins with this window.
+        return encode_windows(self._synthesizer.bundle.generator, [(clip, 0)], layout)
+
+    def _mean_and_deviation(self) -> tuple[float, float]:
+        if self._statistics is not None:
+            return self._statistics
+        mean = self._sum / self.received
+        variance = max(0.0, self._sum_of_squares / self.received - mean**2)
+        return mean, math.sqrt(variance + VARIANCE_FLOOR)
+
+
+class _FrameDecoder:
+    """Decodes codes as far as frames are final: their neighbours within reach are known."""
+
+    def __init__(self, synthesizer: Synthesizer, position: Tensor) -> None:
+        self._synthesizer = synthesizer
+        self._reach = decoder_reach(synthesizer.bundle)
+        self._position = position
+        """Translation (1, 3) of the next frame; x and z are used."""
+        self._codes: Codes = {}
+        self._first = 0
+        """Frame of the first kept code."""
+        self._returned = 0
+
+    def append(self, codes: Codes, *, decode_now: bool = True) -> SmplxMotion | None:
+        """Add the codes (1, n) of a window and return the frames that are now final, if any."""
+        self._codes = join_codes([self._codes, codes] if self._codes else [codes])
+        available = self._first + len(self._codes["upper"][0])
+        return self._frames_until(available - self._reach) if decode_now else None
+
+    def finish(self, total: int) -> SmplxMotion | None:
+        """Return the remaining frames of a clip of `total` frames, if any."""
+        self._codes = join_codes([self._codes], total - self._first)
+        return self._frames_until(total)
+
+    def _frames_until(self, end: int) -> SmplxMotion | None:
+        if end <= self._returned:
+            return None
+        decoded = decode(self._synthesizer.bundle, self._codes, self._synthesizer.rules)
+        rows = slice(self._returned - self._first, end - self._first)
+        final = DecodedMotion(*(array[:, rows] for array in decoded))
+        (motion,) = to_smplx(final, self._position, self._synthesizer.rules)
+
+        # Integration is one frame behind its velocities: the last one moves the next frame.
+        ground = torch.cat([final.ground, final.ground[:, -1:]], dim=1)
+        self._position = integrate_ground(ground, self._position.to(ground))[:, -1]
+        self._returned = end
+
+        kept = max(0, end - self._reach)
+        self._codes = {part: index[:, kept - self._first :] for part, index in self._codes.items()}
+        self._first = kept
+        return motion
