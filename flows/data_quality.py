@@ -31,20 +31,20 @@ from flows.supervise import go_on_supervised
 from mambatalk.config import load_config
 from mambatalk.corpus.layout import check_root
 from mambatalk.errors import InputError
-from tasks.runtime.view import PARAMS
+from tasks.runtime.paths import Paths
 from tasks.tools.data_quality import last_folder, last_look, look_again, question, survey
 
 
 @task(task_run_name="snapshot", cache_policy=NO_CACHE, persist_result=False)
 def snapshot_task() -> dict[str, Any]:
     """What the corpus is now."""
-    return survey(load_config(PARAMS))
+    return survey(load_config(Paths().params))
 
 
 @task(task_run_name="look", cache_policy=NO_CACHE, persist_result=False)
 def look_task(found: dict[str, Any]) -> dict[str, Any]:
     """Ingest, check, draw."""
-    return look_again(load_config(PARAMS), found)
+    return look_again(load_config(Paths().params), found)
 
 
 @flow(name="data-quality", persist_result=False)
@@ -53,7 +53,9 @@ def data_quality(force: bool = False) -> State:
     of it.
     """
     found, last = snapshot_task(), last_look()
-    unchanged = last is not None and last["question"] == question(load_config(PARAMS), found)
+    unchanged = last is not None and last["question"] == question(
+        load_config(Paths().params), found
+    )
     result = last if last is not None and unchanged and not force else look_task(found)
     text = quality_summary(result, looked=result is not last)
     page = last_folder().resolve() / "index.html"
@@ -80,7 +82,7 @@ def main(
     server keeps.
     """
     try:
-        check_root(load_config(PARAMS).ingest.root)
+        check_root(load_config(Paths().params).ingest.root)
         if every is None and cron is None:
             _once(force)
         else:

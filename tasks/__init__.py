@@ -1,9 +1,7 @@
-"""The pipeline's stages, one module each: `python -m tasks.NAME` is what DVC runs.
-
-OpenMP reads its settings when torch loads it. Threads that spin while they wait make two of them
-many times slower than one as soon as anything else wants a core, so they sleep.
-"""
+"""The stages of the pipeline, one module each: DVC runs `python -m tasks.STAGE`."""
 
 import os
 
+# OpenMP reads this when torch loads it. Threads that spin while they wait make two threads many
+# times slower than one as soon as another process wants a core; passive threads sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,6 +1,6 @@
-"""Stage bundle: generator, auto-encoders, vocabulary and configuration as one release unit."""
+"""Stage bundle: pack generator, auto-encoders, vocabulary and configuration into one bundle."""
 
-from mambatalk.config import Config, config_dict
+from mambatalk.config import config_dict
 from mambatalk.features.store import open_features
 from mambatalk.files import read_json
 from mambatalk.models.generator.storage import load_generator
@@ -8,44 +8,45 @@ from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.skeleton import AUTO_ENCODERS
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import mean_rest
-from tasks.runtime.paths import BUNDLE, FEATURES, GENERATOR, VQ
+from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
 from tasks.tracking.models import packed_model
-from tasks.tracking.recorder import Recorder
 
 
-def run(config: Config, recorder: Recorder) -> None:
+def run(context: StageContext) -> None:
     """Write `bundle`."""
-    from tasks.tracking import pyfunc_bundle as _pyfunc_bundle
+    from tasks.tracking import pyfunc_bundle
 
-    generator = config.train_generator
-    store = open_features(FEATURES)
+    config = context.config
+    paths = context.paths
+    store = open_features(paths.features)
     bundle = Bundle(
-        generator=load_generator(GENERATOR),
-        auto_encoders={name: load_auto_encoder(VQ / name, name) for name in AUTO_ENCODERS},
-        vocabulary=read_json(FEATURES / "vocabulary.json"),
+        generator=load_generator(paths.generator),
+        auto_encoders={name: load_auto_encoder(paths.vq / name, name) for name in AUTO_ENCODERS},
+        vocabulary=read_json(paths.features / "vocabulary.json"),
         speakers={clip.speaker: clip.speaker_index for clip in store.clips},
         rest=mean_rest(store),
         fidelity=config.fidelity,
-        context_frames=generator.context_frames,
-        window=generator.window,
+        context_frames=config.train_generator.context_frames,
+        window=config.train_generator.window,
         config={
             "seed": config.seed,
             "fidelity": config.fidelity,
             "train_vq": config_dict(config.train_vq),
-            "train_generator": config_dict(generator),
+            "train_generator": config_dict(config.train_generator),
         },
     )
-    bundle.save(BUNDLE)
-    recorder.metrics({"bytes": sum(path.stat().st_size for path in BUNDLE.iterdir())})
-    recorder.artifact(BUNDLE / "bundle.json")
-    recorder.model(
-        packed_model("bundle", _pyfunc_bundle, BUNDLE, example=_pyfunc_bundle.example(bundle))
-    )
+    bundle.save(paths.bundle)
+
+    size = sum(path.stat().st_size for path in paths.bundle.iterdir())
+    context.recorder.metrics({"bytes": size})
+    context.recorder.artifact(paths.bundle / "bundle.json")
+    example = pyfunc_bundle.example(bundle)
+    context.recorder.model(packed_model("bundle", pyfunc_bundle, paths.bundle, example=example))
 
 
 def main() -> None:
-    """Run under DVC."""
+    """Run the stage."""
     stage_command("bundle", run, __doc__)
 
 

@@ -1,37 +1,35 @@
-"""Stage check_clips: every clip of the store against the rules; bad clips are left out with their
-reasons.
+"""Stage check_clips: check every clip of the store against the data rules.
 
-The data-quality page made here shows one corpus as it is and compares it with none: an output that
-hung on what ran before would differ from checkout to checkout, and DVC wipes it before each run.
-Drift against the previous manifest is the business of `python -m flows.data_quality`, which keeps
-what it saw.
+Clips that break a rule of severity "quarantine" are left out of what follows, with their reasons.
+The data-quality page shows this corpus alone, without drift: a page that depended on earlier runs
+would differ between checkouts, and DVC deletes it before each run. `python -m flows.data_quality`
+keeps earlier manifests and compares with them.
 """
 
 from pathlib import Path
 
 from mambatalk.clips.store import ClipStore
-from mambatalk.config import Config
 from mambatalk.files import write_json
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport
 from mambatalk.quality.rules import clip_rules
 from tasks.expectations.suites import Checked, check, publish
-from tasks.runtime.paths import ACCEPTED, CLIPS, DATA_DOCS, METRICS, QUALITY
+from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
-from tasks.runtime.status import scratch
-from tasks.tracking.recorder import Recorder
 
 
-def run(config: Config, recorder: Recorder) -> None:
+def run(context: StageContext) -> None:
     """Write Data Docs, the data-quality page, the verdict, and `data/accepted.json`."""
-    section, store = config.check_clips, ClipStore(CLIPS)
+    section = context.config.check_clips
+    paths = context.paths
+    store = ClipStore(paths.clips)
     rules = clip_rules(section)
     checked = check(store.manifest, rules, name="clips", max_quarantined=section.max_quarantined)
-    page, docs = _places(checked)
+    page, docs = _page_and_docs(context, checked)
     write_quality_page(
         page,
         QualityReport(
-            corpus=f"the clip store {CLIPS}",
+            corpus=f"the clip store {paths.clips}",
             store=store,
             rules=rules,
             data_docs=docs,
@@ -39,31 +37,31 @@ def run(config: Config, recorder: Recorder) -> None:
             verdict=checked.verdict,
         ),
     )
-    recorder.artifact(page.parent)
+    context.recorder.artifact(page.parent)
     publish(
+        context,
         checked,
-        "check_clips",
-        docs=DATA_DOCS / "clips",
-        metrics=METRICS / "check_clips.json",
-        recorder=recorder,
+        docs=paths.data_docs / "clips",
         title="Clips",
         lead="One row per clip of the store: what was recorded, and what its files say.",
     )
-    write_json(ACCEPTED, {key: checked.verdict[key] for key in ("accepted", "quarantined")})
-    recorder.artifact(ACCEPTED)
+    accepted = {key: checked.verdict[key] for key in ("accepted", "quarantined")}
+    write_json(paths.accepted, accepted)
+    context.recorder.artifact(paths.accepted)
 
 
-def _places(checked: Checked) -> tuple[Path, str]:
-    """The page, and Data Docs as seen from it; in the scratch folder where the stage fails, as DVC
-    keeps no output.
+def _page_and_docs(context: StageContext, checked: Checked) -> tuple[Path, str]:
+    """Return the path of the data-quality page and the link from it to Data Docs.
+
+    If the check fails, both are in the run folder: DVC keeps no output of a stage that fails.
     """
     if checked.verdict["ok"]:
-        return QUALITY, "../data_docs/clips/index.html"
-    return scratch("check_clips") / "quality" / "index.html", "../evidence/index.html"
+        return context.paths.quality_page, "../data_docs/clips/index.html"
+    return context.run_folder / "quality" / "index.html", "../evidence/index.html"
 
 
 def main() -> None:
-    """Run under DVC."""
+    """Run the stage."""
     stage_command("check_clips", run, __doc__)
 
 

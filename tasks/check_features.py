@@ -1,46 +1,44 @@
-"""Stage check_features: what the networks would learn from, one row per clip, against the rules."""
+"""Stage check_features: check the features of every clip against the data rules."""
+
+from pathlib import Path
 
 import pandas
 import pyarrow.parquet as pq
 
-from mambatalk.config import Config
 from mambatalk.quality.rules import feature_rules
 from tasks.expectations.suites import check, publish
-from tasks.runtime.paths import DATA_DOCS, FEATURES, METRICS
+from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
-from tasks.tracking.recorder import Recorder
 
 
-def run(config: Config, recorder: Recorder) -> None:
+def run(context: StageContext) -> None:
     """Write Data Docs and the verdict."""
-    # A clip that is no good here cannot be left out any more: what is critical fails, the rest is
-    # told.
-    checked = check(
-        _table(), feature_rules(config.check_features), name="features", max_quarantined=1.0
-    )
+    table = _read_scalar_columns(context.paths.features / "clips.parquet")
+    rules = feature_rules(context.config.check_features)
+    # The vocabulary and the mean joint speeds include every clip, so none can be left out here:
+    # a critical rule fails the stage, the other rules only warn.
+    checked = check(table, rules, name="features", max_quarantined=1.0)
     publish(
+        context,
         checked,
-        "check_features",
-        docs=DATA_DOCS / "features",
-        metrics=METRICS / "check_features.json",
-        recorder=recorder,
+        docs=context.paths.data_docs / "features",
         title="Features",
-        lead="One row per clip of the features: what the networks learn from.",
+        lead="One row per clip of the features: what the networks are trained on.",
     )
 
 
-def _table() -> pandas.DataFrame:
-    """The columns that rules can judge: numbers and names, no sound and no lists."""
-    path = FEATURES / "clips.parquet"
-    schema = pq.read_schema(path)
-    flat = [
-        field.name for field in schema if not (field.type.num_fields or str(field.type) == "binary")
+def _read_scalar_columns(path: Path) -> pandas.DataFrame:
+    """Read the columns that rules can check: numbers and names, without audio and lists."""
+    columns = [
+        field.name
+        for field in pq.read_schema(path)
+        if not field.type.num_fields and str(field.type) != "binary"
     ]
-    return pandas.read_parquet(path, columns=flat)
+    return pandas.read_parquet(path, columns=columns)
 
 
 def main() -> None:
-    """Run under DVC."""
+    """Run the stage."""
     stage_command("check_features", run, __doc__)
 
 

@@ -1,16 +1,14 @@
-"""Stage evaluate: the bundle on held-out clips, beside ground truth and baselines, by every
-metric.
-"""
+"""Stage evaluate: compute all metrics on held-out clips, with ground-truth and baseline rows."""
 
 import csv
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from mambatalk.clips.store import ClipStore
-from mambatalk.config import Config
 from mambatalk.evaluation.baselines import (
     fit_length,
     mean_pose,
@@ -26,90 +24,86 @@ from mambatalk.metrics.catalogue import CATALOGUE, metric_value
 from mambatalk.models.fgd.storage import load_fgd_encoder
 from mambatalk.motion.body import load_body
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.runtime import device, make_deterministic
+from mambatalk.runtime import make_deterministic
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.layout import Speech
 from mambatalk.synthesis.synthesizer import Synthesizer
-from tasks.runtime.paths import (
-    BUNDLE,
-    CLIPS,
-    EVALUATION,
-    FEATURES,
-    FGD,
-    PER_CLIP,
-    RESULTS,
-    SAMPLE_EVENTS,
-    SUMMARY,
-)
+from tasks.runtime.context import StageContext
+from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command, threads
-from tasks.tracking.recorder import Recorder
 
 SMALL_EXPONENT: Final = -5
 """DVC prints five decimals, so that metrics in units of 1e-5 or less would all read 0.00000."""
 
 
-def run(config: Config, recorder: Recorder) -> None:
+def run(context: StageContext) -> None:
     """Write `results/ID.npz`, `metrics/metrics.json`, its summary, and `metrics/per_clip.csv`."""
+    config = context.config
+    paths = context.paths
     make_deterministic(config.seed, threads())
-    store, bundle = open_features(FEATURES), Bundle.load(BUNDLE).to(device())
+    store = open_features(paths.features)
+    bundle = Bundle.load(paths.bundle).to(context.device)
     clips = store.of_split(config.evaluate.split)[: config.evaluate.max_clips or None]
     evaluation = Evaluation(
-        body=load_body(config.body.path),
-        mean_velocity=np.load(FEATURES / "mean_velocity.npy"),
-        fgd_encoder=load_fgd_encoder(FGD),
+        body=load_body(paths.resolve(config.body.path)),
+        mean_velocity=np.load(paths.features / "mean_velocity.npy"),
+        fgd_encoder=load_fgd_encoder(paths.fgd),
         fidelity=config.fidelity,
     )
     table: list[dict[str, Any]] = []
-    with atomic_directory(RESULTS) as out:
-        for clip, truth in zip(clips, _truths(store, clips), strict=True):
+    with atomic_directory(paths.results) as out:
+        for clip, truth in zip(clips, _true_clips(paths, store, clips), strict=True):
             motions = _motions(bundle, store, clips, clip, seed=config.seed)
             table += evaluation.add(truth, motions)
             motions["model"].write(out / f"{clip.clip_id}.npz")
-    _write_table(table)
+    _write_table(paths.per_clip, table)
     result = evaluation.result()
-    write_json(EVALUATION, result)
-    write_json(SUMMARY, _summary(result))
-    recorder.metrics({**result["rows"], "event_f1": result["event_f1"]})
-    recorder.artifact(EVALUATION)
-    recorder.artifact(PER_CLIP)
+    write_json(paths.evaluation, result)
+    write_json(paths.summary, _summary(result))
+    context.recorder.metrics({**result["rows"], "event_f1": result["event_f1"]})
+    context.recorder.artifact(paths.evaluation)
+    context.recorder.artifact(paths.per_clip)
 
 
 def _motions(
     bundle: Bundle, store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
 ) -> dict[str, SmplxMotion]:
+    """Return the motion of the model and of every baseline for one clip."""
     other = shuffled_audio(store, clips, clip, seed=seed)
     return {
-        "model": _generate(bundle, store, clip, heard=clip),
+        "model": _generate(bundle, store, clip, source=clip),
         "mean_pose": mean_pose(store, clip),
         "random_clip": random_clip(store, clip, seed=seed),
-        "shuffled_audio": _generate(bundle, store, clip, heard=other),
+        "shuffled_audio": _generate(bundle, store, clip, source=other),
     }
 
 
 def _generate(
-    bundle: Bundle, store: FeatureStore, clip: ClipInfo, *, heard: ClipInfo
+    bundle: Bundle, store: FeatureStore, clip: ClipInfo, *, source: ClipInfo
 ) -> SmplxMotion:
-    """Motion for the sound and words of `heard`, as long as `clip`; published synthesis starts from
-    true frames.
+    """Generate motion as long as `clip` from the audio and words of the clip `source`.
+
+    Published synthesis starts from the true frames of `clip`.
     """
-    recorded = store.motion[store.frames(clip)]
-    tokens = clip_ctc(heard)
+    tokens = clip_ctc(source)
+    initial_motion = None
+    if not bundle.rules.start_from_rest_pose:
+        initial_motion = store.motion[store.frames(clip)][: bundle.context_frames]
     speech = Speech(
-        waveform=fit_length(store.wave(heard), clip.samples),
+        waveform=fit_length(store.wave(source), clip.samples),
         speaker_id=clip.speaker,
         frames=clip.frames,
-        words=fit_length(store.words[store.frames(heard)], clip.frames),
-        initial_motion=None
-        if bundle.rules.start_from_rest_pose
-        else recorded[: bundle.context_frames],
+        words=fit_length(store.words[store.frames(source)], clip.frames),
+        initial_motion=initial_motion,
         ctc=None if tokens is None else fit_length(tokens.numpy(), clip.samples),
     )
     motion = Synthesizer(bundle).generate(speech)
     return replace(motion, betas=clip.betas)
 
 
-def _truths(store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
-    recorded, events = ClipStore(CLIPS), read_json(SAMPLE_EVENTS)
+def _true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
+    recorded = ClipStore(paths.clips)
+    events = read_json(paths.sample_events)
     for clip in clips:
         yield TruthClip(
             name=clip.clip_id,
@@ -136,9 +130,9 @@ def _summary(result: dict[str, Any]) -> dict[str, float | None]:
     return figures
 
 
-def _write_table(table: list[dict[str, Any]]) -> None:
+def _write_table(path: Path, table: list[dict[str, Any]]) -> None:
     with (
-        atomic_file(PER_CLIP) as temporary,
+        atomic_file(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, table[0], lineterminator="\n")
@@ -147,7 +141,7 @@ def _write_table(table: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Run under DVC."""
+    """Run the stage."""
     stage_command("evaluate", run, __doc__)
 
 

@@ -1,44 +1,46 @@
-"""Stage ingest: the corpus named by its snapshot becomes a clip store, one row per clip."""
+"""Stage ingest: read the corpus that the snapshot describes into a clip store, one row per clip."""
 
-from mambatalk.config import Config
 from mambatalk.files import atomic_directory, cache_folder
-from tasks.runtime.paths import CLIPS
+from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command, workers
-from tasks.tracking.recorder import Recorder
 
 
-def run(config: Config, recorder: Recorder) -> None:
-    """Write `data/clips` from `ingest.root`, after holding every file against `ingest.snapshot`."""
-    # Here, since every worker process imports this module again.
+def run(context: StageContext) -> None:
+    """Write `data/clips` from `ingest.root`, and check every file against `ingest.snapshot`."""
+    # Here, because every worker process imports this module again.
     import pandas
 
     from mambatalk.clips.ingest import ingest
+    from mambatalk.motion.skeleton import FPS
 
-    section = config.ingest
-    with atomic_directory(CLIPS) as out:
+    section = context.config.ingest
+    paths = context.paths
+    snapshot = paths.resolve(section.snapshot)
+    with atomic_directory(paths.clips) as out:
         ingest(
-            section.root,
-            section.snapshot,
+            paths.resolve(section.root),
+            snapshot,
             out,
             speakers=section.speakers,
             clips_per_shard=section.clips_per_shard,
             workers=workers(),
-            cache=cache_folder() / "ingest",
+            cache=paths.resolve(cache_folder()) / "ingest",
         )
-    manifest = pandas.read_parquet(CLIPS / "manifest.parquet")
-    recorder.metrics(
+    manifest = pandas.read_parquet(paths.clips / "manifest.parquet")
+    seconds = float(manifest["frames"].fillna(0).sum()) / FPS
+    context.recorder.metrics(
         {
             "clips": len(manifest),
             "faults": int(manifest["fault"].notna().sum()),
-            "hours": float(manifest["frames"].fillna(0).sum()) / 30 / 3600,
+            "hours": seconds / 3600,
         }
     )
-    recorder.artifact(CLIPS / "manifest.parquet")
-    recorder.artifact(section.snapshot)
+    context.recorder.artifact(paths.clips / "manifest.parquet")
+    context.recorder.artifact(snapshot)
 
 
 def main() -> None:
-    """Run under DVC."""
+    """Run the stage."""
     stage_command("ingest", run, __doc__)
 
 

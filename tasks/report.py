@@ -1,4 +1,4 @@
-"""Stage report: one self-contained page that a person reads first."""
+"""Stage report: write one self-contained page, the first one to read after a build."""
 
 import base64
 from pathlib import Path
@@ -13,7 +13,7 @@ from tasks.report_page.facts import facts
 from tasks.report_page.numbers import (
     TABLE_1_KEYS,
     clip_table,
-    code_books,
+    codebooks,
     columns,
     metrics_table,
     published_row,
@@ -21,26 +21,30 @@ from tasks.report_page.numbers import (
     strips,
 )
 from tasks.report_page.verdicts import headline, not_comparable, verdicts
-from tasks.runtime.paths import EVALUATION, RENDERS, REPORT
+from tasks.runtime.context import StageContext
+from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command
-from tasks.tracking.recorder import Recorder, join_runs
+from tasks.tracking.recorder import join_runs
 
 TEMPLATE: Final = Path(__file__).parent / "report_page" / "template.html"
-SHOWN_FILMS: Final = 2
+EMBEDDED_VIDEOS: Final = 2
+"""Videos inside the page, about 1 MB each; the page names the others."""
 
 
-def run(config: Config, recorder: Recorder) -> None:
-    """Write `reports/index.html` and gather the pipeline's runs in MLflow under one."""
-    page = render(content(config))
-    with atomic_file(REPORT) as temporary:
+def run(context: StageContext) -> None:
+    """Write `reports/index.html` and gather the runs of all stages in MLflow under one."""
+    paths = context.paths
+    page = render(content(context.config, paths))
+    with atomic_file(paths.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    recorder.artifact(REPORT)
-    join_runs(_other_stages(), recorder=recorder)
+    context.recorder.artifact(paths.report)
+    join_runs(_other_stages(paths), recorder=context.recorder, root=paths.root)
 
 
-def content(config: Config) -> dict[str, Any]:
-    """Everything the template shows."""
-    evaluation, found = read_json(EVALUATION), facts(config)
+def content(config: Config, paths: Paths) -> dict[str, Any]:
+    """Collect everything that the template shows."""
+    evaluation = read_json(paths.evaluation)
+    found = facts(config, paths)
     results = verdicts(evaluation)
     return {
         "facts": found,
@@ -58,45 +62,45 @@ def content(config: Config) -> dict[str, Any]:
         "ours": published_row(evaluation),
         "table_1": published_table(),
         "table_1_keys": TABLE_1_KEYS,
-        "clips": clip_table(),
-        "curves": curves(),
-        "code_books": code_books(),
-        "films": _films(),
+        "clips": clip_table(paths.per_clip),
+        "curves": curves(paths.plots),
+        "codebooks": codebooks(paths.metrics / "encode_codes.json"),
+        "videos": _videos(paths.renders),
     }
 
 
 def render(values: dict[str, Any]) -> str:
-    """The page: styles, pictures and films inside, nothing fetched."""
+    """Return the page. Styles, pictures and videos are embedded, so that it needs no network."""
     return html.render(TEMPLATE, values)
 
 
-def _films() -> dict[str, Any]:
-    """The first films and their stills as data URIs, and the names of the rest."""
-    paths = sorted(RENDERS.glob("*.mp4"))
-    shown = [
+def _videos(folder: Path) -> dict[str, Any]:
+    """Return the first videos and their pictures as data URIs, and the names of the others."""
+    paths = sorted(folder.glob("*.mp4"))
+    embedded = [
         {
             "clip": path.stem,
-            "film": _data_uri(path, "video/mp4"),
-            "still": _data_uri(path.with_suffix(".png"), "image/png"),
+            "video": _data_uri(path, "video/mp4"),
+            "picture": _data_uri(path.with_suffix(".png"), "image/png"),
         }
-        for path in paths[:SHOWN_FILMS]
+        for path in paths[:EMBEDDED_VIDEOS]
     ]
-    return {"shown": shown, "others": [path.name for path in paths[SHOWN_FILMS:]]}
+    return {"embedded": embedded, "others": [path.name for path in paths[EMBEDDED_VIDEOS:]]}
 
 
-def _data_uri(path: Path, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+def _data_uri(path: Path, mime_type: str) -> str:
+    return f"data:{mime_type};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _other_stages() -> list[str]:
+def _other_stages(paths: Paths) -> list[str]:
     from dvc.repo import Repo
 
-    with Repo() as repo:
+    with Repo(str(paths.root)) as repo:
         return sorted(stage.name for stage in repo.index.stages if stage.name != "report")
 
 
 def main() -> None:
-    """Run under DVC."""
+    """Run the stage."""
     stage_command("report", run, __doc__)
 
 

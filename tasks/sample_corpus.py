@@ -1,11 +1,11 @@
-"""Stage sample_corpus: speak and move the embedded corpus, and write the stand-in body; next to
-nothing elsewhere.
+"""Stage sample_corpus: generate the embedded sample corpus, its snapshot and the stand-in body.
 
-It runs first, so it also says what is missing of that which others give. Where another corpus is
-configured only the stand-in is written, and only if the configuration asks for it.
+With another corpus configured, only the stand-in body is written, and only if the configuration
+uses it. As the first stage, it also checks that the files a user must provide exist, so that a
+missing one is reported before hours of computation.
 """
 
-from pathlib import Path
+from typing import Any
 
 from mambatalk.config import Config
 from mambatalk.corpus.snapshot import write_snapshot
@@ -13,70 +13,74 @@ from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, read_json, write_json
 from mambatalk.motion.stand_in.model import write_stand_in
 from mambatalk.sample.build import write_sample
-from tasks.runtime.paths import SAMPLE, SAMPLE_BODY, SAMPLE_CORPUS, SAMPLE_EVENTS, SAMPLE_SNAPSHOT
+from tasks.runtime.context import StageContext
+from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command
-from tasks.tracking.recorder import Recorder
 
 
-def run(config: Config, recorder: Recorder) -> None:
-    """Write `data/sample`: corpus/, snapshot.json and body/ as far as the configuration wants them,
-    and events.json.
+def run(context: StageContext) -> None:
+    """Write `data/sample`: corpus/, snapshot.json and body/ if they are used, and events.json.
 
-    The last holds what the sample's law did in each clip; it is always there, and empty for a
-    corpus without a law.
+    events.json holds the events that the sample's motion rules placed in each clip. It is empty for
+    another corpus, but always there, because the stage evaluate depends on it.
     """
-    _check_given(config)
-    sample, events = config.sample_corpus, {}
-    with atomic_directory(SAMPLE) as out:
-        if Path(config.body.path) == SAMPLE_BODY:
-            write_stand_in(out / SAMPLE_BODY.relative_to(SAMPLE))
+    config = context.config
+    paths = context.paths
+    _check_user_files(config, paths)
+
+    sample = config.sample_corpus
+    events: dict[str, Any] = {}
+    with atomic_directory(paths.sample) as out:
+        if paths.resolve(config.body.path) == paths.sample_body:
+            write_stand_in(out / paths.sample_body.relative_to(paths.sample))
         if sample.enabled:
-            corpus = out / SAMPLE_CORPUS.relative_to(SAMPLE)
+            corpus = out / paths.sample_corpus.relative_to(paths.sample)
             write_sample(corpus, hours=sample.hours, speakers=sample.speakers, seed=config.seed)
-            events = {
-                path.stem: read_json(path) for path in sorted((corpus / "events").glob("*.json"))
-            }
-            snapshot = write_snapshot(corpus, out / SAMPLE_SNAPSHOT.relative_to(SAMPLE))
-            recorder.metrics(
-                {
-                    "files": len(snapshot["files"]),
-                    "bytes": sum(file["size"] for file in snapshot["files"].values()),
-                }
-            )
-        write_json(out / SAMPLE_EVENTS.relative_to(SAMPLE), events)
+            event_files = sorted((corpus / "events").glob("*.json"))
+            events = {path.stem: read_json(path) for path in event_files}
+            snapshot = write_snapshot(corpus, out / paths.sample_snapshot.relative_to(paths.sample))
+            sizes = [file["size"] for file in snapshot["files"].values()]
+            context.recorder.metrics({"files": len(sizes), "bytes": sum(sizes)})
+        write_json(out / paths.sample_events.relative_to(paths.sample), events)
 
 
-def _check_given(config: Config) -> None:
-    """Look for what a person must give, before hours go into what comes before its first use."""
+def _check_user_files(config: Config, paths: Paths) -> None:
+    """Check that what a user must provide exists.
+
+    Raises:
+        InputError: A path outside `data/sample` does not exist.
+
+    """
     snapshot = config.ingest.snapshot
-    for name, path, expected, do in (
+    for key, path, expected, hint in (
         (
             "ingest.root",
             config.ingest.root,
             "a corpus in BEATX layout",
-            "mambatalk download, or say where it is",
+            "run `mambatalk download`, or set the path of your copy",
         ),
         (
             "ingest.snapshot",
             snapshot,
             "a snapshot of the corpus",
-            f"mambatalk snapshot ROOT --out {snapshot}",
+            f"run `mambatalk snapshot ROOT --out {snapshot}`",
         ),
         (
             "body.path",
             config.body.path,
             "a SMPL-X model, npz",
-            "get it at smpl-x.is.tue.mpg.de and put it there",
+            "download it from smpl-x.is.tue.mpg.de to this path",
         ),
     ):
-        if not (Path(path).is_relative_to(SAMPLE) or Path(path).exists()):
+        found = paths.resolve(path)
+        if not (found.is_relative_to(paths.sample) or found.exists()):
             raise InputError(
-                f"params.yaml: {name}", f"expected {expected}, found nothing at {path}", do
+                f"params.yaml: {key}", f"expected {expected}, found nothing at {path}", hint
             )
 
 
 def main() -> None:
-    """Run under DVC."""
+    """Run the stage."""
     stage_command("sample_corpus", run, __doc__)
 
 

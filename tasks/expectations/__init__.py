@@ -1,1 +1,1 @@
-"""Great Expectations suites and Data Docs."""
+"""The data rules as Great Expectations suites, and Data Docs as pages that open offline."""

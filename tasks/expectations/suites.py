@@ -1,9 +1,8 @@
-"""The per-clip rules of `mambatalk.quality.rules` as Great Expectations suites, and the page that
-shows how they went.
+"""The data rules of `mambatalk.quality.rules` as Great Expectations suites.
 
-One list of rules serves `mambatalk check`, which needs no Great Expectations, and the stages. The
-context lives in
-memory: nothing is configured in files, nothing is sent anywhere, and nothing bears the time of day.
+One list of rules serves both `mambatalk check`, which does not need Great Expectations, and the
+stages. The data context is in memory: nothing is read from configuration files, nothing is sent
+anywhere, and results hold no time.
 """
 
 import logging
@@ -17,8 +16,8 @@ import pandas
 from mambatalk.files import atomic_directory, write_json
 from mambatalk.quality.rules import Rule, apply_rules, verdict
 from tasks.expectations.data_docs import write_page
-from tasks.runtime.status import DataContractError, scratch
-from tasks.tracking.recorder import Recorder
+from tasks.runtime.context import StageContext
+from tasks.runtime.status import DataContractError
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuiteValidationResult
@@ -29,16 +28,17 @@ _SEVERITY: Final = {"critical": "critical", "quarantine": "warning", "warning": 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """How a table of clips did."""
+    """The result of checking a table of clips."""
 
     verdict: dict[str, Any]
-    """What `mambatalk.quality.rules.verdict` says."""
+    """Result of `mambatalk.quality.rules.verdict`."""
     findings: pandas.DataFrame
+    """One row per clip and broken rule."""
     result: "ExpectationSuiteValidationResult"
-    """What Great Expectations says."""
+    """Result of Great Expectations."""
 
     def summary(self) -> dict[str, Any]:
-        """Numbers for DVC: what was accepted, and how many clips break each rule that is broken."""
+        """Return the numbers that DVC shows, and the number of clips that break each rule."""
         statistics = self.result.statistics
         return {
             "success": self.verdict["ok"],
@@ -58,7 +58,15 @@ class Checked:
 def check(
     table: pandas.DataFrame, rules: Sequence[Rule], *, name: str, max_quarantined: float
 ) -> Checked:
-    """Judge a table with one row per clip, by the rules and by Great Expectations."""
+    """Check a table with one row per clip, with our own rule engine and Great Expectations.
+
+    Args:
+        table: One row per clip; columns that no rule names are ignored.
+        rules: Rules to check. A rule whose column is missing from the table is skipped.
+        name: Name of the suite.
+        max_quarantined: Largest share of clips that may be quarantined.
+
+    """
     findings = apply_rules(table, rules)
     return Checked(
         verdict=verdict(table, findings, max_quarantined=max_quarantined),
@@ -67,51 +75,53 @@ def check(
     )
 
 
-def publish(
-    checked: Checked,
-    stage: str,
-    *,
-    docs: Path,
-    metrics: Path,
-    title: str,
-    lead: str,
-    recorder: Recorder,
-) -> None:
-    """Write Data Docs and verdict; where a critical rule is broken, write them as evidence and
-    fail.
+def publish(context: StageContext, checked: Checked, *, docs: Path, title: str, lead: str) -> None:
+    """Write Data Docs and the verdict of a stage, or fail with the evidence.
+
+    Args:
+        context: Context of the stage; its metrics go to `metrics/STAGE.json`.
+        checked: Result of the check.
+        docs: Output folder of Data Docs.
+        title: Title of the page.
+        lead: First sentence of the page.
 
     Raises:
-        DataContractError: A critical rule is broken; the evidence lies in the stage's scratch
-            folder, since DVC keeps no output of a stage that fails.
+        DataContractError: A critical rule is broken. The evidence is in the stage's run folder,
+            because DVC keeps no output of a stage that fails.
 
     """
-    recorder.metrics(checked.summary())
+    recorder = context.recorder
+    summary = checked.summary()
+    recorder.metrics(summary)
     if not checked.verdict["ok"]:
-        evidence = scratch(stage) / "evidence"
-        with atomic_directory(evidence) as out:
-            write_page(out / "index.html", checked.result, title=title, lead=lead)
-            write_json(
-                out / "verdict.json",
-                {
-                    **checked.summary(),
-                    "reasons": checked.verdict["critical"],
-                    "quarantined_clips": checked.verdict["quarantined"],
-                },
-            )
-            checked.findings.to_csv(out / "findings.csv", index=False, lineterminator="\n")
+        evidence = context.run_folder / "evidence"
+        _write_evidence(evidence, checked, title=title, lead=lead)
         recorder.artifact(evidence)
         reasons = checked.verdict["critical"]
         more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
         raise DataContractError(
-            stage,
-            f"expected data that no critical rule forbids, found {reasons[0]}{more}",
-            f"read {evidence / 'index.html'} and mend the corpus",
+            context.stage,
+            f"expected data that breaks no critical rule, found {reasons[0]}{more}",
+            f"read {evidence / 'index.html'} and correct the corpus",
         )
+    metrics = context.paths.metrics / f"{context.stage}.json"
     with atomic_directory(docs) as out:
         write_page(out / "index.html", checked.result, title=title, lead=lead)
-    write_json(metrics, checked.summary())
+    write_json(metrics, summary)
     recorder.artifact(docs)
     recorder.artifact(metrics)
+
+
+def _write_evidence(folder: Path, checked: Checked, *, title: str, lead: str) -> None:
+    details = {
+        **checked.summary(),
+        "reasons": checked.verdict["critical"],
+        "quarantined_clips": checked.verdict["quarantined"],
+    }
+    with atomic_directory(folder) as out:
+        write_page(out / "index.html", checked.result, title=title, lead=lead)
+        write_json(out / "verdict.json", details)
+        checked.findings.to_csv(out / "findings.csv", index=False, lineterminator="\n")
 
 
 def _validate(

@@ -1,4 +1,4 @@
-"""Training curves as SVG that takes its colours from the page, so that it suits light and dark."""
+"""Training curves as SVG. Colours come from the page's style, for light and dark alike."""
 
 import csv
 from dataclasses import dataclass
@@ -7,11 +7,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from tasks.runtime.paths import PLOTS
-
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 28
-NETS: Final = {
+NETWORKS: Final = {
     "train_vq/face": "Face auto-encoder",
     "train_vq/upper": "Upper-body auto-encoder",
     "train_vq/hands": "Hands auto-encoder",
@@ -25,7 +23,7 @@ SERIES: Final = {"train/loss": "training", "val/loss": "validation"}
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale from values to pixels, with its ticks (pixel, text)."""
+    """A linear scale from values to pixels, with its ticks (pixel, text)."""
 
     ticks: list[tuple[float, str]]
     low: float
@@ -34,21 +32,19 @@ class Axis:
     end: float
 
     def at(self, value: float) -> float:
-        """Pixel of a value."""
+        """Return the pixel of a value."""
         return round(
             self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1
         )
 
 
-def curves() -> list[dict[str, Any]]:
-    """One chart per network from `plots/`; a network that was imported has an empty curve and no
-    chart.
+def curves(folder: Path) -> list[dict[str, Any]]:
+    """Return one chart per network, from the curves in a folder.
+
+    A network that was imported has an empty curve and gets no chart.
     """
-    return [
-        _chart(title, rows)
-        for name, title in NETS.items()
-        if (rows := _rows(PLOTS / f"{name}.csv"))
-    ]
+    rows_by_title = {title: _rows(folder / f"{name}.csv") for name, title in NETWORKS.items()}
+    return [_chart(title, rows) for title, rows in rows_by_title.items() if rows]
 
 
 def _rows(path: Path) -> list[dict[str, float]]:

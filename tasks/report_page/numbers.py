@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from mambatalk.files import read_json
 from mambatalk.metrics.catalogue import CATALOGUE, EVENT_F1, METRICS, metric_value
-from tasks.runtime.paths import METRICS as METRICS_FOLDER
-from tasks.runtime.paths import PER_CLIP
 
 TABLE_1: Final = Path(__file__).with_name("table1.csv")
 TABLE_1_KEYS: Final = ("fgd", "bc", "l1div", "mse", "lvd")
@@ -92,9 +90,14 @@ def published_table() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def clip_table() -> list[dict[str, Any]]:
-    """A row per clip: the model's numbers, with ground truth's where they are read against it."""
-    with PER_CLIP.open(newline="", encoding="utf-8") as file:
+def clip_table(path: Path) -> list[dict[str, Any]]:
+    """Return a row per clip: the model's metrics, and the ground truth's where they are compared.
+
+    Args:
+        path: The table `metrics/per_clip.csv`.
+
+    """
+    with path.open(newline="", encoding="utf-8") as file:
         rows = {(row["clip"], row["row"]): row for row in csv.DictReader(file)}
 
     def shown(clip: str, row: str, column: str) -> str:
@@ -122,15 +125,20 @@ def clip_table() -> list[dict[str, Any]]:
     ]
 
 
-def code_books() -> list[dict[str, Any]]:
-    """Share of each code book in use, and how many codes it is worth."""
-    usage = read_json(METRICS_FOLDER / "encode_codes.json")
+def codebooks(path: Path) -> list[dict[str, Any]]:
+    """Return the share of each codebook in use, in percent, and its perplexity.
+
+    Args:
+        path: The metrics `metrics/encode_codes.json`.
+
+    """
+    usage = read_json(path)
     parts = dict.fromkeys(key.split("/")[0] for key in usage)
     return [
         {
             "part": part,
             "used": 100 * usage[f"{part}/codes_used"],
-            "worth": usage[f"{part}/perplexity"],
+            "perplexity": usage[f"{part}/perplexity"],
         }
         for part in parts
     ]

@@ -1,1 +1,1 @@
-"""How a stage runs: configuration, fingerprint, status, paths."""
+"""How a stage runs: its context, paths, status, and what DVC knows about it."""

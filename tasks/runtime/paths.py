@@ -1,30 +1,57 @@
-"""Where each stage writes, and others read: the outputs of `dvc.yaml`, relative to the repository
-root.
-"""
+"""Paths of one checkout: what the stages of `dvc.yaml` write and read, and `runs/` beside them."""
 
+import os
 from pathlib import Path
-from typing import Final
 
-SAMPLE: Final = Path("data/sample")
-SAMPLE_CORPUS: Final = SAMPLE / "corpus"
-SAMPLE_SNAPSHOT: Final = SAMPLE / "snapshot.json"
-SAMPLE_EVENTS: Final = SAMPLE / "events.json"
-SAMPLE_BODY: Final = SAMPLE / "body" / "SMPLX_NEUTRAL_2020.npz"
-CLIPS: Final = Path("data/clips")
-ACCEPTED: Final = Path("data/accepted.json")
-FEATURES: Final = Path("data/features")
-CODES: Final = Path("data/codes")
-VQ: Final = Path("models/vq")
-FGD: Final = Path("models/fgd")
-GENERATOR: Final = Path("models/generator")
-BUNDLE: Final = Path("bundle")
-RESULTS: Final = Path("results")
-RENDERS: Final = Path("renders")
-METRICS: Final = Path("metrics")
-PLOTS: Final = Path("plots")
-DATA_DOCS: Final = Path("reports/data_docs")
-QUALITY: Final = Path("reports/quality/index.html")
-EVALUATION: Final = METRICS / "metrics.json"
-SUMMARY: Final = METRICS / "summary.json"
-PER_CLIP: Final = METRICS / "per_clip.csv"
-REPORT: Final = Path("reports/index.html")
+
+class Paths:
+    """The files and folders of one checkout.
+
+    Args:
+        root: Folder of `dvc.yaml`. The default keeps all paths relative to the working directory.
+
+    """
+
+    def __init__(self, root: str | Path = ".") -> None:
+        self.root = root = Path(root)
+        self.params = root / "params.yaml"
+        self.runs = root / os.environ.get("MAMBATALK_RUNS", "runs")
+
+        self.sample = root / "data/sample"
+        self.sample_corpus = self.sample / "corpus"
+        self.sample_snapshot = self.sample / "snapshot.json"
+        self.sample_events = self.sample / "events.json"
+        self.sample_body = self.sample / "body/SMPLX_NEUTRAL_2020.npz"
+        self.clips = root / "data/clips"
+        self.accepted = root / "data/accepted.json"
+        self.features = root / "data/features"
+        self.codes = root / "data/codes"
+
+        self.vq = root / "models/vq"
+        self.fgd = root / "models/fgd"
+        self.generator = root / "models/generator"
+        self.bundle = root / "bundle"
+
+        self.results = root / "results"
+        self.renders = root / "renders"
+        self.plots = root / "plots"
+        self.metrics = root / "metrics"
+        self.evaluation = self.metrics / "metrics.json"
+        self.summary = self.metrics / "summary.json"
+        self.per_clip = self.metrics / "per_clip.csv"
+
+        self.data_docs = root / "reports/data_docs"
+        self.quality_page = root / "reports/quality/index.html"
+        self.report = root / "reports/index.html"
+
+    def resolve(self, path: str | Path) -> Path:
+        """Return a path of the configuration, which is relative to the root unless absolute."""
+        return self.root / path
+
+    def run_folder(self, stage: str) -> Path:
+        """Return a stage's folder for what is no output: status, lock, evidence, scratch.
+
+        It lies outside DVC's outputs, which DVC deletes before a stage runs and after it fails.
+        `MAMBATALK_RUNS` moves it off `runs/`.
+        """
+        return self.runs / stage

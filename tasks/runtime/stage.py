@@ -1,44 +1,50 @@
-"""How every stage runs: configuration in, one tracked run, one line for bad input, exit codes that
-scripts can read.
+"""How every stage runs: one context, one tracked run, one line for bad input, exit codes.
 
-0 done; 1 the data failed its checks, or a fault of ours (with a traceback); 2 bad input; 143
-stopped by SIGTERM.
+Exit codes: 0 success; 1 the data failed its checks, or an unexpected error (with a traceback); 2 bad
+input; 143 stopped by SIGTERM.
 """
 
 import ctypes
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import sys
 import traceback
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Final, NoReturn
 
-from mambatalk.config import Config, load_config
-from mambatalk.errors import InputError
-from tasks.runtime.status import Interrupted, failure_kind, scratch, write_status
-from tasks.runtime.view import PARAMS, restrict, stage_view
-from tasks.tracking.recorder import Recorder, recording
+import typer
 
-Work = Callable[[Config, Recorder], None]
+from mambatalk.config import load_config
+from mambatalk.errors import InputError
+from tasks.runtime.context import Run, StageContext
+from tasks.runtime.paths import Paths
+from tasks.runtime.status import Interrupted, failure_kind, write_status
+from tasks.runtime.view import restrict, stage_view
+from tasks.tracking.recorder import recording
+
+HELP_EPILOG: Final = (
+    "Settings are in params.yaml. `dvc repro STAGE` runs the stages it depends on first."
+)
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 _EXIT: Final = {"interrupted": 143, "config": 2}
-_AGAIN_SECONDS: Final = 5
+_REPEAT_SECONDS: Final = 5
 
 
 def workers() -> int:
-    """Processes a stage may use, from `MAMBATALK_WORKERS`; all processors otherwise."""
+    """Return the number of worker processes: `MAMBATALK_WORKERS`, or all processors."""
     return _count("MAMBATALK_WORKERS") or os.cpu_count() or 1
 
 
 def threads() -> int:
-    """Threads of every numeric library, from `MAMBATALK_THREADS`; fixed, since their number changes
-    the last bits.
+    """Return the number of threads of every numeric library: `MAMBATALK_THREADS`, or 1.
 
-    One unless it says so: on networks as small as the sample's, two are slower than one.
+    The number is fixed because sums depend on it in their last bits. On networks as small as the
+    sample's, two threads are slower than one.
     """
     return _count("MAMBATALK_THREADS") or 1
 
@@ -48,101 +54,116 @@ def _count(name: str) -> int | None:
     if text and not (text.isdecimal() and int(text)):
         raise InputError(
             name,
-            f"expected a whole number from 1, found {repr(text)}",
+            f"expected a positive integer, found {text!r}",
             "set it to one, or unset it",
         )
     return int(text) if text else None
 
 
-def stage_command(stage: str, work: Work, about: str | None) -> NoReturn:
-    """Be `python -m tasks.STAGE`, which takes no arguments and tells `--help` what it is."""
-    command_parser(f"python -m tasks.{stage}", about).parse_args()
-    sys.exit(execute(stage, work))
+def stage_command(stage: str, run: Run, description: str | None) -> None:
+    """Run a stage as the command `python -m tasks.STAGE`, which takes no arguments."""
+
+    def command() -> None:
+        raise typer.Exit(execute(stage, run))
+
+    command_line(f"python -m tasks.{stage}", description, command)
 
 
-def command_parser(name: str, about: str | None) -> ArgumentParser:
-    """Read a stage's arguments, if it has any; its settings are no arguments."""
-    return ArgumentParser(
-        prog=name,
-        description=about,
-        formatter_class=RawDescriptionHelpFormatter,
-        epilog=(
-            "Its settings stand in params.yaml. Under `dvc repro STAGE` what it depends on runs before it."
-        ),
-    )
+def command_line(name: str, description: str | None, command: Callable[..., None]) -> None:
+    """Parse the command line of a stage with typer, and call `command` with its arguments."""
+    app = typer.Typer(add_completion=False)
+    app.command(help=description, epilog=HELP_EPILOG)(command)
+    app(prog_name=name)
 
 
-def execute(stage: str, work: Work) -> int:
-    """Run one stage's work under its name in `dvc.yaml` ("train_vq@face") and return the exit code.
+def execute(stage: str, run: Run, root: str | Path = ".") -> int:
+    """Run one stage and return its exit code.
 
-    `work` gets the configuration, with all that `dvc.yaml` does not name for this stage barred, and
-    the run's recorder.
+    Args:
+        stage: Name in `dvc.yaml`, "train_vq@face" for a stage of a matrix.
+        run: The stage.
+        root: Folder of `dvc.yaml`.
+
     """
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("mambatalk").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGALRM, _interrupt)
-    _die_with_parent()
+    _terminate_with_parent()
+
+    paths = Paths(root)
+    folder = paths.run_folder(stage)
     fingerprint = None
     try:
-        with only_one(stage):
-            config = load_config(PARAMS)
-            view = stage_view(stage)
+        with stage_lock(folder, stage):
+            config = load_config(paths.params)
+            view = stage_view(stage, root=paths.root)
             fingerprint = view.fingerprint
-            write_status(stage, "running", fingerprint=fingerprint)
-            _fix_threads()
-            with recording(stage, config, view) as recorder:
-                work(restrict(config, view.params), recorder)
-            _stop_listening()
-            write_status(stage, "succeeded", fingerprint=fingerprint)
+            write_status(folder, stage, "running", fingerprint=fingerprint)
+            _limit_threads()
+            with recording(stage, config, view, root=paths.root) as recorder:
+                context = StageContext(
+                    stage=stage,
+                    config=restrict(config, view.params),
+                    recorder=recorder,
+                    fingerprint=fingerprint,
+                    paths=paths,
+                )
+                run(context)
+            _ignore_signals()
+            # At full size a checkpoint is 2.4 GB, and a finished stage has no use for it.
+            shutil.rmtree(context.scratch, ignore_errors=True)
+            write_status(folder, stage, "succeeded", fingerprint=fingerprint)
             return 0
     except BaseException as error:
-        return _failed(stage, error, fingerprint)
+        return _report_failure(folder, stage, error, fingerprint)
 
 
-def _failed(stage: str, error: BaseException, fingerprint: str | None) -> int:
-    _stop_listening()
+def _report_failure(folder: Path, stage: str, error: BaseException, fingerprint: str | None) -> int:
+    _ignore_signals()
     kind = failure_kind(error)
     if isinstance(error, InputError):
         sys.stderr.write(f"{stage}: {error}\n")
     elif kind == "interrupted":
-        sys.stderr.write(f"{stage}: stopped by a signal; run the same command again to go on\n")
+        sys.stderr.write(f"{stage}: stopped by a signal; run the same command again to continue\n")
     elif kind == "unexpected":
         traceback.print_exception(error)
     else:
         sys.stderr.write(f"{stage}: {kind}: {error}\n")
     message = f"{type(error).__name__}: {error}" if kind == "unexpected" else str(error)
-    # Where the disk is full the status cannot be written either.
+    # On a full disk the status cannot be written either.
     with suppress(OSError, InputError):
-        write_status(stage, "failed", fingerprint=fingerprint, kind=kind, message=message)
+        write_status(folder, stage, "failed", fingerprint=fingerprint, kind=kind, message=message)
     return _EXIT.get(kind, 1)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
-    # What is raised in a callback of the interpreter (a finaliser, say) is swallowed there; so it
-    # is raised again.
-    signal.alarm(_AGAIN_SECONDS)
+    # The interpreter swallows exceptions that are raised in some of its callbacks (a finaliser, for
+    # example), so the signal is repeated until the stage ends.
+    signal.alarm(_REPEAT_SECONDS)
     raise Interrupted(f"signal {number}")
 
 
-def _stop_listening() -> None:
-    """Nothing may break into the last words."""
+def _ignore_signals() -> None:
+    """Ignore further signals, so that the last status is written."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.alarm(0)
 
 
-def _die_with_parent() -> None:
-    """Ask the kernel for a SIGTERM when DVC dies; it would leave this running, and start a second
-    one beside it.
-    """
+def _terminate_with_parent() -> None:
+    """Request SIGTERM when DVC dies, which would otherwise leave this process running."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 @contextmanager
-def only_one(stage: str) -> Iterator[None]:
-    """Hold the stage's lock, so that two copies never write the same outputs."""
-    folder = scratch(stage)
+def stage_lock(folder: Path, stage: str) -> Iterator[None]:
+    """Hold the lock of a stage, so that two processes never write the same outputs.
+
+    Raises:
+        InputError: Another process holds it.
+
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
         try:
@@ -150,13 +171,13 @@ def only_one(stage: str) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(
                 f"stage {stage}",
-                "expected none, found another copy of it at work in this checkout",
-                "wait for it to end, or stop it",
+                "is already running in this checkout",
+                "wait for it or stop it",
             ) from None
         yield
 
 
-def _fix_threads() -> None:
+def _limit_threads() -> None:
     from threadpoolctl import threadpool_limits
 
     os.environ["OMP_NUM_THREADS"] = str(threads())

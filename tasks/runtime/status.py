@@ -1,8 +1,7 @@
-"""How a stage ended, for whoever runs it: `runs/STAGE/status.json`, outside the outputs that DVC
-wipes.
+"""How a stage ended, for the program that runs it: `runs/STAGE/status.json`.
 
-`dvc repro` answers 255 whatever went wrong, so the kind of failure travels in this file; a
-scheduler retries what may pass by itself (transient, interrupted) and nothing else.
+`dvc repro` exits with 255 for every kind of failure, so the kind is written to this file. A
+scheduler retries failures that may pass by themselves (transient, interrupted) and no others.
 """
 
 import errno
@@ -14,6 +13,7 @@ from mambatalk.errors import InputError
 from mambatalk.files import write_json
 
 Kind = Literal["config", "data-contract", "transient", "oom", "nan", "interrupted", "unexpected"]
+State = Literal["running", "succeeded", "failed"]
 
 _TRANSIENT: Final = (
     errno.EAGAIN,
@@ -30,63 +30,68 @@ _TRANSIENT: Final = (
 
 
 class DataContractError(InputError):
-    """The data broke a rule that nothing downstream may build on; the evidence is written before
-    this is raised.
-    """
+    """The data breaks a critical rule. The evidence has been written before this is raised."""
 
 
 class Interrupted(BaseException):
     """SIGTERM arrived."""
 
 
-def scratch(stage: str) -> Path:
-    """Folder of a stage for what is no output: status, evidence, checkpoints. `MAMBATALK_RUNS`
-    moves it off `runs/`.
-    """
-    return Path(os.environ.get("MAMBATALK_RUNS", "runs")) / stage
-
-
 def write_status(
+    folder: Path,
     stage: str,
-    state: Literal["running", "succeeded", "failed"],
+    state: State,
     *,
     fingerprint: str | None,
     kind: Kind | None = None,
     message: str | None = None,
 ) -> None:
-    """Replace the stage's status; `kind` and `message` belong to "failed"."""
-    write_json(
-        scratch(stage) / "status.json",
-        {
-            "stage": stage,
-            "state": state,
-            "kind": kind,
-            "message": message,
-            "fingerprint": fingerprint,
-            "pid": os.getpid(),
-        },
-    )
+    """Replace a stage's status file.
+
+    Args:
+        folder: The stage's run folder, `runs/STAGE`.
+        stage: Name of the stage.
+        state: Present state of the stage.
+        fingerprint: The stage's fingerprint, or None if it failed before that was known.
+        kind: Kind of failure; only for the state "failed".
+        message: Description of the failure; only for the state "failed".
+
+    """
+    status = {
+        "stage": stage,
+        "state": state,
+        "kind": kind,
+        "message": message,
+        "fingerprint": fingerprint,
+        "pid": os.getpid(),
+    }
+    write_json(folder / "status.json", status)
 
 
 def failure_kind(error: BaseException) -> Kind:
-    """What sort of failure an exception is."""
+    """Classify an exception."""
     if isinstance(error, Interrupted | KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, DataContractError):
         return "data-contract"
     if isinstance(error, InputError):
         return "config"
-    # The second is torch's error on CUDA; its CPU allocator raises a plain RuntimeError.
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    ):
+    if _is_out_of_memory(error):
         return "oom"
     if isinstance(error, FloatingPointError):
         return "nan"
-    if isinstance(error, ConnectionError | TimeoutError) or (
-        isinstance(error, OSError) and error.errno in _TRANSIENT
-    ):
+    if isinstance(error, ConnectionError | TimeoutError):
+        return "transient"
+    if isinstance(error, OSError) and error.errno in _TRANSIENT:
         return "transient"
     return "unexpected"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # By name, so that stages without networks need not import torch. Its CPU allocator raises a
+    # plain RuntimeError.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )

@@ -1,9 +1,8 @@
-"""What `dvc.yaml` says of one stage, read through DVC itself: its parameters, and the fingerprint
-of all it reads.
+"""What `dvc.yaml` declares for one stage, read through DVC: its parameters and its fingerprint.
 
-A stage sees no parameter that `dvc.yaml` does not name for it, so that a result never hangs on a
-value whose change would go unnoticed. The fingerprint is computed from the same hashes that DVC
-writes to `dvc.lock`; a stage that DVC skipped is thus found again by the entry it left there.
+A stage cannot read a parameter that `dvc.yaml` does not declare for it: DVC would not rerun the
+stage when that value changes. The fingerprint is computed from the same hashes that DVC writes to
+`dvc.lock`, so the MLflow run of a stage that DVC skipped is found by its entry there.
 """
 
 import dataclasses
@@ -18,7 +17,6 @@ from mambatalk.errors import InputError
 from mambatalk.files import digest
 
 T = TypeVar("T")
-PARAMS = "params.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +26,18 @@ class StageView:
     params: tuple[str, ...]
     """Dotted keys of `params.yaml` that the stage declares."""
     fingerprint: str
-    """Digest of the command, the declared parameters' values, and the md5 of code and data the
-    stage reads.
-    """
+    """Digest of the command, the declared parameters' values, and the md5 of all dependencies."""
 
 
 def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
-    """Read one stage of `dvc.yaml` ("train_vq@face" for a stage of a matrix) and hash what it
-    depends on.
+    """Read one stage of `dvc.yaml` and hash its dependencies.
+
+    Args:
+        stage: Name of the stage, "train_vq@face" for a stage of a matrix.
+        root: Folder of `dvc.yaml`.
 
     Raises:
-        InputError: `dvc.yaml` has no such stage, or something it reads is missing.
+        InputError: `dvc.yaml` has no such stage, or a dependency is missing.
 
     """
     from dvc.dependency import ParamsDependency
@@ -50,24 +49,19 @@ def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
         with Repo(str(root)) as repo:
             (found,) = repo.stage.collect(stage)
             found.save_deps()
-            params = [
-                key for dep in found.deps if isinstance(dep, ParamsDependency) for key in dep.params
-            ]
-            return StageView(
-                params=tuple(params), fingerprint=_fingerprint(to_single_stage_lockfile(found))
-            )
+            entry = to_single_stage_lockfile(found)
     except DvcException as error:
         raise InputError(
             f"stage {stage}",
-            f"expected a stage of dvc.yaml whose inputs exist, found {error}",
-            "run `dvc repro` from the repository root",
+            f"expected a stage of dvc.yaml whose dependencies exist, found {error}",
+            "run `dvc repro` in the repository root",
         ) from error
+    params = [key for dep in found.deps if isinstance(dep, ParamsDependency) for key in dep.params]
+    return StageView(params=tuple(params), fingerprint=_fingerprint(entry))
 
 
 def locked_fingerprints(lock: str | Path = "dvc.lock") -> dict[str, str]:
-    """Fingerprint of every stage that has run, by name, from `dvc.lock`; empty where there is
-    none.
-    """
+    """Return the fingerprint of every stage in `dvc.lock`, by name; empty if there is no file."""
     path = Path(lock)
     if not path.exists():
         return {}
@@ -87,9 +81,7 @@ def _fingerprint(entry: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Undeclared:
-    """Stands where a parameter is that the stage does not declare; reading from it is a mistake in
-    the graph.
-    """
+    """Stands in for a parameter that the stage does not declare; every attribute raises."""
 
     key: str
 
@@ -100,15 +92,21 @@ class _Undeclared:
 
 
 def restrict(config: T, declared: Iterable[str], *, prefix: str = "") -> T:
-    """`config` with every section and field outside `declared` (dotted keys) replaced by one that
-    refuses to be read.
+    """Return a copy of the configuration that can be read only where declared.
 
-    Scalars at the top level that are not declared become such a guard too: using one as a number
-    fails.
+    Args:
+        config: A section of the configuration, or all of it.
+        declared: Dotted keys, such as "seed" or "train_vq.common".
+        prefix: Dotted key of `config` itself with a final dot; empty for all of it.
+
+    Returns:
+        The copy. Undeclared sections and scalars are replaced by an object whose attributes raise.
+
     """
     keys = tuple(declared)
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        # A field `global_` is the key `global`, which is a keyword of Python.
         key = prefix + field.name.rstrip("_")
         if key in keys:
             continue

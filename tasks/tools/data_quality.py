@@ -29,17 +29,21 @@ from mambatalk.quality.report import QualityReport, find_unmatched_files
 from mambatalk.quality.rules import Rule, clip_rules
 from tasks.expectations.data_docs import write_page
 from tasks.expectations.suites import Checked, check
-from tasks.runtime.stage import only_one, workers
-from tasks.runtime.status import scratch
+from tasks.runtime.paths import Paths
+from tasks.runtime.stage import stage_lock, workers
 
 Status = Literal["clean", "warn", "fail"]
 NAME: Final = "data_quality"
 BEFORE: Final = "before"
 
 
+def _run_folder() -> Path:
+    return Paths().run_folder(NAME)
+
+
 def last_folder() -> Path:
     """Where the last look lies."""
-    return scratch(NAME) / "last"
+    return _run_folder() / "last"
 
 
 def last_look() -> dict[str, Any] | None:
@@ -81,7 +85,7 @@ def look_again(config: Config, found: dict[str, Any]) -> dict[str, Any]:
         InputError: The corpus cannot be read, or somebody else is looking.
 
     """
-    with only_one(NAME), _store(config, found) as store:
+    with stage_lock(_run_folder(), NAME), _store(config, found) as store:
         rules = clip_rules(config.check_clips)
         checked = check(
             store.manifest, rules, name="clips", max_quarantined=config.check_clips.max_quarantined
@@ -121,7 +125,7 @@ def look_again(config: Config, found: dict[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _store(config: Config, found: dict[str, Any]) -> Iterator[ClipStore]:
     """A clip store for the length of the block; what a killed look left is thrown away first."""
-    folder = scratch(NAME) / "clips"
+    folder = _run_folder() / "clips"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:

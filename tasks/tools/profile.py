@@ -12,21 +12,26 @@ from tasks.tools.command import run_tool
 PROFILES: Final = Path("infra/profiles")
 
 
-def switch(name: str) -> None:
-    """Make `params.yaml` a copy of one profile.
+def switch(name: str, root: Path = Path()) -> None:
+    """Replace `params.yaml` with a profile.
+
+    Args:
+        name: File name of the profile without its suffix.
+        root: Root of the checkout.
 
     Raises:
         InputError: There is no such profile, or it is not complete.
 
     """
-    names = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    folder = root / PROFILES
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in names:
         raise InputError(
             "make profile", f"expected {' or '.join(names)}, found P={name}", "name one of them"
         )
-    source = PROFILES / f"{name}.yaml"
+    source = folder / f"{name}.yaml"
     load_config(source)
-    with atomic_file("params.yaml") as temporary:
+    with atomic_file(root / "params.yaml") as temporary:
         temporary.write_bytes(source.read_bytes())
 
 

@@ -5,7 +5,6 @@ DVC's cache; nothing in the checkout changes, so there is nothing to undo. It ta
 `clips`; for a whole corpus and a real body model, `make profile P=paper`.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,17 +20,17 @@ WORKTREE: Final = Path("runs/real")
 
 
 def prepare(corpus: Path, worktree: Path) -> None:
-    """Lay out a worktree that reads `corpus` under the profile `clips`.
+    """Create or update a git worktree that reads `corpus` with the profile `clips`.
 
     Raises:
-        InputError: `corpus` is no folder in BEATX layout.
+        InputError: `corpus` is not a folder.
 
     """
     if not corpus.is_dir():
         raise InputError(
             "make real",
             f"expected a folder in BEATX layout, found ROOT={corpus}",
-            "say where it is: make real ROOT=/path/to/beat_english_v2.0.0",
+            "set it: make real ROOT=/path/to/beat_english_v2.0.0",
         )
     commit = _git("rev-parse", "HEAD")
     if worktree.exists():
@@ -39,13 +38,13 @@ def prepare(corpus: Path, worktree: Path) -> None:
     else:
         _git("worktree", "prune")
         _git("worktree", "add", "--quiet", "--detach", str(worktree), commit)
-    cache = Path(".dvc/cache").resolve()
-    os.chdir(worktree)
-    subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", str(cache)], check=True)
-    Path("corpus").unlink(missing_ok=True)
-    Path("corpus").symlink_to(corpus, target_is_directory=True)
-    switch("clips")
-    write_snapshot(Path("corpus"), Path("data/snapshot.json"))
+    cache = str(Path(".dvc/cache").resolve())
+    subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", cache], cwd=worktree, check=True)
+    link = worktree / "corpus"
+    link.unlink(missing_ok=True)
+    link.symlink_to(corpus, target_is_directory=True)
+    switch("clips", worktree)
+    write_snapshot(link, worktree / "data" / "snapshot.json")
 
 
 def _git(*arguments: str) -> str:
@@ -57,7 +56,7 @@ def _git(*arguments: str) -> str:
 def main() -> None:
     """Prepare the worktree, rebuild everything in it, and show the metrics."""
     run_tool(lambda: prepare(Path(sys.argv[1] if len(sys.argv) > 1 else "").resolve(), WORKTREE))
-    if code := subprocess.run(["dvc", "repro"], check=False).returncode:
+    if code := subprocess.run(["dvc", "repro"], cwd=WORKTREE, check=False).returncode:
         sys.exit(code)
     show(WORKTREE)
     sys.stdout.write(

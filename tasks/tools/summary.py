@@ -11,8 +11,7 @@ from rich.table import Table
 from mambatalk.config import load_config
 from mambatalk.files import read_json
 from mambatalk.metrics.catalogue import EVENT_F1, METRICS, metric_value
-from tasks.runtime.paths import BUNDLE, EVALUATION, QUALITY, RENDERS, REPORT
-from tasks.runtime.view import PARAMS
+from tasks.runtime.paths import Paths
 from tasks.tools.command import run_tool
 from tasks.tracking.store import home
 
@@ -44,21 +43,25 @@ def table(evaluation: dict[str, Any]) -> Table:
     return result
 
 
-def show(checkout: Path) -> None:
-    """Print the table of the build that lies here, and where to look, as seen from the folder that
-    `checkout` is in.
+def show(root: Path) -> None:
+    """Print the metrics of a build and where its results are.
+
+    Args:
+        root: Root of the checkout with the build.
+
     """
+    paths = Paths(root)
     console = Console()
     console.width = max(console.width, _WIDTH)
-    evaluation = read_json(EVALUATION)
+    evaluation = read_json(paths.evaluation)
     console.print(table(evaluation))
     for note in evaluation["warnings"]:
         console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
     for what, where in (
-        ("report", checkout / REPORT),
-        ("data quality", checkout / QUALITY),
-        ("videos", checkout / RENDERS),
-        ("model", checkout / BUNDLE),
+        ("report", paths.report),
+        ("data quality", paths.quality_page),
+        ("videos", paths.renders),
+        ("model", paths.bundle),
         ("commands", "source .venv/bin/activate"),
         ("runs", f"mlflow ui --backend-store-uri sqlite:///{home() / 'mlflow.db'}"),
     ):
@@ -67,7 +70,7 @@ def show(checkout: Path) -> None:
 
 def main() -> None:
     """Print it; parameters that no stage had a reason to read are read here."""
-    run_tool(lambda: load_config(PARAMS))
+    run_tool(lambda: load_config(Paths().params))
     show(Path())
 
 

@@ -1,1 +1,1 @@
-"""MLflow: runs, models and lineage."""
+"""Tracking with MLflow: runs, models, and the tags that link them to their origin."""

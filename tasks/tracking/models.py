@@ -1,8 +1,7 @@
-"""Networks and bundles as MLflow models: code by path, weights as safetensors, no pickle, signature
-and example.
+"""Log networks and bundles as MLflow models: code by path, weights as safetensors, no pickle.
 
-Weights past `COPY_LIMIT` are not copied: the model keeps a reference to DVC's copy, with digests,
-until a version is registered (a full-size bundle is 800 MB, and every run would keep one).
+Weights above `COPY_LIMIT` are not copied. The model then refers to DVC's copy, with digests, until a
+version is registered: a full-size bundle is 800 MB, and every run would keep one.
 """
 
 from collections.abc import Callable
@@ -22,33 +21,37 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, np.ndarray]
 COPY_LIMIT: Final = 64 * 2**20
+"""Bytes."""
+CODE_FOLDERS: Final = [str(Path(__file__).parents[2] / name) for name in ("mambatalk", "tasks")]
+"""The code that loads a model; MLflow stores a copy with it."""
 
 
 def packed_model(
     name: str, module: ModuleType, folder: Path, *, example: Arrays
 ) -> Callable[[], None]:
-    """Return what logs `folder` as a model of the run that is active when it is called.
+    """Return a function that logs a folder of weights as a model of the active MLflow run.
 
     Args:
-        name: Of the model within its run.
-        module: `tasks._pyfunc_KIND`: its `load(folder)` gives the function that `predict` calls.
-        folder: Output of the stage.
-        example: Named arrays, batch first, as `predict` takes them; the signature comes from
-            running the model on them.
+        name: Name of the model within its run.
+        module: One of `tasks.tracking.pyfunc_*`; its `load(folder)` returns the function that
+            `predict` calls.
+        folder: Output folder of the stage.
+        example: Named input arrays of `predict`, batch first. The signature is inferred by running
+            the model on them.
 
     """
 
     def log() -> None:
         import mlflow
 
-        answer = module.load(folder)(example)
+        outputs = module.load(folder)(example)
         with TemporaryDirectory() as temporary:
             mlflow.pyfunc.log_model(
                 name=name,
                 loader_module=module.__name__,
-                code_paths=["mambatalk", "tasks"],
+                code_paths=CODE_FOLDERS,
                 data_path=str(_copy_or_reference(folder, Path(temporary))),
-                signature=_signature(example, answer),
+                signature=_signature(example, outputs),
                 input_example=example,
                 pip_requirements=_requirements(),
             )
@@ -56,8 +59,8 @@ def packed_model(
     return log
 
 
-def _signature(example: Arrays, answer: Arrays) -> "ModelSignature":
-    """Free batch and time; only the channels, last of floats and masks, are of fixed number."""
+def _signature(inputs: Arrays, outputs: Arrays) -> "ModelSignature":
+    """Return a signature in which only the last axis of floats and masks, the channels, is fixed."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -68,7 +71,7 @@ def _signature(example: Arrays, answer: Arrays) -> "ModelSignature":
     def schema(arrays: Arrays) -> Schema:
         return Schema([spec(name, array) for name, array in arrays.items()])
 
-    return ModelSignature(schema(example), schema(answer))
+    return ModelSignature(schema(inputs), schema(outputs))
 
 
 def _copy_or_reference(folder: Path, temporary: Path) -> Path:
@@ -86,23 +89,14 @@ def _copy_or_reference(folder: Path, temporary: Path) -> Path:
 
 
 def _requirements() -> list[str]:
-    """What `mambatalk` needs to run, at the versions that made the model; without local tags such
-    as +cpu.
-    """
-    needed = (Requirement(line) for line in requires("mambatalk") or ())
-    return [
-        "mlflow==" + version("mlflow"),
-        *(f"{one.name}=={version(one.name).split('+')[0]}" for one in needed if not one.marker),
-    ]
+    """Return the base dependencies of `mambatalk` and MLflow at their installed versions."""
+    requirements = [Requirement(line) for line in requires("mambatalk") or ()]
+    # Those with a marker belong to an extra.
+    names = ["mlflow", *(one.name for one in requirements if not one.marker)]
+    # Without local version labels such as +cpu, which package indexes do not know.
+    return [f"{name}=={version(name).split('+')[0]}" for name in names]
 
 
 def example_motion(channels: int) -> np.ndarray:
-    """Two windows of still motion (2, 64, channels)."""
+    """Return two windows of zeros (2, 64, channels), 64 frames each."""
     return np.zeros((2, 64, channels), np.float32)
-
-
-def headline(metrics: dict[str, float]) -> dict[str, float]:
-    """The few numbers of a training that DVC shows in a column each; every term is in the curve and
-    in MLflow.
-    """
-    return {key: metrics[key] for key in ("loss", "codes_used", "perplexity") if key in metrics}

@@ -1,8 +1,7 @@
-"""What all MLflow models of the pipeline share: find the folder of weights, then answer named
-arrays with named arrays.
+"""What the MLflow models of the pipeline share: named arrays in, named arrays out.
 
-These modules travel with a model (`code_paths`); MLflow calls `_load_pyfunc` of
-`tasks._pyfunc_KIND` where the model is loaded.
+These modules are stored with a model (`code_paths`). MLflow calls `_load_pyfunc` of
+`tasks.tracking.pyfunc_*` where the model is loaded.
 """
 
 from collections.abc import Callable
@@ -19,23 +18,27 @@ Predict = Callable[[Arrays], Arrays]
 
 
 class FolderModel:
-    """What MLflow's loader gets: a `predict` over named arrays, of a folder of weights or a
-    reference to one.
+    """A model over named arrays, from a folder of weights or a reference to one.
+
+    Args:
+        load: Reads a folder of weights and returns the function that `predict` calls.
+        data_path: Folder that MLflow stored with the model.
+
     """
 
     def __init__(self, load: Callable[[Path], Predict], data_path: str) -> None:
         self._predict = load(resolve(Path(data_path)))
 
     def predict(self, model_input: Arrays, params: dict[str, Any] | None = None) -> Arrays:
-        """Named arrays in and out, as the signature says."""
+        """Return the named arrays of the model's signature."""
         return self._predict(model_input)
 
 
 def resolve(folder: Path) -> Path:
-    """Return the folder of weights that a model's artefact is or refers to.
+    """Return the folder of weights that a model's folder is or refers to.
 
     Raises:
-        InputError: What is referred to is gone or another one by now.
+        InputError: A file that is referred to is missing or has changed.
 
     """
     if not (folder / "reference.json").exists():
@@ -46,8 +49,8 @@ def resolve(folder: Path) -> Path:
         if not (found / name).exists() or sha256_file(found / name) != sha256:
             raise InputError(
                 found / name,
-                f"expected sha256 {sha256[:12]},"
-                " found no file of the digest that this model refers to",
+                f"expected the file with sha256 {sha256[:12]} that this model refers to, "
+                "found none or another",
                 "check out the commit of this run and `dvc checkout`",
             )
     return found

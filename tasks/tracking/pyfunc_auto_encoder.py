@@ -1,6 +1,4 @@
-"""A motion auto-encoder as an MLflow model: the channels of its part (B, T, D) in, their
-reconstruction out.
-"""
+"""A motion auto-encoder as an MLflow model: motion (B, T, D) in, its reconstruction out."""
 
 from pathlib import Path
 
@@ -12,8 +10,11 @@ from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
 
 
 def load(folder: Path) -> Predict:
-    """Read the one auto-encoder in a folder; `predict` takes "motion" and gives "reconstruction",
-    both float32.
+    """Read the one auto-encoder in a folder.
+
+    Returns:
+        A function from "motion" to "reconstruction", both (B, T, D) float32 at 30 frames a second.
+
     """
     network = load_auto_encoder(folder, next(folder.glob("*.safetensors")).stem)
 

@@ -1,6 +1,4 @@
-"""The bundle as an MLflow model: speech in, SMPL-X motion out; all that the release unit needs is
-in its folder.
-"""
+"""The bundle as an MLflow model: speech in, SMPL-X motion out, from the files of the bundle alone."""
 
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
 
 
 def example(bundle: Bundle) -> Arrays:
-    """One second of silence by the first speaker."""
+    """Return one second of silence by the first speaker."""
     return {
         "wave": np.zeros(SAMPLE_RATE, np.float32),
         "speaker": np.array([min(bundle.speakers)], np.int64),
@@ -24,8 +22,10 @@ def example(bundle: Bundle) -> Arrays:
 def load(folder: Path) -> Predict:
     """Read the bundle.
 
-    `predict` takes "wave" (S,) float32 at 16 kHz and "speaker" (1,), an id of the corpus; it gives
-    "poses" (n, 165), "expressions" (n, 100) and "trans" (n, 3) at 30 frames a second.
+    Returns:
+        A function from "wave" (S,) float32 at 16 kHz and "speaker" (1,), an id of the corpus, to
+        "poses" (n, 165), "expressions" (n, 100) and "trans" (n, 3) at 30 frames a second.
+
     """
     synthesizer = Synthesizer(Bundle.load(folder))
 

@@ -10,16 +10,18 @@ from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
 
 
 def load(folder: Path) -> Predict:
-    """Read the encoder; `predict` takes "motion" and gives "features", both float32."""
+    """Read the encoder.
+
+    Returns:
+        A function from "motion" (B, T, 330) to "features" (B, T // 16, D), both float32.
+
+    """
     network = load_fgd_encoder(folder)
 
     @torch.no_grad()
     def predict(arrays: Arrays) -> Arrays:
-        return {
-            "features": network(
-                torch.from_numpy(np.ascontiguousarray(arrays["motion"], np.float32))
-            ).numpy()
-        }
+        motion = torch.from_numpy(np.ascontiguousarray(arrays["motion"], np.float32))
+        return {"features": network(motion).numpy()}
 
     return predict
 

@@ -1,6 +1,4 @@
-"""The generator as an MLflow model: a window of sound, words and masked motion in, logits of each
-part's codes out.
-"""
+"""The generator as an MLflow model: audio, words and masked motion in, code logits out."""
 
 from pathlib import Path
 from typing import Final
@@ -15,11 +13,11 @@ from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
 INPUTS: Final = ("wave", "words", "speaker", "motion", "mask")
 _FRAMES: Final = 64
 _SAMPLES: Final = 34_133
-"""Of a window of 64 frames at 16 kHz."""
+"""Samples of a window of 64 frames at 30 frames a second and 16 kHz."""
 
 
 def example() -> Arrays:
-    """A window of silence with everything hidden but the first four frames."""
+    """Return a window of silence with all motion masked but the first four frames."""
     mask = np.ones((1, _FRAMES, MOTION_DIM), np.bool_)
     mask[:, :4] = False
     return {
@@ -32,8 +30,12 @@ def example() -> Arrays:
 
 
 def load(folder: Path) -> Predict:
-    """Read the generator; `predict` takes what `example` gives and returns "face", "upper", ... (B,
-    T, codes).
+    """Read the generator.
+
+    Returns:
+        A function from arrays as `example` returns them to the logits of the codes of each part,
+        "face", "upper", "hands" and "lower", each (B, T, codes) float32.
+
     """
     network = load_generator(folder)
 

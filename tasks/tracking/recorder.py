@@ -1,8 +1,7 @@
-"""What happened in a stage, recorded in MLflow: parameters, metrics, curves, artefacts, models, and
-their origin.
+"""Record a stage in MLflow: parameters, metrics, curves, artifacts, models and their origin.
 
-An outage never stops a training: records wait in memory, are tried again, and what is lost at the
-end is told. No file of the pipeline holds a run id: a run is found again by its tag
+An outage never stops a training: records wait in memory and are sent again later, and a warning
+says how many are lost in the end. No file of the pipeline holds a run id; a run is found by its tag
 `stage_fingerprint`.
 """
 
@@ -26,24 +25,30 @@ if TYPE_CHECKING:
 _PARENT_TAG: Final = "mlflow.parentRunId"
 _RETRY_SECONDS: Final = 30.0
 _BATCH: Final = 200
-"""Points of curves written at once; MLflow takes 1,000 a call."""
+"""Points of curves per request; MLflow accepts 1,000."""
 
 Record = Callable[["MlflowClient", str], object]
 
 
 @contextmanager
-def recording(stage: str, config: Config, view: StageView) -> Iterator["Recorder"]:
-    """Open the MLflow run of one stage; it ends FINISHED, FAILED or KILLED with the block."""
-    recorder = Recorder(
-        stage, {**lineage(config), "stage": stage, "stage_fingerprint": view.fingerprint}
-    )
-    recorder.params(
-        {
-            key: value
-            for key, value in flat(config_dict(config)).items()
-            if any(key == name or key.startswith(f"{name}.") for name in view.params)
-        }
-    )
+def recording(stage: str, config: Config, view: StageView, *, root: Path) -> Iterator["Recorder"]:
+    """Open the MLflow run of a stage, and end it as FINISHED, FAILED or KILLED with the block.
+
+    Args:
+        stage: Name of the stage.
+        config: The whole configuration; the declared parameters of it are recorded.
+        view: What `dvc.yaml` declares for the stage.
+        root: Folder of `dvc.yaml`.
+
+    """
+    tags = {**lineage(config, root), "stage": stage, "stage_fingerprint": view.fingerprint}
+    recorder = Recorder(stage, tags)
+    declared = {
+        key: value
+        for key, value in flat(config_dict(config)).items()
+        if any(key == name or key.startswith(f"{name}.") for name in view.params)
+    }
+    recorder.params(declared)
     try:
         yield recorder
     except BaseException as error:
@@ -53,13 +58,24 @@ def recording(stage: str, config: Config, view: StageView) -> Iterator["Recorder
 
 
 class Recorder:
-    """The run of one stage. Satisfies `mambatalk.training.tracker.Tracker`; no call fails or lasts
-    in an outage.
+    """The MLflow run of one stage, the `Tracker` of a training.
+
+    No method raises or blocks during an outage of the tracking store.
+
+    Args:
+        name: Name of the run.
+        tags: Tags of the run.
+
+    Attributes:
+        run_id: Id of the MLflow run; None before the first record has been written.
+
     """
 
     def __init__(self, name: str, tags: Mapping[str, str]) -> None:
         self.run_id: str | None = None
-        self.name, self._tags, self._start = name, dict(tags), _now()
+        self.name = name
+        self._tags = dict(tags)
+        self._start = _now()
         self._waiting: list[Record] = []
         self._points: list[Metric] = []
         self._outage_until: float | None = None
@@ -72,15 +88,15 @@ class Recorder:
         self._record(lambda client, run: client.log_batch(run, params=params))
 
     def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
-        """Record numbers at a step under dotted keys; what is no number (null where undefined) is
-        left out.
+        """Record numbers at a step under dotted keys.
+
+        Other values are skipped, such as None for a metric that is undefined.
         """
         from mlflow.entities import Metric
 
-        numbers = {
-            key: value for key, value in flat(values).items() if isinstance(value, int | float)
-        }
-        self._points += [Metric(key, float(value), _now(), step) for key, value in numbers.items()]
+        for key, value in flat(values).items():
+            if isinstance(value, int | float):
+                self._points.append(Metric(key, float(value), _now(), step))
         if len(self._points) >= _BATCH:
             self._record_points()
 
@@ -93,7 +109,7 @@ class Recorder:
             self._record(lambda client, run: client.log_artifact(run, str(path)))
 
     def model(self, log: Callable[[], object]) -> None:
-        """Record a model: `log` is called while this run is MLflow's active one."""
+        """Record a model; `log` is called while this run is the active MLflow run."""
 
         def record(client: "MlflowClient", run: str) -> None:
             import mlflow
@@ -104,13 +120,14 @@ class Recorder:
         self._record(record)
 
     def close(self, status: str) -> None:
-        """Write what still waits and end the run; say so where records are lost."""
+        """Write the waiting records, end the run, and warn if records are lost."""
         self._outage_until = None if self._outage_until is None else 0.0
         self._record_points()
         self._record(lambda client, run: client.set_terminated(run, status))
         if self._waiting:
             _warn(
-                f"{self.name}: {len(self._waiting)} records never reached MLflow; the stage's own files are whole"
+                f"{self.name}: {len(self._waiting)} records never reached MLflow; "
+                "the outputs of the stage are complete"
             )
 
     def _record_points(self) -> None:
@@ -131,9 +148,7 @@ class Recorder:
                 del self._waiting[0]
         except (MlflowException, SQLAlchemyError, OSError) as error:
             if self._outage_until is None:
-                _warn(
-                    f"{self.name}: MLflow fails ({' '.join(str(error).split())[:200]}); going on without it"
-                )
+                _warn(f"{self.name}: MLflow fails ({_one_line(error)}); continuing without it")
             self._outage_until = time.monotonic() + _RETRY_SECONDS
 
     def _open(self) -> tuple["MlflowClient", str]:
@@ -145,20 +160,22 @@ class Recorder:
         return client, self.run_id
 
 
-def join_runs(stages: Sequence[str], *, recorder: Recorder | None = None) -> str | None:
-    """Gather the newest run of every stage under one parent run, and return the parent's id.
+def join_runs(
+    stages: Sequence[str], *, recorder: Recorder | None = None, root: Path = Path()
+) -> str | None:
+    """Gather the newest run of every stage under one parent run.
 
-    A stage that DVC skipped is found by the fingerprint that `dvc.lock` holds for it. The parent
-    names each run in a tag `run.STAGE`, and each run names the newest parent it belongs to, so that
-    a run shared by two pipelines is found from both. The same set of runs has one parent, however
-    often it is joined.
+    The run of a stage that DVC skipped is found by the fingerprint in `dvc.lock`. The parent names
+    each run in a tag `run.STAGE`, and each run names the newest parent it belongs to, so that a run
+    shared by two builds is found from both. The same set of runs always has the same parent.
 
     Args:
-        stages: Stage names as DVC has them, "train_vq@face" for one of a matrix.
+        stages: Names of the stages, "train_vq@face" for one of a matrix.
         recorder: The run of the stage that joins; it has no entry in `dvc.lock` yet.
+        root: Folder of `dvc.lock`.
 
     Returns:
-        None where the tracking store does not answer, after a warning.
+        Id of the parent run, or None, after a warning, if the tracking store does not answer.
 
     """
     from mlflow.exceptions import MlflowException
@@ -166,33 +183,35 @@ def join_runs(stages: Sequence[str], *, recorder: Recorder | None = None) -> str
 
     try:
         client, experiment = connect()
-        runs = {stage: run for stage in stages if (run := _newest(client, experiment, stage))}
-        parent = _parent(client, experiment, runs)
+        locked = locked_fingerprints(root / "dvc.lock")
+        found = {
+            stage: _newest(client, experiment, locked[stage]) for stage in stages if stage in locked
+        }
+        runs = {stage: run for stage, run in found.items() if run}
+        parent = _parent(client, experiment, runs, locked)
         if recorder and recorder.run_id:
             client.set_tag(recorder.run_id, _PARENT_TAG, parent)
             client.set_tag(parent, f"run.{recorder.name}", recorder.run_id)
         return parent
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        _warn(f"the runs were not joined: MLflow fails ({' '.join(str(error).split())[:200]})")
+        _warn(f"the runs were not joined: MLflow fails ({_one_line(error)})")
         return None
 
 
-def _newest(client: "MlflowClient", experiment: str, stage: str) -> "Run | None":
-    fingerprint = locked_fingerprints().get(stage)
-    found = (
-        client.search_runs(
-            [experiment],
-            f"tags.stage_fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'",
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
-        )
-        if fingerprint
-        else []
+def _newest(client: "MlflowClient", experiment: str, fingerprint: str) -> "Run | None":
+    found = client.search_runs(
+        [experiment],
+        f"tags.stage_fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
     )
     return found[0] if found else None
 
 
-def _parent(client: "MlflowClient", experiment: str, runs: Mapping[str, "Run"]) -> str:
+def _parent(
+    client: "MlflowClient", experiment: str, runs: Mapping[str, "Run"], locked: Mapping[str, str]
+) -> str:
+    """Return the id of the parent of a set of runs, which is created if it is new."""
     pipeline = digest({stage: run.info.run_id for stage, run in runs.items()})
     found = client.search_runs(
         [experiment], f"tags.pipeline_fingerprint = '{pipeline}'", max_results=1
@@ -209,7 +228,7 @@ def _parent(client: "MlflowClient", experiment: str, runs: Mapping[str, "Run"]) 
         **shared,
         "stage": "pipeline",
         "pipeline_fingerprint": pipeline,
-        "dvc_lock_digest": digest(locked_fingerprints()),
+        "dvc_lock_digest": digest(dict(locked)),
         **{f"run.{stage}": run.info.run_id for stage, run in runs.items()},
     }
     parent = client.create_run(experiment, tags=tags, run_name="pipeline").info.run_id
@@ -219,7 +238,12 @@ def _parent(client: "MlflowClient", experiment: str, runs: Mapping[str, "Run"]) 
     return parent
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
 def _now() -> int:
+    """Return the time in milliseconds, as MLflow expects it."""
     return int(time.time() * 1000)
 
 

@@ -1,8 +1,7 @@
-"""Where MLflow keeps records: the store, the experiment, and the tags that lead from a run to its
-origin.
+"""The MLflow store, its experiment, and the tags that lead from a run to its origin.
 
-The store is `MLFLOW_TRACKING_URI` where that is set, otherwise sqlite and a folder under
-`MAMBATALK_HOME` (default ~/.local/share/mambatalk), one place for all checkouts.
+The store is `MLFLOW_TRACKING_URI` if set, otherwise a SQLite database and a folder of artifacts under
+`MAMBATALK_HOME` (default ~/.local/share/mambatalk), shared by all checkouts.
 """
 
 import logging
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT: Final = "mambatalk"
-_QUIET: Final = {
+_MLFLOW_SETTINGS: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -30,7 +29,7 @@ _QUIET: Final = {
 
 
 def home() -> Path:
-    """Folder of everything kept outside checkouts."""
+    """Return the folder for everything that is kept outside checkouts."""
     return Path(
         os.environ.get("MAMBATALK_HOME") or Path.home() / ".local/share/mambatalk"
     ).resolve()
@@ -38,12 +37,12 @@ def home() -> Path:
 
 @cache
 def connect() -> tuple["MlflowClient", str]:
-    """Return a client of the tracking store and the experiment's id, both made where they are
-    missing.
+    """Return a client of the tracking store and the id of the experiment.
 
-    Stages that start at once wait for each other here: the first makes the schema.
+    Both are created if they are missing. Stages that start at the same time wait for each other
+    here, because the first one creates the database schema.
     """
-    for key, value in _QUIET.items():
+    for key, value in _MLFLOW_SETTINGS.items():
         os.environ.setdefault(key, value)
     home().mkdir(parents=True, exist_ok=True)
     import mlflow
@@ -59,29 +58,18 @@ def connect() -> tuple["MlflowClient", str]:
         found = client.get_experiment_by_name(EXPERIMENT)
         if found:
             return client, found.experiment_id
-        # A server keeps artefacts where it likes; sqlite alone would put them under the working
-        # directory.
+        # A server chooses the place of its artifacts; SQLite would take the working directory.
         place = (home() / "artifacts").as_uri() if mlflow.get_tracking_uri() == local else None
         return client, client.create_experiment(EXPERIMENT, place)
 
 
-def lineage(config: Config) -> dict[str, str]:
-    """Tags that lead from a run to what made it: git commit, digest of the corpus snapshot,
-    seed.
-    """
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    changed = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=no"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    snapshot = Path(config.ingest.snapshot)
+def lineage(config: Config, root: Path) -> dict[str, str]:
+    """Return tags that lead from a run to its origin: git commit, corpus snapshot, seed."""
+    snapshot = root / config.ingest.snapshot
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     tags = {
-        "git_commit": commit,
-        "git_dirty": str(bool(changed)).lower(),
+        "git_commit": _git(root, "rev-parse", "HEAD"),
+        "git_dirty": str(bool(changes)).lower(),
         "seed": str(config.seed),
         "snapshot_digest": read_json(snapshot)["digest"] if snapshot.exists() else "",
         "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
@@ -89,8 +77,16 @@ def lineage(config: Config) -> dict[str, str]:
     return {key: value for key, value in tags.items() if value}
 
 
+def _git(root: Path, *arguments: str) -> str:
+    """Return git's output; empty if there is no git or no commit."""
+    result = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    return result.stdout.strip()
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
+    """Flatten nested mappings into one with dotted keys."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

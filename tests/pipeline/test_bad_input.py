@@ -161,7 +161,7 @@ def test_two_copies_of_a_stage_do_not_run_at_once(corpus: Workspace) -> None:
     lock.parent.mkdir(parents=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        one_line(corpus.stage("ingest"), "another copy")
+        one_line(corpus.stage("ingest"), "already running")
     assert corpus.stage("ingest").returncode == 0
 
 
@@ -176,7 +176,7 @@ class Fading:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0)
 
-def work(config, recorder):
+def work(context):
     fading = Fading()
     del fading
     while True:

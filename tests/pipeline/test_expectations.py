@@ -14,6 +14,8 @@ import pytest
 from mambatalk.config import load_config
 from mambatalk.quality.rules import Rule, apply_rules, clip_rules
 from tasks.expectations.suites import check, publish
+from tasks.runtime.context import StageContext
+from tasks.runtime.paths import Paths
 from tasks.runtime.status import DataContractError
 from tasks.tracking.recorder import Recorder
 from tests.pipeline.workspace import ROOT
@@ -97,22 +99,15 @@ def test_the_page_needs_no_network_and_depends_on_the_data_alone(
     pages = []
     for name in ("one", "two"):
         checked = check(clips({"peak": 0.0}), rules, name="clips", max_quarantined=1.0)
-        publish(
-            checked,
-            "check_clips",
-            docs=tmp_path / name,
-            metrics=tmp_path / f"{name}.json",
-            title="Clips",
-            lead="A test.",
-            recorder=Silent(),
-        )
-        pages.append((tmp_path / name / "index.html").read_text())
+        context = stage_context(tmp_path / name)
+        publish(context, checked, docs=tmp_path / name / "docs", title="Clips", lead="A test.")
+        pages.append((tmp_path / name / "docs" / "index.html").read_text())
     assert pages[0] == pages[1]
     assert not re.search(r'(src|href)="(?!#)', pages[0])
     assert "<script" not in pages[0]
     assert "the audio is silent" in pages[0]
     assert "1_ada_0_0_0" in pages[0]
-    summary = json.loads((tmp_path / "one.json").read_text())
+    summary = json.loads((tmp_path / "one" / "metrics" / "check_clips.json").read_text())
     assert (summary["success"], summary["quarantined"], summary["broken"]) == (
         True,
         1,
@@ -120,20 +115,11 @@ def test_the_page_needs_no_network_and_depends_on_the_data_alone(
     )
 
 
-def test_a_critical_rule_fails_after_the_evidence(
-    rules: list[Rule], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MAMBATALK_RUNS", str(tmp_path / "runs"))
+def test_a_critical_rule_fails_after_the_evidence(rules: list[Rule], tmp_path: Path) -> None:
     checked = check(clips({"splits_of_content": 2.0}), rules, name="clips", max_quarantined=1.0)
     with pytest.raises(DataContractError, match=r"1_ada_0_0_0: leak.*evidence/index\.html"):
         publish(
-            checked,
-            "check_clips",
-            docs=tmp_path / "docs",
-            metrics=tmp_path / "verdict.json",
-            title="Clips",
-            lead="A test.",
-            recorder=Silent(),
+            stage_context(tmp_path), checked, docs=tmp_path / "docs", title="Clips", lead="A test."
         )
     evidence = tmp_path / "runs" / "check_clips" / "evidence"
     assert {path.name for path in evidence.iterdir()} == {
@@ -142,11 +128,21 @@ def test_a_critical_rule_fails_after_the_evidence(
         "findings.csv",
     }
     assert not (tmp_path / "docs").exists()
-    assert not (tmp_path / "verdict.json").exists()
+    assert not (tmp_path / "metrics").exists()
+
+
+def stage_context(root: Path) -> StageContext:
+    return StageContext(
+        stage="check_clips",
+        config=load_config(ROOT / "params.yaml"),
+        recorder=Silent(),
+        fingerprint="f" * 64,
+        paths=Paths(root),
+    )
 
 
 class Silent(Recorder):
-    """A recorder whose run nobody opens."""
+    """A recorder that opens no MLflow run."""
 
     def __init__(self) -> None:
         super().__init__("check_clips", {})

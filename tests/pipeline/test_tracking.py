@@ -34,13 +34,14 @@ from tasks.runtime.stage import execute
 
 stage, part = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
 
-def work(config, recorder):
+def work(context):
+    config = context.config
     for step in range(3):
-        recorder.metrics({"loss": 1 / (step + 1)}, step=step)
+        context.recorder.metrics({"loss": 1 / (step + 1)}, step=step)
     out = Path(f"second/{part}.txt" if part else "first.txt")
     out.parent.mkdir(exist_ok=True)
     out.write_text(str(config.train_vq.global_.layers if part == "global" else 0))
-    recorder.artifact(out)
+    context.recorder.artifact(out)
 
 sys.exit(execute(f"{stage}@{part}" if part else stage, work))
 """
@@ -104,7 +105,7 @@ def test_an_outage_stops_nothing_and_is_told(
     assert time.monotonic() - start < 20
     recorder.close("FINISHED")
     told = capsys.readouterr().err
-    assert told.count("going on without it") == 1
+    assert told.count("continuing without it") == 1
     assert "never reached MLflow" in told
 
 

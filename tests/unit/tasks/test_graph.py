@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from mambatalk.config import Config, load_config
-from tasks.runtime import paths as _paths
+from tasks.runtime.paths import Paths
 from tasks.runtime.view import restrict
 from tasks.tools.graph import PLUMBING, find_differences, imported_files, stage_module
 
@@ -33,7 +33,9 @@ def declared(stage: str) -> list[str]:
 
 
 def read_keys(path: Path) -> set[str]:
-    """Dotted keys read from a name `config` in one file: {"seed", "train_generator.lr"}."""
+    """Dotted keys read from `config` or `context.config` in one file, such as "seed" and
+    "train_generator.lr".
+    """
     keys = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         chain: list[str] = []
@@ -41,8 +43,12 @@ def read_keys(path: Path) -> set[str]:
         while isinstance(inner, ast.Attribute):
             chain.insert(0, inner.attr)
             inner = inner.value
-        if chain and chain[0] in SECTIONS and isinstance(inner, ast.Name) and inner.id == "config":
-            keys.add(".".join(chain))
+        if isinstance(inner, ast.Name):
+            chain.insert(0, inner.id)
+        if chain[:1] == ["context"]:
+            chain = chain[1:]
+        if chain[:1] == ["config"] and len(chain) > 1 and chain[1] in SECTIONS:
+            keys.add(".".join(chain[1:]))
     return keys
 
 
@@ -66,9 +72,9 @@ def test_lazy_imports_are_dependencies() -> None:
 
 
 def test_imports_of_plumbing_are_not_followed() -> None:
-    """The configuration imports the names of both fidelities, which ingest has no use for."""
+    """Every stage loads the configuration, and with it the names of both fidelities."""
     files = imported_files("tasks.ingest")
-    assert Path("mambatalk/config.py") in files
+    assert Path("tasks/runtime/stage.py") in files
     assert Path("mambatalk/fidelity.py") not in files
 
 
@@ -183,14 +189,13 @@ def test_every_path_of_the_code_is_under_an_output() -> None:
     for body in STAGES.values():
         for entry in [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]:
             outs.add(entry if isinstance(entry, str) else next(iter(entry)))
-    for name, path in vars(_paths).items():
-        if isinstance(path, Path):
-            under = [
-                out
-                for out in outs
-                if Path(out) == path or path in Path(out).parents or Path(out) in path.parents
-            ]
-            assert under, f"no stage writes {name} = {path}"
+    for name, path in vars(Paths()).items():
+        if name in ("root", "params", "runs"):
+            continue
+        related = [
+            out for out in map(Path, outs) if path.is_relative_to(out) or out.is_relative_to(path)
+        ]
+        assert related, f"no stage writes {name} = {path}"
 
 
 def test_a_stage_cannot_read_what_it_does_not_declare() -> None:

@@ -15,6 +15,7 @@ from mambatalk.files import write_json
 from tasks import report
 from tasks.report_page.numbers import published_table
 from tasks.report_page.verdicts import headline, not_comparable, verdicts
+from tasks.runtime.paths import Paths
 
 ROOT = Path(__file__).parents[3]
 CONFIG = load_config(ROOT / "params.yaml")
@@ -63,7 +64,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
         notes: list[str] | None = None,
     ) -> str:
         write_build(CONFIG, numbers or evaluation(), quarantined or {}, notes or [])
-        return report.render(report.content(CONFIG))
+        return report.render(report.content(CONFIG, Paths()))
 
     return page
 
@@ -273,4 +274,4 @@ def test_every_network_has_its_curve(build: Callable[..., str]) -> None:
 def test_a_network_that_was_imported_has_no_curve(build: Callable[..., str]) -> None:
     build()
     Path("plots/train_fgd_encoder.csv").write_text("epoch,train/loss,val/loss\n")
-    assert report.render(report.content(CONFIG)).count("<polyline") == 2 * 6
+    assert report.render(report.content(CONFIG, Paths())).count("<polyline") == 2 * 6

@@ -1,6 +1,4 @@
-"""What may pass by itself is told from what will not, by the kind of failure that a stage writes
-down.
-"""
+"""A stage writes which kind of failure it had, so that only what may pass by itself is retried."""
 
 import errno
 import json
@@ -10,6 +8,7 @@ import pytest
 import torch
 
 from mambatalk.errors import InputError
+from tasks.runtime.paths import Paths
 from tasks.runtime.status import DataContractError, Interrupted, failure_kind, write_status
 
 FAULT = ("expected b, found a", "do c")
@@ -42,10 +41,15 @@ def test_the_cpu_allocator_s_error_counts_as_out_of_memory() -> None:
     assert failure_kind(caught.value) == "oom"
 
 
-def test_the_status_lies_where_runs_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MAMBATALK_RUNS", str(tmp_path / "kept"))
-    write_status("train_vq@face", "failed", fingerprint="abc", kind="nan", message="loss is nan")
-    status = json.loads((tmp_path / "kept" / "train_vq@face" / "status.json").read_text())
+def test_the_status_file_holds_state_and_kind(tmp_path: Path) -> None:
+    folder = tmp_path / "train_vq@face"
+    write_status(
+        folder, "train_vq@face", "failed", fingerprint="abc", kind="nan", message="loss is nan"
+    )
+    status = json.loads((folder / "status.json").read_text())
     assert (status["state"], status["kind"], status["fingerprint"]) == ("failed", "nan", "abc")
+
+
+def test_runs_may_be_kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAMBATALK_RUNS", str(tmp_path / "kept"))
+    assert Paths("checkout").run_folder("ingest") == tmp_path / "kept" / "ingest"

@@ -1,5 +1,6 @@
 """The end of a build on the terminal: what was measured, what to doubt in it, where to look."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def test_numbers_stand_with_what_is_to_be_doubted_in_them(
 
 
 def test_paths_are_those_of_the_build_that_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree("metrics", "runs/real/metrics")
     show(Path("runs/real"))
     assert "report  runs/real/reports/index.html" in capsys.readouterr().out
 

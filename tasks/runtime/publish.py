@@ -1,0 +1,53 @@
+"""Publish a trained network: weights, curve and metrics as DVC outputs, and all of it in MLflow."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mambatalk.files import atomic_directory, write_json
+from tasks.runtime.context import StageContext
+
+if TYPE_CHECKING:
+    from mambatalk.training.loop import Trained
+
+HEADLINE: Final = ("loss", "codes_used", "perplexity")
+"""Metrics of a training that DVC shows, one column each. The curve and MLflow hold all of them."""
+
+
+def publish_training(
+    context: StageContext,
+    trained: "Trained[Any]",
+    *,
+    folder: Path,
+    save: Callable[[Path], None],
+    model: Callable[[], None],
+) -> None:
+    """Write the outputs of a training stage and record them.
+
+    Curve and metrics go to `plots/NAME.csv` and `metrics/NAME.json`, with NAME the name of the
+    stage, "train_vq/face" for train_vq@face.
+
+    Args:
+        context: Context of the stage.
+        trained: The network with its curve and final metrics.
+        folder: Output folder of the weights.
+        save: Writes the weights to a folder.
+        model: Logs the written weights as an MLflow model of the active run.
+
+    """
+    name = context.stage.replace("@", "/")
+    curve = context.paths.plots / f"{name}.csv"
+
+    with atomic_directory(folder) as out:
+        save(out)
+    trained.curve.write(curve)
+    write_json(context.paths.metrics / f"{name}.json", headline(trained.metrics))
+
+    context.recorder.metrics({"final": trained.metrics})
+    context.recorder.artifact(curve)
+    context.recorder.model(model)
+
+
+def headline(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Select the metrics that DVC shows."""
+    return {key: metrics[key] for key in HEADLINE if key in metrics}
