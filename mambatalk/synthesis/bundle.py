@@ -1,8 +1,7 @@
-"""The release unit: a generator with the very auto-encoders, vocabulary and settings it was trained
-with.
+"""The bundle: a generator with the auto-encoders, vocabulary and settings it was trained with.
 
-A folder of safetensors and JSON. Codes mean nothing against another code book, so the parts are
-never shipped apart, and `bundle.json` holds a digest of each and one of itself.
+A folder of safetensors and JSON files. Codes have no meaning with another codebook, so the parts
+are released together, and `bundle.json` holds a digest of each file and one of itself.
 """
 
 import os
@@ -28,21 +27,24 @@ FORMAT = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """All that synthesis needs."""
+    """A trained model with everything that synthesis needs."""
 
     generator: Generator
     auto_encoders: dict[AutoEncoder, VQVAE | GlobalNet]
     vocabulary: dict[str, int]
+    """Word to id."""
     speakers: dict[int, int]
-    """Speaker id to index."""
+    """Speaker id in the corpus to row of the speaker embedding."""
     fidelity: Fidelity
-    """What it was trained with; synthesis follows it unless told otherwise."""
+    """Value that the model was trained with; by default synthesis uses it too."""
     context_frames: int
+    """Frames that a window shares with the previous one."""
     window: int
+    """Length of a window in frames."""
     rest: Tensor
-    """Motion (337,) that a clip starts from where no other is given."""
+    """Motion (337,) that a clip starts from if none is given."""
     config: dict[str, Any]
-    """The parameters it was made with, for the record."""
+    """Training parameters, for reference only."""
 
     @property
     def rules(self) -> FidelityRules:
@@ -51,14 +53,14 @@ class Bundle:
 
     @property
     def global_net(self) -> GlobalNet:
-        """The auto-encoder that turns legs into ground velocity."""
+        """Network that predicts ground velocity from the legs."""
         network = self.auto_encoders["global"]
         assert isinstance(network, GlobalNet)
         return network
 
     @property
     def part_networks(self) -> dict[Part, VQVAE]:
-        """The four auto-encoders that have codes."""
+        """The four auto-encoders with a codebook."""
         return {
             part: network
             for part in PARTS
@@ -66,14 +68,19 @@ class Bundle:
         }
 
     def to(self, device: torch.device | str) -> "Bundle":
-        """The bundle with its networks moved to a device."""
+        """Move the networks to a device and return the bundle."""
         self.generator.to(device)
         for network in self.auto_encoders.values():
             network.to(device)
         return self
 
     def save(self, folder: str | Path) -> None:
-        """Write the folder, whole or not at all."""
+        """Write the folder atomically.
+
+        Raises:
+            InputError: The folder cannot be written.
+
+        """
         with atomic_directory(folder) as out:
             save_generator(out, self.generator)
             for name, network in self.auto_encoders.items():
@@ -93,10 +100,10 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Bundle":
-        """Read a bundle; every file must be the one it was saved with.
+        """Read a bundle and verify the digest of every file.
 
         Raises:
-            InputError: A file is missing, changed or broken.
+            InputError: A file is missing, changed, damaged, or not listed in `bundle.json`.
 
         """
         folder = Path(folder)
@@ -120,7 +127,7 @@ class Bundle:
 
 
 def _read_about(path: Path) -> dict[str, Any]:
-    """What `bundle.json` says, of a known format and as it was written."""
+    """Read `bundle.json` and verify its format and digest."""
     about = read_json(path)
     version = about.get("format") if isinstance(about, dict) else None
     if version != FORMAT:
@@ -134,22 +141,22 @@ def _read_about(path: Path) -> dict[str, Any]:
         raise InputError(
             path,
             f"expected digest {stated}, found contents of digest {digest(about)}",
-            "fetch or make the bundle again",
+            "download or make the bundle again",
         )
     return about
 
 
 def _check_file(folder: Path, name: str, expected: str | None) -> None:
+    """Verify one file; `expected` is its sha256, or None if `bundle.json` does not list it."""
     path = folder / name
-    found = (
-        "a name outside the folder"
-        if os.path.basename(name) != name
-        else ("no such file" if not path.is_file() else f"sha256 {sha256_file(path)}")
-    )
-    if found != f"sha256 {expected}":
+    if os.path.basename(name) != name:
+        found = "a name outside the folder"
+    elif not path.is_file():
+        found = "no such file"
+    else:
+        found = f"sha256 {sha256_file(path)}"
+    wanted = f"sha256 {expected}" if expected else "no file of that name"
+    if found != wanted:
         raise InputError(
-            path,
-            f"expected {(f'sha256 {expected}' if expected else 'no file of that name')},"
-            f" found {found}",
-            "fetch or make the bundle again",
+            path, f"expected {wanted}, found {found}", "download or make the bundle again"
         )
