@@ -1,1 +1,1 @@
-"""The embedded corpus: speech, text, motion rules, score."""
+"""The embedded sample: a synthetic corpus of speech, text and motion, and its score."""

@@ -1,8 +1,8 @@
-"""Arms and hands of the sample's law: rest, beats, and the words that have a gesture of their own.
+"""Motion rules of arms and hands: rest pose, beats, and the gestures of eight words.
 
-An arm is seven angles, mirrored between the sides, so that one table serves both; they become
-SMPL-X rotations at the end. The T-pose is all zeros but `spread`, which is measured from the
-hanging arm.
+An arm has seven angles, mirrored between left and right so that one table serves both, which are
+converted to SMPL-X rotations at the end. In the T-pose all angles are zero except `spread`, which
+is measured from the hanging arm.
 """
 
 from types import MappingProxyType
@@ -13,24 +13,27 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from mambatalk.sample.curves import Curve, bump
-from mambatalk.sample.style import Style
-from mambatalk.sample.track import LOUD, Stress
+from mambatalk.sample.speech_track import LOUD, Stress
+from mambatalk.sample.style import SpeakerStyle
 
-ARM: Final = ("swing", "spread", "twist", "elbow", "roll", "wrist", "curl")
-"""Upper arm forward, upper arm away from the body, turn about the upper arm (outward), elbow bend,
-forearm turn (palm up), wrist bend (palm in), finger bend; radians."""
+ARM_ANGLES: Final = ("swing", "spread", "twist", "elbow", "roll", "wrist", "curl")
+"""Angles of one arm, radians: upper arm forward, upper arm away from the body, outward rotation
+about the upper arm, elbow flexion, forearm rotation (palm up), wrist flexion (palm in), finger
+flexion."""
 BEAT_RISE: Final = 0.28
 BEAT_FALL: Final = 0.34
+"""Duration of a beat before and after its peak, seconds."""
 GESTURE_RISE: Final = 0.42
 GESTURE_FALL: Final = 0.50
+"""Duration of a gesture before and after its peak, seconds."""
 _BEAT: Final = np.array([0.42, 0.10, 0.10, 0.35, 0.35, -0.25, -0.25])
-"""Added to the beating arm at the height of a loud beat."""
-_FOLLOW: Final = 0.35
-_FOLLOW_LOUD: Final = 0.7
-"""Share of a beat that the other arm joins in with."""
+"""Added to the angles of the arm at the peak of a loud beat."""
+_OTHER_ARM: Final = 0.35
+_OTHER_ARM_LOUD: Final = 0.7
+"""Size of a beat of the other arm relative to the leading one, for small and loud beats."""
 GESTURES: Final = MappingProxyType(
     {
-        # Word: left arm, right arm at the height of the gesture, in the order of `ARM`.
+        # Word: angles of the left and right arm at the peak of the gesture, as in `ARM_ANGLES`.
         "huge": ((0.55, 1.15, 0.3, 0.45, 0.3, 0.1, 0.05), (0.55, 1.15, 0.3, 0.45, 0.3, 0.1, 0.05)),
         "tiny": (
             (0.75, 0.05, -0.45, 1.75, 0.0, 0.2, 0.75),
@@ -57,62 +60,69 @@ GESTURES: Final = MappingProxyType(
     }
 )
 _HANG: Final = 1.40
-"""Angle from the T-pose's arm to one that hangs with no spread, radians."""
+"""Angle between the arm of the T-pose and an arm that hangs without spread, radians."""
 _FINGER_SPREAD: Final = np.repeat([0.10, 0.0, -0.16, -0.08, 0.0], 3) * np.tile([1, 0, 0], 5)
 
 
-def arm_angles(time: Curve, style: Style, stresses: list[Stress]) -> tuple[Curve, Curve]:
-    """Angles (n, 7) of the left and the right arm at times (n,) in seconds."""
+def arm_angles(time: Curve, style: SpeakerStyle, stresses: list[Stress]) -> tuple[Curve, Curve]:
+    """Return the angles (n, 7) of the left and right arm at times (n,) in seconds."""
     rest = (rest_angles(style, 0), rest_angles(style, 1))
     arms = [np.tile(rest[0], (len(time), 1)), np.tile(rest[1], (len(time), 1))]
     for stress in stresses:
-        target = GESTURES.get(stress.word)
-        for side in (0, 1):
-            if target is not None:
-                shape = bump(time, stress.time, rise=GESTURE_RISE, fall=GESTURE_FALL, hold=0.6)
-                arms[side] += shape[:, None] * (np.array(target[side]) - rest[side])
-            else:
-                size = style.amplitude * stress.level * _share(style, side, stress.level)
-                arms[side] += (
-                    size * bump(time, stress.time, rise=BEAT_RISE, fall=BEAT_FALL)[:, None] * _BEAT
-                )
+        gesture = GESTURES.get(stress.word)
+        if gesture is not None:
+            shape = bump(time, stress.time, rise=GESTURE_RISE, fall=GESTURE_FALL, hold=0.6)
+            for side in (0, 1):
+                arms[side] += shape[:, None] * (np.array(gesture[side]) - rest[side])
+        else:
+            shape = bump(time, stress.time, rise=BEAT_RISE, fall=BEAT_FALL)
+            for side in (0, 1):
+                size = style.amplitude * stress.level * _relative_size(style, side, stress.level)
+                arms[side] += size * shape[:, None] * _BEAT
     return arms[0], arms[1]
 
 
-def rest_angles(style: Style, side: int) -> Curve:
-    """Angles (7,) of one arm at rest; side 0 is left."""
+def rest_angles(style: SpeakerStyle, side: int) -> Curve:
+    """Return the angles (7,) of one arm at rest; side 0 is left."""
     return np.array([0.12, style.spread, -0.1, style.elbow[side], 0.1, 0.05, 0.35])
 
 
-def beat_side(style: Style, stress: Stress) -> str:
-    """Which arm leads a stroke: left, right or both."""
+def beat_side(style: SpeakerStyle, stress: Stress) -> str:
+    """Return which arm leads a beat or gesture: left, right or both."""
     return "both" if stress.word in GESTURES or stress.level >= LOUD else style.hand
 
 
-def _share(style: Style, side: int, level: float) -> float:
+def _relative_size(style: SpeakerStyle, side: int, level: float) -> float:
+    """Return the size of a beat of one arm relative to the leading arm."""
     if style.hand in ("both", ("left", "right")[side]):
         return 1.0
-    return _FOLLOW_LOUD if level >= LOUD else _FOLLOW
+    return _OTHER_ARM_LOUD if level >= LOUD else _OTHER_ARM
 
 
 def arm_rotations(angles: Curve, side: int) -> dict[int, Curve]:
-    """Axis-angle (n, 3) of shoulder, elbow and wrist of one arm, by SMPL-X joint; side 0 is
-    left.
+    """Convert angles (n, 7) of one arm to axis-angle rotations (n, 3) by SMPL-X joint.
+
+    Args:
+        angles: Angles in the order of `ARM_ANGLES`, radians.
+        side: 0 for the left arm, 1 for the right one.
+
     """
     swing, spread, twist, elbow, roll, wrist, _ = angles.T
     shoulder = _about("x", -swing) * _about("z", spread - _HANG) * _about("x", -twist)
-    turned = _about("x", -0.7 * roll)
+    # Forearm rotation is shared between elbow and wrist.
+    wrist_roll = _about("x", -0.7 * roll)
     joints = {
         16: shoulder,
         18: _about("y", -elbow) * _about("x", -0.3 * roll),
-        20: turned * _about("z", -wrist),
+        20: wrist_roll * _about("z", -wrist),
     }
     return {joint + side: _mirror(rotation.as_rotvec(), side) for joint, rotation in joints.items()}
 
 
 def finger_rotations(angles: Curve, side: int) -> Curve:
-    """Axis-angle (n, 45) of one hand's fingers: index, middle, pinky, ring, thumb, three joints
-    each.
+    """Convert angles (n, 7) of one arm to axis-angle rotations (n, 45) of its fingers.
+
+    The order is that of SMPL-X: index, middle, pinky, ring, thumb, three joints each.
     """
     curl = angles[:, 6]
     bend = np.zeros((len(curl), 15, 3))
@@ -127,5 +137,5 @@ def _about(axis: str, angle: Curve) -> Rotation:
 
 
 def _mirror(rotvec: NDArray[np.float64], side: int) -> NDArray[np.float64]:
-    """Mirror axis-angles at the plane between left and right."""
+    """Mirror axis-angle rotations of the right side (side 1) at the plane x = 0."""
     return rotvec * np.array([1, -1, -1]) if side else rotvec

@@ -1,9 +1,9 @@
-"""The embedded sample: a corpus in BEATX layout to the letter, spoken by eSpeak NG and moved by a
-known law.
+"""Write the embedded sample: a corpus in BEATX layout with synthetic speech and motion.
 
-Names, types, key order and oddities follow the real data: float32 poses beside float64 expressions,
-a few wavs in float32, sound that outlasts motion, all four splits. What the law did is written to
-`events/ID.json` beside them.
+eSpeak NG speaks the text, and the motion rules move the body. File names, data types, key order and
+irregularities are those of BEATX: float32 poses next to float64 expressions, a few WAV files in
+float32, audio that is longer than the motion, all four splits. The events of the motion rules are
+written to `events/ID.json`.
 """
 
 import multiprocessing
@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import soundfile
@@ -23,19 +24,24 @@ from mambatalk.corpus.textgrid import Interval
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, write_json
 from mambatalk.motion.skeleton import FPS, JOINT_COUNT, SAMPLE_RATE
-from mambatalk.sample.motion_rules import Performance, joint_positions, perform
+from mambatalk.sample.motion_rules import generate_motion, joint_positions
 from mambatalk.sample.plan import ClipPlan, plan_clips
-from mambatalk.sample.style import Style, speaker_styles
-from mambatalk.sample.track import Track, make_track
+from mambatalk.sample.speech_track import SpeechTrack, make_speech_track
+from mambatalk.sample.style import SpeakerStyle, speaker_styles
 
-EVENTS = "events"
-_ICONIC = ("07_iconic_h", 0.7)
-_BEAT = ("01_beat_align", 0.1)
-_FLOAT_WAV_EVERY = 7
-_INLINE_CLIPS = 60
-"""Up to so many clips, starting processes costs more than it saves."""
+EVENTS: Final = "events"
+_ICONIC: Final = ("07_iconic_h", 0.7)
+_BEAT: Final = ("01_beat_align", 0.1)
+"""Semantic label and score, as in BEATX."""
+_FLOAT_WAV_EVERY: Final = 7
+"""Every so many clips, a WAV file holds float samples, as some in BEATX do."""
+_MAX_INLINE_CLIPS: Final = 60
+"""Up to this number of clips, starting processes takes longer than it saves."""
 
 Job = tuple[Path, ClipPlan, NDArray[np.float64]]
+"""Root of the corpus, clip, and rest joints (55, 3) of its speaker in metres."""
+SpeedSum = tuple[int, NDArray[np.float64]]
+"""Number of steps between frames, and joint speeds (55,) in m/s summed over them."""
 
 
 def write_sample(
@@ -47,19 +53,21 @@ def write_sample(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Write a corpus of any length; the same arguments give the same bytes, however many processes
-    work.
+    """Write a sample corpus of any length.
+
+    The same arguments give the same bytes for any number of processes.
 
     Args:
-        out_dir: Folder to make; an earlier sample there is replaced.
+        out_dir: Folder to create; an earlier sample there is replaced.
         hours: Hours of motion, at least 0.017.
         speakers: Number of speakers, at least 1.
-        seed: Decides what is said and what no sound can tell.
-        workers: Processes; none takes one for a small sample and one per core for a large one.
-        progress: Told after each clip.
+        seed: Seed for the text, the pauses, the steps and the noise.
+        workers: Number of processes. If None, one for a small sample and one per core for a large
+            one.
+        progress: Called after each clip with the number of finished clips and of all clips.
 
     Raises:
-        InputError: `out_dir` holds something else, the sample is too short, eSpeak NG is missing,
+        InputError: `out_dir` holds other files, the sample is too short, eSpeak NG is missing, or
             the disk is full.
 
     """
@@ -67,43 +75,49 @@ def write_sample(
     _check_target(out_dir)
     if speakers < 1:
         raise InputError(
-            "speakers", f"expected at least 1, found {speakers}", "ask for more speakers"
+            "speakers", f"expected at least 1, found {speakers}", "set a larger number"
         )
     styles = speaker_styles(speakers)
     plans = plan_clips(styles, hours=hours, seed=seed)
     rest = _rest_joints(styles)
-    workers = workers or (1 if len(plans) <= _INLINE_CLIPS else os.cpu_count() or 1)
+    if workers is None:
+        workers = 1 if len(plans) <= _MAX_INLINE_CLIPS else os.cpu_count() or 1
+
     with atomic_directory(out_dir) as root:
         for folder in [*(folder for folder, _ in FOLDERS.values()), WEIGHTS, EVENTS]:
             (root / folder).mkdir()
-        jobs = [(root, plan, rest[plan.style.speaker]) for plan in plans]
-        sums = np.zeros(JOINT_COUNT + 1)
-        for done, (plan, speed) in enumerate(zip(plans, _run(jobs, workers), strict=True), start=1):
-            sums += speed if plan.split == "train" else 0
+        jobs = [(root, plan, rest[plan.style.speaker_id]) for plan in plans]
+        steps = 0
+        speed = np.zeros(JOINT_COUNT)
+        finished = zip(plans, _run(jobs, workers), strict=True)
+        for count, (plan, (clip_steps, clip_speed)) in enumerate(finished, start=1):
+            if plan.split == "train":
+                steps += clip_steps
+                speed += clip_speed
             if progress is not None:
-                progress(done, len(plans))
-        np.save(
-            root / WEIGHTS / "mean_vel_smplxflame_30.npy", (sums[1:] / sums[0]).astype(np.float32)
-        )
-        lines = sorted((plan.clip, plan.split) for plan in plans)
-        (root / SPLIT_TABLE).write_text(
-            "id,type\n" + "".join(f"{clip},{split}\n" for clip, split in lines)
-        )
+                progress(count, len(plans))
+
+        mean_speed = (speed / steps).astype(np.float32)
+        np.save(root / WEIGHTS / "mean_vel_smplxflame_30.npy", mean_speed)
+        rows = sorted((plan.clip, plan.split) for plan in plans)
+        lines = ["id,type", *(f"{clip},{split}" for clip, split in rows)]
+        (root / SPLIT_TABLE).write_text("\n".join(lines) + "\n")
 
 
 def _check_target(out_dir: Path) -> None:
     if out_dir.exists() and not out_dir.is_dir():
-        raise InputError(out_dir, "expected a folder, found a file", "name another place")
+        raise InputError(out_dir, "expected a folder, found a file", "choose another folder")
     if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / EVENTS).is_dir():
         raise InputError(
             out_dir,
-            "expected a new folder, or an earlier sample, found a folder with other content",
-            "name another place",
+            "expected a new folder or an earlier sample, found a folder with other content",
+            "choose another folder",
         )
 
 
-def _rest_joints(styles: list[Style]) -> dict[int, NDArray[np.float64]]:
-    """Rest joints (55, 3) of each speaker's stand-in body, metres."""
+def _rest_joints(styles: list[SpeakerStyle]) -> dict[int, NDArray[np.float64]]:
+    """Return the rest joints (55, 3) of each speaker's stand-in body, metres."""
+    # Imported here so that worker processes, which import this module, start without torch.
     import torch
 
     from mambatalk.motion.body import load_body
@@ -114,40 +128,38 @@ def _rest_joints(styles: list[Style]) -> dict[int, NDArray[np.float64]]:
         write_stand_in(path)
         body = load_body(path)
     return {
-        style.speaker: body.rest_joints(torch.from_numpy(style.betas)).double().numpy()
+        style.speaker_id: body.rest_joints(torch.from_numpy(style.betas)).double().numpy()
         for style in styles
     }
 
 
-def _run(jobs: list[Job], workers: int) -> Iterator[NDArray[np.float64]]:
+def _run(jobs: list[Job], workers: int) -> Iterator[SpeedSum]:
     if workers == 1:
         yield from map(_make_clip, jobs)
         return
-    # Fresh processes: a fork of one that runs threads may hang.
+    # Spawned, because a fork of a process with threads can hang.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(_make_clip, jobs)
 
 
-def _make_clip(job: Job) -> NDArray[np.float64]:
-    """Write all files of one clip; return the number of its frames and the sums of its joints'
-    speeds, 1 + 55.
-    """
+def _make_clip(job: Job) -> SpeedSum:
+    """Write all files of one clip and return the sum of its joint speeds."""
     root, plan, rest = job
     random = np.random.default_rng(plan.seed)
-    track = make_track(plan.style, seconds=plan.seconds, random=random)
-    performance = perform(track, plan.style, rest, random)
-    performance.motion.write(clip_path(root, plan.clip, "motion"))
+    track = make_speech_track(plan.style, seconds=plan.seconds, random=random)
+    generated = generate_motion(track, plan.style, rest, random)
+    generated.motion.write(clip_path(root, plan.clip, "motion"))
     subtype = "FLOAT" if plan.clip.start % _FLOAT_WAV_EVERY == 0 else "PCM_16"
     soundfile.write(clip_path(root, plan.clip, "wave"), track.wave, SAMPLE_RATE, subtype=subtype)
     _write_textgrid(clip_path(root, plan.clip, "textgrid"), track)
-    _write_semantics(clip_path(root, plan.clip, "semantics"), track, performance)
-    write_json(root / EVENTS / f"{plan.clip}.json", performance.events)
-    steps = np.diff(joint_positions(performance.motion, rest), axis=0)
-    return np.concatenate([[len(steps)], np.linalg.norm(steps, axis=-1).sum(axis=0) * FPS])
+    _write_semantics(clip_path(root, plan.clip, "semantics"), track, generated.events)
+    write_json(root / EVENTS / f"{plan.clip}.json", generated.events)
+    steps = np.diff(joint_positions(generated.motion, rest), axis=0)
+    return len(steps), np.linalg.norm(steps, axis=-1).sum(axis=0) * FPS
 
 
-def _write_textgrid(path: Path, track: Track) -> None:
-    # The pipeline imports this module where the extra `sample` is not installed.
+def _write_textgrid(path: Path, track: SpeechTrack) -> None:
+    # The pipeline also imports this module without the extra `sample`.
     from textgrid import IntervalTier, TextGrid
 
     end = len(track.wave) / SAMPLE_RATE
@@ -161,7 +173,7 @@ def _write_textgrid(path: Path, track: Track) -> None:
 
 
 def _contiguous(intervals: Iterable[Interval], end: float) -> Iterator[Interval]:
-    """Fill gaps with silences, as aligners do."""
+    """Fill the gaps with silences up to `end` seconds, as aligners do."""
     clock = 0.0
     for interval in intervals:
         if interval.start > clock:
@@ -172,22 +184,22 @@ def _contiguous(intervals: Iterable[Interval], end: float) -> Iterator[Interval]
         yield Interval(clock, end, "")
 
 
-def _write_semantics(path: Path, track: Track, performance: Performance) -> None:
-    """Rows without gaps from 0 to the end of the motion; keywords on iconic rows only."""
-    rows, clock, end = [], 0.0, round(track.frames / FPS, 3)
-    for event in performance.events:
+def _write_semantics(path: Path, track: SpeechTrack, events: list[dict[str, Any]]) -> None:
+    """Write rows without gaps from 0 to the end of the motion; iconic rows have a keyword."""
+    rows = []
+    clock = 0.0
+    end = round(track.frames / FPS, 3)
+    for event in events:
         if event["kind"] == "word_gesture":
-            start, stop = (
-                round(max(clock, event["time"] - 0.4), 3),
-                round(min(end, event["time"] + 0.5), 3),
-            )
-            rows += [(*_BEAT, clock, start, ""), (*_ICONIC, start, stop, event["word"])]
+            start = round(max(clock, event["time"] - 0.4), 3)
+            stop = round(min(end, event["time"] + 0.5), 3)
+            rows.append((*_BEAT, clock, start, ""))
+            rows.append((*_ICONIC, start, stop, event["word"]))
             clock = stop
     rows.append((*_BEAT, clock, end, ""))
-    path.write_text(
-        "".join(
-            f"{label}\t{start:g}\t{stop:g}\t{stop - start:.6g}\t{score}\t{word}\n"
-            for label, score, start, stop, word in rows
-            if stop > start
-        )
-    )
+    lines = [
+        f"{label}\t{start:g}\t{stop:g}\t{stop - start:.6g}\t{score}\t{word}\n"
+        for label, score, start, stop, word in rows
+        if stop > start
+    ]
+    path.write_text("".join(lines))

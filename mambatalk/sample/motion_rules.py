@@ -1,9 +1,10 @@
-"""The law of the sample: motion as a known function of speech, so that learning it can be proven.
+"""The motion rules of the sample: motion as a known function of speech.
 
-Jaw and expressions follow the phones. A stressed syllable makes the arm beat and the head nod at
-the loudness peak of its vowel, a loud one more than a soft one. Eight words have a gesture of their
-own. Speakers differ in rest pose, in size and in the hand that beats. Weight shifts and steps come
-with sentences, on feet that stand still; silence is still but for slow breathing.
+Because the function is known, a test can prove that a model has learnt it. Jaw and expressions
+follow the phones. At the loudness peak of a stressed vowel the arm beats and the head nods, more
+for a loud vowel than for a soft one. Eight words have their own gesture. Speakers differ in rest
+pose, size of movement and leading hand. Sentences start with weight shifts or steps, and standing
+feet do not move. In silence only slow breathing remains.
 """
 
 from dataclasses import dataclass
@@ -21,40 +22,54 @@ from mambatalk.sample.arms import (
     beat_side,
     finger_rotations,
 )
-from mambatalk.sample.curves import Curve, bump, drift, ease
+from mambatalk.sample.curves import Curve, bump, ease, smooth_noise
 from mambatalk.sample.face import expressions, jaw_angle, wide_vowels
 from mambatalk.sample.legs import leg_rotations, plan_stance
-from mambatalk.sample.style import Style
-from mambatalk.sample.track import Stress, Track
+from mambatalk.sample.speech_track import SpeechTrack, Stress
+from mambatalk.sample.style import SpeakerStyle
 
 _NOD: Final = 0.16
+"""Rotation of a loud nod, radians, shared between spine, neck and head."""
 _NOD_RISE: Final = 0.22
 _NOD_FALL: Final = 0.30
+"""Duration of a nod before and after its peak, seconds."""
 _BREATH: Final = 3.8
-"""Seconds of one breath."""
-_PELVIS, _SPINE, _NECK, _COLLARS, _HEAD, _JAW, _EYES = 0, (3, 6, 9), 12, (13, 14), 15, 22, (23, 24)
+"""Duration of one breath, seconds."""
+_PELVIS: Final = 0
+_SPINE: Final = (3, 6, 9)
+_NECK: Final = 12
+_COLLARS: Final = (13, 14)
+_HEAD: Final = 15
+_JAW: Final = 22
+_EYES: Final = (23, 24)
+_FIRST_FINGER: Final = (25, 40)
+"""First finger joint of the left and right hand; each hand has 15."""
 
 
 @dataclass(frozen=True)
-class Performance:
-    """What a speaker does with a track."""
+class GeneratedMotion:
+    """Motion generated from speech, and the events that it contains."""
 
     motion: SmplxMotion
     """Poses in single precision, expressions and translation in double."""
     events: list[dict[str, Any]]
-    """By time: `kind` (jaw, beat, word_gesture, shift, step), `time` in seconds and what belongs to
-    the kind.
+    """Events in order of time.
+
+    Every event has a `kind` (jaw, beat, word_gesture, shift or step) and a `time` in seconds; the
+    other keys depend on the kind.
     """
 
 
-def perform(track: Track, style: Style, rest: Curve, random: np.random.Generator) -> Performance:
-    """Move to a track.
+def generate_motion(
+    track: SpeechTrack, style: SpeakerStyle, rest: Curve, random: np.random.Generator
+) -> GeneratedMotion:
+    """Generate the motion of a speech track.
 
     Args:
-        track: What is said.
-        style: Who says it.
-        rest: Rest joints (55, 3) of the speaker's body in metres, from which leg lengths are taken.
-        random: Decides what no sound can tell: where weight goes, slow drift.
+        track: The speech.
+        style: The speaker.
+        rest: Rest joints (55, 3) of the speaker's body, metres; they give the leg lengths.
+        random: Random generator for what speech does not determine: steps and slow noise.
 
     """
     time = np.arange(track.frames) / FPS
@@ -64,39 +79,40 @@ def perform(track: Track, style: Style, rest: Curve, random: np.random.Generator
     for side, angles in enumerate(arm_angles(time, style, track.stresses)):
         for joint, rotation in arm_rotations(angles, side).items():
             poses[:, joint] += rotation
-        first = 25 + 15 * side
+        first = _FIRST_FINGER[side]
         poses[:, first : first + 15] = finger_rotations(angles, side).reshape(-1, 15, 3)
     poses[:, _JAW, 0] = jaw_angle(time, track.phones)
     root = Rotation.from_rotvec(poses[:, _PELVIS])
-    for joint, rotation in leg_rotations(
-        stance, rest, root, Rotation.from_euler("y", style.turn)
-    ).items():
+    foot = Rotation.from_euler("y", style.turn)
+    for joint, rotation in leg_rotations(stance, rest, root, foot).items():
         poses[:, joint] = rotation
-    emphasis = sum(
-        (s.level * bump(time, s.time, rise=0.3, fall=0.5) for s in track.stresses),
-        np.zeros(len(time)),
-    )
-    face = expressions(time, track.phones, emphasis)
+
+    emphasis = np.zeros(len(time))
+    for stress in track.stresses:
+        emphasis += stress.level * bump(time, stress.time, rise=0.3, fall=0.5)
     events = [*_speech_events(track, style), *stance.events]
+    events.sort(key=lambda event: (event["time"], event["kind"]))
     motion = SmplxMotion(
         poses=poses.reshape(track.frames, -1).astype(np.float32),
-        expressions=face,
+        expressions=expressions(time, track.phones, emphasis),
         trans=stance.pelvis - rest[_PELVIS],
         betas=style.betas,
     )
-    return Performance(
-        motion,
-        sorted(events, key=lambda event: (event["time"], event["kind"])),
-    )
+    return GeneratedMotion(motion, events)
 
 
 def joint_positions(motion: SmplxMotion, rest: Curve) -> Curve:
-    """Joints (n, 55, 3) in metres along the kinematic chain, without torch so that worker processes
-    start fast.
+    """Return the joints (n, 55, 3) of a motion, metres.
+
+    Written with NumPy, because importing torch would double the start time of worker processes.
+
+    Args:
+        motion: Motion of n frames.
+        rest: Rest joints (55, 3), metres.
+
     """
-    rotations = (
-        Rotation.from_rotvec(motion.poses.reshape(-1, 3)).as_matrix().reshape(-1, JOINT_COUNT, 3, 3)
-    )
+    matrices = Rotation.from_rotvec(motion.poses.reshape(-1, 3)).as_matrix()
+    rotations = matrices.reshape(-1, JOINT_COUNT, 3, 3)
     world = rotations.copy()
     joints = np.empty((len(rotations), JOINT_COUNT, 3))
     joints[:, _PELVIS] = rest[_PELVIS] + motion.trans
@@ -107,56 +123,58 @@ def joint_positions(motion: SmplxMotion, rest: Curve) -> Curve:
 
 
 def _set_trunk(
-    poses: Curve, time: Curve, style: Style, track: Track, random: np.random.Generator
+    poses: Curve, time: Curve, style: SpeakerStyle, track: SpeechTrack, random: np.random.Generator
 ) -> None:
-    """Pelvis, spine, neck, head, collars and eyes: breathing always, drift and nods while
-    speaking.
+    """Set the rotations of pelvis, spine, neck, head, collars and eyes.
+
+    Breathing never stops; noise and nods are limited to speech.
     """
     speaking = np.zeros(len(time))
     for start, end in track.sentences:
-        speaking = np.maximum(
-            speaking, ease(time, start - 0.1, start + 0.4) * (1 - ease(time, end - 0.2, end + 0.3))
-        )
-    wander = drift(random, len(time), fps=FPS, period=1.6, channels=8) * speaking[:, None]
-    nod = sum((_nod(time, stress, style) for stress in track.stresses), np.zeros(len(time)))
+        fade_in = ease(time, start - 0.1, start + 0.4)
+        fade_out = 1 - ease(time, end - 0.2, end + 0.3)
+        speaking = np.maximum(speaking, fade_in * fade_out)
+    noise = smooth_noise(random, len(time), fps=FPS, period=1.6, channels=8) * speaking[:, None]
+    nod = np.zeros(len(time))
+    for stress in track.stresses:
+        nod += _nod(time, stress, style)
     breath = np.sin(2 * np.pi * time / _BREATH + random.uniform(0, 6.3))
-    poses[:, _PELVIS, 1] = style.turn + 0.02 * wander[:, 0]
+
+    poses[:, _PELVIS, 1] = style.turn + 0.02 * noise[:, 0]
     for joint in _SPINE:
         poses[:, joint, 0] = 0.015 + 0.10 * nod
-        poses[:, joint, 1] = 0.02 * wander[:, 1]
+        poses[:, joint, 1] = 0.02 * noise[:, 1]
     poses[:, _SPINE[2], 0] -= 0.010 * breath
     poses[:, _NECK, 0] = 0.05 + 0.35 * nod
-    poses[:, _HEAD, 0] = -0.03 + 0.65 * nod + 0.02 * wander[:, 2]
-    poses[:, _HEAD, 1] = 0.07 * wander[:, 3]
-    poses[:, _HEAD, 2] = 0.04 * wander[:, 4]
+    poses[:, _HEAD, 0] = -0.03 + 0.65 * nod + 0.02 * noise[:, 2]
+    poses[:, _HEAD, 1] = 0.07 * noise[:, 3]
+    poses[:, _HEAD, 2] = 0.04 * noise[:, 4]
     poses[:, _COLLARS[0], 2] = 0.008 * breath
     poses[:, _COLLARS[1], 2] = -0.008 * breath
-    poses[:, _EYES[0], :2] = poses[:, _EYES[1], :2] = 0.04 * wander[:, 5:7]
+    for eye in _EYES:
+        poses[:, eye, :2] = 0.04 * noise[:, 5:7]
 
 
-def _nod(time: Curve, stress: Stress, style: Style) -> Curve:
-    return (
-        _NOD
-        * style.amplitude
-        * stress.level
-        * bump(time, stress.time, rise=_NOD_RISE, fall=_NOD_FALL)
-    )
+def _nod(time: Curve, stress: Stress, style: SpeakerStyle) -> Curve:
+    size = _NOD * style.amplitude * stress.level
+    return size * bump(time, stress.time, rise=_NOD_RISE, fall=_NOD_FALL)
 
 
-def _speech_events(track: Track, style: Style) -> list[dict[str, Any]]:
+def _speech_events(track: SpeechTrack, style: SpeakerStyle) -> list[dict[str, Any]]:
+    """Return the events of jaw, arms and head that happen before the last frames of the clip."""
     events: list[dict[str, Any]] = [
-        {"kind": "jaw", "time": round(t, 4)} for t in wide_vowels(track.phones)
+        {"kind": "jaw", "time": round(time, 4)} for time in wide_vowels(track.phones)
     ]
     for stress in track.stresses:
-        event = {
-            "time": round(stress.time, 4),
-            "level": stress.level,
-            "side": beat_side(style, stress),
-        }
-        iconic = stress.word in GESTURES
+        is_gesture = stress.word in GESTURES
+        kind = {"kind": "word_gesture", "word": stress.word} if is_gesture else {"kind": "beat"}
         events.append(
-            {"kind": "word_gesture", "word": stress.word, **event}
-            if iconic
-            else {"kind": "beat", **event}
+            {
+                **kind,
+                "time": round(stress.time, 4),
+                "level": stress.level,
+                "side": beat_side(style, stress),
+            }
         )
-    return [event for event in events if event["time"] < (track.frames - 3) / FPS]
+    end = (track.frames - 3) / FPS
+    return [event for event in events if event["time"] < end]

@@ -1,4 +1,4 @@
-"""Which clips a sample of some length holds: speaker, id, split, length."""
+"""Plan the clips of a sample: speaker, id, split and length of each."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,63 +8,69 @@ import numpy as np
 from mambatalk.corpus.layout import ClipId, Split
 from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import FPS
-from mambatalk.sample.style import Style
+from mambatalk.sample.style import SpeakerStyle
 
-CLIP_SECONDS: Final = 25.0
-FEWEST_CLIPS: Final = 12
-SHORTEST_SECONDS: Final = 5.0
+MEAN_SECONDS: Final = 25.0
+"""Mean length of a clip in a sample of more than `MIN_CLIPS` clips."""
+MIN_CLIPS: Final = 12
+MIN_MEAN_SECONDS: Final = 5.0
+"""Smallest mean length of a clip; shorter samples are rejected."""
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """One clip to be made."""
+    """One clip to generate."""
 
     clip: ClipId
     split: Split
     seconds: float
-    style: Style
+    style: SpeakerStyle
     seed: tuple[int, ...]
+    """Seed of the clip's random generator."""
 
 
-def plan_clips(styles: list[Style], *, hours: float, seed: int) -> list[ClipPlan]:
-    """Share out `hours` of motion: speakers in turn, lengths from 0.6 to 1.5 of their mean, all
-    four splits.
+def plan_clips(styles: list[SpeakerStyle], *, hours: float, seed: int) -> list[ClipPlan]:
+    """Distribute hours of motion over clips of all speakers and splits.
+
+    Args:
+        styles: Speakers, who take turns.
+        hours: Total length of the motion.
+        seed: Seed for the lengths, 0.6 to 1.5 times their mean.
 
     Raises:
-        InputError: Less than a minute, for the splits would be empty.
+        InputError: The sample is shorter than a minute, too short to fill every split.
 
     """
-    least = FEWEST_CLIPS * SHORTEST_SECONDS / 3600
-    if hours < least:
+    minimum = MIN_CLIPS * MIN_MEAN_SECONDS / 3600
+    if hours < minimum:
         raise InputError(
-            "hours", f"expected at least {least:.3f}, found {hours}", "ask for a longer sample"
+            "hours", f"expected at least {minimum:.3f}, found {hours}", "ask for a longer sample"
         )
-    count = max(FEWEST_CLIPS, round(hours * 3600 / CLIP_SECONDS))
+    count = max(MIN_CLIPS, round(hours * 3600 / MEAN_SECONDS))
     share = np.random.default_rng([seed, 1]).uniform(0.6, 1.5, count)
     seconds = np.round(share / share.sum() * hours * 3600 * FPS) / FPS
-    numbers = dict.fromkeys((style.speaker for style in styles), 0)
+    numbers = dict.fromkeys((style.speaker_id for style in styles), 0)
     plans = []
     for k, split in enumerate(_splits(count)):
         style = styles[k % len(styles)]
-        numbers[style.speaker] += 1
-        number = numbers[style.speaker]
-        clip = ClipId(style.speaker, style.name, 1 if split == "additional" else 0, number, number)
-        plans.append(ClipPlan(clip, split, float(seconds[k]), style, (seed, style.speaker, number)))
+        speaker = style.speaker_id
+        numbers[speaker] += 1
+        number = numbers[speaker]
+        recording_type = 1 if split == "additional" else 0
+        clip = ClipId(speaker, style.name, recording_type, number, number)
+        plans.append(ClipPlan(clip, split, float(seconds[k]), style, (seed, speaker, number)))
     return plans
 
 
 def _splits(count: int) -> list[Split]:
-    """Test clips first, so that small samples have every speaker among them, then val, additional
-    and train.
+    """Return the split of each clip.
+
+    Test clips come first, so that every speaker has one even in a small sample.
     """
-    test, val, additional = (
-        max(4, round(0.2 * count)),
-        max(3, round(0.1 * count)),
-        max(1, round(0.05 * count)),
-    )
-    parts: list[tuple[Split, int]] = [("test", test), ("val", val), ("additional", additional)]
-    return [
-        split
-        for split, size in [*parts, ("train", count - test - val - additional)]
-        for _ in range(size)
-    ]
+    sizes: dict[Split, int] = {
+        "test": max(4, round(0.2 * count)),
+        "val": max(3, round(0.1 * count)),
+        "additional": max(1, round(0.05 * count)),
+    }
+    sizes["train"] = count - sum(sizes.values())
+    return [split for split, size in sizes.items() for _ in range(size)]

@@ -17,8 +17,14 @@ from mambatalk.sample.face import JAW_OPEN, mouth_direction
 TOLERANCE: Final = 0.1
 """Seconds within which an event found in the motion matches a written one."""
 _STROKES: Final = ("beat", "word_gesture")
+"""Kinds of event that raise the arms and nod the head."""
 _ARM_CHANNELS: Final = slice(3 * 16, 3 * 20)
-_NECK_NOD, _HEAD_NOD, _JAW_OPEN = 3 * 12, 3 * 15, 3 * 22
+"""Pose channels of shoulders and elbows."""
+Times = Sequence[float]
+_NECK_NOD: Final = 3 * 12
+_HEAD_NOD: Final = 3 * 15
+_JAW_ROTATION: Final = 3 * 22
+"""Channels of the rotation about x of neck, head and jaw."""
 
 
 def event_f1(motion: SmplxMotion, events: Sequence[dict[str, Any]]) -> float:
@@ -37,68 +43,84 @@ def event_f1(motion: SmplxMotion, events: Sequence[dict[str, Any]]) -> float:
         Mean F1 score in [0, 1].
 
     """
-    poses, expressions, fps = np.asarray(motion.poses, np.float64), motion.expressions, motion.fps
+    poses = np.asarray(motion.poses, np.float64)
+    fps = motion.fps
     end = (len(poses) - 1) / fps
-    kept = [event for event in events if event["time"] <= end]
-    strokes = [event["time"] for event in kept if event["kind"] in _STROKES]
-    wide = [event["time"] for event in kept if event["kind"] == "jaw"]
-    words = {
-        word: [event["time"] for event in kept if event.get("word") == word] for word in GESTURES
-    }
-    pairs = [
-        [(wide, _peaks(_mouth(poses, expressions), fps, least=0.1, height=0.5))],
-        [(strokes, _peaks(_lift(poses), fps, least=0.08, share=0.06))],
-        [(strokes, _peaks(poses[:, _NECK_NOD] + poses[:, _HEAD_NOD], fps, least=0.03))],
-        [(words[word], times) for word, times in _word_gestures(poses, fps).items()],
+    events = [event for event in events if event["time"] <= end]
+
+    openings = [event["time"] for event in events if event["kind"] == "jaw"]
+    strokes = [event["time"] for event in events if event["kind"] in _STROKES]
+    gestures = []
+    for word, found in _find_word_gestures(poses, fps).items():
+        expected = [event["time"] for event in events if event.get("word") == word]
+        gestures.append((expected, found))
+
+    mouth = _mouth_opening(poses, motion.expressions)
+    nod = poses[:, _NECK_NOD] + poses[:, _HEAD_NOD]
+    kinds = [
+        [(openings, _find_peaks(mouth, fps, min_range=0.1, height=0.5))],
+        [(strokes, _find_peaks(_arm_lift(poses), fps, min_range=0.08, prominence=0.06))],
+        [(strokes, _find_peaks(nod, fps, min_range=0.03))],
+        gestures,
     ]
-    scores = [_f1(pair) for pair in pairs if any(wanted or len(found) for wanted, found in pair)]
+    scores = [_f1(pairs) for pairs in kinds if any(expected or found for expected, found in pairs)]
     return float(np.mean(scores)) if scores else 0.0
 
 
-def _f1(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
-    """F1 score over several kinds of event, each matched one to one."""
-    hits = sum(_hits(wanted, found) for wanted, found in pairs)
-    return 2 * hits / sum(len(wanted) + len(found) for wanted, found in pairs)
+def _f1(pairs: Sequence[tuple[Times, Times]]) -> float:
+    """Return the F1 score of pairs of expected and found times, matched pair by pair."""
+    matches = sum(_count_matches(expected, found) for expected, found in pairs)
+    return 2 * matches / sum(len(expected) + len(found) for expected, found in pairs)
 
 
-def _hits(wanted: Sequence[float], found: Sequence[float]) -> int:
-    """Pairs within the tolerance, each time used once; both sorted, so that taking the earliest is
-    best.
+def _count_matches(expected: Times, found: Times) -> int:
+    """Count one-to-one matches within the tolerance.
+
+    Both lists are sorted, so that matching every time with the earliest possible one is optimal.
     """
-    hits, k = 0, 0
-    for time in wanted:
+    matches = 0
+    k = 0
+    for time in expected:
         while k < len(found) and found[k] < time - TOLERANCE:
             k += 1
         if k < len(found) and found[k] <= time + TOLERANCE:
-            hits, k = hits + 1, k + 1
-    return hits
+            matches += 1
+            k += 1
+    return matches
 
 
-def _peaks(
-    signal: Curve, fps: float, *, least: float, height: float = 0.0, share: float = 0.2
+def _find_peaks(
+    signal: Curve, fps: float, *, min_range: float, height: float = 0.0, prominence: float = 0.2
 ) -> list[float]:
-    """Times of peaks that stand out by a share of the clip's range; none where the range is below
-    `least`.
+    """Return the times of peaks in seconds.
+
+    Args:
+        signal: Curve (n,).
+        fps: Frames per second.
+        min_range: A signal with a smaller range has no peaks.
+        height: Smallest height of a peak, as a share of the range.
+        prominence: Smallest prominence of a peak, as a share of the range.
+
     """
     smooth = gaussian_filter1d(signal, fps / 30)
     low, high = np.percentile(smooth, [1, 99])
-    if high - low < least:
+    if high - low < min_range:
         return []
     peaks, _ = find_peaks(
-        smooth, prominence=share * (high - low), height=low + height * (high - low)
+        smooth, prominence=prominence * (high - low), height=low + height * (high - low)
     )
     return [float(peak) / fps for peak in peaks]
 
 
-def _mouth(poses: Curve, expressions: NDArray[Any]) -> Curve:
-    """How wide the mouth opens, by jaw and by expression alike; 1 is the widest the rules write."""
+def _mouth_opening(poses: Curve, expressions: NDArray[Any]) -> Curve:
+    """Return the opening of the mouth (n,), the mean of jaw and lips; 1 is the rules' maximum."""
     direction = mouth_direction()
     lips = np.asarray(expressions, np.float64) @ direction / (direction @ direction)
-    return (poses[:, _JAW_OPEN] / JAW_OPEN + lips) / 2
+    return (poses[:, _JAW_ROTATION] / JAW_OPEN + lips) / 2
 
 
-def _lift(poses: Curve) -> Curve:
-    """How far both upper arms are raised together, radians."""
+def _arm_lift(poses: Curve) -> Curve:
+    """Return how far both upper arms are raised (n,), the sum of both angles in radians."""
     left, right = (
         Rotation.from_rotvec(poses[:, 3 * joint : 3 * joint + 3]).apply([side, 0, 0])[:, 1]
         for joint, side in ((16, 1), (17, -1))
@@ -106,33 +128,35 @@ def _lift(poses: Curve) -> Curve:
     return np.arcsin(np.clip(left, -1, 1)) + np.arcsin(np.clip(right, -1, 1))
 
 
-def _word_gestures(poses: Curve, fps: float) -> dict[str, list[float]]:
-    """Times at which the arms come closest to each word's gesture, measured from where they
-    rest.
+def _find_word_gestures(poses: Curve, fps: float) -> dict[str, list[float]]:
+    """Return the times at which the arms perform each word's gesture.
+
+    Every frame is compared with the eight gestures, as displacements from the rest pose of the
+    arms. The rest pose is the median of the quarter of frames in which the arms are lowest.
     """
     arms = poses[:, _ARM_CHANNELS]
-    lift = _lift(poses)
+    lift = _arm_lift(poses)
     rest = np.median(arms[lift <= np.percentile(lift, 25)], axis=0)
-    ways = np.stack([_target(word) - rest for word in GESTURES])
+    gestures = np.stack([_gesture_pose(word) - rest for word in GESTURES])
     moved = arms - rest
-    along = moved @ ways.T / (ways**2).sum(axis=1)
-    cosine = (
-        moved
-        @ ways.T
-        / (np.linalg.norm(ways, axis=1) * np.linalg.norm(moved, axis=1, keepdims=True) + 1e-9)
-    )
-    best = cosine.argmax(axis=1)
+    products = moved @ gestures.T
+    completion = products / (gestures**2).sum(axis=1)
+    lengths = np.linalg.norm(gestures, axis=1) * np.linalg.norm(moved, axis=1, keepdims=True)
+    cosine = products / (lengths + 1e-9)
+    closest = cosine.argmax(axis=1)
+
     times = {}
+    min_distance = max(1, round(0.4 * fps))
     for k, word in enumerate(GESTURES):
-        reach = np.where((best == k) & (cosine[:, k] > 0.8), along[:, k], 0.0)
-        peaks, _ = find_peaks(
-            gaussian_filter1d(reach, fps / 30), height=0.5, distance=max(1, round(0.4 * fps))
-        )
+        is_similar = (closest == k) & (cosine[:, k] > 0.8)
+        performed = np.where(is_similar, completion[:, k], 0.0)
+        smooth = gaussian_filter1d(performed, fps / 30)
+        peaks, _ = find_peaks(smooth, height=0.5, distance=min_distance)
         times[word] = [float(peak) / fps for peak in peaks]
     return times
 
 
-def _target(word: str) -> Curve:
-    """Shoulder and elbow axis-angles (12,) at the height of a word's gesture, in SMPL-X order."""
+def _gesture_pose(word: str) -> Curve:
+    """Return shoulder and elbow axis-angles (12,) at the peak of a gesture, in SMPL-X order."""
     sides = [arm_rotations(np.array([GESTURES[word][side]]), side) for side in (0, 1)]
     return np.concatenate([sides[joint % 2][joint][0] for joint in (16, 17, 18, 19)])

@@ -1,12 +1,12 @@
-"""What the sample's speakers say: sentences composed from a word bank of our own."""
+"""The text of the sample: sentences composed from templates and word lists."""
 
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-ICONIC_WORDS: Final = ("huge", "tiny", "rise", "push", "stop", "circle", "myself", "maybe")
-"""Words that have a gesture of their own."""
+GESTURE_WORDS: Final = ("huge", "tiny", "rise", "push", "stop", "circle", "myself", "maybe")
+"""Words with their own gesture."""
 
 _TEMPLATES: Final = (
     "the {size} {noun} {past} {place} the {noun}",
@@ -20,7 +20,7 @@ _TEMPLATES: Final = (
     "{opener}, nobody {past} the {noun}",
     "my {noun} {past} the {adjective} {noun} {place} the {noun}",
 )
-_BANK: Final = MappingProxyType(
+_WORDS: Final = MappingProxyType(
     {
         "size": ("huge", "tiny", "yellow", "narrow", "golden", "wooden"),
         "noun": (
@@ -95,22 +95,27 @@ _FUNCTION_WORDS: Final = frozenset(
 )
 
 
-def compose(random: np.random.Generator, count: int) -> list[str]:
-    """Compose sentences; neighbours never share a template."""
+def compose_sentences(random: np.random.Generator, count: int) -> list[str]:
+    """Compose `count` sentences; consecutive ones never use the same template."""
     sentences: list[str] = []
     previous = -1
     for _ in range(count):
-        template = int(random.choice([k for k in range(len(_TEMPLATES)) if k != previous]))
-        sentences.append(" ".join(_fill(word, random) for word in _TEMPLATES[template].split()))
+        choices = [k for k in range(len(_TEMPLATES)) if k != previous]
+        template = int(random.choice(choices))
+        words = [_fill(word, random) for word in _TEMPLATES[template].split()]
+        sentences.append(" ".join(words))
         previous = template
     return sentences
 
 
-def is_content(word: str) -> bool:
-    """Whether a word may carry a beat."""
+def is_content_word(word: str) -> bool:
+    """Return whether a word may get a beat."""
     return word.lower() not in _FUNCTION_WORDS
 
 
 def _fill(word: str, random: np.random.Generator) -> str:
-    slot, comma = word.strip("{},"), "," if word.endswith(",") else ""
-    return str(random.choice(_BANK[slot])) + comma if word.startswith("{") else word
+    """Replace a slot such as "{noun}," by a random word of its list; keep other words."""
+    if not word.startswith("{"):
+        return word
+    choice = str(random.choice(_WORDS[word.strip("{},")]))
+    return f"{choice}," if word.endswith(",") else choice

@@ -1,7 +1,6 @@
-"""Speech for the embedded sample: eSpeak NG through ctypes, with the exact time of every word and
-phone.
+"""Speech synthesis by eSpeak NG through ctypes, with the exact time of every word and phone.
 
-eSpeak NG (GPL-3.0-or-later) comes with the optional extra `sample` and is loaded at run time only.
+eSpeak NG (GPL-3.0-or-later) is installed by the optional extra `sample` and loaded only when used.
 """
 
 import _ctypes
@@ -17,36 +16,40 @@ from numpy.typing import NDArray
 
 from mambatalk.errors import InputError
 
-_SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 0x0001, 0x8000
+# Constants of espeak-ng/speak_lib.h.
+_SYNCHRONOUS: Final = 2
+_PHONEME_EVENTS: Final = 0x0001
+_DONT_EXIT: Final = 0x8000
 _WORD, _PHONEME = 1, 7
-_UTF8, _POSITION_CHARACTER = 1, 1
+_UTF8: Final = 1
+_POSITION_CHARACTER: Final = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _EXPECTED_RATE: Final = 22_050
 _close_library: Callable[[int], object] = getattr(
     _ctypes, "dlclose" if hasattr(_ctypes, "dlclose") else "FreeLibrary"
 )
 _WORD_BREAK: Final = " \u200b"
-"""A zero-width space in front of a word keeps eSpeak from merging function words into one event."""
+"""Separator of words; the zero-width space keeps eSpeak from merging function words."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """How a speaker sounds."""
+    """The voice of a speaker."""
 
     name: str
-    """eSpeak voice with variant, such as `en-us+m3`."""
+    """Name of an eSpeak voice with its variant, such as `en-us+m3`."""
     rate: int
-    """Words a minute."""
+    """Words per minute."""
     pitch: int
     """0 to 100."""
 
 
 @dataclass(frozen=True)
 class Phone:
-    """One phone as eSpeak names it."""
+    """One phone of an utterance."""
 
     mnemonic: str
-    """Without its stress marks."""
+    """eSpeak's name of the phone, without stress marks."""
     stress: int
     """2 primary, 1 secondary, 0 none."""
     start: float
@@ -72,11 +75,15 @@ class Utterance:
     """One spoken sentence."""
 
     samples: NDArray[np.float32]
+    """Waveform (S,), full scale 1."""
     rate: int
+    """Samples per second."""
     words: tuple[Word, ...]
 
 
 class _Mark(NamedTuple):
+    """The start of a word or phone."""
+
     kind: int
     sample: int
     position: int
@@ -84,6 +91,8 @@ class _Mark(NamedTuple):
 
 
 class _Event(ctypes.Structure):
+    """The C structure espeak_EVENT."""
+
     class _Id(ctypes.Union):
         _fields_ = (
             ("number", ctypes.c_int),
@@ -109,15 +118,16 @@ _Callback = ctypes.CFUNCTYPE(
 
 
 def speak(sentences: Sequence[str], voice: Voice) -> list[Utterance]:
-    """Speak sentences one after the other; the same arguments give the same bits, whatever was
-    spoken before.
+    """Speak sentences with one voice.
+
+    The same arguments always give the same samples, whatever was spoken before.
 
     Args:
-        sentences: Plain words separated by single blanks, without digits or symbols.
-        voice: Who speaks.
+        sentences: Words separated by single spaces, without digits or symbols.
+        voice: Voice of the speaker.
 
     Raises:
-        InputError: eSpeak NG is not installed, or does not know the voice.
+        InputError: eSpeak NG is not installed or does not have the voice.
 
     """
     with _fresh_library() as library:
@@ -127,15 +137,17 @@ def speak(sentences: Sequence[str], voice: Voice) -> list[Utterance]:
 
 @contextmanager
 def _fresh_library() -> Iterator[Any]:
-    """Load eSpeak anew: its static state outlives `espeak_Terminate` and would leak into the next
-    clip.
+    """Load eSpeak NG and unload it at the end of the block.
+
+    Its static variables survive `espeak_Terminate`, so that a library kept loaded would make the
+    audio depend on what was spoken before.
     """
     try:
         import espeakng_loader
     except ImportError:
         raise InputError(
             "sample",
-            "expected the extra `sample`, found no eSpeak NG",
+            "expected eSpeak NG, found no package espeakng_loader",
             "pip install 'mambatalk[sample]'",
         ) from None
     library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -146,7 +158,7 @@ def _fresh_library() -> Iterator[Any]:
         if rate != _EXPECTED_RATE:
             raise InputError(
                 "eSpeak NG",
-                f"expected {_EXPECTED_RATE} Hz, found a start that returned {rate}",
+                f"expected a sample rate of {_EXPECTED_RATE} Hz, found {rate}",
                 "reinstall espeakng-loader==0.2.4",
             )
         yield library
@@ -159,7 +171,9 @@ def _set_voice(library: Any, voice: Voice) -> None:
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))
     if library.espeak_SetVoiceByName(voice.name.encode()) != 0:
         raise InputError(
-            "voice", f"expected a voice of eSpeak NG, found {repr(voice.name)}", "choose another"
+            "voice",
+            f"expected a voice of eSpeak NG, found {voice.name!r}",
+            "choose another; `espeak-ng --voices` lists them",
         )
     for parameter, value in ((_RATE, voice.rate), (_PITCH, voice.pitch), (_RANGE, 60)):
         library.espeak_SetParameter(parameter, value, 0)
@@ -167,8 +181,8 @@ def _set_voice(library: Any, voice: Voice) -> None:
 
 def _speak_one(library: Any, sentence: str) -> Utterance:
     chunks: list[bytes] = []
-    events: list[_Mark] = []
-    callback = _Callback(partial(_collect, chunks, events))
+    marks: list[_Mark] = []
+    callback = _Callback(partial(_collect, chunks, marks))
     library.espeak_SetSynthCallback(callback)
     spaced = sentence.replace(" ", _WORD_BREAK)
     text = spaced.encode() + b"\0"
@@ -177,39 +191,47 @@ def _speak_one(library: Any, sentence: str) -> Utterance:
     )
     library.espeak_Synchronize()
     samples = np.frombuffer(b"".join(chunks), np.int16).astype(np.float32) / np.float32(32768)
-    return Utterance(samples, _EXPECTED_RATE, _words(spaced, events, len(samples)))
+    return Utterance(samples, _EXPECTED_RATE, _group_phones(spaced, marks, len(samples)))
 
 
-def _collect(chunks: list[bytes], events: list[_Mark], wave: Any, count: int, event: Any) -> int:
+def _collect(chunks: list[bytes], marks: list[_Mark], wave: Any, count: int, events: Any) -> int:
+    """Collect 16-bit samples and events; eSpeak calls this for every chunk of audio."""
     if wave and count:
         chunks.append(ctypes.string_at(wave, 2 * count))
+    # The list ends with an event of type 0.
     k = 0
-    while event[k].type != 0:
-        if event[k].type in (_WORD, _PHONEME):
-            mnemonic = (
-                event[k].id.string.decode("ascii", "replace") if event[k].type == _PHONEME else ""
-            )
-            events.append(_Mark(event[k].type, event[k].sample, event[k].text_position, mnemonic))
+    while events[k].type != 0:
+        event = events[k]
+        if event.type in (_WORD, _PHONEME):
+            name = event.id.string.decode("ascii", "replace") if event.type == _PHONEME else ""
+            marks.append(_Mark(event.type, event.sample, event.text_position, name))
         k += 1
     return 0
 
 
-def _words(spaced: str, events: list[_Mark], samples: int) -> tuple[Word, ...]:
-    """Group phones under the word whose event came last; a pause belongs to none."""
+def _group_phones(spaced: str, marks: list[_Mark], samples: int) -> tuple[Word, ...]:
+    """Group phones into words; each phone belongs to the last word that began before it.
+
+    Pauses, whose mnemonics begin with an underscore, belong to no word.
+    """
     words: list[tuple[str, list[Phone]]] = []
-    ends = [mark.sample for mark in events[1:]] + [samples]
-    for mark, end in zip(events, ends, strict=True):
+    ends = [mark.sample for mark in marks[1:]] + [samples]
+    for mark, end in zip(marks, ends, strict=True):
         if mark.kind == _WORD:
-            token = spaced[mark.position - 1 :].split(" ", 1)[0].strip("\u200b,.")
-            words.append((token, []))
+            text = spaced[mark.position - 1 :].split(" ", 1)[0].strip("\u200b,.")
+            words.append((text, []))
         elif words and not mark.mnemonic.startswith("_") and end > mark.sample:
-            name = mark.mnemonic.lstrip("',%=")
-            stress = 2 if "'" in mark.mnemonic else 1 if "," in mark.mnemonic else 0
-            words[-1][1].append(
-                Phone(name, stress, mark.sample / _EXPECTED_RATE, end / _EXPECTED_RATE)
-            )
+            phones = words[-1][1]
+            phones.append(_phone(mark, end))
     return tuple(
         Word(text, phones[0].start, phones[-1].end, tuple(phones))
         for text, phones in words
         if phones
     )
+
+
+def _phone(mark: _Mark, end: int) -> Phone:
+    """Return the phone of a mark; `'` marks primary stress and `,` secondary stress."""
+    name = mark.mnemonic.lstrip("',%=")
+    stress = 2 if "'" in mark.mnemonic else 1 if "," in mark.mnemonic else 0
+    return Phone(name, stress, mark.sample / _EXPECTED_RATE, end / _EXPECTED_RATE)
