@@ -12,9 +12,10 @@ from mambatalk.motion.body import load_body
 from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
 from mambatalk.runtime import make_deterministic
 from mambatalk.training.modules.vq import train_auto_encoder
+from tasks.runtime.command import run_command
 from tasks.runtime.context import StageContext
 from tasks.runtime.publish import publish_training
-from tasks.runtime.stage import command_line, execute, threads
+from tasks.runtime.stage import HELP_EPILOG, execute, threads
 from tasks.tracking.models import example_motion, packed_model
 
 
@@ -54,7 +55,7 @@ def main() -> None:
     def command(part: Annotated[AutoEncoder, typer.Argument(help="Part of the body.")]) -> None:
         raise typer.Exit(execute(f"train_vq@{part}", partial(run, part=part)))
 
-    command_line("python -m tasks.train_vq", __doc__, command)
+    run_command(command, "tasks.train_vq", __doc__, epilog=HELP_EPILOG)
 
 
 if __name__ == "__main__":

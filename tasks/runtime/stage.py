@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
@@ -21,6 +21,7 @@ import typer
 
 from mambatalk.config import load_config
 from mambatalk.errors import InputError
+from tasks.runtime.command import run_command
 from tasks.runtime.context import Run, StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.status import Interrupted, failure_kind, write_status
@@ -61,19 +62,12 @@ def _count(name: str) -> int | None:
 
 
 def stage_command(stage: str, run: Run, description: str | None) -> None:
-    """Run a stage as the command `python -m tasks.STAGE`, which takes no arguments."""
+    """Run a stage without arguments as the command `python -m tasks.STAGE`."""
 
     def command() -> None:
         raise typer.Exit(execute(stage, run))
 
-    command_line(f"python -m tasks.{stage}", description, command)
-
-
-def command_line(name: str, description: str | None, command: Callable[..., None]) -> None:
-    """Parse the command line of a stage with typer, and call `command` with its arguments."""
-    app = typer.Typer(add_completion=False)
-    app.command(help=description, epilog=HELP_EPILOG)(command)
-    app(prog_name=name)
+    run_command(command, f"tasks.{stage}", description, epilog=HELP_EPILOG)
 
 
 def execute(stage: str, run: Run, root: str | Path = ".") -> int:

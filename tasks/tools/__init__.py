@@ -1,1 +1,1 @@
-"""Commands for people that are no stage."""
+"""Commands around the pipeline, `python -m tasks.tools.NAME`; the Makefile calls most of them."""

@@ -13,7 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
 from ruamel.yaml import YAML
+
+from tasks.runtime.command import run_command
 
 if TYPE_CHECKING:
     from grimp import ImportGraph
@@ -164,13 +167,13 @@ def _covers(path: Path, file: Path) -> bool:
     return file.is_relative_to(path)
 
 
-def main() -> int:
-    """Print where `dvc.yaml` and the imports differ; return 1 if they do."""
+def check() -> None:
+    """Print where `dvc.yaml` and the imports differ; exit with 1 if they do."""
     stages = YAML(typ="safe", pure=True).load(Path("dvc.yaml"))["stages"]
     lines = find_differences(stages)
     sys.stdout.writelines(f"{line}\n" for line in lines)
-    return 1 if lines else 0
+    raise typer.Exit(1 if lines else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(check, "tasks.tools.graph", __doc__)

@@ -1,24 +1,26 @@
-"""DVC's plots as a page that opens offline: `python -m tasks.tools.plots`, or `python -m tasks.tools.plots diff
-HEAD~1`.
+"""Write DVC's plots as a page that needs no network: `python -m tasks.tools.plots [ARGUMENTS]`.
 
-DVC's own page loads Vega from a server and is blank without one; here the scripts stand in the
-page.
+The arguments are those of `dvc plots`, "show" by default; "diff HEAD~1" compares two commits. DVC's
+own page loads Vega from a server and is blank without one. Here the scripts are in the page.
 """
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import typer
 
 from mambatalk.files import atomic_file
+from tasks.runtime.command import run_command
 
 OUT: Final = Path("runs/plots")
 VEGA_LITE: Final = "5.8"
-"""Oldest of those at hand, nearest to the 5.2 that DVC writes its plots for."""
+"""The oldest version in vl-convert, closest to the 5.2 that DVC writes its plots for."""
 
 
 def template() -> str:
-    """DVC's page with Vega inside, in place of the addresses where it lies."""
+    """Return DVC's page template with the Vega scripts in place of their addresses."""
     import vl_convert
     from dvc_render.html import PAGE_HTML
 
@@ -26,24 +28,19 @@ def template() -> str:
     return PAGE_HTML.replace("{scripts}", f"<script>{scripts}</script>")
 
 
-def main() -> None:
-    """Call `dvc plots show`, or what the arguments say, with that page."""
+def command(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Arguments of `dvc plots`; default: show.")
+    ] = None,
+) -> None:
+    """Run `dvc plots` with that template."""
     page = OUT / "template.html"
     with atomic_file(page) as temporary:
         temporary.write_text(template(), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "plots",
-        *(sys.argv[1:] or ["show"]),
-        "--html-template",
-        str(page.resolve()),
-        "--out",
-        str(OUT),
-    ]
-    sys.exit(subprocess.run(command, check=False).returncode)
+    dvc_plots = [sys.executable, "-m", "dvc", "plots", *(arguments or ["show"])]
+    options = ["--html-template", str(page.resolve()), "--out", str(OUT)]
+    sys.exit(subprocess.run([*dvc_plots, *options], check=False).returncode)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(command, "tasks.tools.plots", __doc__, pass_options=True)

@@ -1,13 +1,18 @@
-"""Switch `params.yaml` to a complete profile: `python -m tasks.tools.profile paper`."""
+"""Switch `params.yaml` to a profile of `infra/profiles`: `python -m tasks.tools.profile paper`.
+
+A profile is a complete parameter file. `dvc repro` then rebuilds what the new values change.
+"""
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import typer
 
 from mambatalk.config import load_config
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_file
-from tasks.tools.command import run_tool
+from tasks.runtime.command import run_command
 
 PROFILES: Final = Path("infra/profiles")
 
@@ -27,7 +32,7 @@ def switch(name: str, root: Path = Path()) -> None:
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in names:
         raise InputError(
-            "make profile", f"expected {' or '.join(names)}, found P={name}", "name one of them"
+            "make profile", f"expected {' or '.join(names)}, found P={name}", "choose one of these"
         )
     source = folder / f"{name}.yaml"
     load_config(source)
@@ -35,9 +40,11 @@ def switch(name: str, root: Path = Path()) -> None:
         temporary.write_bytes(source.read_bytes())
 
 
-def main() -> None:
-    """Switch and say so."""
-    run_tool(lambda: switch(sys.argv[1] if len(sys.argv) > 1 else ""))
+def command(
+    name: Annotated[str, typer.Argument(help="Profile: sample, tiny, clips, paper.")],
+) -> None:
+    """Switch to a profile, and print how to undo it."""
+    switch(name)
     sys.stdout.write(
         "params.yaml switched; `dvc repro` rebuilds what that changes, "
         "`git checkout params.yaml` undoes it\n"
@@ -45,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(command, "tasks.tools.profile", __doc__)

@@ -1,18 +1,20 @@
-"""Run the pipeline on a corpus of your own, beside the checkout: `python -m tasks.tools.real CORPUS`.
+"""Run the pipeline on your own corpus, beside this checkout: `python -m tasks.tools.real CORPUS`.
 
-The run has a git worktree of its own under `runs/real/`, on the commit checked out here, and shares
-DVC's cache; nothing in the checkout changes, so there is nothing to undo. It takes the profile
-`clips`; for a whole corpus and a real body model, `make profile P=paper`.
+The build has its own git worktree in `runs/real/`, on the commit checked out here, and shares DVC's
+cache. This checkout does not change, so nothing has to be undone. The profile is `clips`; for a
+complete corpus and a real body model use `make profile P=paper`.
 """
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import typer
 
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import InputError
-from tasks.tools.command import run_tool
+from tasks.runtime.command import run_command
 from tasks.tools.profile import switch
 from tasks.tools.summary import show
 
@@ -53,16 +55,18 @@ def _git(*arguments: str) -> str:
     ).stdout.strip()
 
 
-def main() -> None:
-    """Prepare the worktree, rebuild everything in it, and show the metrics."""
-    run_tool(lambda: prepare(Path(sys.argv[1] if len(sys.argv) > 1 else "").resolve(), WORKTREE))
+def command(
+    corpus: Annotated[Path, typer.Argument(help="Folder in BEATX layout.")],
+) -> None:
+    """Prepare the worktree, build everything in it, and show the metrics."""
+    prepare(corpus.resolve(), WORKTREE)
     if code := subprocess.run(["dvc", "repro"], cwd=WORKTREE, check=False).returncode:
         sys.exit(code)
     show(WORKTREE)
     sys.stdout.write(
-        f"the run lies in {WORKTREE}; `git worktree remove --force {WORKTREE}` throws it away\n"
+        f"the build is in {WORKTREE}; `git worktree remove --force {WORKTREE}` deletes it\n"
     )
 
 
 if __name__ == "__main__":
-    main()
+    run_command(command, "tasks.tools.real", __doc__)

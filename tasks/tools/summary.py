@@ -1,5 +1,6 @@
-"""The metrics in one short table, and where to look next: `python -m tasks.tools.summary`, the end of
-`make repro`.
+"""Print the metrics of the last build and where its results are: `python -m tasks.tools.summary`.
+
+`make repro` ends with it.
 """
 
 from pathlib import Path
@@ -11,8 +12,8 @@ from rich.table import Table
 from mambatalk.config import load_config
 from mambatalk.files import read_json
 from mambatalk.metrics.catalogue import EVENT_F1, METRICS, metric_value
+from tasks.runtime.command import run_command
 from tasks.runtime.paths import Paths
-from tasks.tools.command import run_tool
 from tasks.tracking.store import home
 
 _WIDTH: Final = 146
@@ -57,7 +58,7 @@ def show(root: Path) -> None:
     console.print(table(evaluation))
     for note in evaluation["warnings"]:
         console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
-    for what, where in (
+    for name, place in (
         ("report", paths.report),
         ("data quality", paths.quality_page),
         ("videos", paths.renders),
@@ -65,14 +66,15 @@ def show(root: Path) -> None:
         ("commands", "source .venv/bin/activate"),
         ("runs", f"mlflow ui --backend-store-uri sqlite:///{home() / 'mlflow.db'}"),
     ):
-        console.print(f"{what:>13}  {where}", highlight=False, soft_wrap=True)
+        console.print(f"{name:>13}  {place}", highlight=False, soft_wrap=True)
 
 
-def main() -> None:
-    """Print it; parameters that no stage had a reason to read are read here."""
-    run_tool(lambda: load_config(Paths().params))
+def command() -> None:
+    """Check `params.yaml`, and print the summary."""
+    # DVC calls a build up to date although a section that no stage reads may be wrong.
+    load_config(Paths().params)
     show(Path())
 
 
 if __name__ == "__main__":
-    main()
+    run_command(command, "tasks.tools.summary", __doc__)

@@ -1,13 +1,14 @@
-"""The end of a build on the terminal: what was measured, what to doubt in it, where to look."""
+"""The summary of a build: its metrics with their warnings, and where the results are."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
+from mambatalk.errors import InputError
 from mambatalk.files import write_json
 from mambatalk.metrics.catalogue import METRICS
-from tasks.tools.summary import main, show
+from tasks.tools.summary import command, show
 
 UNDEFINED = {"published": None, "corrected": None}
 ROW = dict.fromkeys(METRICS, UNDEFINED) | {"fgd": {"published": 0.2, "corrected": None}}
@@ -28,24 +29,23 @@ def _build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_json(tmp_path / "metrics" / "metrics.json", EVALUATION)
 
 
-def test_numbers_stand_with_what_is_to_be_doubted_in_them(
+def test_metrics_are_shown_with_their_warnings(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     show(Path())
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in ("FGD (1e-1)", "2.000 / –", "Event F1", "0.980", "note: FGD of 2 feature rows"):
-        assert words in told
+        assert words in output
 
 
-def test_paths_are_those_of_the_build_that_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_paths_are_those_of_the_build_that_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("metrics", "runs/real/metrics")
     show(Path("runs/real"))
     assert "report  runs/real/reports/index.html" in capsys.readouterr().out
 
 
-def test_parameters_that_no_stage_had_to_read_are_read(capsys: pytest.CaptureFixture[str]) -> None:
-    """DVC calls a build up to date whatever stands in a section that no stage names."""
+def test_parameters_that_no_stage_reads_are_checked() -> None:
+    """DVC calls a build up to date although such a section is wrong."""
     Path("params.yaml").write_text("train_generater: {lr: 1}\n")
-    with pytest.raises(SystemExit, match="2"):
-        main()
-    assert "params.yaml" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"params\.yaml"):
+        command()

@@ -1,0 +1,70 @@
+"""Stages and tools are commands: `--help` explains them, and bad usage runs nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks import sample_corpus, train_vq
+from tasks.runtime import stage as _stage
+
+ROOT = Path(__file__).parents[3]
+TOOLS = sorted(path.stem for path in (ROOT / "tasks" / "tools").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["--hours", "3"], 2)])
+def test_a_stage_takes_no_arguments(
+    arguments: list[str],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["sample_corpus", *arguments])
+    monkeypatch.setattr(_stage, "execute", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(SystemExit) as end:
+        sample_corpus.main()
+    output = capsys.readouterr()
+    assert end.value.code == code
+    assert "python -m tasks.sample_corpus" in output.out + output.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["elbow"]])
+def test_an_auto_encoder_is_named_by_its_part(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train_vq", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        train_vq.main()
+    assert "Usage: python -m tasks.train_vq" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tool", [name for name in TOOLS if name != "data_quality"])
+def test_a_tool_explains_itself(tool: str, tmp_path: Path) -> None:
+    """`data_quality` is not a command; the flow of that name calls it."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"tasks.tools.{tool}", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: python -m tasks.tools.{tool}" in done.stdout
+    assert len(done.stdout.split()) > 15
+
+
+def test_bad_input_of_a_tool_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks.tools.profile", "huge"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "P=huge" in done.stderr
