@@ -108,7 +108,7 @@ def _true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Ite
         yield TruthClip(
             name=clip.clip_id,
             motion=stored_motion(store, clip),
-            wave=store.wave(clip),
+            waveform=store.wave(clip),
             semantics=recorded.read(clip.clip_id).semantics,
             events=events.get(clip.clip_id),
         )

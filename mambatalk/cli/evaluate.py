@@ -1,9 +1,13 @@
-"""`mambatalk evaluate`: every metric of any method's result files."""
+"""`mambatalk evaluate`: every metric of the result files of any method."""
 
+import json as json_format
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from mambatalk.models.fgd.network import FGDEncoder
 
 app = typer.Typer()
 
@@ -12,37 +16,41 @@ app = typer.Typer()
 def evaluate(
     result: Annotated[
         Path,
-        typer.Argument(help="A result npz, or a folder of them (`res_` before a name is fine)."),
+        typer.Argument(help="A result npz, or a folder of them. A prefix `res_` is ignored."),
     ],
     *,
     truth: Annotated[Path, typer.Option(help="Ground truth npz, or a folder of them.")],
     audio: Annotated[Path, typer.Option(help="Speech wav, or a folder of them.")],
     sem: Annotated[
-        Path | None, typer.Option(help="Semantic annotation, or a folder of them; SRGR needs it.")
+        Path | None,
+        typer.Option(help="Semantic annotation, or a folder of them. Required for SRGR."),
     ] = None,
     body: Annotated[
-        Path | None, typer.Option(help="SMPL-X npz; without it a stand-in body, and a note.")
+        Path | None,
+        typer.Option(help="SMPL-X npz. Without it the stand-in body is used, and a note says so."),
     ] = None,
     fgd: Annotated[
-        Path | None, typer.Option(help="AESKConv_240_100.bin, or a folder of ours; FGD needs it.")
+        Path | None,
+        typer.Option(
+            help="AESKConv_240_100.bin, or a folder of an encoder trained here. Required for FGD."
+        ),
     ] = None,
     mean_velocity: Annotated[
         Path | None,
         typer.Option(
-            help="mean_vel_smplxflame_30.npy; without it the speeds of the ground truth given."
+            help="mean_vel_smplxflame_30.npy. Without it BC uses the speeds of the ground truth."
         ),
     ] = None,
     layout: Annotated[str, typer.Option("--format", help="markdown, latex or csv.")] = "markdown",
     json: Annotated[
-        bool, typer.Option("--json", help="Print raw values, intervals and clips as data.")
+        bool, typer.Option("--json", help="Print raw values, intervals and clips as JSON.")
     ] = False,
 ) -> None:
-    """Score result files with FGD, BC, L1 diversity, face MSE, LVD and SRGR, as published and
-    corrected.
+    """Score result files with FGD, BC, diversity, face MSE, LVD and SRGR.
 
-    Folders are matched by clip name; the table then has 95 % confidence intervals over clips
-    (bootstrap; FGD: jackknife). The ground-truth row is what the metrics say of the recording
-    itself.
+    Each metric is printed as published and corrected. Files in folders are matched by clip name,
+    and the table then has 95 % confidence intervals over clips (bootstrap; for FGD jackknife). The
+    ground-truth row scores the recordings themselves.
     """
     from mambatalk.evaluation import result_files
     from mambatalk.evaluation.table import check_format, metrics_table
@@ -54,18 +62,23 @@ def evaluate(
         audio,
         semantics=sem,
         body=body,
-        fgd=fgd,
+        fgd_encoder=_load_fgd_encoder(fgd) if fgd else None,
         mean_velocity=mean_velocity,
     )
     if json:
-        _print_json(scores)
+        typer.echo(json_format.dumps(scores, indent=2, sort_keys=True, allow_nan=False))
         return
     typer.echo(metrics_table(scores, chosen), nl=False)
     for note in scores["notes"]:
         typer.echo(f"note: {note}", err=True)
 
 
-def _print_json(scores: dict[str, Any]) -> None:
-    import json
+def _load_fgd_encoder(path: Path) -> "FGDEncoder":
+    """Read the published encoder from its checkpoint, or one trained here from its folder."""
+    if path.is_dir():
+        from mambatalk.models.fgd.storage import load_fgd_encoder
 
-    typer.echo(json.dumps(scores, indent=2, sort_keys=True, allow_nan=False))
+        return load_fgd_encoder(path)
+    from mambatalk.published.fgd import import_fgd_encoder
+
+    return import_fgd_encoder(path)

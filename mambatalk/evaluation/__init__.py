@@ -1,1 +1,1 @@
-"""Scoring result files and whole bundles."""
+"""Score motion against recordings: whole bundles, and result files of any method."""

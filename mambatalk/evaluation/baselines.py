@@ -1,6 +1,4 @@
-"""What a model must beat: the mean pose, a random training clip, and itself given the sound of
-another clip.
-"""
+"""Baselines that a model must beat: mean pose, random training clip, audio of another clip."""
 
 from functools import lru_cache
 from typing import TypeVar
@@ -18,13 +16,13 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 def stored_motion(store: FeatureStore, clip: ClipInfo) -> SmplxMotion:
-    """A clip's ground truth out of the features."""
+    """Return the recorded motion of a clip from the features."""
     rows = store.frames(clip)
     return _motion(store.motion[rows], store.expressions[rows], clip.betas)
 
 
 def mean_pose(store: FeatureStore, clip: ClipInfo) -> SmplxMotion:
-    """Hold the mean over all training frames for the length of `clip`.
+    """Return the mean over all training frames, held for the length of a clip.
 
     Rotations are averaged in 6D.
 
@@ -40,9 +38,12 @@ def mean_pose(store: FeatureStore, clip: ClipInfo) -> SmplxMotion:
     )
 
 
-@lru_cache(maxsize=1)  # One pass over the training frames, whatever the number of clips scored.
+# Cached, so that the training frames are read once and not for every scored clip.
+@lru_cache(maxsize=1)
 def _mean_frame(store: FeatureStore) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    motion, expressions, count = np.zeros(MOTION_DIM), np.zeros(EXPRESSION_DIM), 0
+    motion = np.zeros(MOTION_DIM)
+    expressions = np.zeros(EXPRESSION_DIM)
+    count = 0
     for clip in store.of_split("train"):
         rows = store.frames(clip)
         motion += store.motion[rows].sum(0, dtype=np.float64)
@@ -52,36 +53,41 @@ def _mean_frame(store: FeatureStore) -> tuple[NDArray[np.float32], NDArray[np.fl
 
 
 def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> SmplxMotion:
-    """A random stretch of the same speaker's training clips (of any speaker where there is none),
-    as long as `clip`.
+    """Return a random part of a training clip with the length of `clip`.
 
-    The same seed and clip give the same stretch. A training clip that is too short is played there
-    and back.
+    The part is of the same speaker where that speaker has training clips. A training clip that is
+    too short is played forwards and backwards. The same seed and clip give the same part.
 
     Raises:
         InputError: There is no training clip.
 
     """
-    choices = store.of_split("train")
-    choices = [choice for choice in choices if choice.speaker == clip.speaker] or choices
-    choices = [choice for choice in choices if choice.frames >= clip.frames] or [
-        max(choices, key=lambda c: c.frames)
-    ]
+    training = store.of_split("train")
+    same_speaker = [choice for choice in training if choice.speaker == clip.speaker]
+    choices = same_speaker or training
+    long_enough = [choice for choice in choices if choice.frames >= clip.frames]
+    choices = long_enough or [max(choices, key=lambda choice: choice.frames)]
+
     random = _generator(seed, clip)
     chosen = choices[random.integers(len(choices))]
     start = int(random.integers(max(chosen.frames - clip.frames, 0) + 1))
-    rows = chosen.first_frame + _there_and_back(chosen.frames, start, clip.frames)
+    rows = chosen.first_frame + _forwards_and_backwards(chosen.frames, start, clip.frames)
     return _motion(store.motion[rows], store.expressions[rows], clip.betas)
 
 
 def shuffled_audio(
     store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
 ) -> ClipInfo:
-    """The clip whose sound and words `clip` is given: another of `clips`, or of the training clips
-    if it stands alone.
+    """Choose the clip whose audio and words replace those of `clip`.
+
+    Args:
+        store: The features.
+        clips: Candidates. The training clips are used where `clip` is the only candidate.
+        clip: The clip to generate.
+        seed: Seed of the choice. The same seed and clip give the same choice.
 
     Raises:
-        InputError: There is no other clip at all.
+        InputError: There is no other clip.
 
     """
     others = [other for other in clips if other.clip_id != clip.clip_id] or store.of_split("train")
@@ -89,16 +95,17 @@ def shuffled_audio(
 
 
 def fit_length(values: NDArray[Number], length: int) -> NDArray[Number]:
-    """Sound (S,) or words (n,) cut, or begun anew as often as needed, to a length."""
+    """Cut a waveform (S,) or word ids (n,) to a length, or repeat it until it has that length."""
     return np.resize(values, length)
 
 
 def _motion(
     motion: NDArray[np.float32], expressions: NDArray[np.float32], betas: NDArray[np.float32]
 ) -> SmplxMotion:
-    pose = torch.from_numpy(np.ascontiguousarray(motion[:, :POSE_DIM])).view(-1, JOINT_COUNT, 6)
+    rotations = torch.from_numpy(np.ascontiguousarray(motion[:, :POSE_DIM]))
+    poses = axis_angle_from_6d(rotations.view(-1, JOINT_COUNT, 6)).flatten(1)
     return SmplxMotion(
-        poses=axis_angle_from_6d(pose).flatten(1).numpy(),
+        poses=poses.numpy(),
         expressions=np.ascontiguousarray(expressions),
         trans=np.ascontiguousarray(motion[:, TRANSLATION]),
         betas=betas,
@@ -109,8 +116,10 @@ def _generator(seed: int, clip: ClipInfo) -> np.random.Generator:
     return np.random.default_rng([seed, *clip.clip_id.encode()])
 
 
-def _there_and_back(frames: int, start: int, length: int) -> NDArray[np.int64]:
+def _forwards_and_backwards(frames: int, start: int, length: int) -> NDArray[np.int64]:
+    """Return `length` frame numbers from `start`, turning around at both ends of a clip."""
     if frames == 1:
         return np.zeros(length, np.int64)
-    place = np.arange(start, start + length) % (2 * frames - 2)
-    return np.where(place < frames, place, 2 * frames - 2 - place)
+    period = 2 * frames - 2
+    place = np.arange(start, start + length) % period
+    return np.where(place < frames, place, period - place)

@@ -1,62 +1,85 @@
-"""Confidence intervals over clips: how far a number would move with other clips of the same
-kind.
-"""
+"""Confidence intervals over clips: how much a metric varies with the choice of clips."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 
 from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
 
 LEVEL = 0.95
 RESAMPLES = 2000
-_NORMAL = 1.959964
-"""Standard errors on either side that hold 95 % of a normal distribution."""
+NORMAL_QUANTILE = 1.959964
+"""A normal distribution has 95 % of its mass within this many standard deviations of its mean."""
 
 Interval = tuple[float, float]
+Sums = tuple[NDArray[np.float64], ...]
+"""Count of feature rows, their sum (D,) and the sum of their outer products (D, D)."""
 
 
 def mean_interval(clips: Sequence[tuple[float | None, float]], *, seed: int = 0) -> Interval | None:
-    """95 % percentile bootstrap over clips, each a value and its weight, of the weighted mean.
+    """Return the 95 % percentile bootstrap interval of a weighted mean over clips.
 
-    None with fewer than two clips that have a value.
+    Args:
+        clips: Value and weight of each clip. Clips without a value or weight are ignored.
+        seed: Seed for the resampling.
+
+    Returns:
+        Lower and upper bound. None with fewer than two clips that have a value.
+
     """
     known = [(value, weight) for value, weight in clips if value is not None and weight > 0]
     if len(known) < 2:
         return None
-    value, weight = np.array(known).T
-    picks = np.random.default_rng(seed).integers(len(value), size=(RESAMPLES, len(value)))
-    means = (value * weight)[picks].sum(1) / weight[picks].sum(1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    values, weights = np.array(known).T
+    # The percentile method, since BCa (the default) is undefined where all clips have one value.
+    result = stats.bootstrap(
+        (values, weights),
+        _weighted_mean,
+        paired=True,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
     return float(low), float(high)
 
 
-def fgd_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Interval | None:
-    """95 % jackknife interval of FGD over clips, from the features (m, D) of each clip on either
-    side.
+def _weighted_mean(
+    values: NDArray[np.float64], weights: NDArray[np.float64], axis: int
+) -> NDArray[np.float64]:
+    return (values * weights).sum(axis) / weights.sum(axis)
 
-    Leave-one-out, because resampling with repeated clips lowers the rank of the covariances and so
-    inflates FGD. The lower end is cut at 0. None with fewer than three clips.
+
+def fgd_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Interval | None:
+    """Return the 95 % jackknife interval of FGD over clips.
+
+    The jackknife leaves out one clip at a time. A bootstrap repeats clips, which lowers the rank of
+    the covariances and thereby raises FGD.
+
+    Args:
+        generated: FGD features (m, D) of each generated clip.
+        truth: The same of the recordings, in the same order.
+
+    Returns:
+        Lower bound (at least 0) and upper bound. None with fewer than three clips.
+
     """
     clips = len(generated)
     if clips < 3:
         return None
     sides = [[_sums(features) for features in side] for side in (generated, truth)]
     totals = [_total(side) for side in sides]
-    left_out = np.array(
-        [
-            _distance([_minus(total, side[k]) for total, side in zip(totals, sides, strict=True)])
-            for k in range(clips)
-        ]
-    )
+    left_out = np.array([_distance_without(k, totals, sides) for k in range(clips)])
     error = np.sqrt((clips - 1) / clips * np.square(left_out - left_out.mean()).sum())
     centre = _distance(totals)
-    return max(centre - _NORMAL * error, 0.0), centre + _NORMAL * error
-
-
-Sums = tuple[NDArray[np.float64], ...]
+    return (
+        max(centre - NORMAL_QUANTILE * error, 0.0),
+        centre + NORMAL_QUANTILE * error,
+    )
 
 
 def _sums(features: Tensor) -> Sums:
@@ -68,9 +91,14 @@ def _total(side: Sequence[Sums]) -> Sums:
     return tuple(sum(parts) for parts in zip(*side, strict=True))
 
 
-def _minus(total: Sums, clip: Sums) -> Sums:
-    return tuple(a - b for a, b in zip(total, clip, strict=True))
+def _distance_without(clip: int, totals: Sequence[Sums], sides: Sequence[Sequence[Sums]]) -> float:
+    rest = [
+        tuple(whole - part for whole, part in zip(total, side[clip], strict=True))
+        for total, side in zip(totals, sides, strict=True)
+    ]
+    return _distance(rest)
 
 
 def _distance(sums: Sequence[Sums]) -> float:
-    return frechet_distance(*(gaussian_of_sums(*side) for side in sums))
+    generated, truth = (gaussian_of_sums(*side) for side in sums)
+    return frechet_distance(generated, truth)

@@ -1,7 +1,6 @@
-"""What a reader of a score must know of the files that it was made from."""
+"""Notes on a score: limits that follow from the files it was computed from."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from mambatalk.evaluation.score import TruthClip
@@ -9,66 +8,70 @@ from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
 WINDOW: Final = 64
-"""Frames that may be missing without a word: published generation drops what does not fill its last
-window.
-"""
+"""Smallest difference in frames that gets a note. Published generation drops the frames after its
+last full window of 64, so that smaller differences are normal."""
 
 
 class Lengths(NamedTuple):
-    """One clip's, in frames at 30 a second."""
+    """Lengths of one clip's files, in frames at 30 per second."""
 
     name: str
     result: int
     truth: int
-    sound: int
+    audio: int
 
     @classmethod
     def of(cls, truth: TruthClip, motion: SmplxMotion) -> "Lengths":
-        """Lengths of a clip and of the result that is scored on it."""
-        return cls(
-            truth.name,
-            len(motion),
-            len(truth.motion),
-            len(truth.wave) * FPS // SAMPLE_RATE,
-        )
+        """Return the lengths of a recording and of the result that is scored on it."""
+        audio = len(truth.waveform) * FPS // SAMPLE_RATE
+        return cls(truth.name, len(motion), len(truth.motion), audio)
 
 
 def notes_on_lengths(clips: Sequence[Lengths]) -> list[str]:
-    """Say where motions of unequal lengths were cut, and where the sound is too short for them."""
+    """Return notes on clips that were cut, and on clips with less audio than motion."""
     notes = []
     cut = [clip for clip in clips if abs(clip.result - clip.truth) >= WINDOW]
     if cut:
         worst = max(cut, key=lambda clip: abs(clip.result - clip.truth))
         notes.append(
-            f"{len(cut)} of {len(clips)} clips are scored in part, since result and truth differ in length "
-            f"(most: {worst.name}, {worst.result} frames against {worst.truth}); their ground-truth rows are "
-            "cut along, so compare only with methods cut alike"
+            f"{len(cut)} of {len(clips)} clips are scored in part, because result and truth differ"
+            f" in length (most: {worst.name}, {worst.result} frames against {worst.truth});"
+            " their ground-truth rows are cut to the same frames, so compare only with methods"
+            " that were cut alike"
         )
-    short = [clip for clip in clips if min(clip.result, clip.truth) - clip.sound >= WINDOW]
+    short = [clip for clip in clips if min(clip.result, clip.truth) - clip.audio >= WINDOW]
     if short:
-        worst = max(short, key=lambda clip: clip.truth - clip.sound)
+        worst = max(short, key=lambda clip: clip.truth - clip.audio)
         notes.append(
-            f"{len(short)} of {len(clips)} clips have less sound than motion, which BC is computed without "
-            f"(most: {worst.name}, {worst.sound} frames of sound, {worst.truth} of motion)"
+            f"{len(short)} of {len(clips)} clips have less audio than motion; BC is computed"
+            f" without the missing part (most: {worst.name}, {worst.audio} frames of audio,"
+            f" {worst.truth} of motion)"
         )
     return notes
 
 
-def notes_on_inputs(
-    kind: str, *, body: Path | None, fgd: Path | None, mean_velocity: Path | None
-) -> list[str]:
-    """Say what was not given, and what the numbers therefore are not."""
+def notes_on_inputs(body_kind: str, *, body: bool, fgd: bool, mean_velocity: bool) -> list[str]:
+    """Return notes on inputs that were not given, and on what the metrics are without them.
+
+    Args:
+        body_kind: "smplx" or "stand-in", from `Body.kind`.
+        body: Whether a body model was given.
+        fgd: Whether an FGD encoder was given.
+        mean_velocity: Whether mean joint speeds were given.
+
+    """
     notes = []
-    if kind == "stand-in":
+    if body_kind == "stand-in":
+        hint = "" if body else "; give --body SMPLX_NEUTRAL_2020.npz"
         notes.append(
-            "BC, DIV, MSE, LVD and SRGR are of the stand-in body and not comparable with published ones"
-            + ("" if body else "; give --body SMPLX_NEUTRAL_2020.npz")
+            "BC, diversity, face MSE, LVD and SRGR are computed on the stand-in body and are not"
+            f" comparable with published ones{hint}"
         )
-    if fgd is None:
+    if not fgd:
         notes.append("FGD is not computed without --fgd AESKConv_240_100.bin")
-    if mean_velocity is None:
+    if not mean_velocity:
         notes.append(
-            "BC takes mean joint speeds from the ground truth given; published BC takes those of "
-            "--mean-velocity mean_vel_smplxflame_30.npy"
+            "BC uses the mean joint speeds of the ground truth given; published BC uses those of"
+            " --mean-velocity mean_vel_smplxflame_30.npy"
         )
     return notes

@@ -1,4 +1,4 @@
-"""Files of results, truth and sound, matched by clip name."""
+"""Match the files of results, ground truth, audio and annotations by clip name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,14 +6,12 @@ from pathlib import Path
 from mambatalk.errors import InputError
 
 PREFIXES = ("res_", "gt_")
-"""What the published trainer puts before a clip's name; either is ignored when names are
-matched.
-"""
+"""Prefixes that the published trainer writes before a clip's name."""
 
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """What belongs to one clip."""
+    """The files of one clip."""
 
     name: str
     result: Path
@@ -23,15 +21,23 @@ class ClipFiles:
 
 
 def pair_files(result: Path, truth: Path, audio: Path, semantics: Path | None) -> list[ClipFiles]:
-    """Match one file with one file, or the files of folders by clip name, sorted.
+    """Match single files with each other, or the files of folders by clip name.
 
-    `res_` and `gt_` before a name are ignored, and tell results from truth where both lie in one
-    folder. Clips that have truth but no result are not scored; a clip without semantics has no
-    SRGR.
+    The prefixes `res_` and `gt_` are not part of a clip's name. They separate results from ground
+    truth where both are in one folder. Clips with ground truth but without a result are not scored.
+
+    Args:
+        result: A result npz, or a folder of them.
+        truth: Ground truth npz, or a folder of them.
+        audio: Speech wav, or a folder of them.
+        semantics: Semantic annotation, or a folder of them. Clips without one have no SRGR.
+
+    Returns:
+        The files of each clip, sorted by name.
 
     Raises:
-        InputError: A path does not exist, files and folders are mixed, or a result has no truth or
-            no sound.
+        InputError: A path does not exist, files and folders are mixed, or a result has no ground
+            truth or no audio.
 
     """
     given = [path for path in (result, truth, audio, semantics) if path is not None]
@@ -39,7 +45,7 @@ def pair_files(result: Path, truth: Path, audio: Path, semantics: Path | None) -
         if not path.exists():
             raise InputError(
                 path,
-                "expected a file, or a folder of one file a clip, found no such file or folder",
+                "expected a file, or a folder of one file per clip, found no such file or folder",
                 "check the path",
             )
     folders = [path.is_dir() for path in given]
@@ -48,14 +54,14 @@ def pair_files(result: Path, truth: Path, audio: Path, semantics: Path | None) -
     if not all(folders):
         raise InputError(
             ", ".join(str(path) for path in given),
-            "expected all files, or all folders, found files and folders mixed",
+            "expected only files or only folders, found files and folders mixed",
             "give the folder that holds the file",
         )
     return _pair_folders(result, truth, audio, semantics)
 
 
 def clip_name(path: Path) -> str:
-    """`2_scott_0_1_1` of `res_2_scott_0_1_1.npz`."""
+    """Return the clip name of a file: `2_scott_0_1_1` for `res_2_scott_0_1_1.npz`."""
     name = path.stem
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
@@ -65,34 +71,38 @@ def clip_name(path: Path) -> str:
 def _pair_folders(
     result: Path, truth: Path, audio: Path, semantics: Path | None
 ) -> list[ClipFiles]:
-    results, truths = _clips(result, ".npz", without="gt_"), _clips(truth, ".npz", without="res_")
-    sounds = _clips(audio, ".wav")
-    meanings = _clips(semantics, ".txt") if semantics else {}
+    results = _files_by_clip(result, ".npz", ignored_prefix="gt_")
     if not results:
-        raise InputError(result, "expected one result a clip, found no npz", "check the folder")
+        raise InputError(result, "expected one result npz per clip, found none", "check the folder")
+    truths = _files_by_clip(truth, ".npz", ignored_prefix="res_")
+    waves = _files_by_clip(audio, ".wav")
+    annotations = _files_by_clip(semantics, ".txt") if semantics else {}
+
     for name, path in results.items():
-        for kind, others, folder in (("truth", truths, truth), ("sound", sounds, audio)):
-            if name not in others:
+        for kind, files, folder in (("truth", truths, truth), ("audio", waves, audio)):
+            if name not in files:
                 raise InputError(
                     path,
-                    f"expected a file of that name, found no {kind} of clip {name} in {folder}",
-                    "add it, or take the result away",
+                    f"expected {kind} of the same name, found no {kind} of clip {name} in {folder}",
+                    "add the file or remove the result",
                 )
     return [
-        ClipFiles(name, path, truths[name], sounds[name], meanings.get(name))
+        ClipFiles(name, path, truths[name], waves[name], annotations.get(name))
         for name, path in results.items()
     ]
 
 
-def _clips(folder: Path, suffix: str, *, without: str | None = None) -> dict[str, Path]:
+def _files_by_clip(
+    folder: Path, suffix: str, *, ignored_prefix: str | None = None
+) -> dict[str, Path]:
     paths = [
         path
         for path in sorted(folder.glob(f"*{suffix}"))
-        if not (without and path.name.startswith(without))
+        if not (ignored_prefix and path.name.startswith(ignored_prefix))
     ]
-    named = {clip_name(path): path for path in paths}
-    if len(named) < len(paths):
+    by_name = {clip_name(path): path for path in paths}
+    if len(by_name) < len(paths):
         raise InputError(
-            folder, "expected one file a clip, found two files of one clip", "take one away"
+            folder, "expected one file per clip, found two files of one clip", "remove one of them"
         )
-    return named
+    return by_name

@@ -1,6 +1,4 @@
-"""What each metric looks at: a clip's motion as joints, face vertices and 6D poses, posed as the
-metric wants it.
-"""
+"""Pose motion on a body in each of the forms that the metrics compare."""
 
 from dataclasses import dataclass
 
@@ -17,33 +15,33 @@ from mambatalk.motion.skeleton import JOINT_COUNT, JOINTS
 EYES = (JOINTS.index("left_eye"), JOINTS.index("right_eye"))
 ROOT = 0
 CHUNK = 512
-"""Frames posed at a time."""
+"""Frames whose faces are posed at a time, which bounds the memory for vertices."""
 
 
 @dataclass(frozen=True)
 class Posed:
-    """A motion on a body at the origin."""
+    """A motion posed on a body at the origin; no metric uses the translation."""
 
     joints: Tensor
-    """(n, 55, 3) metres."""
+    """Joints (n, 55, 3) in metres."""
     joints_evaltools: Tensor
-    """The same with root and jaw at rest."""
+    """Joints (n, 55, 3) in metres with root and jaw in the rest pose."""
     face: Tensor
-    """Vertices (n, F, 3) in metres moved by jaw and expressions alone."""
+    """Vertices (n, F, 3) in metres that jaw and expressions move, with the body in rest pose."""
     pose: Tensor
-    """6D (n, 330)."""
+    """6D rotations (n, 330)."""
     pose_without_eyes: Tensor
-    """6D (n, 330) with the eyes at rest, since no method here moves them."""
+    """6D rotations (n, 330) with the eyes in rest pose, because no method here generates them."""
 
 
 class Poser:
-    """Poses motions of any length on one body, a few hundred frames at a time."""
+    """Poses motions of any length on one body."""
 
     def __init__(self, body: Body) -> None:
         self.body = body
-        self.subset = body.moved_by_face().nonzero().squeeze(1)
-        self.still = body.vertex_count - len(self.subset)
-        """Vertices that neither jaw nor expressions move."""
+        self.face_vertices = body.moved_by_face().nonzero().squeeze(1)
+        self.still = body.vertex_count - len(self.face_vertices)
+        """Number of vertices that neither jaw nor expressions move."""
 
     @torch.no_grad()
     def pose(self, motion: SmplxMotion, betas: NDArray[np.floating]) -> Posed:
@@ -63,19 +61,17 @@ class Poser:
         )
 
     def _face(self, jaw: Tensor, betas: Tensor, expressions: Tensor) -> Tensor:
-        blocks = []
-        for block, shapes in zip(jaw.split(CHUNK), expressions.split(CHUNK), strict=True):
-            rotations = torch.eye(3).repeat(len(block), JOINT_COUNT, 1, 1)
-            rotations[:, JAW] = block
-            blocks.append(
-                self.body.vertices(
-                    rotations, betas.expand(len(block), -1), shapes, subset=self.subset
-                )
-            )
-        return torch.cat(blocks)
+        chunks = []
+        for jaws, faces in zip(jaw.split(CHUNK), expressions.split(CHUNK), strict=True):
+            rotations = torch.eye(3).repeat(len(jaws), JOINT_COUNT, 1, 1)
+            rotations[:, JAW] = jaws
+            shapes = betas.expand(len(jaws), -1)
+            chunks.append(self.body.vertices(rotations, shapes, faces, subset=self.face_vertices))
+        return torch.cat(chunks)
 
 
 def _at_rest(rotations: Tensor, joints: tuple[int, ...]) -> Tensor:
+    """Return a copy of the rotations with some joints in the rest pose."""
     changed = rotations.clone()
     changed[:, list(joints)] = torch.eye(3)
     return changed

@@ -1,4 +1,4 @@
-"""Scoring of result files, whoever made them: `mambatalk evaluate`."""
+"""Score the result files of any method, for `mambatalk evaluate`."""
 
 import tempfile
 from collections.abc import Sequence
@@ -22,10 +22,11 @@ from mambatalk.metrics.catalogue import METRICS
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.motion.skeleton import FPS
+from mambatalk.motion.skeleton import FPS, JOINT_COUNT
 from mambatalk.motion.stand_in.model import write_stand_in
 
 RESULT = "result"
+"""Name of the scored method's row."""
 
 
 def evaluate(
@@ -34,101 +35,76 @@ def evaluate(
     audio: str | Path,
     *,
     semantics: str | Path | None = None,
-    body: Path | None = None,
-    fgd: Path | None = None,
-    mean_velocity: Path | None = None,
+    body: str | Path | None = None,
+    fgd_encoder: FGDEncoder | None = None,
+    mean_velocity: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Score result files of any method, or folders of them that are matched by clip name.
+    """Score result files of any method against ground truth.
 
     Args:
-        result: A result npz, or a folder of them.
+        result: A result npz, or a folder of them. Folders are matched by clip name.
         truth: Ground truth npz, or a folder of them.
         audio: Speech wav, or a folder of them.
         semantics: Semantic annotation, or a folder of them. If None, SRGR is null.
-        body: As `score_files`.
-        fgd: As `score_files`.
-        mean_velocity: As `score_files`.
-
-    Returns:
-        The content of `metrics.json`, with "intervals", "per_clip" and "notes" beside it.
-
-    Raises:
-        InputError: A file is missing, broken, or not 30 frames a second.
-
-    """
-    given = None if semantics is None else Path(semantics)
-    clips = pair_files(Path(result), Path(truth), Path(audio), given)
-    return score_files(clips, body=body, fgd=fgd, mean_velocity=mean_velocity)
-
-
-def score_files(
-    clips: Sequence[ClipFiles],
-    *,
-    body: Path | None = None,
-    fgd: Path | None = None,
-    mean_velocity: Path | None = None,
-) -> dict[str, Any]:
-    """Score result files: the content of `metrics.json` with "intervals", "per_clip" and "notes"
-    beside it.
-
-    Args:
-        clips: Files of each clip.
-        body: SMPL-X npz; none takes the stand-in body, and a note says so.
-        fgd: The published `AESKConv_240_100.bin`, or a folder with `fgd_encoder.safetensors`; none
-            leaves FGD null.
-        mean_velocity: npy of mean joint speeds (55,) for BC; none takes those of the ground truth
+        body: SMPL-X npz. If None, use the stand-in body.
+        fgd_encoder: Encoder for FGD. If None, FGD is null.
+        mean_velocity: npy of mean joint speeds (55,) for BC. If None, use those of the ground truth
             given.
 
+    Returns:
+        The content of `metrics.json`, with "intervals" (95 %, by row, metric and variant),
+        "per_clip" (table rows) and "notes" (limits of the numbers) beside it.
+
     Raises:
-        InputError: A file is missing, broken, or not 30 frames a second.
+        InputError: A file is missing, broken, or not at 30 frames per second.
 
     """
+    annotations = None if semantics is None else Path(semantics)
+    clips = pair_files(Path(result), Path(truth), Path(audio), annotations)
     model = load_body(body) if body else _stand_in()
-    truths = [_motion(clip.truth) for clip in clips] if mean_velocity is None else None
-    speeds = _read_speeds(mean_velocity) if mean_velocity else mean_joint_speed(truths or [], model)
+    if mean_velocity is None:
+        speeds = mean_joint_speed([_read_motion(clip.truth) for clip in clips], model)
+    else:
+        speeds = _read_speeds(Path(mean_velocity))
     evaluation = Evaluation(
         body=model,
         mean_velocity=speeds,
-        fgd_encoder=load_fgd_encoder(fgd) if fgd else None,
+        fgd_encoder=fgd_encoder,
         fidelity=None,
         keep_clips=True,
     )
-    table, lengths = [], []
+
+    table = []
+    lengths = []
     for clip in clips:
-        truth, motion = _truth(clip), _motion(clip.result)
-        lengths.append(Lengths.of(truth, motion))
-        table += evaluation.add(truth, {RESULT: motion})
-    result = evaluation.result()
+        recording = _read_recording(clip)
+        motion = _read_motion(clip.result)
+        lengths.append(Lengths.of(recording, motion))
+        table += evaluation.add(recording, {RESULT: motion})
+
+    scores = evaluation.result()
     notes = [
-        *result["warnings"],
+        *scores["warnings"],
         *notes_on_lengths(lengths),
-        *notes_on_inputs(result["body"], body=body, fgd=fgd, mean_velocity=mean_velocity),
+        *notes_on_inputs(
+            scores["body"],
+            body=body is not None,
+            fgd=fgd_encoder is not None,
+            mean_velocity=mean_velocity is not None,
+        ),
     ]
-    return result | {"intervals": _intervals(evaluation), "per_clip": table, "notes": notes}
-
-
-def load_fgd_encoder(path: Path) -> FGDEncoder:
-    """The published FGD encoder out of its checkpoint, or one of ours out of its folder.
-
-    Raises:
-        InputError: Neither.
-
-    """
-    if path.is_dir():
-        from mambatalk.models.fgd import storage as storing_fgd
-
-        return storing_fgd.load_fgd_encoder(path)
-    from mambatalk.published.fgd import import_fgd_encoder
-
-    return import_fgd_encoder(path)
+    return scores | {"intervals": _intervals(evaluation), "per_clip": table, "notes": notes}
 
 
 def mean_joint_speed(motions: Sequence[SmplxMotion], body: Body) -> NDArray[np.float64]:
-    """Mean speed (55,) of each joint in metres a second over all frames, translation included.
+    """Return the mean speed (55,) of each joint in metres per second over all frames.
 
-    Source: published loader, whose stored speeds hold the pelvis' own movement.
+    The speeds include the translation of the body. Source: published loader, whose stored speeds
+    include the movement of the pelvis.
     """
-    poser, total, frames = Poser(body), np.zeros(55), 0
+    poser = Poser(body)
+    total = np.zeros(JOINT_COUNT)
+    frames = 0
     for motion in motions:
         joints = poser.pose(motion, motion.betas).joints + torch.tensor(motion.trans)[:, None]
         total += joint_speed(joints.double().numpy()).sum(0)
@@ -150,27 +126,26 @@ def _read_speeds(path: Path) -> NDArray[np.float64]:
         raise InputError(
             path,
             f"expected an npy of 55 mean joint speeds, found an unreadable file ({error})",
-            "take mean_vel_smplxflame_30.npy of the corpus",
+            "use mean_vel_smplxflame_30.npy of the corpus",
         ) from None
 
 
-def _truth(clip: ClipFiles) -> TruthClip:
-    motion = _motion(clip.truth)
+def _read_recording(clip: ClipFiles) -> TruthClip:
     return TruthClip(
         name=clip.name,
-        motion=motion,
-        wave=read_wav(clip.audio)[0],
+        motion=_read_motion(clip.truth),
+        waveform=read_wav(clip.audio)[0],
         semantics=read_semantics(clip.semantics) if clip.semantics else None,
     )
 
 
-def _motion(path: Path) -> SmplxMotion:
+def _read_motion(path: Path) -> SmplxMotion:
     motion = SmplxMotion.read(path)
     if motion.fps != FPS:
         raise InputError(
             f"{path}: mocap_frame_rate",
             f"expected {FPS}, found {motion.fps:g}",
-            "resample the motion to 30 frames a second first",
+            "resample the motion to 30 frames per second first",
         )
     if not (np.isfinite(motion.poses).all() and np.isfinite(motion.expressions).all()):
         raise InputError(
@@ -182,18 +157,22 @@ def _motion(path: Path) -> SmplxMotion:
 
 
 def _intervals(evaluation: Evaluation) -> dict[str, Any]:
+    """Return intervals by row, metric and variant; None where there are too few clips."""
     intervals: dict[str, Any] = {}
     for name, row in evaluation.rows.items():
+        clips = evaluation.scores[name]
         intervals[name] = {
             metric: {
-                variant: mean_interval([clip[metric][variant] for clip in evaluation.scores[name]])
+                variant: mean_interval([clip[metric][variant] for clip in clips])
                 for variant in getattr(row, metric)
             }
             for metric in METRICS
             if metric != "fgd"
         }
+        # Ground truth has no interval: its FGD compares halves of the clips.
         if name != GROUND_TRUTH:
-            generated, truth = (evaluation.features.get(side, []) for side in (name, GROUND_TRUTH))
+            generated = evaluation.features.get(name, [])
+            truth = evaluation.features.get(GROUND_TRUTH, [])
             intervals[name]["fgd"] = {
                 variant: fgd_interval(
                     [clip[variant] for clip in generated], [clip[variant] for clip in truth]

@@ -1,4 +1,4 @@
-"""One row of the metrics table: every metric in every variant, fed clip by clip."""
+"""One row of the metrics table: every metric of one method, in every variant."""
 
 import math
 from typing import Any
@@ -23,34 +23,35 @@ from mambatalk.metrics.variant import ClipMean
 FGD_MULTIPLE = 32
 """Published FGD cuts a clip to a multiple of this many frames."""
 Values = dict[str, dict[str, float | None]]
+"""Value by metric and variant; None where undefined."""
 ClipScores = dict[str, dict[str, tuple[float | None, float]]]
-"""By metric and variant: the clip's value, and its weight in the mean over clips."""
+"""By metric and variant: the value of one clip, and its weight in the mean over clips."""
 
 
 class Row:
-    """One method's metrics.
+    """Accumulates the metrics of one method over clips.
 
     Args:
-        mean_velocity: Mean joint speeds (55,) in metres a second, for BC; without them BC is null.
-        fgd_dim: Feature channels of the FGD encoder; without one FGD is null.
+        mean_velocity: Mean joint speeds (55,) in metres per second. If None, BC is null.
+        fgd_dim: Feature channels of the FGD encoder. If None, FGD is null.
 
     """
 
     def __init__(self, mean_velocity: NDArray[np.floating] | None, fgd_dim: int | None) -> None:
-        self.fgd = (
-            {variant: FrechetGestureDistance(fgd_dim, variant=variant) for variant in RULES}
-            if fgd_dim
-            else {}
-        )
-        self.bc = (
-            {variant: BeatConsistency(mean_velocity, variant=variant) for variant in RULES}
-            if mean_velocity is not None
-            else {}
-        )
-        # The newer evaluator's diversity is the published one of other positions.
+        self.fgd = {}
+        if fgd_dim:
+            self.fgd = {
+                variant: FrechetGestureDistance(fgd_dim, variant=variant) for variant in RULES
+            }
+        self.bc = {}
+        if mean_velocity is not None:
+            self.bc = {
+                variant: BeatConsistency(mean_velocity, variant=variant) for variant in RULES
+            }
         self.l1div = {
             "published": L1Diversity(variant="published"),
             "corrected": L1Diversity(),
+            # The newer evaluator uses the published formula on other joint positions.
             "evaltools": L1Diversity(variant="published"),
         }
         self.mse = {"published": FaceMSE(variant="published"), "corrected": FaceMSE()}
@@ -62,50 +63,62 @@ class Row:
         motion: Posed,
         truth: Posed,
         *,
-        wave: NDArray[np.float32],
+        waveform: NDArray[np.float32],
         weights: Tensor | None,
         still: int,
     ) -> ClipScores:
-        """Add a clip and return its own values with what each weighs; FGD is fed apart, having none
-        for one clip.
+        """Add one clip to every metric but FGD, which has no value for a single clip.
+
+        Args:
+            motion: The motion to score.
+            truth: The recorded motion, of the same length.
+            waveform: Audio (S,) at 16 kHz.
+            weights: Semantic weight of each frame (n,). If None, the clip has no SRGR.
+            still: Number of vertices that neither jaw nor expressions move.
+
+        Returns:
+            The clip's own values with their weights in the mean over clips.
+
         """
-        face = {"still": still}
         return {
             "bc": {
-                variant: _clip(metric, _joints(motion, variant), wave)
+                variant: _score(metric, _joints(motion, variant), waveform)
                 for variant, metric in self.bc.items()
             },
             "l1div": {
-                variant: _clip(metric, _joints(motion, variant))
+                variant: _score(metric, _joints(motion, variant))
                 for variant, metric in self.l1div.items()
             },
             "mse": {
-                variant: _clip(metric, motion.face, truth.face, **face)
+                variant: _score(metric, motion.face, truth.face, still=still)
                 for variant, metric in self.mse.items()
             },
             "lvd": {
-                variant: _clip(metric, motion.face, truth.face, **face)
+                variant: _score(metric, motion.face, truth.face, still=still)
                 for variant, metric in self.lvd.items()
             },
             "srgr": {
-                variant: _clip(metric, motion.joints, truth.joints, weights)
+                variant: _score(metric, motion.joints, truth.joints, weights)
                 for variant, metric in self.srgr.items()
             },
         }
 
     def add_features(self, features: dict[str, Tensor], *, truth: bool) -> None:
-        """Add FGD features by variant (m, D), of this method or of ground truth."""
+        """Add FGD features (m, D) by variant, of this method or of ground truth."""
         for variant, metric in self.fgd.items():
             metric.update(features[variant], truth=truth)
 
     def compute(self) -> Values:
-        """Every metric over all clips; null where undefined."""
+        """Return every metric over all clips."""
         return {name: _all_variants(getattr(self, name)) for name in METRICS}
 
 
 def fgd_features(encoder: nn.Module, posed: Posed) -> dict[str, Tensor]:
-    """FGD features (m, D) by variant of one whole clip cut to a multiple of 32 frames; none below
-    32 frames.
+    """Encode a clip, cut to a multiple of 32 frames, for FGD.
+
+    Returns:
+        Features (m, D) by variant; empty for a clip of fewer than 32 frames.
+
     """
     frames = len(posed.pose) // FGD_MULTIPLE * FGD_MULTIPLE
     if not frames:
@@ -116,10 +129,10 @@ def fgd_features(encoder: nn.Module, posed: Posed) -> dict[str, Tensor]:
     return {"published": published, "corrected": corrected, "evaltools": published}
 
 
-def _clip(metric: ClipMean, *arguments: Any, **options: Any) -> tuple[float | None, float]:
-    """The clip's value, and what it weighs in the mean."""
+def _score(metric: ClipMean, *arguments: Any, **options: Any) -> tuple[float | None, float]:
+    """Add a clip to a metric; return the clip's value and its weight in the mean."""
     before = float(metric.weight)
-    value = _value(metric(*arguments, **options))
+    value = _finite(metric(*arguments, **options))
     return value, float(metric.weight) - before
 
 
@@ -128,10 +141,10 @@ def _joints(posed: Posed, variant: str) -> Tensor:
 
 
 def _all_variants(metrics: dict[str, ClipMean | FrechetGestureDistance]) -> dict[str, float | None]:
-    values = {variant: _value(metric.compute()) for variant, metric in metrics.items()}
+    values = {variant: _finite(metric.compute()) for variant, metric in metrics.items()}
     return {"published": None, "corrected": None} | values
 
 
-def _value(value: Tensor) -> float | None:
+def _finite(value: Tensor) -> float | None:
     number = float(value)
     return number if math.isfinite(number) else None

@@ -41,7 +41,7 @@ def metrics_table(result: Mapping[str, Any], layout: Format) -> str:
     units.
 
     Args:
-        result: Content of `metrics.json`, optionally with the "intervals" of `score_files`.
+        result: Content of `metrics.json`, optionally with the "intervals" of `evaluate`.
         layout: Format of the table.
 
     """

@@ -1,7 +1,7 @@
 """The metrics by name: key in `metrics.json`, label, printed unit and direction.
 
-Every place that prints metrics takes them from here: `mambatalk evaluate`, the summary at the end of
-a build, the report, and the figures that DVC compares.
+Every place that prints metrics takes them from here: `mambatalk evaluate`, the summary at the end
+of a build, the report, and the figures that DVC compares.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ class MetricInfo:
     Args:
         key: Name in `metrics.json` and in MLflow.
         label: Name in tables.
-        better: Which values are better. Two metrics have no best value of their own and are compared
-            with that of ground truth.
+        better: Which values are better. Two metrics have no best value of their own and are
+            compared with that of ground truth.
         exponent: Papers print the raw value divided by 10 to this power.
         unit: Unit of the raw value; empty for a ratio.
 

@@ -119,7 +119,7 @@ def test_a_result_of_itself_is_ground_truth(folders):
         (180, 6, None),
         (120, 6, None),
         (60, 6, "result_1, 60 frames against 180"),
-        (180, 3, "90 frames of sound"),
+        (180, 3, "90 frames of audio"),
     ],
 )
 def test_what_is_cut_is_said(folders, tmp_path, frames, seconds, named):
@@ -224,8 +224,8 @@ def test_files_are_matched_by_name(folders):
     ("change", "message"),
     [
         ({"truth": "audio"}, "no truth of clip"),
-        ({"audio": "sem"}, "no sound of clip"),
-        ({"result": "sem"}, "no npz"),
+        ({"audio": "sem"}, "no audio of clip"),
+        ({"result": "sem"}, "found none"),
         ({"audio": "audio/1_a_0_1_1.wav"}, "files and folders mixed"),
         ({"truth": "nowhere"}, "no such file or folder"),
     ],

@@ -33,7 +33,7 @@ def _clip(seed, frames=200, **extra):
     return TruthClip(
         name=f"1_clip_0_{seed}_{seed}",
         motion=smooth_motion(seed, frames),
-        wave=clicks(frames),
+        waveform=clicks(frames),
         **extra,
     )
 
@@ -168,7 +168,7 @@ def test_corrected_fgd_does_not_see_the_eyes():
             TruthClip(
                 name=str(seed),
                 motion=replace(truth, poses=looking),
-                wave=clicks(200),
+                waveform=clicks(200),
             ),
             {"model": truth},
         )
