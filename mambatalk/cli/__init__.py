@@ -1,8 +1,8 @@
-"""The `mambatalk` command: one line for bad input, exit codes that scripts can read.
+"""The `mambatalk` command.
 
-0 fine; 1 the answer is no (a check or a parity that fails); 2 bad input or usage; 143 stopped by
-SIGTERM with state saved. Commands live beside the part they serve; nothing heavy is imported before
-one runs.
+Exit codes: 0 success; 1 the result is negative (a check or a parity test failed); 2 bad input or
+usage, reported in one line on standard error; 143 stopped by SIGTERM, with the state saved.
+Commands import heavy packages only when they run, so that `--help` is fast.
 """
 
 import re
@@ -23,25 +23,36 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
-    help="""Speech to whole-body SMPL-X motion.
-
-    Five minutes with no data: `mambatalk sample /tmp/corpus` speaks and moves a small corpus in BEATX layout, and
-    `mambatalk check /tmp/corpus` reads it as any corpus is read before a person trains on it. `make repro` in the
-    repository trains on it.
-    """,
 )
-for part in (data, downloads, evaluation, published, bench):
-    app.add_typer(part)
+for group in (data, downloads, evaluation, published, bench):
+    app.add_typer(group)
+
+
+@app.callback()
+def describe() -> None:
+    """Generate whole-body SMPL-X motion from speech.
+
+    To try the tools without any data, make a small corpus and check it:
+
+        mambatalk sample /tmp/corpus
+        mambatalk check /tmp/corpus
+
+    `make repro` in the repository trains a model on such a corpus. `mambatalk COMMAND --help`
+    explains a command and shows examples.
+
+    **Exit codes:** 0 success; 1 the result is negative, for example a failed check; 2 bad input or
+    usage; 143 stopped by SIGTERM.
+    """
 
 
 def main() -> None:
     """Run the command line.
 
-    An `InputError`, or a package of an extra that is not installed, ends in one line on standard
-    error and exit code 2.
+    An `InputError`, or a missing package of an extra, is reported in one line on standard error
+    with exit code 2.
     """
     try:
-        app()
+        app(prog_name="mambatalk")
     except InputError as error:
         sys.stderr.write(f"mambatalk: {error}\n")
         sys.exit(2)

@@ -1,6 +1,4 @@
-"""`mambatalk sample`, `snapshot` and `check`: make a corpus, say what it is, and read it before
-training on it.
-"""
+"""`mambatalk sample`, `snapshot` and `check`: make, describe and check a corpus."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,72 +7,82 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mambatalk.console import progress_bar
+
 if TYPE_CHECKING:
     from mambatalk.config import CheckClipsConfig
-    from mambatalk.corpus.snapshot import Progress
     from mambatalk.quality.report import QualityReport
 
 app = typer.Typer()
-FEW = 3
-"""Clips named where there may be thousands."""
+PANEL = "Data"
+CLIPS_SHOWN = 3
+"""Number of clips named in a line; a warning may concern thousands."""
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def sample(
     out: Annotated[
-        Path, typer.Argument(help="Folder to make; an earlier sample there is replaced.")
+        Path, typer.Argument(metavar="OUT", help="Folder to write; an earlier sample is replaced.")
     ],
     *,
     hours: Annotated[
-        float, typer.Option(help="Hours of motion; 0.17 is about ten minutes.")
+        float, typer.Option(help="Hours of motion; the default is about ten minutes.")
     ] = 0.17,
     speakers: Annotated[int, typer.Option(min=1, help="Number of speakers.")] = 3,
     seed: Annotated[
-        int, typer.Option(help="Decides what is said; the same seed gives the same bytes.")
+        int, typer.Option(help="Random seed; the same seed gives the same files.")
     ] = 2021,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; by default as many as pay off.")
+        int | None,
+        typer.Option(min=1, help="Processes; default: 1 for a small sample, else one per core."),
     ] = None,
 ) -> None:
-    """Speak and move a corpus in BEATX layout, from nothing.
+    """Write a synthetic corpus in BEATX layout.
 
-    eSpeak NG speaks (`pip install 'mambatalk[sample]'`), a known law moves: jaw and face follow the
-    phones, arms and head beat on stressed syllables, eight words have their own gesture. What the
-    law did stands in `events/`.
+    The speech comes from eSpeak NG (`pip install 'mambatalk[sample]'`). The motion follows known
+    rules, so that a test can tell whether a model has learned them: jaw and face follow the
+    phones, arms and head beat on stressed syllables, and eight words have a gesture of their own.
+    `OUT/events/` lists every such event.
 
     **Examples**
 
-    `mambatalk sample /tmp/corpus` makes ten minutes in some 15 seconds.
+    Ten minutes, made in about 15 seconds:
 
-    `mambatalk sample /tmp/large --hours 10 --speakers 8` makes one to measure with, on all cores.
+        mambatalk sample /tmp/corpus
+
+    Ten hours for benchmarks, made on all cores:
+
+        mambatalk sample /tmp/large --hours 10 --speakers 8
     """
     from mambatalk.sample.build import write_sample
 
-    with _progress("clips") as progress:
+    with progress_bar("writing clips") as progress:
         write_sample(
             out, hours=hours, speakers=speakers, seed=seed, workers=workers, progress=progress
         )
     typer.echo(f"{out}: {hours:g} h, {speakers} speakers. Next: mambatalk check {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def snapshot(
-    root: Annotated[Path, typer.Argument(help="Language folder in BEATX layout.")],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Language folder in BEATX layout.")],
     *,
-    out: Annotated[Path, typer.Option(help="JSON to write; small, meant for git.")],
+    out: Annotated[Path, typer.Option(help="JSON file to write; it is small, commit it to git.")],
 ) -> None:
-    """Write path, size and sha256 of every file of a corpus.
+    """Record path, size and SHA-256 of every file of a corpus.
 
-    The snapshot is what the pipeline depends on: a new one is what makes it train again.
+    The snapshot is the only data dependency of the pipeline: a new snapshot triggers a new
+    training.
 
     **Example**
 
-    `mambatalk snapshot /data/beat_english_v2.0.0 --out data/beat_english.json`, then set
-    `ingest.root` and `ingest.snapshot` in `params.yaml`.
+        mambatalk snapshot /data/beat_english_v2.0.0 --out data/beat_english.json
+
+    Then set `ingest.root` and `ingest.snapshot` in `params.yaml`.
     """
     from mambatalk.corpus.snapshot import write_snapshot
 
-    with _progress("files") as progress:
+    with progress_bar("hashing files") as progress:
         value = write_snapshot(root, out, progress=progress)
     size = sum(file["size"] for file in value["files"].values())
     typer.echo(
@@ -82,143 +90,139 @@ def snapshot(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def check(
     root: Annotated[
-        Path, typer.Argument(help="Folder in BEATX layout; sem and textgrid may be missing.")
+        Path,
+        typer.Argument(
+            metavar="ROOT", help="Language folder in BEATX layout; sem and textgrid are optional."
+        ),
     ],
     *,
     report: Annotated[
-        Path | None, typer.Option(help="Folder for a page with pictures, index.html.")
+        Path | None, typer.Option(help="Folder for an HTML report with figures (index.html).")
     ] = None,
     params: Annotated[
-        Path | None, typer.Option(help="Take the bounds of this params file.")
+        Path | None, typer.Option(help="Parameter file with the bounds of the checks.")
     ] = None,
     speakers: Annotated[
-        str | None, typer.Option(help="Only these speakers, such as 2,4; by default all.")
+        str | None, typer.Option(help="Speaker ids, such as 2,4; default: all.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
 ) -> None:
-    """Read a corpus as the pipeline would, and say what is wrong with which clip.
+    """Check a corpus with the rules of the pipeline.
 
-    Exit code 0: nothing worse than warnings. 1: a clip would be left out, or a critical rule fails.
-    2: not a corpus.
+    Reads every clip as the pipeline would and prints which clips it would quarantine, and why.
+
+    **Exit codes:** 0 no finding, or warnings only; 1 a clip is quarantined or a critical rule
+    failed; 2 the folder is not a corpus.
 
     **Examples**
 
-    `mambatalk check /data/my_corpus`
+    Check a corpus of your own, and write a report with figures:
 
-    `mambatalk check /data/beat2/beat_english_v2.0.0 --speakers 2` where only speaker 2 was
-    downloaded.
+        mambatalk check /data/my_corpus --report /tmp/quality
 
-    `mambatalk check /data/my_corpus --report /tmp/quality` also draws why, in
-    `/tmp/quality/index.html`.
+    Check the speaker that was downloaded:
 
-    `mambatalk check /data/my_corpus --params infra/profiles/paper.yaml` applies that profile's
-    bounds.
+        mambatalk check /data/beat2/beat_english_v2.0.0 --speakers 2
+
+    Use the bounds of a profile:
+
+        mambatalk check /data/my_corpus --params infra/profiles/paper.yaml
     """
     from mambatalk.corpus.layout import check_root
     from mambatalk.download.selection import parse_speakers
     from mambatalk.files import make_folder
 
-    bounds = _bounds(params)
-    numbers = [] if speakers is None else sorted(parse_speakers(speakers))
+    bounds = _load_bounds(params)
+    speaker_ids = [] if speakers is None else sorted(parse_speakers(speakers))
+    # Find out about a wrong path before the corpus is read, which can take an hour.
     check_root(root)
     if report is not None:
         make_folder(report)
-    with _scratch() as scratch:
-        result = _check(root, scratch, bounds, numbers, workers)
-        _print_findings(result)
+    with _temporary_folder() as folder:
+        result = _check_corpus(root, folder, bounds, speaker_ids, workers)
+        _print_report(result)
         if report is not None:
             from mambatalk.quality.page import write_quality_page
 
             write_quality_page(report / "index.html", result)
-            typer.echo(f"with pictures: {report / 'index.html'}")
+            typer.echo(f"report: {report / 'index.html'}")
     if result.verdict["critical"] or result.verdict["quarantined"]:
         raise typer.Exit(1)
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a folder that goes with the block; that its disk is full is told of the place that
-    TMPDIR names.
-    """
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a temporary folder; errors about its disk name `TMPDIR`, which selects it."""
     import tempfile
 
     from mambatalk.files import full_disk_errors, path_errors
 
-    with path_errors("TMPDIR", expected="a folder to write to"):
+    with path_errors("TMPDIR", expected="a writable folder"):
         folder = tempfile.TemporaryDirectory()
-    with folder as scratch, full_disk_errors(scratch):
-        yield Path(scratch)
+    with folder as path, full_disk_errors(path):
+        yield Path(path)
 
 
-def _check(
-    root: Path, scratch: Path, bounds: "CheckClipsConfig", speakers: list[int], workers: int
+def _check_corpus(
+    root: Path, folder: Path, bounds: "CheckClipsConfig", speakers: list[int], workers: int
 ) -> "QualityReport":
     from mambatalk.clips.ingest import ingest
     from mambatalk.clips.store import ClipStore
     from mambatalk.corpus.snapshot import write_snapshot
     from mambatalk.quality.report import build_report, find_unmatched_files
 
-    with _progress("files") as progress:
-        files = write_snapshot(root, scratch / "snapshot.json", progress=progress)["files"]
-    (scratch / "clips").mkdir()
-    ingest(
-        root,
-        scratch / "snapshot.json",
-        scratch / "clips",
-        speakers=speakers,
-        clips_per_shard=32,
-        workers=workers,
-    )
+    snapshot_path = folder / "snapshot.json"
+    store_path = folder / "clips"
+    store_path.mkdir()
+    with progress_bar("hashing files") as progress:
+        files = write_snapshot(root, snapshot_path, progress=progress)["files"]
+    with progress_bar("reading clips") as progress:
+        ingest(
+            root,
+            snapshot_path,
+            store_path,
+            speakers=speakers,
+            clips_per_shard=32,
+            workers=workers,
+            progress=progress,
+        )
     return build_report(
-        ClipStore(scratch / "clips"),
+        ClipStore(store_path),
         bounds,
         corpus=str(root),
         unmatched_files=find_unmatched_files(files),
     )
 
 
-def _print_findings(report: "QualityReport") -> None:
-    """Say what was found: a line for each clip that would be left out, and for each rule that only
-    warns.
-    """
-    for clip, reasons in report.verdict["quarantined"].items():
+def _print_report(report: "QualityReport") -> None:
+    """Print a line per quarantined clip, per rule with warnings and per critical finding."""
+    verdict = report.verdict
+    for clip, reasons in verdict["quarantined"].items():
         for reason in reasons:
-            typer.echo(f"left out {clip}: {reason}")
-    for rule, found in report.findings[report.findings["severity"] == "warning"].groupby(
-        "rule", sort=False
-    ):
-        named = ", ".join(found["clip_id"][:FEW]) + (" and others" if len(found) > FEW else "")
-        typer.echo(f"warning {rule}: {len(found)} clips ({found['reason'].iloc[0]}): {named}")
-    for reason in report.verdict["critical"]:
+            typer.echo(f"quarantined {clip}: {reason}")
+
+    warnings = report.findings[report.findings["severity"] == "warning"]
+    for rule, found in warnings.groupby("rule", sort=False):
+        clips = ", ".join(found["clip_id"][:CLIPS_SHOWN])
+        others = " and others" if len(found) > CLIPS_SHOWN else ""
+        reason = found["reason"].iloc[0]
+        typer.echo(f"warning {rule}: {len(found)} clips ({reason}): {clips}{others}")
+
+    for reason in verdict["critical"]:
         typer.echo(f"critical: {reason}")
     if report.unmatched_files:
-        typer.echo(f"passed over, no clip id in the name: {', '.join(report.unmatched_files)}")
-    verdict = report.verdict
+        typer.echo(f"ignored, name is not a clip id: {', '.join(report.unmatched_files)}")
     typer.echo(
-        f"{len(report.store.manifest)} clips: {len(verdict['accepted'])} accepted, {len(verdict['quarantined'])} "
-        f"would be left out; {verdict['warnings']} warnings"
+        f"{len(report.store.manifest)} clips: {len(verdict['accepted'])} accepted,"
+        f" {len(verdict['quarantined'])} quarantined; {verdict['warnings']} warnings"
     )
 
 
-def _bounds(params: Path | None) -> "CheckClipsConfig":
+def _load_bounds(params: Path | None) -> "CheckClipsConfig":
     from mambatalk.config import load_config
     from mambatalk.quality.rules import STANDARD_BOUNDS
 
     return STANDARD_BOUNDS if params is None else load_config(params).check_clips
-
-
-@contextmanager
-def _progress(what: str) -> Iterator["Progress"]:
-    """Yield a callback that draws a bar on standard error; nothing is drawn where that is no
-    terminal.
-    """
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

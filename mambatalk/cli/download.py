@@ -1,4 +1,4 @@
-"""`mambatalk download`: the BEAT2 data set from its hub, checked and pinned."""
+"""`mambatalk download`: fetch the BEAT2 data set from its hub."""
 
 import logging
 import os
@@ -14,76 +14,92 @@ import typer
 from mambatalk.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
+    from rich.progress import Progress as RichProgress
 
-    from mambatalk.download.transfer import Failed, Plan, Progress
+    from mambatalk.console import Progress
+    from mambatalk.download.transfer import DownloadPlan, ErrorCallback
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(rich_help_panel="Data")
 def download(
     out: Annotated[
-        Path, typer.Argument(help="Folder for the data; each language gets a folder inside.")
+        Path,
+        typer.Argument(
+            metavar="OUT", help="Folder for the data; each language gets a folder in it."
+        ),
     ],
     *,
     language: Annotated[
         str, typer.Option(help="english, chinese, spanish or japanese.")
     ] = "english",
     speakers: Annotated[
-        str | None, typer.Option(help="Speaker numbers, such as 2,4; by default all.")
+        str | None, typer.Option(help="Speaker ids, such as 2,4; default: all.")
     ] = None,
     revision: Annotated[
-        str | None, typer.Option(help="Another commit, branch or tag than the pinned one.")
+        str | None, typer.Option(help="Commit, branch or tag; default: the tested commit.")
     ] = None,
     accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Accept the terms, for scripts.")
+        bool, typer.Option("--accept-licence", help="Accept the terms without a prompt.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would come and write nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be downloaded; write nothing.")
     ] = False,
 ) -> None:
-    """Fetch BEAT2 (BEATX) from its hub: pinned to one commit, in parallel, every file checked.
+    """Download BEAT2 (BEATX) from its hub and verify every file.
 
-    Stopped half-way, the same command goes on: files that are whole are not fetched again.
-    `OUT/download.json` says what was fetched. HF_ENDPOINT, HF_TOKEN and the proxy variables are
-    those of huggingface_hub. The SMPL-X body model is not part of it: get it at
-    https://smpl-x.is.tue.mpg.de.
+    The first run shows the terms of the data and asks you to accept them. After an interruption,
+    run the same command again: complete files are not downloaded twice. `OUT/download.json` records
+    the commit and the hash of every file. The variables `HF_ENDPOINT`, `HF_TOKEN` and those for
+    proxies work as for huggingface_hub.
+
+    The SMPL-X body model is not included; get it at https://smpl-x.is.tue.mpg.de.
 
     **Examples**
 
-    `mambatalk download /data/beat2 --speakers 2 --dry-run` says how much speaker 2 is.
+    Print the size of speaker 2:
 
-    `mambatalk download /data/beat2 --speakers 2,4` fetches two speakers; `--speakers 2,4,6` later
-    adds the third.
+        mambatalk download /data/beat2 --speakers 2 --dry-run
+
+    Download two speakers, and later a third one:
+
+        mambatalk download /data/beat2 --speakers 2,4
+        mambatalk download /data/beat2 --speakers 2,4,6
     """
     from rich.filesize import decimal
 
     from mambatalk.download.hub import REVISION, connect
     from mambatalk.download.selection import language_folder, parse_speakers
-    from mambatalk.download.transfer import download as fetch_plan
-    from mambatalk.download.transfer import plan
+    from mambatalk.download.transfer import download as download_files
+    from mambatalk.download.transfer import plan_download
 
     language_folder(language)
-    numbers = None if speakers is None else parse_speakers(speakers)
+    speaker_ids = None if speakers is None else parse_speakers(speakers)
     if not dry_run:
-        _accept(out, given=accept_licence)
+        _accept_licence(out, given=accept_licence)
     api = connect()
-    with _bar() as (progress, failed):
-        wanted = plan(api, language=language, speakers=numbers, revision=revision or REVISION)
-        there = {} if dry_run else fetch_plan(api, wanted, out, progress=progress, failed=failed)
+    with _transfer_bar() as (progress, on_error):
+        plan = plan_download(
+            api, language=language, speakers=speaker_ids, revision=revision or REVISION
+        )
+        files = {}
+        if not dry_run:
+            files = download_files(api, plan, out, progress=progress, on_error=on_error)
     if dry_run:
-        _print_plan(wanted, out)
+        _print_plan(plan, out)
         return
-    fetched = sum(file.fetched for file in there.values())
+
+    fetched = sum(file.fetched for file in files.values())
+    check_options = f" --speakers {speakers}" if speakers else ""
     typer.echo(
-        f"{out / wanted.folder}: {len(there):,} files, {decimal(wanted.size)}, all whole; {fetched:,} fetched "
-        f"now. Next: mambatalk check {out / wanted.folder}"
-        + (f" --speakers {speakers}" if speakers else "")
+        f"{out / plan.folder}: {len(files):,} files, {decimal(plan.size)}, all verified;"
+        f" {fetched:,} downloaded now."
+        f" Next: mambatalk check {out / plan.folder}{check_options}"
     )
 
 
-def _accept(out: Path, *, given: bool) -> None:
+def _accept_licence(out: Path, *, given: bool) -> None:
     from mambatalk.download.licence import NOTICE, is_accepted, record_acceptance
 
     if is_accepted(out):
@@ -92,58 +108,62 @@ def _accept(out: Path, *, given: bool) -> None:
     if not given and not sys.stdin.isatty():
         raise InputError(
             "licence",
-            "expected the terms accepted once, found nobody at a terminal to accept it",
-            "read them above and repeat the command with --accept-licence",
+            "expected that the terms are accepted, found no terminal to ask for it",
+            "read the terms above and repeat the command with --accept-licence",
         )
     if not given and not typer.confirm("Do you accept these terms?", err=True):
         raise InputError(
             "licence",
-            "expected the terms accepted once, found terms not accepted",
-            "nothing was fetched",
+            "expected that the terms are accepted, found that they are not",
+            "nothing was downloaded",
         )
     record_acceptance(out)
 
 
-def _print_plan(wanted: "Plan", out: Path) -> None:
+def _print_plan(plan: "DownloadPlan", out: Path) -> None:
     from rich.console import Console
     from rich.filesize import decimal
     from rich.table import Column, Table
 
-    from mambatalk.download.selection import kind_of
+    from mambatalk.download.selection import file_kind
 
-    kinds: dict[str, list[int]] = {}
-    for file in wanted.files:
-        kinds.setdefault(str(kind_of(file.path, wanted.folder)), []).append(file.size)
+    sizes_by_kind: dict[str, list[int]] = {}
+    for file in plan.files:
+        kind = str(file_kind(file.path, plan.folder))
+        sizes_by_kind.setdefault(kind, []).append(file.size)
     table = Table("kind", Column("files", justify="right"), Column("size", justify="right"))
-    for kind, sizes in sorted(kinds.items()):
+    for kind, sizes in sorted(sizes_by_kind.items()):
         table.add_row(kind, f"{len(sizes):,}", decimal(sum(sizes)))
     Console(highlight=False).print(table)
-    missing = wanted.missing(out)
-    typer.echo(
-        f"{len(wanted.files):,} files, {decimal(wanted.size)}: {wanted.folder} at commit {wanted.commit}"
-    )
-    typer.echo(
-        f"still to come: {len(missing):,} files, {decimal(sum(file.size for file in missing))}"
-    )
-    typer.echo(f"not asked for: {wanted.left_out:,} files of that folder")
+
+    missing = plan.missing(out)
+    missing_size = sum(file.size for file in missing)
+    typer.echo(f"selected: {len(plan.files):,} files, {decimal(plan.size)}")
+    typer.echo(f"to download: {len(missing):,} files, {decimal(missing_size)}")
+    typer.echo(f"not selected: {plan.not_selected:,} files of {plan.folder}")
+    typer.echo(f"commit: {plan.commit}")
 
 
-class _Beside(logging.Handler):
-    """Shows what the libraries log as the text of a bar, where lines of their own would tear it."""
+class _DescriptionHandler(logging.Handler):
+    """Shows log messages as the description of a progress bar.
+
+    Lines of their own would break the bar.
+    """
 
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
-        self.show = show
+        self._show = show
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show the beginning of a message."""
-        self.show(" ".join(record.getMessage().split())[:60])
+        """Show the start of a message."""
+        self._show(" ".join(record.getMessage().split())[:60])
 
 
 @contextmanager
-def _bar() -> Iterator[tuple["Progress", "Failed"]]:
-    """Yield what draws bytes, speed and time left on standard error, where that is a terminal, and
-    what ends it.
+def _transfer_bar() -> Iterator[tuple["Progress", "ErrorCallback"]]:
+    """Yield callbacks for progress and for an error that ends the download.
+
+    The bar shows bytes, speed and time left, if standard error is a terminal.
     """
     from rich.console import Console
     from rich.progress import (
@@ -153,7 +173,7 @@ def _bar() -> Iterator[tuple["Progress", "Failed"]]:
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
-    from rich.progress import Progress as Columns
+    from rich.progress import Progress as RichProgress
 
     console = Console(stderr=True)
     columns = (
@@ -163,37 +183,36 @@ def _bar() -> Iterator[tuple["Progress", "Failed"]]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Columns(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("listing", total=None)
+    with RichProgress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("listing files", total=None)
+
+        def show_progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description="downloading")
+
         if console.is_terminal:
+            handler = _DescriptionHandler(lambda text: bar.update(task, description=text))
             for name in ("huggingface_hub", "mambatalk"):
-                logging.getLogger(name).handlers = [
-                    _Beside(lambda text: bar.update(task, description=text))
-                ]
-        _end_at_once(bar)
-        yield (
-            lambda done, total: bar.update(
-                task, completed=done, total=total, description="fetching"
-            ),
-            lambda error: _end(bar, str(error), 2),
-        )
+                logging.getLogger(name).handlers = [handler]
+        _exit_on_signals(bar)
+        yield show_progress, lambda error: _exit_now(bar, str(error), 2)
 
 
-def _end_at_once(bar: "Bar") -> None:
-    """Let Ctrl-C and SIGTERM end the process."""
+def _exit_on_signals(bar: "RichProgress") -> None:
+    """Exit on Ctrl-C (code 130) and on SIGTERM (code 143)."""
+
+    def stop(number: int, _: object) -> None:
+        _exit_now(bar, "stopped; run the same command again to resume", 128 + number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(
-            number,
-            lambda number, _: _end(
-                bar, "stopped; the same command goes on from here", 128 + number
-            ),
-        )
+        signal.signal(number, stop)
 
 
-def _end(bar: "Bar", message: str, code: int) -> NoReturn:
-    """End without a wait for the threads, which wait for as long as the hub asks.
+def _exit_now(bar: "RichProgress", message: str, code: int) -> NoReturn:
+    """Exit without waiting for the threads, which may be waiting for the hub for minutes.
 
-    Nothing is lost: a download leaves whole files and goes on from them however it ends.
+    This loses nothing: complete files stay, and the next run resumes the unfinished ones.
     """
     bar.stop()
     sys.stderr.write(f"mambatalk: {message}\n")

@@ -19,6 +19,7 @@ from mambatalk.clips.reading import ClipJob, Row, empty_row, read_clip, snapshot
 from mambatalk.clips.schema import CLIP, CLIP_FLOATS
 from mambatalk.clips.shard_cache import ShardCache, code_digest, open_shard_cache
 from mambatalk.clips.shards import ShardWriter, assign_shards
+from mambatalk.console import Progress
 from mambatalk.corpus.layout import (
     KINDS,
     MAX_TABLE_BYTES,
@@ -30,7 +31,7 @@ from mambatalk.corpus.layout import (
     list_clips,
     read_split_table,
 )
-from mambatalk.corpus.snapshot import Progress, read_snapshot
+from mambatalk.corpus.snapshot import read_snapshot
 from mambatalk.errors import InputError
 from mambatalk.executors import FailedItem, open_executor
 from mambatalk.files import atomic_file, digest, load_bytes

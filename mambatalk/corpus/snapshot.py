@@ -3,17 +3,14 @@
 The snapshot is the only data dependency of a build: a new snapshot triggers a new training.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from mambatalk.console import Progress
 from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE, WEIGHTS, check_root
 from mambatalk.errors import InputError
 from mambatalk.files import digest, path_errors, read_json, sha256_file, write_json
-
-Progress = Callable[[int, int], None]
-"""Callback with the number of finished items and the total."""
 
 
 def build_snapshot(

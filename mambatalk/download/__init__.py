@@ -1,1 +1,1 @@
-"""BEAT2 from its hub: selection, transfer, verification, licence."""
+"""Download of BEAT2 from the Hugging Face hub: selection, transfer, verification, licence."""

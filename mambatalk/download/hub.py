@@ -1,9 +1,8 @@
-"""What is asked of the hub, with patience: what passes is tried again, what stays is told in one
-line.
+"""Requests to the hub, with retries.
 
-huggingface_hub does the transport: pages, redirects, ranges after a dropped connection, waits that
-the hub asks for. It gives up on some passing faults at once (a 503 in place of a file, a reset
-connection), so each call is repeated here.
+huggingface_hub does the transport: pagination, redirects, resuming after a dropped connection, and
+waiting when the hub asks for it. It gives up on some transient errors (a 503 instead of a file, a
+reset connection), so each request is retried here. Permanent errors end in one line.
 """
 
 import errno
@@ -35,88 +34,92 @@ from mambatalk.errors import InputError
 
 REPOSITORY: Final = "H-Liu1997/BEAT2"
 REVISION: Final = "8689ecb43513ba31964fd60e0ca69be02d3b0872"
-"""The commit "init" of 10 February 2024, the only one that holds data."""
-TRIES: Final = 5
-TIMEOUT: Final = 30.0
-LONGEST_WAIT: Final = 120
-"""Seconds before another try, whatever the hub asks for."""
-_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""The commit "init" of 10 February 2024, the only one with data."""
+MAX_ATTEMPTS: Final = 5
+READ_TIMEOUT: Final = 30.0
+"""Seconds without data after which a request fails."""
+MAX_RETRY_WAIT: Final = 120
+"""Longest wait before a retry in seconds, even if the hub asks for more."""
+_TRANSIENT_STATUS: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BACK_OFF: Final = wait_exponential_jitter(initial=1, max=30)
 _LOG: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 class DamagedError(Exception):
-    """A file came whole as far as the connection can tell, with other content than was listed."""
+    """A file was received completely, but its content differs from the listing."""
 
 
 def connect(endpoint: str | None = None) -> HfApi:
-    """Speak to the hub at `endpoint`, by default where HF_ENDPOINT says, and write nothing outside
-    a given folder.
+    """Return a client of the hub that writes nothing outside the output folder.
+
+    Args:
+        endpoint: Address of the hub. If None, use `HF_ENDPOINT` or the public hub.
+
     """
-    # Xet keeps caches and logs in the home folder and gains nothing on files of a few megabytes;
-    # telemetry keeps a list there too. Both are the library's own switches, of the environment,
-    # read when it is imported.
+    # Xet writes caches and logs to the home folder and is no faster for files of a few megabytes;
+    # telemetry writes there too. The environment variables for both are read at import time.
     constants.HF_HUB_DISABLE_XET = True
     constants.HF_HUB_DISABLE_TELEMETRY = True
-    set_client_factory(_client)
+    set_client_factory(_build_client)
     return HfApi(endpoint=endpoint, library_name="mambatalk", library_version=__version__)
 
 
-def _client() -> httpx2.Client:
+def _build_client() -> httpx2.Client:
     client = default_client_factory()
     client.event_hooks = {
-        "request": [*client.event_hooks["request"], _end_of_patience],
-        "response": [*client.event_hooks["response"], _limit_wait],
+        "request": [*client.event_hooks["request"], _set_read_timeout],
+        "response": [*client.event_hooks["response"], _limit_retry_after],
     }
     return client
 
 
-def _end_of_patience(request: httpx2.Request) -> None:
-    """Listings are asked for without any limit: a hub that takes the call and says nothing would be
-    heard for ever.
-    """
+def _set_read_timeout(request: httpx2.Request) -> None:
+    """Set a read timeout if there is none; a stalled connection would hang without it."""
     if request.extensions["timeout"]["read"] is None:
-        request.extensions["timeout"] = httpx2.Timeout(TIMEOUT).as_dict()
+        request.extensions["timeout"] = httpx2.Timeout(READ_TIMEOUT).as_dict()
 
 
-def _limit_wait(response: httpx2.Response) -> None:
-    """Shorten what is asked for, also for huggingface_hub, which sleeps for as long as it is
-    told.
-    """
-    asked = response.headers.get("Retry-After", "")
-    if asked.isdecimal():
-        response.headers["Retry-After"] = str(min(int(asked), LONGEST_WAIT))
+def _limit_retry_after(response: httpx2.Response) -> None:
+    """Limit the Retry-After header, because huggingface_hub waits for as long as it says."""
+    seconds = response.headers.get("Retry-After", "")
+    if seconds.isdecimal():
+        response.headers["Retry-After"] = str(min(int(seconds), MAX_RETRY_WAIT))
 
 
-def patiently(where: object, call: Callable[[], T], *, tries: int = TRIES) -> T:
-    """Return what `call` returns, after so many tries at most.
+def with_retries(where: object, call: Callable[[], T], *, attempts: int = MAX_ATTEMPTS) -> T:
+    """Return the result of `call`, retrying transient errors with exponential back-off.
+
+    Args:
+        where: Location shown in error messages.
+        call: Function to call.
+        attempts: Largest number of calls.
 
     Raises:
-        InputError: It fails for good (401, 404, a full disk), or still fails at the last try.
+        InputError: The error is permanent (401, 404, a full disk), or the last attempt failed.
 
     """
     retrying = Retrying(
-        stop=stop_after_attempt(tries),
-        wait=_wait,
-        retry=retry_if_exception(_passes),
+        stop=stop_after_attempt(attempts),
+        wait=_seconds_until_retry,
+        retry=retry_if_exception(_is_retryable),
         reraise=True,
-        before_sleep=lambda state: _LOG.warning("trying again: %s", _found(_failure(state))),
+        before_sleep=_log_retry,
     )
     try:
         return retrying(call)
     except (httpx2.HTTPError, OSError, DamagedError) as error:
-        raise _told(where, _cause(error)) from error
+        raise _to_user_error(where, _root_cause(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             where,
-            f"expected its API, found an answer that is none of a hub ({type(error).__name__})",
-            "check HF_ENDPOINT, and whether this network asks for a login first",
+            f"expected an answer of the hub's API, found something else ({type(error).__name__})",
+            "check HF_ENDPOINT, and whether this network requires a login",
         ) from error
 
 
-def resolve(api: HfApi, revision: str) -> str:
-    """Full commit of a branch, a tag, or the beginning of a commit's hash.
+def resolve_revision(api: HfApi, revision: str) -> str:
+    """Return the full commit hash of a branch, a tag or an abbreviated commit hash.
 
     Raises:
         InputError: The repository has no such revision, or the hub does not answer.
@@ -125,60 +128,60 @@ def resolve(api: HfApi, revision: str) -> str:
     if _is_hex(revision, 40):
         return revision
 
-    def ask() -> str | None:
+    def find_commit() -> str | None:
         try:
-            return api.dataset_info(REPOSITORY, revision=revision, timeout=TIMEOUT).sha
+            info = api.dataset_info(REPOSITORY, revision=revision, timeout=READ_TIMEOUT)
+            return info.sha
         except RevisionNotFoundError:
-            commits = [
-                commit.commit_id
-                for commit in api.list_repo_commits(REPOSITORY, repo_type="dataset")
-            ]
-            found = [
-                commit for commit in commits if len(revision) >= 7 and commit.startswith(revision)
-            ]
+            # Git needs seven digits of a hash to be reasonably sure that it is unique.
+            if len(revision) < 7:
+                return None
+            history = api.list_repo_commits(REPOSITORY, repo_type="dataset")
+            found = [entry.commit_id for entry in history if entry.commit_id.startswith(revision)]
             return found[0] if len(found) == 1 else None
 
-    commit = patiently(f"{api.endpoint}/datasets/{REPOSITORY}", ask)
+    commit = with_retries(f"{api.endpoint}/datasets/{REPOSITORY}", find_commit)
     if commit is None or not _is_hex(commit, 40):
         raise InputError(
             "--revision",
-            f"expected a branch, a tag or a commit of {REPOSITORY}, found {repr(revision)}",
-            "leave the option away for the revision that this program was written for",
+            f"expected a branch, a tag or a commit of {REPOSITORY}, found {revision!r}",
+            "omit the option to use the tested revision",
         )
     return commit
 
 
 def list_files(api: HfApi, commit: str, folder: str) -> list[RemoteFile]:
-    """Every file under a folder of the data set at one commit.
+    """Return every file below a folder of the data set at one commit.
 
     Raises:
-        InputError: No such commit or folder, or the hub does not answer.
+        InputError: There is no such commit or folder, or the hub does not answer.
 
     """
+
+    def request_listing() -> list[RemoteFile]:
+        entries = api.list_repo_tree(
+            REPOSITORY, folder, recursive=True, revision=commit, repo_type="dataset"
+        )
+        return [_to_remote_file(entry) for entry in entries if isinstance(entry, RepoFile)]
+
     where = f"{api.endpoint}/datasets/{REPOSITORY}/tree/{commit}/{folder}"
-    # huggingface_hub tries each page for half a minute; who has no network should not wait for
-    # longer.
-    return patiently(
-        where,
-        lambda: [
-            _remote(entry)
-            for entry in api.list_repo_tree(
-                REPOSITORY, folder, recursive=True, revision=commit, repo_type="dataset"
-            )
-            if isinstance(entry, RepoFile)
-        ],
-        tries=1,
+    # huggingface_hub itself retries each page for half a minute, which is long enough for a user
+    # without a network connection.
+    return with_retries(where, request_listing, attempts=1)
+
+
+def _to_remote_file(entry: RepoFile) -> RemoteFile:
+    if entry.lfs:
+        size, sha256 = entry.lfs.size, entry.lfs.sha256
+    else:
+        size, sha256 = entry.size, None
+    valid = (
+        isinstance(size, int)
+        and size >= 0
+        and _is_hex(entry.blob_id, 40)
+        and (not sha256 or _is_hex(sha256, 64))
     )
-
-
-def _remote(entry: RepoFile) -> RemoteFile:
-    size, sha256 = (entry.lfs.size, entry.lfs.sha256) if entry.lfs else (entry.size, None)
-    if (
-        not isinstance(size, int)
-        or size < 0
-        or not _is_hex(entry.blob_id, 40)
-        or (sha256 and not _is_hex(sha256, 64))
-    ):
+    if not valid:
         raise ValueError(entry.path)
     return RemoteFile(entry.path, size, sha256, entry.blob_id)
 
@@ -187,62 +190,72 @@ def _is_hex(text: str, length: int) -> bool:
     return len(text) == length and set(text) <= set("0123456789abcdef")
 
 
-def _cause(error: BaseException | None) -> BaseException | None:
-    """Undo the wrapping by which huggingface_hub says that there is no local copy either."""
-    return (
-        error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ else error
-    )
+def _root_cause(error: BaseException | None) -> BaseException | None:
+    """Return the cause if huggingface_hub wrapped it to say that there is no local copy either."""
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+        return error.__cause__
+    return error
 
 
-def _passes(error: BaseException) -> bool:
-    cause = _cause(error)
+def _is_retryable(error: BaseException) -> bool:
+    cause = _root_cause(error)
     if isinstance(cause, HfHubHTTPError):
-        return cause.response.status_code in _PASSING
-    # huggingface_hub tells a body of another length than announced by a bare OSError.
-    short = type(cause) is OSError and cause.errno is None
-    return short or isinstance(cause, httpx2.TransportError | DamagedError)
+        return cause.response.status_code in _TRANSIENT_STATUS
+    # huggingface_hub raises a plain OSError if the body is shorter or longer than announced.
+    wrong_length = type(cause) is OSError and cause.errno is None
+    return wrong_length or isinstance(cause, httpx2.TransportError | DamagedError)
 
 
-def _failure(state: RetryCallState) -> BaseException | None:
-    return _cause(state.outcome.exception()) if state.outcome else None
+def _last_error(state: RetryCallState) -> BaseException | None:
+    return _root_cause(state.outcome.exception()) if state.outcome else None
 
 
-def _wait(state: RetryCallState) -> float:
-    cause = _failure(state)
-    asked = (
-        cause.response.headers.get("Retry-After", "") if isinstance(cause, HfHubHTTPError) else ""
-    )
-    return float(asked) if asked.isdigit() else _BACK_OFF(state)
+def _log_retry(state: RetryCallState) -> None:
+    _LOG.warning("retrying: %s", _failure_reason(_last_error(state)))
 
 
-def _found(error: BaseException | None) -> str:
+def _seconds_until_retry(state: RetryCallState) -> float:
+    error = _last_error(state)
     if isinstance(error, HfHubHTTPError):
-        return f"{error.response.status_code} from the hub"
-    return (
-        str(error)[:200]
-        if isinstance(error, DamagedError)
-        else f"{type(error).__name__}: {str(error)[:200]}"
-    )
+        requested = error.response.headers.get("Retry-After", "")
+        if requested.isdigit():
+            return float(requested)
+    return _BACK_OFF(state)
 
 
-def _told(where: object, error: BaseException | None) -> InputError:
-    again = "run the same command again; what is whole is not fetched twice"
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    found, expected, do = _found(error), "an answer", f"check the network and {again}"
+def _failure_reason(error: BaseException | None) -> str:
+    if isinstance(error, HfHubHTTPError):
+        return f"status {error.response.status_code} from the hub"
     if isinstance(error, DamagedError):
-        found, expected = f"{found}, {TRIES} times", "what the hub lists"
-        do = f"{again}; where it stays so, the server or a proxy alters files"
+        return str(error)[:200]
+    return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def _to_user_error(where: object, error: BaseException | None) -> InputError:
+    again = "run the same command again; complete files are not downloaded twice"
+    reason = _failure_reason(error)
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+
+    expected = "an answer"
+    hint = f"check the network connection and {again}"
+    if isinstance(error, DamagedError):
+        expected = "the listed content"
+        reason = f"{reason} in each of {MAX_ATTEMPTS} attempts"
+        hint = f"{again}; if the error persists, the server or a proxy changes files"
     elif isinstance(error, OfflineModeIsEnabled):
-        do = "unset HF_HUB_OFFLINE"
+        hint = "unset HF_HUB_OFFLINE"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        expected = "free disk space"
+        hint = f"free some space and {again}"
     elif isinstance(error, OSError) and error.errno is not None:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        expected = "room to write" if full else "a place to write to"
-        do = f"free some space and {again}" if full else f"mend that and {again}"
-    elif status in _PASSING:
-        found, do = f"{found}, again and again", f"wait a while and {again}"
+        expected = "a writable folder"
+        hint = f"fix the problem and {again}"
+    elif status in _TRANSIENT_STATUS:
+        reason = f"{reason} after all retries"
+        hint = f"wait a while and {again}"
     elif status in (401, 403):
-        expected = "a public data set"
-        do = "remove or renew HF_TOKEN: a token that has expired is refused for public data too"
+        expected = "access to a public data set"
+        hint = "unset or renew HF_TOKEN; an expired token is refused for public data, too"
     elif status is not None:
-        do = "check --revision and, where it is set, HF_ENDPOINT"
-    return InputError(where, f"expected {expected}, found {found}", do)
+        hint = "check --revision and HF_ENDPOINT"
+    return InputError(where, f"expected {expected}, found {reason}", hint)

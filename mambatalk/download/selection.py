@@ -1,8 +1,8 @@
-"""Which files of the BEAT2 repository make the corpus that a person asked for.
+"""Selection of the files of the BEAT2 repository to download.
 
-The names come from a server. Each is taken apart and only what is a file of the BEATX layout is
-chosen, so no name that is chosen can leave its folder; a listing that tries to is refused as a
-whole.
+File names come from a server and are untrusted. Only names that parse as a file of the BEATX layout
+are selected, so no selected name can point outside its folder. A listing with a name that tries to
+is refused completely.
 """
 
 import re
@@ -18,96 +18,98 @@ _KINDS: Final = {folder: (kind, suffix) for kind, (folder, suffix) in FOLDERS.it
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as the hub lists it at one commit."""
+    """A file as listed by the hub at one commit."""
 
     path: str
-    """POSIX, from the root of the repository: `beat_english_v2.0.0/wave16k/2_scott_0_1_1.wav`."""
+    """POSIX path in the repository: `beat_english_v2.0.0/wave16k/2_scott_0_1_1.wav`."""
     size: int
-    """Bytes of the content, not of the LFS pointer."""
+    """Size of the content in bytes, not of the LFS pointer."""
     sha256: str | None
-    """Of the content; none where the file is no LFS file, whose content is then known by
-    `git_blob`.
-    """
+    """Hash of the content. None if the file is not in LFS; then `git_blob` identifies it."""
     git_blob: str
-    """Git's SHA-1 of what is committed: the content, or the LFS pointer to it."""
+    """Git's SHA-1 of the committed blob: the content, or the LFS pointer."""
 
 
 def language_folder(language: str) -> str:
-    """Name of the folder of one language of BEAT2.
+    """Return the name of the folder of a language of BEAT2.
 
     Raises:
-        InputError: BEAT2 has no such language.
+        InputError: BEAT2 does not have the language.
 
     """
     if language not in LANGUAGES:
         raise InputError(
             "--language",
-            f"expected one of {', '.join(LANGUAGES)}, found {repr(language)}",
-            "name one of them",
+            f"expected one of {', '.join(LANGUAGES)}, found {language!r}",
+            "choose one of them",
         )
     return f"beat_{language}_v2.0.0"
 
 
 def parse_speakers(text: str) -> frozenset[int]:
-    """Speaker numbers of a list such as `2,4`.
+    """Parse a list of speaker ids such as `2,4`.
 
     Raises:
-        InputError: Anything but numbers between commas.
+        InputError: The text is not a list of numbers separated by commas.
 
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch("[0-9]{1,6}", part) for part in parts):
         raise InputError(
             "--speakers",
-            f"expected numbers between commas, such as 2,4, found {repr(text)}",
-            "take them from the ids of the clips: 2_scott_0_1_1 is speaker 2's",
+            f"expected numbers separated by commas, such as 2,4, found {text!r}",
+            "use the first number of a clip id: 2_scott_0_1_1 belongs to speaker 2",
         )
     return frozenset(map(int, parts))
 
 
-def choose(
+def select_files(
     files: Iterable[RemoteFile], *, language: str, speakers: frozenset[int] | None
 ) -> list[RemoteFile]:
-    """Pick the layout's files of one language: split table, weights, and all clips or those of some
-    speakers.
+    """Select the files of one language: split table, weights and clips.
 
     Args:
-        files: What the hub lists.
+        files: Files that the hub lists.
         language: One of `LANGUAGES`.
-        speakers: Numbers of the speakers to take, or none for all.
+        speakers: Speaker ids. If None, select all.
 
     Returns:
         The files, sorted by path.
 
     Raises:
-        InputError: A name would leave its folder; no split table; a speaker without a file.
+        InputError: A name points outside its folder, there is no split table, or a speaker has no
+            file.
 
     """
     folder = language_folder(language)
     files = list(files)
     _check_names([file.path for file in files])
-    inside = {file: kind for file in files if (kind := kind_of(file.path, folder)) is not None}
-    if SPLIT_TABLE not in inside.values():
+
+    kinds = {file: file_kind(file.path, folder) for file in files}
+    in_layout = {file: kind for file, kind in kinds.items() if kind is not None}
+    if SPLIT_TABLE not in in_layout.values():
         raise InputError(
             folder,
             f"expected a corpus in BEATX layout, found no {SPLIT_TABLE} among {len(files)} files",
             "check --language and --revision",
         )
-    clips = {file: _clip_of(file.path) for file, kind in inside.items() if kind in FOLDERS}
+
+    clips = {file: _clip_of(file.path) for file, kind in in_layout.items() if kind in FOLDERS}
     _check_speakers(clips.values(), speakers)
-    return sorted(
-        (
-            file
-            for file in inside
-            if file not in clips or speakers is None or clips[file].speaker in speakers
-        ),
-        key=lambda file: file.path,
-    )
+    selected = [
+        file
+        for file in in_layout
+        if file not in clips or speakers is None or clips[file].speaker in speakers
+    ]
+    return sorted(selected, key=lambda file: file.path)
 
 
-def kind_of(path: str, folder: str) -> str | None:
-    """Say what a file of a language's folder is: a kind of the layout, the split table, weights;
-    none for the rest.
+def file_kind(path: str, folder: str) -> str | None:
+    """Return the kind of a file in the folder of a language.
+
+    Returns:
+        A kind of the layout, "train_test_split.csv" or "weights"; None for other files.
+
     """
     match path.split("/"):
         case [top, name] if top == folder and name == SPLIT_TABLE:
@@ -137,18 +139,18 @@ def _check_names(paths: Sequence[str]) -> None:
         if not path.isprintable() or "\\" in path or {"", ".", ".."} & set(path.split("/")):
             raise InputError(
                 "listing of the hub",
-                f"expected names that stay inside their folder, found the name {path[:120]!r}",
+                f"expected file names inside their folder, found {path[:120]!r}",
                 "do not trust this server; check HF_ENDPOINT",
             )
 
 
 def _check_speakers(clips: Iterable[ClipId], speakers: frozenset[int] | None) -> None:
     known = {clip.speaker for clip in clips}
+    known_ids = ", ".join(str(speaker) for speaker in sorted(known))
     unknown = sorted((speakers or set()) - known)
     if unknown:
         raise InputError(
             "--speakers",
-            f"expected some of {', '.join(map(str, sorted(known)))},"
-            f" found {', '.join(map(str, unknown))}",
-            "take out who is not in this language",
+            f"expected speakers among {known_ids}, found {', '.join(map(str, unknown))}",
+            "remove the speakers that are not in this language",
         )

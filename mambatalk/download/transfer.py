@@ -1,9 +1,8 @@
-"""BEAT2 from its hub into a folder: what will come, room for it, all of it checked, and a record of
-what it is.
+"""Transfer of BEAT2 from its hub into a folder.
 
-`OUT/download.json` pins the commit, and size and sha256 of every file. A later run into the same
-folder holds the hub against it, adds what is missing (more speakers, another language) and fetches
-nothing that is whole.
+`OUT/download.json` records the commit, and size and SHA-256 of every file. A later run into the
+same folder compares the hub with the record, adds what is missing (more speakers, another
+language), and downloads no complete file again.
 """
 
 import shutil
@@ -17,150 +16,169 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 from huggingface_hub import HfApi
 
-from mambatalk.download.files import UNFINISHED, LocalFile, fetch, has_size
-from mambatalk.download.hub import REPOSITORY, list_files, resolve
-from mambatalk.download.selection import RemoteFile, choose, language_folder
+from mambatalk.console import Progress
+from mambatalk.download.files import UNFINISHED, LocalFile, fetch_file, has_listed_size
+from mambatalk.download.hub import REPOSITORY, list_files, resolve_revision
+from mambatalk.download.selection import RemoteFile, language_folder, select_files
 from mambatalk.errors import InputError
 from mambatalk.files import make_folder, read_json, write_json
 
 RECORD: Final = "download.json"
 LOCK: Final = "lock"
-WORKERS: Final = 8
+PARALLEL_FILES: Final = 8
 SPARE_BYTES: Final = 64 * 2**20
-"""For the unused ends of blocks and the record."""
-Progress = Callable[[int, int], None]
-"""Called with the bytes that are whole and the bytes in all."""
-Failed = Callable[[InputError], None]
-"""Called with what fails for good, at once."""
+"""Reserve for partly used blocks of the file system and for the record."""
+ErrorCallback = Callable[[InputError], None]
+"""Callback with an error that ends the download."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a person asked for, as the hub lists it."""
+class DownloadPlan:
+    """Files to download."""
 
     commit: str
     folder: str
-    """Of the language: `beat_english_v2.0.0`."""
+    """Folder of the language, such as `beat_english_v2.0.0`."""
     files: Sequence[RemoteFile]
-    left_out: int
-    """Files of the folder that were not asked for."""
+    not_selected: int
+    """Number of files in the folder that are not downloaded."""
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Size of all files in bytes."""
         return sum(file.size for file in self.files)
 
     def missing(self, out: Path) -> list[RemoteFile]:
-        """Files that are not in `out` yet, by their sizes."""
-        return [file for file in self.files if not has_size(out / file.path, file)]
+        """Return the files that are not in `out` yet, judged by their sizes."""
+        return [file for file in self.files if not has_listed_size(out / file.path, file)]
 
 
-def plan(api: HfApi, *, language: str, speakers: frozenset[int] | None, revision: str) -> Plan:
-    """Ask the hub what there is at a revision, and choose.
+def plan_download(
+    api: HfApi, *, language: str, speakers: frozenset[int] | None, revision: str
+) -> DownloadPlan:
+    """List the files of a revision and select those to download.
+
+    Args:
+        api: From `connect`.
+        language: One of `LANGUAGES`.
+        speakers: Speaker ids. If None, select all.
+        revision: Branch, tag or commit.
 
     Raises:
-        InputError: No such revision, language or speaker; names that would leave their folder; no
-            answer.
+        InputError: There is no such revision, language or speaker, the listing contains a name
+            that points outside its folder, or the hub does not answer.
 
     """
     folder = language_folder(language)
-    commit = resolve(api, revision)
+    commit = resolve_revision(api, revision)
     listed = list_files(api, commit, folder)
-    files = choose(listed, language=language, speakers=speakers)
-    return Plan(commit, folder, files, len(listed) - len(files))
+    files = select_files(listed, language=language, speakers=speakers)
+    return DownloadPlan(commit, folder, files, len(listed) - len(files))
 
 
 def download(
     api: HfApi,
-    wanted: Plan,
+    plan: DownloadPlan,
     out: str | Path,
     *,
     progress: Progress | None = None,
-    failed: Failed | None = None,
+    on_error: ErrorCallback | None = None,
 ) -> dict[str, LocalFile]:
-    """Bring every file of a plan to `out`, several at a time.
+    """Download the files of a plan, several in parallel.
 
     Args:
         api: From `connect`.
-        wanted: From `plan`.
-        out: Folder that holds, or will hold, the folders of the languages.
-        progress: Told after each file.
-        failed: Told what ends the download before it waits for files under way, which the hub may
-            hold up for minutes.
+        plan: From `plan_download`.
+        out: Folder for the folders of the languages.
+        progress: Called after each file with the complete bytes and the total.
+        on_error: Called with an error that ends the download, before the transfers in progress
+            are awaited, which can take minutes.
 
     Returns:
-        What stands at each path.
+        The complete file at each path.
 
     Raises:
-        InputError: Another commit was recorded here, the disk is too small, another download runs
-            here, or a file cannot be had. Whatever is whole stays.
+        InputError: The folder holds another commit, the disk is too small, another download into
+            the folder is running, or a file cannot be downloaded. Complete files are kept.
 
     """
     out = Path(out)
-    with _alone(out):
-        recorded = _recorded(out, wanted)
-        check_room(wanted, out)
-        write_json(out / RECORD, _record(wanted, recorded, {}))
-        there = _fetch_all(api, wanted, out, progress, failed)
-        write_json(out / RECORD, _record(wanted, recorded, there))
-        _empty(out / UNFINISHED)
-    return there
+    with _exclusive_access(out):
+        recorded = _read_record(out, plan)
+        check_free_space(plan, out)
+        write_json(out / RECORD, _build_record(plan, recorded, {}))
+        local_files = _fetch_all(api, plan, out, progress, on_error)
+        write_json(out / RECORD, _build_record(plan, recorded, local_files))
+        _clear_unfinished(out / UNFINISHED)
+    return local_files
 
 
-def check_room(wanted: Plan, out: Path) -> None:
-    """Raise a InputError where the disk of `out` does not hold what is still to come."""
-    needed = sum(file.size for file in wanted.missing(out)) + SPARE_BYTES
-    place = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(place).free
+def check_free_space(plan: DownloadPlan, out: Path) -> None:
+    """Check that the missing files of a plan fit on the disk.
+
+    Raises:
+        InputError: There is not enough free space.
+
+    """
+    needed = sum(file.size for file in plan.missing(out)) + SPARE_BYTES
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
     if free < needed:
         raise InputError(
             out,
-            f"expected {needed / 1000000000.0:.2f} GB for what is to come,"
-            f" found {free / 1000000000.0:.2f} GB free",
-            "free some space, take another disk, or fewer --speakers",
+            f"expected {needed / 1e9:.2f} GB of free space, found {free / 1e9:.2f} GB",
+            "free some space, use another disk, or select fewer --speakers",
         )
 
 
 def _fetch_all(
-    api: HfApi, wanted: Plan, out: Path, progress: Progress | None, failed: Failed | None
+    api: HfApi,
+    plan: DownloadPlan,
+    out: Path,
+    progress: Progress | None,
+    on_error: ErrorCallback | None,
 ) -> dict[str, LocalFile]:
-    there: dict[str, LocalFile] = {}
-    whole = 0
-    with ThreadPoolExecutor(WORKERS) as pool:
-        jobs = {pool.submit(fetch, api, file, wanted.commit, out): file for file in wanted.files}
+    local_files: dict[str, LocalFile] = {}
+    complete_bytes = 0
+    with ThreadPoolExecutor(PARALLEL_FILES) as pool:
+        jobs = {pool.submit(fetch_file, api, file, plan.commit, out): file for file in plan.files}
         try:
             for job in as_completed(jobs):
-                there[jobs[job].path] = job.result()
-                whole += jobs[job].size
+                file = jobs[job]
+                local_files[file.path] = job.result()
+                complete_bytes += file.size
                 if progress is not None:
-                    progress(whole, wanted.size)
+                    progress(complete_bytes, plan.size)
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
-            if failed is not None and isinstance(error, InputError):
-                failed(error)
+            if on_error is not None and isinstance(error, InputError):
+                on_error(error)
             raise
-    return there
+    return local_files
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep a second download out of the folder, whose unfinished files it would share."""
-    make_folder(out / UNFINISHED)
+def _exclusive_access(out: Path) -> Iterator[None]:
+    """Prevent a second download into the same folder, which would use the same unfinished files."""
+    unfinished = out / UNFINISHED
+    make_folder(unfinished)
     try:
-        with FileLock(out / UNFINISHED / LOCK, timeout=0):
-            for stale in (out / UNFINISHED).rglob("*.incomplete"):
+        with FileLock(unfinished / LOCK, timeout=0):
+            for stale in unfinished.rglob("*.incomplete"):
                 stale.unlink()
             yield
     except Timeout:
         raise InputError(
             out,
-            "expected one at a time, found another download into this folder",
-            "wait for it, or stop it",
+            "expected no other download into this folder, found one that is running",
+            "wait for it or stop it",
         ) from None
 
 
-def _empty(unfinished: Path) -> None:
-    """Leave nothing but the lock: without it, two that come next would each hold a file of that
+def _clear_unfinished(unfinished: Path) -> None:
+    """Delete everything except the lock file.
+
+    If the lock file were deleted, a waiting process and a new one could each lock a file of that
     name.
     """
     for path in unfinished.iterdir():
@@ -170,52 +188,55 @@ def _empty(unfinished: Path) -> None:
             path.unlink()
 
 
-def _recorded(out: Path, wanted: Plan) -> dict[str, Any]:
-    """Files of an earlier download into this folder, after a look whether the hub still lists the
-    same.
-    """
-    if not (out / RECORD).exists():
+def _read_record(out: Path, plan: DownloadPlan) -> dict[str, Any]:
+    """Return the files of earlier downloads into this folder, after comparing them with the hub."""
+    path = out / RECORD
+    if not path.exists():
         return {}
-    record = read_json(out / RECORD)
+    record = read_json(path)
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
         raise InputError(
-            out / RECORD,
-            "expected what this command wrote there, found no record of a download",
-            "remove the file; what is whole beside it is not fetched twice",
+            path,
+            "expected the record of a download, found other JSON",
+            "delete the file; complete files beside it are not downloaded again",
         )
-    if record.get("commit") != wanted.commit or record.get("repository") != REPOSITORY:
+    if record.get("commit") != plan.commit or record.get("repository") != REPOSITORY:
         raise InputError(
-            out / RECORD,
-            f"expected {REPOSITORY} at {wanted.commit},"
+            path,
+            f"expected {REPOSITORY} at {plan.commit},"
             f" found {record.get('repository')} at {record.get('commit')}",
-            "take another folder, or the recorded commit as --revision",
+            "use another folder, or the recorded commit as --revision",
         )
-    for file in wanted.files:
-        if not _is_as_recorded(file, record["files"].get(file.path)):
+    for file in plan.files:
+        if not _matches_record(file, record["files"].get(file.path)):
             raise InputError(
-                out / RECORD,
-                "expected the same commit to hold the same files,"
-                f" found {file.path} recorded with other content",
-                "check HF_ENDPOINT",
+                path,
+                f"expected the recorded content of {file.path}, found that the hub lists another",
+                "check HF_ENDPOINT: a commit always holds the same files",
             )
     return record["files"]
 
 
-def _is_as_recorded(file: RemoteFile, old: Any) -> bool:
-    facts = {"size": file.size, "git_blob": file.git_blob}
-    return old is None or isinstance(old, dict) and facts == {key: old.get(key) for key in facts}
+def _matches_record(file: RemoteFile, entry: Any) -> bool:
+    if entry is None:
+        return True
+    listed = {"size": file.size, "git_blob": file.git_blob}
+    return isinstance(entry, dict) and listed == {key: entry.get(key) for key in listed}
 
 
-def _record(wanted: Plan, recorded: dict[str, Any], there: dict[str, LocalFile]) -> dict[str, Any]:
-    """Describe the folder; sha256 is null where the hub lists none and the file has not come
-    yet.
+def _build_record(
+    plan: DownloadPlan, recorded: dict[str, Any], local_files: dict[str, LocalFile]
+) -> dict[str, Any]:
+    """Describe the folder.
+
+    `sha256` is null for a file that is not downloaded yet and has no SHA-256 in the listing.
     """
-    files = {
-        file.path: {
+    files = dict(recorded)
+    for file in plan.files:
+        local = local_files.get(file.path)
+        files[file.path] = {
             "size": file.size,
             "git_blob": file.git_blob,
-            "sha256": there[file.path].sha256 if file.path in there else file.sha256,
+            "sha256": local.sha256 if local else file.sha256,
         }
-        for file in wanted.files
-    }
-    return {"repository": REPOSITORY, "commit": wanted.commit, "files": {**recorded, **files}}
+    return {"repository": REPOSITORY, "commit": plan.commit, "files": files}

@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from mambatalk.console import Progress
 from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE, WEIGHTS, clip_path
-from mambatalk.corpus.snapshot import Progress
 from mambatalk.corpus.textgrid import Interval
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, write_json

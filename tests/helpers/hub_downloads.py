@@ -1,25 +1,28 @@
-"""Downloads from the hub on loopback, and what they leave on disk."""
+"""Downloads from the hub on loopback, and the files they write."""
 
 import random
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+from mambatalk.console import Progress
+from mambatalk.download.files import LocalFile
 from mambatalk.download.hub import REVISION, connect
-from mambatalk.download.transfer import download, plan
+from mambatalk.download.transfer import download, plan_download
 from tests.helpers.hub_server import Hub
 
 ENGLISH = "beat_english_v2.0.0"
 SUFFIXES = {"smplxflame_30": ".npz", "wave16k": ".wav", "textgrid": ".TextGrid", "sem": ".txt"}
 
 
-def path_of(clip, folder="smplxflame_30", top=ENGLISH):
+def path_of(clip: str, folder: str = "smplxflame_30", top: str = ENGLISH) -> str:
+    """Return the path of a clip's file in the repository."""
     return f"{top}/{folder}/{clip}{SUFFIXES[folder]}"
 
 
-def corpus():
-    """Two speakers of English and one of Chinese, of arbitrary bytes: a download looks into no
-    file.
-    """
+def corpus() -> dict[str, bytes]:
+    """Return files of two English speakers and a Chinese one, with random content."""
     chance = random.Random(1)
     clips = [
         (ENGLISH, f"{speaker}_0_{clip}_{clip}")
@@ -41,20 +44,30 @@ def corpus():
     return files
 
 
-def wanted_of(hub: Hub) -> set[str]:
-    """Every file of English that is part of the layout."""
+def layout_files(hub: Hub) -> set[str]:
+    """Return the paths of all English files that belong to the layout."""
     return {
         path for path in hub.files if path.startswith(ENGLISH) and not path.endswith("readme.md")
     }
 
 
-def fetch(hub, out, *, language="english", speakers=None, revision=REVISION, progress=None):
+def fetch(
+    hub: Hub,
+    out: Path,
+    *,
+    language: str = "english",
+    speakers: frozenset[int] | None = None,
+    revision: str = REVISION,
+    progress: Progress | None = None,
+) -> dict[str, LocalFile]:
+    """Download from the hub into a folder."""
     api = connect(hub.url)
-    wanted = plan(api, language=language, speakers=speakers, revision=revision)
-    return download(api, wanted, out, progress=progress)
+    plan = plan_download(api, language=language, speakers=speakers, revision=revision)
+    return download(api, plan, out, progress=progress)
 
 
-def on_disk(out):
+def on_disk(out: Path) -> dict[str, bytes]:
+    """Return the content of every file in a folder, by relative path."""
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in out.rglob("*")
@@ -62,8 +75,8 @@ def on_disk(out):
     }
 
 
-def until(condition):
-    """Wait for what another thread or process does."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until another thread or process has made a condition true."""
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline

@@ -1,6 +1,4 @@
-"""`mambatalk sample` and `snapshot` as a person types them: one line and a code for every
-outcome.
-"""
+"""`mambatalk sample`, `snapshot` and `check` as processes: output and exit codes."""
 
 import re
 import subprocess
@@ -15,19 +13,20 @@ from mambatalk.files import read_json
 from mambatalk.sample.build import write_sample
 
 COMMAND = Path(sys.executable).with_name("mambatalk")
-NEEDS = "eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
-PLAIN = re.compile(r"\x1b\[[0-9;]*m")
+NEEDS_ESPEAK = "eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
+ANSI_CODES = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def mambatalk(*arguments):
+def mambatalk(*arguments: object) -> tuple[int, str, str]:
+    """Run a command; return its exit code, output and error output."""
     done = subprocess.run(
         [COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
     )
-    return done.returncode, PLAIN.sub("", done.stdout), PLAIN.sub("", done.stderr)
+    return done.returncode, ANSI_CODES.sub("", done.stdout), ANSI_CODES.sub("", done.stderr)
 
 
-def test_check_accepts_a_sample_and_names_the_clip_that_is_broken(tmp_path):
-    pytest.importorskip("espeakng_loader", reason=NEEDS)
+def test_check_accepts_a_sample_and_names_a_damaged_clip(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason=NEEDS_ESPEAK)
     write_sample(tmp_path / "corpus", hours=0.02, speakers=3, seed=3)
     code, out, err = mambatalk("check", tmp_path / "corpus", "--workers", 1)
     assert (code, err) == (0, "")
@@ -36,11 +35,11 @@ def test_check_accepts_a_sample_and_names_the_clip_that_is_broken(tmp_path):
     code, out, err = mambatalk("check", tmp_path / "corpus", "--workers", 1)
     assert (code, err) == (1, "")
     assert "1_ada_0_3_3" in out
-    assert "11 accepted, 1 would be left out" in out
+    assert "11 accepted, 1 quarantined" in out
 
 
-def test_sample_then_snapshot(tmp_path):
-    pytest.importorskip("espeakng_loader", reason=NEEDS)
+def test_a_snapshot_of_a_sample_lists_every_file(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason=NEEDS_ESPEAK)
     code, out, err = mambatalk("sample", tmp_path / "corpus", "--hours", 0.02, "--seed", 3)
     assert (code, err) == (0, "")
     assert "mambatalk check" in out
@@ -60,7 +59,9 @@ def test_sample_then_snapshot(tmp_path):
         (("sample", "taken"), "other content"),
     ],
 )
-def test_a_mistake_is_one_line_and_code_2(tmp_path, arguments, named):
+def test_bad_input_is_reported_in_one_line_with_exit_code_2(
+    tmp_path: Path, arguments: tuple[str, ...], named: str
+) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     done = subprocess.run(
@@ -79,8 +80,8 @@ def test_a_mistake_is_one_line_and_code_2(tmp_path, arguments, named):
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    pytest.importorskip("espeakng_loader", reason=NEEDS)
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("espeakng_loader", reason=NEEDS_ESPEAK)
     root = tmp_path_factory.mktemp("sample") / "corpus"
     write_sample(root, hours=0.02, speakers=3, seed=3)
     return root
@@ -91,24 +92,29 @@ def corpus(tmp_path_factory):
     [
         (
             ("check", "{}", "--report", "{}/train_test_split.csv"),
-            "train_test_split.csv: found File exists",
+            "train_test_split.csv: expected a writable folder, found: File exists",
         ),
         (
             ("check", "{}", "--report", "/proc/nowhere"),
-            "/proc/nowhere: found No such file or directory",
+            "/proc/nowhere: expected a writable folder, found: No such file or directory",
         ),
         (
             ("snapshot", "{}", "--out", "/proc/nowhere/snapshot.json"),
-            "/proc/nowhere: found No such file or directory",
+            "/proc/nowhere: expected a writable folder, found: No such file or directory",
         ),
-        (("snapshot", "{}", "--out", "{}/wave16k"), "wave16k: found Is a directory"),
+        (
+            ("snapshot", "{}", "--out", "{}/wave16k"),
+            "wave16k: expected a writable file, found: Is a directory",
+        ),
         (
             ("sample", "/proc/nowhere", "--hours", "0.02"),
-            "/proc/nowhere: found No such file or directory",
+            "/proc/nowhere: expected a writable folder, found: No such file or directory",
         ),
     ],
 )
-def test_a_place_that_cannot_be_written_is_one_line_and_code_2(corpus, arguments, named):
+def test_an_unwritable_path_is_reported_in_one_line_with_exit_code_2(
+    corpus: Path, arguments: tuple[str, ...], named: str
+) -> None:
     before = sorted(corpus.rglob("*"))
     code, out, err = mambatalk(*(argument.format(corpus) for argument in arguments))
     assert (code, out, err.count("\n")) == (2, "", 1)
@@ -116,30 +122,32 @@ def test_a_place_that_cannot_be_written_is_one_line_and_code_2(corpus, arguments
     assert sorted(corpus.rglob("*")) == before
 
 
-def test_the_verdict_is_told_also_where_the_page_cannot_be_written(corpus, tmp_path):
+def test_the_result_is_printed_even_if_the_report_cannot_be_written(
+    corpus: Path, tmp_path: Path
+) -> None:
     (tmp_path / "index.html").mkdir()
     code, out, err = mambatalk("check", corpus, "--workers", 1, "--report", tmp_path)
     assert (code, err.count("\n")) == (2, 1)
     assert "12 clips: 12 accepted" in out
-    assert "index.html: found Is a directory" in err
+    assert "index.html: expected a writable file, found: Is a directory" in err
 
 
 @pytest.mark.skipif(
-    not Path("/dev/full").exists(), reason="/dev/full is a disk without room, on Linux alone"
+    not Path("/dev/full").exists(), reason="/dev/full, a device without space, exists on Linux only"
 )
-def test_scratch_on_a_full_disk_is_one_line(corpus, monkeypatch):
-    def fill(*_, **__):
+def test_a_full_temporary_disk_is_one_line(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object, **__: object) -> None:
         Path("/dev/full").write_text("x")
 
     monkeypatch.setattr("mambatalk.clips.ingest.ingest", fill)
     with pytest.raises(
-        InputError, match=r"found a full disk \(.* MiB free\); expected room to write"
+        InputError, match=r"expected free disk space, found a full disk \(.* MiB free\)"
     ):
         check(corpus)
 
 
 @pytest.mark.parametrize("command", ["sample", "snapshot", "check", "download"])
-def test_help_shows_an_example(command):
+def test_help_shows_an_example_command(command: str) -> None:
     code, out, _ = mambatalk(command, "--help")
     assert code == 0
     assert f"mambatalk {command} /" in " ".join(out.split())

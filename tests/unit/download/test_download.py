@@ -1,9 +1,10 @@
-"""What `download` brings, records and refuses, from a hub on loopback that behaves or lies about
-names.
-"""
+"""Content and record of a download, and listings that are refused, with a hub on loopback."""
 
 import json
 import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock, Timeout
@@ -12,25 +13,28 @@ from mambatalk.download import transfer as module
 from mambatalk.download.hub import REVISION, connect
 from mambatalk.download.licence import ACCEPTED, is_accepted, record_acceptance
 from mambatalk.download.selection import language_folder
-from mambatalk.download.transfer import plan
+from mambatalk.download.transfer import plan_download
 from mambatalk.errors import InputError
 from mambatalk.files import read_json, sha256_file
-from tests.helpers.hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of, until
+from tests.helpers.hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of, wait_until
 from tests.helpers.hub_server import Hub, running
 
 LOCK = ".download/lock"
 
 
 @pytest.fixture
-def hub():
-    with running(Hub(corpus(), REVISION)) as value:
-        yield value
+def hub() -> Iterator[Hub]:
+    with running(Hub(corpus(), REVISION)) as server:
+        yield server
 
 
-def test_a_download_holds_what_was_asked_for_and_a_record_of_it(hub, tmp_path):
-    progress = []
-    there = fetch(
-        hub, tmp_path, speakers=frozenset({2}), progress=lambda *bytes_: progress.append(bytes_)
+def test_a_download_writes_the_selected_files_and_a_record(hub: Hub, tmp_path: Path) -> None:
+    progress: list[tuple[int, int]] = []
+    files = fetch(
+        hub,
+        tmp_path,
+        speakers=frozenset({2}),
+        progress=lambda done, total: progress.append((done, total)),
     )
     wanted = {
         path: content
@@ -47,17 +51,17 @@ def test_a_download_holds_what_was_asked_for_and_a_record_of_it(hub, tmp_path):
     assert {path: (file["size"], file["sha256"]) for path, file in record["files"].items()} == {
         path: (len(content), sha256_file(tmp_path / path)) for path, content in wanted.items()
     }
-    assert all(file.fetched for file in there.values())
+    assert all(file.fetched for file in files.values())
     total = sum(map(len, wanted.values()))
     assert progress[-1] == (total, total)
     assert progress == sorted(progress)
 
 
-def test_a_second_run_adds_and_fetches_nothing_twice(hub, tmp_path):
+def test_a_second_run_adds_files_and_downloads_none_twice(hub: Hub, tmp_path: Path) -> None:
     fetch(hub, tmp_path, speakers=frozenset({2}))
     first = len(hub.log)
-    there = fetch(hub, tmp_path)
-    assert {path for path, file in there.items() if file.fetched} == {
+    files = fetch(hub, tmp_path)
+    assert {path for path, file in files.items() if file.fetched} == {
         path for path in hub.files if "4_lawrence" in path
     }
     fetch(hub, tmp_path, language="chinese")
@@ -71,44 +75,48 @@ def test_a_second_run_adds_and_fetches_nothing_twice(hub, tmp_path):
     assert first < len(hub.log)
 
 
-def test_a_file_that_changed_on_disk_is_fetched_again(hub, tmp_path):
+def test_a_file_that_changed_on_disk_is_downloaded_again(hub: Hub, tmp_path: Path) -> None:
     fetch(hub, tmp_path)
     changed = tmp_path / path_of("2_scott_0_1_1", "sem"), tmp_path / path_of("2_scott_0_2_2")
     for path in changed:
         path.write_bytes(bytes(path.stat().st_size))
     (tmp_path / path_of("2_scott_0_3_3")).write_bytes(b"cut")
-    there = fetch(hub, tmp_path)
-    assert sorted(path for path, file in there.items() if file.fetched) == sorted(
+    files = fetch(hub, tmp_path)
+    assert sorted(path for path, file in files.items() if file.fetched) == sorted(
         [path_of("2_scott_0_1_1", "sem"), path_of("2_scott_0_2_2"), path_of("2_scott_0_3_3")]
     )
-    assert all((tmp_path / path).read_bytes() == hub.files[path] for path in there)
+    assert all((tmp_path / path).read_bytes() == hub.files[path] for path in files)
 
 
-def test_a_name_becomes_a_commit_and_the_commit_is_kept(hub, tmp_path):
+def test_a_revision_is_resolved_to_a_commit_and_recorded(hub: Hub, tmp_path: Path) -> None:
     fetch(hub, tmp_path, speakers=frozenset({2}), revision="main")
     assert read_json(tmp_path / "download.json")["commit"] == REVISION
     assert (
-        plan(connect(hub.url), language="english", speakers=None, revision=REVISION[:7]).commit
+        plan_download(
+            connect(hub.url), language="english", speakers=None, revision=REVISION[:7]
+        ).commit
         == REVISION
     )
     with pytest.raises(InputError, match="--revision"):
-        plan(connect(hub.url), language="english", speakers=None, revision="deadbeef")
+        plan_download(connect(hub.url), language="english", speakers=None, revision="deadbeef")
     hub.commit = "a" * 40
-    with pytest.raises(InputError, match=r"expected H-Liu1997/BEAT2 at a{40}; take another folder"):
+    with pytest.raises(
+        InputError, match=r"expected H-Liu1997/BEAT2 at a{40}, .*; use another folder"
+    ):
         fetch(hub, tmp_path, revision="main")
     with pytest.raises(InputError, match="404 from the hub"):
-        plan(connect(hub.url), language="english", speakers=None, revision=REVISION)
+        plan_download(connect(hub.url), language="english", speakers=None, revision=REVISION)
 
 
-def test_a_hub_that_changes_a_pinned_file_is_found_out(hub, tmp_path):
+def test_a_changed_file_in_a_recorded_commit_is_refused(hub: Hub, tmp_path: Path) -> None:
     fetch(hub, tmp_path, speakers=frozenset({2}))
     hub.files[path_of("2_scott_0_1_1")] = b"other"
-    with pytest.raises(InputError, match="recorded with other content"):
+    with pytest.raises(InputError, match="found that the hub lists another"):
         fetch(hub, tmp_path, speakers=frozenset({2}))
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"files": []}', "no JSON"])
-def test_a_broken_record_is_one_line(hub, tmp_path, text):
+def test_a_damaged_record_is_refused(hub: Hub, tmp_path: Path, text: str) -> None:
     (tmp_path / "download.json").write_text(text)
     with pytest.raises(InputError, match=r"download\.json"):
         fetch(hub, tmp_path)
@@ -125,14 +133,14 @@ def test_a_broken_record_is_one_line(hub, tmp_path, text):
         "weights/./evil.bin",
     ],
 )
-def test_a_name_that_would_leave_its_folder_is_refused(hub, tmp_path, name):
+def test_a_file_name_outside_its_folder_is_refused(hub: Hub, tmp_path: Path, name: str) -> None:
     hub.files[f"{ENGLISH}/{name}"] = b"evil"
-    with pytest.raises(InputError, match="stay inside their folder"):
+    with pytest.raises(InputError, match="expected file names inside their folder"):
         fetch(hub, tmp_path / "out")
     assert list(tmp_path.rglob("*evil*")) == []
 
 
-def test_names_that_are_no_clips_are_left_out(hub, tmp_path):
+def test_files_outside_the_layout_are_not_selected(hub: Hub, tmp_path: Path) -> None:
     strange = [
         "smplxflame_30/2_scott_0_1.npz",
         "smplxflame_30/2_scott_0_1_1.pkl",
@@ -141,27 +149,29 @@ def test_names_that_are_no_clips_are_left_out(hub, tmp_path):
         "smplxflame_30/deep/2_scott_0_1_1.npz",
     ]
     hub.files |= {f"{ENGLISH}/{name}": b"x" for name in strange}
-    wanted = plan(connect(hub.url), language="english", speakers=None, revision=REVISION)
-    assert wanted.left_out == len(strange) + 1
-    assert {file.path for file in wanted.files} == {
+    plan = plan_download(connect(hub.url), language="english", speakers=None, revision=REVISION)
+    assert plan.not_selected == len(strange) + 1
+    assert {file.path for file in plan.files} == {
         path for path in corpus() if path.startswith(ENGLISH) and not path.endswith("readme.md")
     }
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_comes(hub, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_found_before_the_transfer(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
-    with pytest.raises(InputError, match=r"found 0\.00 GB free; expected 0\.07 GB"):
+    with pytest.raises(InputError, match=r"expected 0\.07 GB of free space, found 0\.00 GB"):
         fetch(hub, tmp_path)
     assert hub.sent_whole() == []
 
 
-def test_two_downloads_do_not_share_a_folder(hub, tmp_path):
+def test_a_second_download_into_the_same_folder_is_refused(hub: Hub, tmp_path: Path) -> None:
     hub.gate = threading.Semaphore(0)
     first = threading.Thread(target=fetch, args=(hub, tmp_path))
     first.start()
-    until(lambda: list((tmp_path / ".download").rglob("*.incomplete")))
+    wait_until(lambda: any((tmp_path / ".download").rglob("*.incomplete")))
     try:
-        with pytest.raises(InputError, match="another download into this folder"):
+        with pytest.raises(InputError, match="expected no other download into this folder"):
             fetch(hub, tmp_path)
     finally:
         hub.gate.release(1000)
@@ -169,29 +179,31 @@ def test_two_downloads_do_not_share_a_folder(hub, tmp_path):
     assert list((tmp_path / ".download").iterdir()) == [tmp_path / LOCK]
 
 
-def test_a_download_that_begins_when_another_ends_keeps_its_files(hub, tmp_path, monkeypatch):
-    class Followed(FileLock):
-        """Another download takes the lock as soon as it is free."""
+def test_a_download_that_starts_when_another_ends_keeps_its_files(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReleasedToNext(FileLock):
+        """A lock that another download takes as soon as it is released."""
 
-        def __exit__(self, *error):
+        def __exit__(self, *error: Any) -> None:
             super().__exit__(*error)
             later.acquire(timeout=0)
             (tmp_path / ".download" / "its.incomplete").touch()
 
     later = FileLock(tmp_path / LOCK)
-    monkeypatch.setattr(module, "FileLock", Followed)
+    monkeypatch.setattr(module, "FileLock", ReleasedToNext)
     fetch(hub, tmp_path, speakers=frozenset({2}))
     assert {path.name for path in (tmp_path / ".download").iterdir()} == {"lock", "its.incomplete"}
     with later, pytest.raises(Timeout):
         FileLock(tmp_path / LOCK).acquire(timeout=0)
 
 
-def test_a_language_that_the_data_set_lacks_is_told():
+def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(InputError, match="one of english, chinese, spanish, japanese"):
         language_folder("klingon")
 
 
-def test_terms_that_changed_are_asked_again(tmp_path):
+def test_changed_terms_have_to_be_accepted_again(tmp_path: Path) -> None:
     assert not is_accepted(tmp_path)
     record_acceptance(tmp_path)
     assert is_accepted(tmp_path)
@@ -201,12 +213,12 @@ def test_terms_that_changed_are_asked_again(tmp_path):
     assert not is_accepted(tmp_path)
 
 
-def test_the_pin_is_the_commit_that_holds_the_data():
+def test_the_default_revision_is_the_commit_with_the_data() -> None:
     assert len(REVISION) == 40
     assert REVISION.startswith("8689ecb")
 
 
-def test_a_record_is_the_same_whatever_order_files_came_in(hub, tmp_path):
+def test_the_record_does_not_depend_on_the_order_of_downloads(hub: Hub, tmp_path: Path) -> None:
     fetch(hub, tmp_path / "one")
     fetch(hub, tmp_path / "two", speakers=frozenset({4}))
     fetch(hub, tmp_path / "two")

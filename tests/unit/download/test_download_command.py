@@ -1,12 +1,11 @@
-"""`mambatalk download` as a person or a script runs it, against a hub on loopback: killed, stopped,
-asked, mistaken.
-"""
+"""`mambatalk download` as a process: interruption, licence, dry run and exit codes."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,15 @@ import pytest
 from mambatalk.download.hub import REVISION
 from mambatalk.download.licence import ACCEPTED, NOTICE
 from mambatalk.sample.build import write_sample
-from tests.helpers.hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of, until, wanted_of
+from tests.helpers.hub_downloads import (
+    ENGLISH,
+    corpus,
+    fetch,
+    layout_files,
+    on_disk,
+    path_of,
+    wait_until,
+)
 from tests.helpers.hub_server import Hub, running
 
 COMMAND = Path(sys.executable).with_name("mambatalk")
@@ -22,12 +29,12 @@ NO_HOME = Path("/nonexistent/huggingface")
 
 
 @pytest.fixture
-def hub():
-    with running(Hub(corpus(), REVISION)) as value:
-        yield value
+def hub() -> Iterator[Hub]:
+    with running(Hub(corpus(), REVISION)) as server:
+        yield server
 
 
-def run(hub, *arguments, **options):
+def run(hub: Hub, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [COMMAND, "download", *map(str, arguments)],
         env=environment(hub),
@@ -36,27 +43,34 @@ def run(hub, *arguments, **options):
         capture_output=True,
         stdin=subprocess.DEVNULL,
         check=False,
-        **options,
+        cwd=cwd,
     )
 
 
-def environment(hub):
+def _error_output(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.read()
+
+
+def environment(hub: Hub) -> dict[str, str]:
     return {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(NO_HOME)}
 
 
-def test_a_killed_download_goes_on_and_fetches_nothing_that_was_whole(hub, tmp_path):
-    def whole():
+def test_a_killed_download_resumes_without_downloading_files_twice(
+    hub: Hub, tmp_path: Path
+) -> None:
+    def complete_files() -> set[str]:
         return {path for path in on_disk(tmp_path) if path.startswith(ENGLISH)}
 
     gate = hub.gate = threading.Semaphore(15)
-    arguments = [COMMAND, "download", tmp_path, "--accept-licence"]
+    arguments: list[str | Path] = [COMMAND, "download", tmp_path, "--accept-licence"]
     with subprocess.Popen(arguments, env=environment(hub), stderr=subprocess.DEVNULL) as process:
-        until(lambda: (len(whole()), hub.half_sent()) == (15, 8))
+        wait_until(lambda: (len(complete_files()), hub.half_sent()) == (15, 8))
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    kept = whole()
+    kept = complete_files()
     assert all((tmp_path / path).read_bytes() == hub.files[path] for path in kept)
-    wanted = wanted_of(hub)
+    wanted = layout_files(hub)
     assert kept < wanted
     assert len(kept) == 15
     hub.gate, first = None, list(hub.log)
@@ -66,7 +80,7 @@ def test_a_killed_download_goes_on_and_fetches_nothing_that_was_whole(hub, tmp_p
     asked = {entry["path"] for entry in hub.log[len(first) :] if entry["path"] in wanted}
     assert asked & kept == set()
     assert asked <= wanted - kept
-    assert whole() == wanted
+    assert complete_files() == wanted
     assert all((tmp_path / path).read_bytes() == hub.files[path] for path in wanted)
     assert {path.name for path in tmp_path.iterdir()} == {
         ENGLISH,
@@ -78,7 +92,9 @@ def test_a_killed_download_goes_on_and_fetches_nothing_that_was_whole(hub, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_waits_for_nobody(hub, tmp_path, number):
+def test_a_signal_stops_the_download_without_waiting_for_transfers(
+    hub: Hub, tmp_path: Path, number: int
+) -> None:
     hub.gate = threading.Semaphore(0)
     with subprocess.Popen(
         [COMMAND, "download", tmp_path, "--accept-licence"],
@@ -86,20 +102,22 @@ def test_stopping_waits_for_nobody(hub, tmp_path, number):
         text=True,
         stderr=subprocess.PIPE,
     ) as process:
-        until(lambda: hub.half_sent() == 8)
+        wait_until(lambda: hub.half_sent() == 8)
         process.send_signal(number)
         try:
-            # huggingface_hub waits ten seconds for a body that stands still.
+            # huggingface_hub would wait ten seconds for the stalled transfers.
             assert process.wait(timeout=5) == 128 + number
         finally:
             process.kill()
         assert (
-            process.stderr.read()
-            == f"{NOTICE}\nmambatalk: stopped; the same command goes on from here\n"
+            _error_output(process)
+            == f"{NOTICE}\nmambatalk: stopped; run the same command again to resume\n"
         )
 
 
-def test_a_failure_for_good_waits_for_nobody(hub, tmp_path):
+def test_a_permanent_error_ends_the_download_without_waiting_for_retries(
+    hub: Hub, tmp_path: Path
+) -> None:
     hub.faults[f"HEAD {path_of('2_scott_0_1_1')}"] = ["503*"]
     hub.faults[f"HEAD {path_of('2_scott_0_2_2')}"] = ["401*"]
     with subprocess.Popen(
@@ -109,16 +127,16 @@ def test_a_failure_for_good_waits_for_nobody(hub, tmp_path):
         stderr=subprocess.PIPE,
     ) as process:
         try:
-            # The other file is tried for two minutes.
+            # The other file would be retried for two minutes.
             assert process.wait(timeout=20) == 2
         finally:
             process.kill()
-        line = process.stderr.read().removeprefix(f"{NOTICE}\n").splitlines()[-1]
+        line = _error_output(process).removeprefix(f"{NOTICE}\n").splitlines()[-1]
     assert path_of("2_scott_0_2_2") in line
     assert "HF_TOKEN" in line
 
 
-def test_the_terms_are_told_once_and_their_acceptance_is_kept(hub, tmp_path):
+def test_the_licence_is_shown_once_and_its_acceptance_is_recorded(hub: Hub, tmp_path: Path) -> None:
     done = run(hub, tmp_path / "out", "--speakers", 2)
     assert done.returncode == 2
     assert done.stderr.startswith(NOTICE)
@@ -133,11 +151,12 @@ def test_the_terms_are_told_once_and_their_acceptance_is_kept(hub, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_dry_run_counts_and_writes_nothing(hub, tmp_path):
+def test_a_dry_run_prints_sizes_and_writes_nothing(hub: Hub, tmp_path: Path) -> None:
     done = run(hub, tmp_path / "out", "--speakers", "2,4", "--dry-run")
-    total = sum(len(hub.files[path]) for path in wanted_of(hub))
+    total = sum(len(hub.files[path]) for path in layout_files(hub))
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"42 files, {total / 1e6:.1f} MB: {ENGLISH} at commit {REVISION}" in done.stdout
+    assert f"selected: 42 files, {total / 1e6:.1f} MB" in done.stdout
+    assert f"commit: {REVISION}" in done.stdout
     assert [line.split()[1:6:2] for line in done.stdout.splitlines() if "wave" in line] == [
         ["wave", "10", "400.0"]
     ]
@@ -148,15 +167,17 @@ def test_a_dry_run_counts_and_writes_nothing(hub, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("out", "--speakers", "two"), "numbers between commas"),
+        (("out", "--speakers", "two"), "numbers separated by commas"),
         (
             ("out", "--speakers", "2,99", "--accept-licence"),
-            "--speakers: found 99; expected some of 2, 4",
+            "--speakers: expected speakers among 2, 4, found 99",
         ),
-        (("taken", "--accept-licence"), "expected a folder to write to"),
+        (("taken", "--accept-licence"), "expected a writable folder"),
     ],
 )
-def test_a_mistake_is_one_line_and_code_2(hub, tmp_path, arguments, named):
+def test_bad_input_is_reported_in_one_line_with_exit_code_2(
+    hub: Hub, tmp_path: Path, arguments: tuple[str, ...], named: str
+) -> None:
     (tmp_path / "taken").touch()
     done = run(hub, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -164,7 +185,7 @@ def test_a_mistake_is_one_line_and_code_2(hub, tmp_path, arguments, named):
     assert done.stderr.removeprefix(NOTICE).strip().count("\n") == 0
 
 
-def test_a_downloaded_corpus_is_one_that_check_accepts(tmp_path):
+def test_check_accepts_a_downloaded_corpus(tmp_path: Path) -> None:
     pytest.importorskip(
         "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
     )

@@ -1,39 +1,44 @@
-"""Downloads from a hub on loopback that drops, cuts, lies, refuses and asks for patience."""
+"""Downloads from a hub with faults: dropped connections, wrong content, errors and waits."""
 
 import random
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from mambatalk.download import hub as download_hub
-from mambatalk.download.hub import LONGEST_WAIT, REVISION, TRIES
+from mambatalk.download.hub import MAX_ATTEMPTS, MAX_RETRY_WAIT, REVISION
 from mambatalk.errors import InputError
 from tests.helpers.hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of
 from tests.helpers.hub_server import Hub, running
 
 
 @pytest.fixture
-def hub():
-    with running(Hub(corpus(), REVISION)) as value:
-        yield value
+def hub() -> Iterator[Hub]:
+    with running(Hub(corpus(), REVISION)) as server:
+        yield server
 
 
 @pytest.fixture
-def waits(monkeypatch):
-    """Let nobody wait, and say how long the waits of a second or more would have been; shorter ones
-    are for locks.
-    """
-    asked = []
-    monkeypatch.setattr(
-        time, "sleep", lambda seconds: asked.append(seconds) if seconds >= 1 else None
-    )
-    return asked
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Skip all waits and record those of a second or more; locks use shorter ones."""
+    recorded: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        if seconds >= 1:
+            recorded.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    return recorded
 
 
 @pytest.mark.parametrize(
     "faults", [["drop"], ["reset"], ["short"], ["lie"], ["503"], ["lie", "drop", "short", "503"]]
 )
-def test_what_goes_wrong_with_a_body_is_mended(hub, tmp_path, waits, faults):
+def test_a_transfer_with_transient_faults_succeeds(
+    hub: Hub, tmp_path: Path, waits: list[float], faults: list[str]
+) -> None:
     path = path_of("2_scott_0_1_1", "wave16k")
     hub.faults[path] = list(faults)
     fetch(hub, tmp_path, speakers=frozenset({2}))
@@ -43,7 +48,9 @@ def test_what_goes_wrong_with_a_body_is_mended(hub, tmp_path, waits, faults):
     assert waits
 
 
-def test_a_large_file_goes_on_from_where_the_connection_dropped(hub, tmp_path, waits):
+def test_a_large_file_resumes_where_the_connection_dropped(
+    hub: Hub, tmp_path: Path, waits: list[float]
+) -> None:
     path = f"{ENGLISH}/weights/AESKConv_240_100.bin"
     hub.files[path] = random.Random(2).randbytes(21 * 2**20)
     hub.faults[path] = ["drop"]
@@ -57,7 +64,7 @@ def test_a_large_file_goes_on_from_where_the_connection_dropped(hub, tmp_path, w
 
 @pytest.mark.parametrize("status", ["429", "503"])
 @pytest.mark.parametrize(
-    "request_",
+    "faulty_request",
     [
         f"HEAD {path_of('2_scott_0_1_1')}",
         f"GET {path_of('2_scott_0_1_1')}",
@@ -65,37 +72,47 @@ def test_a_large_file_goes_on_from_where_the_connection_dropped(hub, tmp_path, w
         path_of("2_scott_0_1_1"),
     ],
 )
-def test_the_hub_is_left_alone_for_as_long_as_it_asks(hub, tmp_path, waits, request_, status):
-    hub.faults[request_] = [status, status]
+def test_a_retry_waits_for_as_long_as_the_hub_asks(
+    hub: Hub, tmp_path: Path, waits: list[float], faulty_request: str, status: str
+) -> None:
+    hub.faults[faulty_request] = [status, status]
     fetch(hub, tmp_path, speakers=frozenset({2}))
-    assert hub.faults[request_] == []
+    assert hub.faults[faulty_request] == []
     assert (tmp_path / path_of("2_scott_0_1_1")).read_bytes() == hub.files[path_of("2_scott_0_1_1")]
     assert any(3 <= wait < 5 for wait in waits)
 
 
-@pytest.mark.parametrize("request_", ["HEAD", "GET"])
-def test_a_wait_that_the_hub_asks_for_has_a_limit(hub, tmp_path, waits, request_):
+@pytest.mark.parametrize("faulty_request", ["HEAD", "GET"])
+def test_the_wait_before_a_retry_is_limited(
+    hub: Hub, tmp_path: Path, waits: list[float], faulty_request: str
+) -> None:
     hub.retry_after = 10**6
-    hub.faults[f"{request_} {path_of('2_scott_0_1_1')}"] = ["429", "503"]
+    hub.faults[f"{faulty_request} {path_of('2_scott_0_1_1')}"] = ["429", "503"]
     fetch(hub, tmp_path, speakers=frozenset({2}))
-    assert max(waits) <= LONGEST_WAIT + 1
+    assert max(waits) <= MAX_RETRY_WAIT + 1
 
 
-@pytest.mark.parametrize("request_", ["tree", "revision"])
-def test_a_hub_that_says_nothing_is_not_waited_for(hub, tmp_path, waits, monkeypatch, request_):
-    monkeypatch.setattr(download_hub, "TIMEOUT", 0.2)
-    hub.faults[request_] = ["stall*"]
+@pytest.mark.parametrize("faulty_request", ["tree", "revision"])
+def test_a_stalled_connection_times_out(
+    hub: Hub,
+    tmp_path: Path,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    faulty_request: str,
+) -> None:
+    monkeypatch.setattr(download_hub, "READ_TIMEOUT", 0.2)
+    hub.faults[faulty_request] = ["stall*"]
     with pytest.raises(InputError, match="Timeout"):
         fetch(
             hub,
             tmp_path,
             speakers=frozenset({2}),
-            revision="main" if request_ == "revision" else REVISION,
+            revision="main" if faulty_request == "revision" else REVISION,
         )
 
 
 @pytest.mark.parametrize(
-    ("request_", "fault", "named"),
+    ("faulty_request", "fault", "named"),
     [
         (path_of("2_scott_0_1_1"), "lie", "sha256"),
         (path_of("2_scott_0_1_1", "sem"), "lie", "git's hash"),
@@ -110,16 +127,16 @@ def test_a_hub_that_says_nothing_is_not_waited_for(hub, tmp_path, waits, monkeyp
         ("revision", "404", "404 from the hub"),
     ],
 )
-def test_what_cannot_be_mended_is_one_line_and_leaves_no_damaged_file(
-    hub, tmp_path, waits, request_, fault, named
-):
-    hub.faults[request_] = [f"{fault}*"]
+def test_a_permanent_fault_is_one_line_and_leaves_no_damaged_file(
+    hub: Hub, tmp_path: Path, waits: list[float], faulty_request: str, fault: str, named: str
+) -> None:
+    hub.faults[faulty_request] = [f"{fault}*"]
     with pytest.raises(InputError, match=named) as caught:
         fetch(
             hub,
             tmp_path,
             speakers=frozenset({2}),
-            revision="main" if request_ == "revision" else REVISION,
+            revision="main" if faulty_request == "revision" else REVISION,
         )
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
@@ -127,7 +144,7 @@ def test_what_cannot_be_mended_is_one_line_and_leaves_no_damaged_file(
         assert len([entry for entry in hub.log if entry["status"] == int(fault)]) <= 2
         assert waits == []
     if fault == "lie":
-        assert len(hub.asked(request_)) >= TRIES
+        assert len(hub.asked(faulty_request)) >= MAX_ATTEMPTS
     assert all(
         content == hub.files[path]
         for path, content in on_disk(tmp_path).items()
@@ -135,7 +152,7 @@ def test_what_cannot_be_mended_is_one_line_and_leaves_no_damaged_file(
     )
 
 
-def test_a_hub_that_is_not_there_is_one_line(tmp_path, waits):
+def test_an_unreachable_hub_is_one_line(tmp_path: Path, waits: list[float]) -> None:
     with running(Hub({}, REVISION)) as hub:
         pass
     with pytest.raises(InputError, match="check the network"):
@@ -152,7 +169,9 @@ def test_a_hub_that_is_not_there_is_one_line(tmp_path, waits):
         b'[{"type": "file", "path": "x", "oid": "y", "size": "large"}]',
     ],
 )
-def test_an_answer_of_something_else_than_a_hub_is_one_line(hub, tmp_path, answer):
+def test_an_answer_that_is_not_from_a_hub_is_one_line(
+    hub: Hub, tmp_path: Path, answer: bytes
+) -> None:
     hub.faults["tree"] = [answer]
     with pytest.raises(InputError, match="check HF_ENDPOINT"):
         fetch(hub, tmp_path)

@@ -91,11 +91,11 @@ def test_check_accepts_it_warns_of_missing_words_and_tells_what_it_passed_over(o
     told = [
         line
         for line in out.splitlines()
-        if line.startswith(("left out", "critical", "warning", "passed over"))
+        if line.startswith(("quarantined", "critical", "warning", "ignored"))
     ]
     assert [line.split(":")[0] for line in told] == [
         "warning text",
-        "passed over, no clip id in the name",
+        "ignored, name is not a clip id",
     ]
     assert told[1].endswith(": wave16k/Maria Luise 1.wav")
     page = (tmp_path / "quality" / "index.html").read_text()
@@ -112,7 +112,7 @@ def test_a_clip_that_would_be_left_out_is_named_with_its_reason(own, tmp_path):
     (root / "wave16k" / f"{clip}.wav").unlink()
     code, out, err = check(root, "--report", tmp_path / "quality")
     assert (code, err) == (1, "")
-    assert f"left out {clip}: readable: wave16k/{clip}.wav: expected" in out
+    assert f"quarantined {clip}: readable: wave16k/{clip}.wav: expected" in out
     assert (
         f'<article class="card case" id="{clip}">'
         in (tmp_path / "quality" / "index.html").read_text()
