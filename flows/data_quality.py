@@ -32,19 +32,27 @@ from mambatalk.config import load_config
 from mambatalk.corpus.layout import check_root
 from mambatalk.errors import InputError
 from tasks.runtime.paths import Paths
-from tasks.tools.data_quality import last_folder, last_look, look_again, question, survey
+from tasks.tools.data_quality import (
+    fingerprint,
+    read_last_summary,
+    refresh_report,
+    report_folder,
+    take_snapshot,
+)
 
 
 @task(task_run_name="snapshot", cache_policy=NO_CACHE, persist_result=False)
 def snapshot_task() -> dict[str, Any]:
     """What the corpus is now."""
-    return survey(load_config(Paths().params))
+    paths = Paths()
+    return take_snapshot(load_config(paths.params), paths)
 
 
 @task(task_run_name="look", cache_policy=NO_CACHE, persist_result=False)
 def look_task(found: dict[str, Any]) -> dict[str, Any]:
     """Ingest, check, draw."""
-    return look_again(load_config(Paths().params), found)
+    paths = Paths()
+    return refresh_report(load_config(paths.params), found, paths)
 
 
 @flow(name="data-quality", persist_result=False)
@@ -52,13 +60,14 @@ def data_quality(force: bool = False) -> State:
     """Look at the corpus of `params.yaml` unless it is as it was; the state's name says what came
     of it.
     """
-    found, last = snapshot_task(), last_look()
-    unchanged = last is not None and last["question"] == question(
-        load_config(Paths().params), found
-    )
+    paths = Paths()
+    found = snapshot_task()
+    last = read_last_summary(paths)
+    current = fingerprint(load_config(paths.params), found)
+    unchanged = last is not None and last["fingerprint"] == current
     result = last if last is not None and unchanged and not force else look_task(found)
     text = quality_summary(result, looked=result is not last)
-    page = last_folder().resolve() / "index.html"
+    page = report_folder(paths).resolve() / "index.html"
     create_markdown_artifact(
         f"{text}\n\nPage: `{page}`", key="data-quality", description="What the corpus is"
     )

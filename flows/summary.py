@@ -41,15 +41,15 @@ def quality_summary(look: dict[str, Any], *, looked: bool) -> str:
     """What a look at the corpus found: one line, then what it is made of."""
     out = look["quarantined"]
     first = (
-        f"{look['clips']} clips, {len(out)} left out, {look['warnings']} warnings, {len(look['moved'])} measures "
+        f"{look['clips']} clips, {len(out)} left out, {look['warnings']} warnings, {len(look['drifted'])} measures "
         f"moved{'' if looked else '; nothing has changed since the last look'}."
     )
     lines = [f"- **critical** {reason}" for reason in look["critical"]]
-    lines += [f"- {count} clips {kind}" for kind, count in (look["changes"] or {}).items()]
+    lines += [f"- {count} clips {kind}" for kind, count in (look["clip_changes"] or {}).items()]
     lines += [
         f"- {one['feature']} of {'speaker ' if one['speaker'] != 'all' else ''}{one['speaker']} moved: PSI "
-        f"{one['psi']:.2f}, {one['reading']}"
-        for one in look["moved"]
+        f"{one['psi']:.2f}, {one['level']}"
+        for one in look["drifted"]
     ]
     lines += [f"- left out {clip}: {'; '.join(reasons)}" for clip, reasons in out.items()]
     return "\n".join([first, "", *lines]).rstrip()

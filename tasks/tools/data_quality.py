@@ -1,11 +1,11 @@
-"""Look at the corpus again: what `python -m flows.data_quality` does, without Prefect.
+"""Refresh the data-quality report of the configured corpus, with drift against the previous one.
 
-The folder `runs/data_quality/last/` (`MAMBATALK_RUNS` moves it) holds what the last look found:
-page, Data Docs, manifest, snapshot and verdict, and in `before/` manifest and verdict of the last
-look at other files. That one is "the previous manifest", with which drift is told: it is neither
-DVC's, which wipes a stage's outputs before each run, nor MLflow's, where the newest run may be of
-another corpus. A look replaces the folder whole or not at all. The clip store it reads is made
-beside it and thrown away: a look leaves little on the disk and touches nothing of the pipeline's.
+`python -m flows.data_quality` calls this. The folder `runs/data_quality/last/` (`MAMBATALK_RUNS` moves
+it off `runs/`) holds the last report: page, Data Docs, manifest, snapshot and summary, and in
+`previous/` the manifest and summary of the last report on other files, which drift is computed
+against. DVC's manifest would not do, because DVC deletes a stage's outputs before each run, nor
+MLflow's, whose newest run may be of another corpus. A report replaces the folder as a whole. The
+clip store it reads is temporary; nothing of the pipeline changes.
 """
 
 import dataclasses
@@ -34,34 +34,28 @@ from tasks.runtime.stage import stage_lock, workers
 
 Status = Literal["clean", "warn", "fail"]
 NAME: Final = "data_quality"
-BEFORE: Final = "before"
+SUMMARY: Final = "summary.json"
+PREVIOUS: Final = "previous"
 
 
-def _run_folder() -> Path:
-    return Paths().run_folder(NAME)
+def report_folder(paths: Paths) -> Path:
+    """Return the folder of the last report."""
+    return paths.run_folder(NAME) / "last"
 
 
-def last_folder() -> Path:
-    """Where the last look lies."""
-    return _run_folder() / "last"
+def read_last_summary(paths: Paths) -> dict[str, Any] | None:
+    """Return the summary of the last report, as `refresh_report` returned it; None if none."""
+    path = report_folder(paths) / SUMMARY
+    return read_json(path) if path.is_file() else None
 
 
-def last_look() -> dict[str, Any] | None:
-    """What the last look found, as `look_again` returned it; None before the first."""
-    return (
-        read_json(last_folder() / "look.json") if (last_folder() / "look.json").is_file() else None
-    )
+def take_snapshot(config: Config, paths: Paths) -> dict[str, Any]:
+    """Take a snapshot of the configured corpus as it is now."""
+    return build_snapshot(paths.resolve(config.ingest.root), workers=workers())
 
 
-def survey(config: Config) -> dict[str, Any]:
-    """Snapshot of the configured corpus as it is now."""
-    return build_snapshot(config.ingest.root, workers=workers())
-
-
-def question(config: Config, found: dict[str, Any]) -> str:
-    """Digest of all that a look depends on: files, speakers, rules. A look at the same finds the
-    same.
-    """
+def fingerprint(config: Config, found: dict[str, Any]) -> str:
+    """Return a digest of everything that a report depends on: files, speakers and rules."""
     rules = [dataclasses.asdict(rule) for rule in clip_rules(config.check_clips)]
     return digest(
         {
@@ -73,25 +67,32 @@ def question(config: Config, found: dict[str, Any]) -> str:
     )
 
 
-def look_again(config: Config, found: dict[str, Any]) -> dict[str, Any]:
-    """Ingest and check the corpus that the snapshot `found` describes, and keep what comes of it.
+def refresh_report(config: Config, found: dict[str, Any], paths: Paths) -> dict[str, Any]:
+    """Ingest and check the corpus, and replace the last report.
+
+    Args:
+        config: The configuration.
+        found: Snapshot of the corpus, from `take_snapshot`.
+        paths: Paths of the checkout.
 
     Returns:
-        `status` (fail: a critical rule is broken, the stage check_clips would stop; warn: clips are
-        left out, warned of, or have drifted; clean), `question`, `snapshot`, and the numbers of the
-        summary.
+        The summary. `status` is "fail" if a critical rule is broken, for which the stage
+        check_clips would stop; "warn" if clips are quarantined, have warnings, or have drifted;
+        else "clean". The other keys are `fingerprint`, `snapshot`, and counts.
 
     Raises:
-        InputError: The corpus cannot be read, or somebody else is looking.
+        InputError: The corpus cannot be read, or another process refreshes the report.
 
     """
-    with stage_lock(_run_folder(), NAME), _store(config, found) as store:
-        rules = clip_rules(config.check_clips)
+    section = config.check_clips
+    folder = paths.run_folder(NAME)
+    with stage_lock(folder, NAME), _clip_store(config, found, paths) as store:
+        rules = clip_rules(section)
         checked = check(
-            store.manifest, rules, name="clips", max_quarantined=config.check_clips.max_quarantined
+            store.manifest, rules, name="clips", max_quarantined=section.max_quarantined
         )
-        with atomic_directory(last_folder()) as out:
-            comparison = _compare(store.manifest, rules, out, found["digest"])
+        with atomic_directory(report_folder(paths)) as out:
+            comparison = _compare(store.manifest, rules, out, found["digest"], paths)
             shutil.copy(store.folder / MANIFEST, out)
             write_json(out / "snapshot.json", found)
             write_page(
@@ -100,38 +101,37 @@ def look_again(config: Config, found: dict[str, Any]) -> dict[str, Any]:
                 title="Clips",
                 lead="One row per clip: what was recorded, and what its files say.",
             )
-            write_quality_page(
-                out / "index.html",
-                QualityReport(
-                    corpus=f"{config.ingest.root}, snapshot {found['digest'][:12]}",
-                    store=store,
-                    rules=rules,
-                    findings=checked.findings,
-                    verdict=checked.verdict,
-                    unmatched_files=find_unmatched_files(found["files"]),
-                    data_docs="data_docs/index.html",
-                    comparison=comparison,
-                ),
+            report = QualityReport(
+                corpus=f"{config.ingest.root}, snapshot {found['digest'][:12]}",
+                store=store,
+                rules=rules,
+                findings=checked.findings,
+                verdict=checked.verdict,
+                unmatched_files=find_unmatched_files(found["files"]),
+                data_docs="data_docs/index.html",
+                comparison=comparison,
             )
-            result = {
-                "question": question(config, found),
+            write_quality_page(out / "index.html", report)
+            summary = {
+                "fingerprint": fingerprint(config, found),
                 "snapshot": found["digest"],
-                **_numbers(checked, comparison),
+                **_summary(checked, comparison),
             }
-            write_json(out / "look.json", result)
-    return result
+            write_json(out / SUMMARY, summary)
+    return summary
 
 
 @contextmanager
-def _store(config: Config, found: dict[str, Any]) -> Iterator[ClipStore]:
-    """A clip store for the length of the block; what a killed look left is thrown away first."""
-    folder = _run_folder() / "clips"
+def _clip_store(config: Config, found: dict[str, Any], paths: Paths) -> Iterator[ClipStore]:
+    """Ingest the corpus into a clip store that exists for the length of the block."""
+    folder = paths.run_folder(NAME) / "clips"
+    # A process that was killed leaves its store.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         write_json(folder / "snapshot.json", found)
         ingest(
-            config.ingest.root,
+            paths.resolve(config.ingest.root),
             folder / "snapshot.json",
             folder,
             speakers=config.ingest.speakers,
@@ -144,38 +144,49 @@ def _store(config: Config, found: dict[str, Any]) -> Iterator[ClipStore]:
 
 
 def _compare(
-    manifest: pandas.DataFrame, rules: list[Rule], out: Path, files: str
+    manifest: pandas.DataFrame, rules: list[Rule], out: Path, files: str, paths: Paths
 ) -> Comparison | None:
-    """Compare with the last look at other files, and keep that one beside the new."""
-    last = last_look()
+    """Compare with the last report on other files, whose manifest and summary are kept in `out`."""
+    last = read_last_summary(paths)
     if last is None:
         return None
-    # Looking twice at the same files must not lose the look before.
-    source = last_folder() if last["snapshot"] != files else last_folder() / BEFORE
+    # A second report on the same files is compared with the same previous one.
+    source = report_folder(paths)
+    if last["snapshot"] == files:
+        source = source / PREVIOUS
     if not source.is_dir():
         return None
-    (out / BEFORE).mkdir()
-    for name in (MANIFEST, "look.json"):
-        shutil.copy(source / name, out / BEFORE)
-    before = PreviousManifest(
+    (out / PREVIOUS).mkdir()
+    for name in (MANIFEST, SUMMARY):
+        shutil.copy(source / name, out / PREVIOUS)
+    previous = PreviousManifest(
         manifest=pandas.read_parquet(source / MANIFEST),
-        snapshot=read_json(source / "look.json")["snapshot"],
+        snapshot=read_json(source / SUMMARY)["snapshot"],
     )
-    return compare_manifests(before, manifest, rules)
+    return compare_manifests(previous, manifest, rules)
 
 
-def _numbers(checked: Checked, comparison: Comparison | None) -> dict[str, Any]:
-    moved = (
-        []
-        if comparison is None
-        else [
-            {"speaker": one.speaker, "feature": one.feature, "psi": one.psi, "reading": one.level}
-            for one in comparison.drifted
-        ]
-    )
+def _summary(checked: Checked, comparison: Comparison | None) -> dict[str, Any]:
     verdict = checked.verdict
-    troubled = bool(verdict["quarantined"] or verdict["warnings"] or moved)
-    status: Status = "fail" if verdict["critical"] else "warn" if troubled else "clean"
+    drifted = []
+    clip_changes = None
+    if comparison is not None:
+        drifted = [
+            {
+                "speaker": shift.speaker,
+                "feature": shift.feature,
+                "psi": shift.psi,
+                "level": shift.level,
+            }
+            for shift in comparison.drifted
+        ]
+        clip_changes = {kind: len(clips) for kind, clips in comparison.clip_changes.items()}
+
+    status: Status = "clean"
+    if verdict["critical"]:
+        status = "fail"
+    elif verdict["quarantined"] or verdict["warnings"] or drifted:
+        status = "warn"
     return {
         "status": status,
         "clips": len(verdict["accepted"]) + len(verdict["quarantined"]),
@@ -183,8 +194,6 @@ def _numbers(checked: Checked, comparison: Comparison | None) -> dict[str, Any]:
         "quarantined": verdict["quarantined"],
         "critical": verdict["critical"],
         "warnings": verdict["warnings"],
-        "moved": moved,
-        "changes": None
-        if comparison is None
-        else {kind: len(clips) for kind, clips in comparison.clip_changes.items()},
+        "drifted": drifted,
+        "clip_changes": clip_changes,
     }

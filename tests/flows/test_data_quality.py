@@ -59,8 +59,8 @@ def test_from_clean_to_warn_to_fail_and_back(prefect, place):
     state = look()
     assert (state.name, state.type.value) == ("Clean", "COMPLETED")
     assert "All 12 clips accepted" in (LAST / "index.html").read_text()
-    assert not (LAST / "before").exists()
-    first = read_json(LAST / "look.json")["snapshot"]
+    assert not (LAST / "previous").exists()
+    first = read_json(LAST / "summary.json")["snapshot"]
 
     seen = (LAST / "index.html").stat().st_mtime_ns
     state = look()
@@ -73,12 +73,12 @@ def test_from_clean_to_warn_to_fail_and_back(prefect, place):
     state = look()
     assert (state.name, state.type.value) == ("Warn", "COMPLETED")
     assert f'<article class="card case" id="{broken.stem}">' in (LAST / "index.html").read_text()
-    assert read_json(LAST / "look.json")["changes"] == {"changed in content": 1}
-    assert read_json(LAST / "before" / "look.json")["snapshot"] == first
+    assert read_json(LAST / "summary.json")["clip_changes"] == {"changed in content": 1}
+    assert read_json(LAST / "previous" / "summary.json")["snapshot"] == first
     assert (LAST / "data_docs" / "index.html").is_file()
 
     state = data_quality(force=True, return_state=True)
-    assert read_json(LAST / "before" / "look.json")["snapshot"] == first, (
+    assert read_json(LAST / "previous" / "summary.json")["snapshot"] == first, (
         "the same files again are no earlier look"
     )
 
@@ -97,7 +97,7 @@ def test_from_clean_to_warn_to_fail_and_back(prefect, place):
     )
     state = look()
     assert (state.name, state.type.value) == ("Fail", "FAILED")
-    assert "leak" in read_json(LAST / "look.json")["critical"][0]
+    assert "leak" in read_json(LAST / "summary.json")["critical"][0]
     assert not Path("runs/data_quality/clips").exists(), "the clip store is thrown away"
 
 
@@ -109,8 +109,8 @@ def test_drift_against_the_last_look_is_warned_of(prefect, place):
         np.savez(path, **arrays)
     state = look()
     assert state.name == "Warn"
-    moved = read_json(LAST / "look.json")["moved"]
-    assert {(one["speaker"], one["feature"], one["reading"]) for one in moved} == {
+    moved = read_json(LAST / "summary.json")["drifted"]
+    assert {(one["speaker"], one["feature"], one["level"]) for one in moved} == {
         ("all", "max_expression", "large"),
         ("all", "face_range", "large"),
     }
