@@ -20,6 +20,7 @@ Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
 
 section = with_config(ConfigDict(extra="forbid", strict=True))
 
@@ -107,41 +108,59 @@ class CheckFeaturesConfig:
 @section
 @dataclass(frozen=True, kw_only=True)
 class VQCommonConfig:
-    """What the five auto-encoders share."""
+    """Settings that the five auto-encoders share."""
 
     width: Count
+    """Channels of the latents and of a code vector."""
     codebook_size: Count
     window: Count
+    """Frames of a window."""
     stride: Count
+    """Frames between the starts of training windows."""
     batch_size: Count
     lr: Rate
+    lr_decay: Rate
+    """Factor on the learning rate from each part's `decay_epoch` on."""
     betas: tuple[float, float]
-    mesh_weight: Annotated[float, Field(ge=0)]
+    """Of Adam."""
+    mesh_weight: Weight
+    """Weight of the mesh terms; 0 computes none."""
+    foot_weight: Weight
+    """Weight of the foot-sliding term of `lower` and `global`."""
+    difference_weight: Weight
+    """Weight of the velocity and acceleration terms of `global`."""
+    min_deviation: Rate
+    """Smallest standard deviation that data-dependent initialisation assumes of a channel."""
     revive_dead_codes: bool
+    """Corrected fidelity only."""
+    dead_code_share: Share
+    """A code is dead if it is used less than this multiple of 1 / codebook_size."""
+    code_usage_momentum: Share
+    """Weight of the past in the moving average of code usage, per step."""
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class VQPartConfig:
-    """One auto-encoder."""
+    """Settings of one auto-encoder."""
 
     layers: Count
     epochs: Count
     decay_epoch: Count
-    """Epoch from which the learning rate is a tenth."""
+    """Epoch from which the learning rate is lower and dead codes are not revived."""
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class TrainVQConfig:
-    """The representation stage: one block per auto-encoder."""
+    """The motion auto-encoders."""
 
     common: VQCommonConfig
     face: VQPartConfig
     upper: VQPartConfig
     hands: VQPartConfig
     lower: VQPartConfig
-    # A keyword of the language forces the alias.
+    # `global` is a Python keyword.
     global_: Annotated[VQPartConfig, Field(alias="global")]
 
 
@@ -151,12 +170,18 @@ class TrainFGDConfig:
     """The motion auto-encoder behind FGD."""
 
     published: str | None
-    """Path of AESKConv_240_100.bin to import in place of training."""
+    """Path of AESKConv_240_100.bin to import it; null trains an encoder."""
     latent: Count
+    """Channels of a feature, a multiple of 20."""
+    decoder_hidden: Count
+    """Channels inside the decoder, which is used in training only."""
     window: Count
     stride: Count
     batch_size: Count
     lr: Rate
+    betas: tuple[float, float]
+    min_deviation: Rate
+    """Smallest standard deviation that data-dependent initialisation assumes of a channel."""
     epochs: Count
 
 
@@ -167,22 +192,28 @@ class TrainGeneratorConfig:
 
     hidden: Count
     audio_dim: Count
+    """Channels of encoded audio."""
     word_dim: Count
+    """Channels of a word embedding."""
     audio_width: Count
-    """Channels of the first audio block; later blocks double it."""
+    """Channels of the first audio block; later blocks double them."""
     dropout: Share
     window: Count
     stride: Count
     context_frames: Count
+    """Frames at the start of a window that the full mask does not hide."""
     batch_size: Count
     lr: Rate
     betas: tuple[float, float]
     clip_norm: Rate
+    """Largest norm of the gradient."""
     epochs: Count
+    mask_start: Share
+    """Probability in the first epoch that the random mask hides a channel; it grows to 1."""
+    latent_weight: Weight
+    """Weight of the latent loss beside the index loss."""
     text_dropout: Share
-    """Chance that a training window loses its words, so that sound alone works; corrected fidelity
-    only.
-    """
+    """Probability that a training window loses its words; corrected fidelity only."""
 
 
 @section

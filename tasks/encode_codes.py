@@ -17,7 +17,9 @@ def run(context: StageContext) -> None:
     paths = context.paths
     networks = {part: load_auto_encoder(paths.vq / part, part).to(context.device) for part in PARTS}
     rules = FidelityRules.of(context.config.fidelity)
-    codes = encode_codes(open_features(paths.features), networks, rules=rules)
+    codes = encode_codes(
+        open_features(paths.features), networks, rules=rules, device=context.device
+    )
     with atomic_directory(paths.codes) as out:
         write_codes(out / "codes.safetensors", codes)
     usage = code_usage(codes, networks)

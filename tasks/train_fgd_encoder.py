@@ -9,9 +9,9 @@ from mambatalk.models.fgd.storage import save_fgd_encoder
 from mambatalk.motion.skeleton import POSE_DIM
 from mambatalk.published.fgd import import_fgd_encoder
 from mambatalk.runtime import make_deterministic
-from mambatalk.training.loop import Trained
+from mambatalk.training.context import Curve, TrainContext
+from mambatalk.training.loop.train import Trained
 from mambatalk.training.modules.fgd import train_fgd_encoder
-from mambatalk.training.tracker import Curve
 from tasks.runtime.context import StageContext
 from tasks.runtime.publish import publish_training
 from tasks.runtime.stage import stage_command, threads
@@ -43,7 +43,9 @@ def _train(context: StageContext) -> Trained[FGDEncoder]:
         config.train_fgd_encoder,
         rules=FidelityRules.of(config.fidelity),
         seed=config.seed,
-        tracker=context.recorder,
+        context=TrainContext(
+            device=context.device, scratch=context.scratch, tracker=context.recorder
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.skeleton import PARTS
 from mambatalk.runtime import make_deterministic
 from mambatalk.training.codes import read_codes
+from mambatalk.training.context import TrainContext
 from mambatalk.training.modules.generator import train_generator
 from tasks.runtime.context import StageContext
 from tasks.runtime.publish import publish_training
@@ -32,7 +33,9 @@ def run(context: StageContext) -> None:
         speakers=1 + max(clip.speaker_index for clip in store.clips),
         rules=FidelityRules.of(config.fidelity),
         seed=config.seed,
-        tracker=context.recorder,
+        context=TrainContext(
+            device=context.device, scratch=context.scratch, tracker=context.recorder
+        ),
     )
     example = pyfunc_generator.example()
     publish_training(

@@ -11,6 +11,7 @@ from mambatalk.models.vq.storage import save_auto_encoder
 from mambatalk.motion.body import load_body
 from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
 from mambatalk.runtime import make_deterministic
+from mambatalk.training.context import TrainContext
 from mambatalk.training.modules.vq import train_auto_encoder
 from tasks.runtime.command import run_command
 from tasks.runtime.context import StageContext
@@ -36,7 +37,9 @@ def run(context: StageContext, *, part: AutoEncoder) -> None:
         mesh_frames=config.body.mesh_frames,
         rules=FidelityRules.of(config.fidelity),
         seed=config.seed,
-        tracker=context.recorder,
+        context=TrainContext(
+            device=context.device, scratch=context.scratch, tracker=context.recorder
+        ),
     )
     folder = context.paths.vq / part
     example = {"motion": example_motion(PART_DIMS[part])}

@@ -1,1 +1,1 @@
-"""Training: one loop, determinism, tracking, and what each network learns from."""
+"""Training: one loop for all networks, its state on disk, and one training module per network."""

@@ -1,8 +1,7 @@
-"""Codes of every frame, encoded once: the generator learns from them and never runs the
-auto-encoders.
+"""Codes of every frame, encoded once, so that generator training never runs the auto-encoders.
 
-Whole clips are encoded at once, so that a code depends on its true neighbours; published training
-encodes each window by itself, which differs within 12 frames of a window's edge.
+Whole clips are encoded, so that each code depends on its true neighbours. Published training
+encodes each window by itself, which gives other codes within 12 frames of a window's edge.
 """
 
 from collections.abc import Mapping
@@ -16,25 +15,37 @@ from safetensors.numpy import load_file, save_file
 from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_file
+from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.parts import part_input
 from mambatalk.motion.skeleton import PARTS, Part
-from mambatalk.runtime import device
-from mambatalk.training.codebook import usage
 
 Codes = dict[Part, NDArray[np.int16]]
+"""Codes (N,) of each part, for the frames of a feature store in order."""
 
 
 @torch.no_grad()
 def encode_codes(
-    store: FeatureStore, networks: Mapping[Part, VQVAE], *, rules: FidelityRules
+    store: FeatureStore,
+    networks: Mapping[Part, VQVAE],
+    *,
+    rules: FidelityRules,
+    device: torch.device,
 ) -> Codes:
-    """Codes (N,) of each part over the store's flat frames."""
+    """Encode all frames of a store.
+
+    Args:
+        store: Features.
+        networks: The auto-encoder of each part, on `device`.
+        rules: Published or corrected inputs of the auto-encoders.
+        device: Where to compute.
+
+    """
     codes: Codes = {part: np.zeros(len(store.motion), np.int16) for part in PARTS}
     for clip in store.clips:
         rows = store.frames(clip)
-        motion = torch.from_numpy(store.motion[rows].copy())[None].to(device())
-        expressions = torch.from_numpy(store.expressions[rows].copy())[None].to(device())
+        motion = torch.from_numpy(store.motion[rows].copy())[None].to(device)
+        expressions = torch.from_numpy(store.expressions[rows].copy())[None].to(device)
         for part in PARTS:
             x = part_input(part, motion, expressions, rules=rules)
             network = networks[part]
@@ -43,15 +54,13 @@ def encode_codes(
 
 
 def code_usage(codes: Codes, networks: Mapping[Part, VQVAE]) -> dict[str, float]:
-    """Share of each code book in use over all frames, and its perplexity."""
-    return {
-        f"{part}/{key}": value
-        for part in PARTS
-        for key, value in usage(
-            torch.from_numpy(codes[part].astype(np.int64)),
-            networks[part].quantizer.embedding.num_embeddings,
-        ).items()
-    }
+    """Return usage and perplexity of each part's codebook over all frames, as "part/metric"."""
+    metrics: dict[str, float] = {}
+    for part in PARTS:
+        size = networks[part].quantizer.embedding.num_embeddings
+        usage = codebook_usage(torch.from_numpy(codes[part].astype(np.int64)), size)
+        metrics |= {f"{part}/{key}": value for key, value in usage.items()}
+    return metrics
 
 
 def write_codes(path: str | Path, codes: Codes) -> None:
@@ -61,6 +70,6 @@ def write_codes(path: str | Path, codes: Codes) -> None:
 
 
 def read_codes(path: str | Path) -> Codes:
-    """Read what `write_codes` wrote."""
+    """Read codes that `write_codes` wrote."""
     arrays = load_file(path)
     return {part: arrays[part] for part in PARTS}

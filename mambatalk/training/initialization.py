@@ -1,39 +1,41 @@
-"""First weights that fit the data, so that training begins with what differs between poses.
+"""Data-dependent initialisation of auto-encoders.
 
-In 6D form all poses of a person are nearly alike. Weights drawn without looking answer to what
-poses have in common: training then rests at the mean pose for hundreds of steps before codes carry
-any motion. Here the first and the last convolution take on the data's mean and scale; the network's
-shape, and what it can become, stay as they are.
+In 6D form all poses of a person are nearly alike. A network with ordinary initial weights responds
+mostly to what all poses have in common, and its training rests at the mean pose for hundreds of
+steps before codes carry any motion. Here the first and the last convolution take on the mean and
+the scale of the data. The architecture and the functions that it can represent stay the same.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-CONSTANT: Final = 0.05
-"""A channel that varies less than this (of 6D rotations, expressions, m/s) is taken to vary this
-much.
-"""
-
 
 @torch.no_grad()
-def fit_scale(data: Iterable[Tensor], *, readers: Sequence[nn.Conv1d], writer: nn.Conv1d) -> None:
-    """Make a new auto-encoder treat data as if each channel had mean 0 and deviation 1.
+def data_dependent_init(
+    data: Iterable[Tensor],
+    *,
+    inputs: Sequence[nn.Conv1d],
+    output: nn.Conv1d,
+    min_deviation: float,
+) -> None:
+    """Make a new auto-encoder treat its data as if each channel had mean 0 and deviation 1.
 
     Args:
-        data: What it will read and write, batches (B, T, D).
-        readers: Its convolutions of the input, changed in place.
-        writer: Its convolution to the output, changed in place.
+        data: Batches (B, T, D) of what the network reads and reconstructs.
+        inputs: Its convolutions of the input, changed in place.
+        output: Its convolution to the output, changed in place.
+        min_deviation: A channel that varies less than this (of 6D rotations, expressions, m/s) is
+            scaled as if it varied this much, so that noise in a constant channel is not amplified.
 
     """
-    mean, deviation = _moments(data)
-    for reader in readers:
-        reader.weight /= deviation[:, None]
-        _bias(reader).sub_(reader.weight.sum(2) @ mean)
-    writer.weight *= deviation[:, None, None]
-    _bias(writer).mul_(deviation).add_(mean)
+    mean, deviation = _moments(data, min_deviation)
+    for layer in inputs:
+        layer.weight /= deviation[:, None]
+        _bias(layer).sub_(layer.weight.sum(2) @ mean)
+    output.weight *= deviation[:, None, None]
+    _bias(output).mul_(deviation).add_(mean)
 
 
 def _bias(layer: nn.Conv1d) -> Tensor:
@@ -41,16 +43,19 @@ def _bias(layer: nn.Conv1d) -> Tensor:
     return layer.bias
 
 
-def _moments(data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (D,), the latter at least `CONSTANT`."""
-    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+def _moments(data: Iterable[Tensor], min_deviation: float) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (D,) of each channel, the latter at least `min_deviation`."""
+    count = 0
+    total = torch.zeros(())
+    squares = torch.zeros(())
     for batch in data:
+        # In double precision: the variance below is a small difference of large numbers.
         rows = batch.detach().flatten(0, -2).double().cpu()
-        count, total, squares = (
-            count + len(rows),
-            total + rows.sum(0),
-            squares + rows.square().sum(0),
-        )
+        count += len(rows)
+        total = total + rows.sum(0)
+        squares = squares + rows.square().sum(0)
+
     mean = total / count
-    deviation = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=CONSTANT)
+    variance = squares / count - mean.square()
+    deviation = variance.clamp(min=0).sqrt().clamp(min=min_deviation)
     return mean.to(batch), deviation.to(batch)

@@ -8,7 +8,7 @@ from mambatalk.files import atomic_directory, write_json
 from tasks.runtime.context import StageContext
 
 if TYPE_CHECKING:
-    from mambatalk.training.loop import Trained
+    from mambatalk.training.loop.train import Trained
 
 HEADLINE: Final = ("loss", "codes_used", "perplexity")
 """Metrics of a training that DVC shows, one column each. The curve and MLflow hold all of them."""

@@ -35,7 +35,7 @@ PLUMBING: Final = (
     # The look of pages. Only the stage `report`, which nothing depends on, declares it.
     "mambatalk/reporting",
     # How a stage runs and what it records.
-    "mambatalk/training/tracker.py",
+    "mambatalk/training/context.py",
     "tasks/__init__.py",
     "tasks/runtime",
     "tasks/tracking",

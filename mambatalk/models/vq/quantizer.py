@@ -61,3 +61,10 @@ class Quantizer(nn.Module):
             torch.bincount(index.flatten(), minlength=self.embedding.num_embeddings) / index.numel()
         )
         return (-(share * (share + 1e-10).log()).sum()).exp()
+
+
+def codebook_usage(codes: Tensor, size: int) -> dict[str, float]:
+    """Return the share of the codebook in use and the perplexity of codes (any shape)."""
+    shares = torch.bincount(codes.flatten(), minlength=size).double() / codes.numel()
+    entropy = -(shares * shares.clamp_min(1e-12).log()).sum()
+    return {"codes_used": float((shares > 0).double().mean()), "perplexity": float(entropy.exp())}

@@ -1,14 +1,15 @@
-"""The motion auto-encoder behind FGD: encoder as published, decoder and loss ours.
+"""Training of the motion auto-encoder behind FGD.
 
-It learns to give 6D poses back from features at a sixteenth of the frame rate; only the encoder is
-kept. The published net was trained elsewhere and cannot be trained again from what is public, so
-that an FGD by our encoder is comparable with other numbers of the same encoder alone.
+The encoder is the published one; the decoder and the loss are ours. The network reconstructs 6D
+poses from features at a sixteenth of the frame rate, and only the encoder is kept. The published
+encoder was trained on data that is not public. An FGD of our encoder is therefore comparable only
+with other values of the same encoder.
 """
 
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from mambatalk.config import TrainFGDConfig
@@ -17,10 +18,26 @@ from mambatalk.features.windows import WindowBatch
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.fgd.network import BoneBlock, FGDDecoder, FGDEncoder
 from mambatalk.motion.skeleton import POSE_DIM
-from mambatalk.runtime import device
-from mambatalk.training.initialization import fit_scale
-from mambatalk.training.loop import Schedule, Trained, Windows, fit
-from mambatalk.training.tracker import Curve, Tracker
+from mambatalk.training.context import TrainContext
+from mambatalk.training.initialization import data_dependent_init
+from mambatalk.training.loop.data import TrainingData
+from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
+from mambatalk.training.loop.optim import OptimSettings
+from mambatalk.training.loop.train import Trained, train
+
+
+class FGDTraining(TrainingModule):
+    """Encoder and decoder with the squared error of 6D poses."""
+
+    def __init__(self, encoder: FGDEncoder, decoder: FGDDecoder) -> None:
+        super().__init__("train_fgd_encoder")
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
+        """Return the reconstruction error of the poses (B, T, 330)."""
+        pose = batch.motion[..., :POSE_DIM]
+        return {"channels": functional.mse_loss(self.decoder(self.encoder(pose)), pose)}
 
 
 def train_fgd_encoder(
@@ -29,36 +46,40 @@ def train_fgd_encoder(
     *,
     rules: FidelityRules,
     seed: int,
-    tracker: Tracker,
+    context: TrainContext,
 ) -> Trained[FGDEncoder]:
-    """Train encoder and decoder together and return the encoder."""
+    """Train encoder and decoder together and return the encoder.
+
+    Args:
+        store: Features.
+        config: The section `train_fgd_encoder` of the configuration.
+        rules: Published or corrected use of the frames at a clip's end.
+        seed: Seed for initial weights, order of windows and random draws.
+        context: Device, scratch folder and tracker.
+
+    """
     torch.manual_seed(seed)
-    encoder, decoder = FGDEncoder(config.latent), FGDDecoder(config.latent)
-    network = nn.Sequential(encoder, decoder).to(device())
-    data = Windows.of(store, length=config.window, stride=config.stride, audio=False, rules=rules)
-    entry = cast(BoneBlock, encoder.blocks[0])
-    fit_scale(
-        (batch.motion[..., :POSE_DIM] for batch in data.spread(device())),
-        readers=[entry.residual, entry.shortcut],
-        writer=cast(nn.Conv1d, decoder.blocks[-1]),
-    )
-    schedule = Schedule(
-        epochs=config.epochs,
+    encoder = FGDEncoder(config.latent)
+    decoder = FGDDecoder(config.latent, config.decoder_hidden)
+    module = FGDTraining(encoder, decoder).to(context.device)
+    data = TrainingData.of_store(
+        store,
+        length=config.window,
+        stride=config.stride,
+        audio=False,
+        rules=rules,
         batch_size=config.batch_size,
-        lr=config.lr,
-        betas=(0.9, 0.99),
         seed=seed,
     )
 
-    def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
-        pose = batch.motion[..., :POSE_DIM]
-        return {"channels": functional.mse_loss(network(pose), pose)}
+    first = cast(BoneBlock, encoder.blocks[0])
+    data_dependent_init(
+        (batch.motion[..., :POSE_DIM] for batch in data.subsample(context.device)),
+        inputs=[first.residual, first.shortcut],
+        output=cast(nn.Conv1d, decoder.blocks[-1]),
+        min_deviation=config.min_deviation,
+    )
 
-    curve = Curve(tracker)
-    fit("train_fgd_encoder", network, terms, data, schedule, curve)
-    last = {
-        key.removeprefix("val/"): value
-        for key, value in curve.rows[-1].items()
-        if key.startswith("val/")
-    }
-    return Trained(encoder, last, curve)
+    optim = OptimSettings(epochs=config.epochs, lr=config.lr, betas=config.betas)
+    curve = train(module, data, optim, context).curve
+    return Trained(encoder, curve.final("val"), curve)

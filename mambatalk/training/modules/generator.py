@@ -1,12 +1,16 @@
-"""The generator's training step.
+"""Training of the generator.
 
-A step runs the network over the same windows under two kinds of mask. Full: everything is hidden
-but the first four frames, which is how synthesis starts a window. Random: single channels are
-hidden with a probability that grows from 5 % to 100 % over the epochs. Published, the random pass
-is run twice (its second copy was meant to leave out the words, and does not); corrected runs it
-once with twice the weight, the same but for the draw of dropout. What sound and words give is the
-same in every pass and computed once. The auto-encoders are frozen: codes come from `encode_codes`,
-code vectors from their code books. Source: published generator trainer.
+A step runs the network on the same windows under two kinds of mask:
+
+- full: everything is hidden but the first four frames, which is how synthesis starts a window;
+- random: single channels are hidden, with a probability that grows from 5 % to 100 % over the
+  epochs.
+
+Published training runs the random pass twice (the second was meant to leave out the words, and does
+not). Corrected training runs it once with twice the weight, which is the same but for the draw of
+dropout. Audio and words are the same in every pass and are encoded once. The auto-encoders are
+frozen: codes come from `encode_codes`, code vectors from their codebooks. Source: published
+generator trainer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,15 +33,62 @@ from mambatalk.models.generator.network import (
 )
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PARTS, Part
-from mambatalk.runtime import device
 from mambatalk.text.vocabulary import PAD
 from mambatalk.training.codes import Codes
-from mambatalk.training.loop import Schedule, Trained, Windows, fit
+from mambatalk.training.context import TrainContext
+from mambatalk.training.loop.data import TrainingData
+from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
+from mambatalk.training.loop.optim import OptimSettings
+from mambatalk.training.loop.train import Trained, train
 from mambatalk.training.losses import index_loss, latent_loss, total
-from mambatalk.training.tracker import Curve, Tracker
 
 FULL_PARTS: tuple[Part, ...] = ("upper", "hands", "lower")
-"""Parts whose codes the full pass is held to; the face's latents alone are used in synthesis."""
+"""Parts with an index loss in the full pass. Synthesis uses only the latents of the face."""
+
+
+class GeneratorTraining(TrainingModule):
+    """The generator with its losses, over cached codes.
+
+    Args:
+        network: The generator.
+        codes: Codes (N,) of each part over the frames of the feature store, on the device.
+        codebooks: Code vectors (size, C) of each part, on the device.
+        config: The section `train_generator` of the configuration.
+        rules: Published or corrected training step.
+
+    """
+
+    def __init__(
+        self,
+        network: Generator,
+        codes: Mapping[Part, Tensor],
+        codebooks: Mapping[Part, Tensor],
+        config: TrainGeneratorConfig,
+        rules: FidelityRules,
+    ) -> None:
+        super().__init__("train_generator")
+        self.network = network
+        self.config = config
+        self.rules = rules
+        # Constant inputs, not buffers: DDP would broadcast the codes of the corpus at every step.
+        self.codes = dict(codes)
+        self.codebooks = dict(codebooks)
+
+    def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
+        """Return the loss terms of both kinds of mask."""
+        offsets = torch.arange(self.config.window, device=batch.frames.device)
+        frames = batch.frames[:, None] + offsets
+        targets = {part: self.codes[part][frames].long() for part in PARTS}
+        start = self.config.mask_start
+        return step_terms(
+            self.network,
+            batch,
+            targets,
+            self.codebooks,
+            self.config,
+            mask_probability=start + (1 - start) * step.epoch / step.epochs,
+            rules=self.rules,
+        )
 
 
 def train_generator(
@@ -50,14 +101,32 @@ def train_generator(
     speakers: int,
     rules: FidelityRules,
     seed: int,
-    tracker: Tracker,
+    context: TrainContext,
 ) -> Trained[Generator]:
-    """Train a generator on cached codes."""
+    """Train a generator on cached codes.
+
+    Args:
+        store: Features.
+        codes: Codes of all frames of the store.
+        networks: The auto-encoders that made the codes; they are not changed.
+        config: The section `train_generator` of the configuration.
+        vocabulary_size: Number of word ids.
+        speakers: Number of speaker indices.
+        rules: Published or corrected training step.
+        seed: Seed for initial weights, order of windows and random draws.
+        context: Device, scratch folder and tracker.
+
+    Raises:
+        InputError: The codes are not those of the store.
+
+    """
+    _check_codes(codes, len(store.motion))
     torch.manual_seed(seed)
-    books = {
-        part: networks[part].quantizer.embedding.weight.detach().to(device()) for part in PARTS
+    device = context.device
+    codebooks = {
+        part: networks[part].quantizer.embedding.weight.detach().to(device) for part in PARTS
     }
-    size, width = books["upper"].shape
+    codebook_size, code_dim = codebooks["upper"].shape
     network = Generator(
         GeneratorConfig(
             vocabulary_size=vocabulary_size,
@@ -66,76 +135,77 @@ def train_generator(
             audio_dim=config.audio_dim,
             audio_width=config.audio_width,
             word_dim=config.word_dim,
-            motion_dim=width,
-            code_dim=width,
-            codebook_size=size,
+            motion_dim=code_dim,
+            code_dim=code_dim,
+            codebook_size=codebook_size,
             dropout=config.dropout,
             aligned=rules.time_aligned_attention,
         )
-    ).to(device())
-    data = Windows.of(store, length=config.window, stride=config.stride, audio=True, rules=rules)
-    _check_codes(codes, len(store.motion))
-    schedule = Schedule(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        betas=config.betas,
-        seed=seed,
-        clip_norm=config.clip_norm,
     )
-    flat = {part: torch.from_numpy(codes[part]).to(device()) for part in PARTS}
-
-    def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
-        frames = batch.frames[:, None] + torch.arange(config.window, device=batch.frames.device)
-        targets = {part: flat[part][frames].long() for part in PARTS}
-        probability = 0.05 + 0.95 * epoch / config.epochs
-        return step_terms(
-            network, batch, targets, books, config, mask_probability=probability, rules=rules
-        )
-
-    curve = Curve(tracker)
-    fit("train_generator", network, terms, data, schedule, curve)
-    last = {
-        key.removeprefix("val/"): value
-        for key, value in curve.rows[-1].items()
-        if key.startswith("val/")
-    }
-    return Trained(network, last, curve)
+    module = GeneratorTraining(
+        network,
+        {part: torch.from_numpy(codes[part]).to(device) for part in PARTS},
+        codebooks,
+        config,
+        rules,
+    )
+    data = TrainingData.of_store(
+        store,
+        length=config.window,
+        stride=config.stride,
+        audio=True,
+        rules=rules,
+        batch_size=config.batch_size,
+        seed=seed,
+    )
+    optim = OptimSettings(
+        epochs=config.epochs, lr=config.lr, betas=config.betas, clip_norm=config.clip_norm
+    )
+    curve = train(module, data, optim, context).curve
+    return Trained(network, curve.final("val"), curve)
 
 
 def step_terms(
     network: Generator,
     batch: WindowBatch,
     targets: Mapping[Part, Tensor],
-    books: Mapping[Part, Tensor],
+    codebooks: Mapping[Part, Tensor],
     config: TrainGeneratorConfig,
     *,
     mask_probability: float,
     rules: FidelityRules,
-) -> dict[str, Tensor]:
-    """Loss terms of one step: a full pass, and a random pass run twice (published) or weighted
-    twice (corrected).
+) -> LossTerms:
+    """Return the loss terms of one step.
+
+    Args:
+        network: The generator, in training or evaluation mode.
+        batch: Windows with audio.
+        targets: Codes (B, T) of each part.
+        codebooks: Code vectors (size, C) of each part.
+        config: Context frames, loss weight and text dropout.
+        mask_probability: Probability that the random pass hides a channel of a frame.
+        rules: Random pass run twice (published), or once with twice the weight (corrected).
+
     """
-    vectors = {part: books[part][targets[part]] for part in PARTS}
-    words = (
-        drop_text(batch.words, config.text_dropout)
-        if rules.text_dropout and network.training
-        else batch.words
-    )
     motion = relative_motion(batch.motion) if rules.relative_position else batch.motion
+    words = batch.words
+    if rules.text_dropout and network.training:
+        words = drop_text(words, config.text_dropout)
     assert batch.audio is not None
     fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words)
-    random = torch.rand(motion.shape, device=motion.device) < mask_probability
-    masks = [
-        full_mask(motion, config.context_frames),
-        *[random] * (1 if rules.single_random_pass else 2),
-    ]
+
+    random_mask = torch.rand(motion.shape, device=motion.device) < mask_probability
+    random_passes = 1 if rules.single_random_pass else 2
+    masks = [full_mask(motion, config.context_frames), *[random_mask] * random_passes]
     full, *passes = run_passes(network, fused, batch.speaker, motion, masks)
+
+    vectors = {part: codebooks[part][targets[part]] for part in PARTS}
     weight = 2 / len(passes)
     return {
-        "latent_full": latent_loss(full, vectors),
+        "latent_full": latent_loss(full, vectors, config.latent_weight),
         "index_full": index_loss(full, targets, FULL_PARTS),
-        "latent_random": weight * total(latent_loss(output, vectors) for output in passes),
+        "latent_random": weight
+        * total(latent_loss(output, vectors, config.latent_weight) for output in passes),
         "index_random": weight * total(index_loss(output, targets) for output in passes),
     }
 
@@ -143,9 +213,7 @@ def step_terms(
 def run_passes(
     network: Generator, fused: Fused, speaker: Tensor, motion: Tensor, masks: Sequence[Tensor]
 ) -> list[GeneratorOutput]:
-    """One output for each mask (B, T, 337): the passes go through the network side by side, as one
-    larger batch.
-    """
+    """Run one pass for each mask (B, T, 337), side by side as one larger batch."""
     count = len(masks)
     output = network.forward_fused(
         Fused(*(branch.repeat(count, 1, 1) for branch in fused)),
@@ -164,8 +232,9 @@ def run_passes(
 
 
 def drop_text(words: Tensor, probability: float) -> Tensor:
-    """Word ids (B, T) with whole windows turned to silence, so that the network also learns to go
-    by sound alone.
+    """Replace the word ids (B, T) of random windows by padding.
+
+    The network thereby also learns to work from audio alone.
     """
     dropped = torch.rand(len(words), 1, device=words.device) < probability
     return torch.where(dropped, PAD, words)
@@ -176,6 +245,6 @@ def _check_codes(codes: Codes, frames: int) -> None:
         if len(codes[part]) != frames:
             raise InputError(
                 f"codes of {part}",
-                f"expected the features' {frames}, found {len(codes[part])} frames",
+                f"expected the features' {frames} frames, found {len(codes[part])}",
                 "run the stage encode_codes again",
             )

@@ -1,6 +1,4 @@
-"""The representation stage: five auto-encoders, one after the other or side by side; each learns
-alone.
-"""
+"""Training of the five motion auto-encoders. They are trained independently of each other."""
 
 from typing import cast
 
@@ -11,17 +9,116 @@ from mambatalk.config import VQCommonConfig, VQPartConfig
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch, batches
 from mambatalk.fidelity import FidelityRules
+from mambatalk.models.vq.quantizer import Quantizer, codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import part_input
 from mambatalk.motion.skeleton import PART_DIMS
 from mambatalk.motion.skeleton import AutoEncoder as Name
-from mambatalk.runtime import device
-from mambatalk.training.codebook import CodebookWatch, usage
-from mambatalk.training.initialization import fit_scale
-from mambatalk.training.loop import Schedule, Trained, Windows, fit
+from mambatalk.training.context import TrainContext
+from mambatalk.training.initialization import data_dependent_init
+from mambatalk.training.loop.data import TrainingData
+from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
+from mambatalk.training.loop.optim import OptimSettings
+from mambatalk.training.loop.train import Trained, train
 from mambatalk.training.modules.part_losses import PartLoss
-from mambatalk.training.tracker import Curve, Tracker
+
+
+class DeadCodeRevival(nn.Module):
+    """Track how often each code is used, and move dead codes onto latents of the batch.
+
+    Published training ignores dead codes; most of a codebook can then stay unused from the first
+    epoch on.
+
+    Args:
+        quantizer: The codebook whose size and width the statistics have.
+        dead_share: A code is dead if its share of all frames is below this multiple of the uniform
+            share, 1 / size.
+        momentum: Weight of the past in the moving average of the shares, per step.
+
+    """
+
+    shares: Tensor
+    """(size,) moving average of each code's share of all frames."""
+    latents: Tensor
+    """(N, C) latents of the last training batch."""
+    codes: Tensor
+    """(N,) their codes."""
+
+    def __init__(self, quantizer: Quantizer, *, dead_share: float, momentum: float) -> None:
+        super().__init__()
+        size, width = quantizer.embedding.weight.shape
+        self.dead_share = dead_share
+        self.momentum = momentum
+        self.register_buffer("shares", torch.full((size,), 1 / size))
+        self.register_buffer("latents", torch.empty(0, width), persistent=False)
+        self.register_buffer("codes", torch.empty(0, dtype=torch.long), persistent=False)
+
+    def forward(self, latents: Tensor, codes: Tensor) -> None:
+        """Keep the latents (B, T, C) and codes (B, T) of a training batch for `revive`."""
+        self.latents = latents.detach().flatten(0, 1)
+        self.codes = codes.flatten()
+
+    @torch.no_grad()
+    def revive(self, quantizer: Quantizer) -> int:
+        """Update the shares with the last batch and move dead codes; return how many were moved."""
+        size = len(self.shares)
+        share = torch.bincount(self.codes, minlength=size) / self.codes.numel()
+        self.shares.mul_(self.momentum).add_(share, alpha=1 - self.momentum)
+
+        # No more codes can move than there are latents to move them to.
+        dead = (self.shares < self.dead_share / size).nonzero().flatten()[: len(self.latents)]
+        chosen = torch.randperm(len(self.latents), device=self.latents.device)[: len(dead)]
+        quantizer.embedding.weight[dead] = self.latents[chosen]
+        self.shares[dead] = 1 / size
+        return len(dead)
+
+
+class AutoEncoderTraining(TrainingModule):
+    """One auto-encoder with its losses, and for a VQ-VAE the revival of dead codes.
+
+    Args:
+        network: The auto-encoder of `loss.part`.
+        loss: Reconstruction terms, on the network's device.
+        rules: Published or corrected inputs.
+        revival: If None, dead codes stay where they are.
+        revival_end: Epoch from which codes are no longer revived.
+
+    """
+
+    def __init__(
+        self,
+        network: VQVAE | AutoEncoder,
+        loss: PartLoss,
+        *,
+        rules: FidelityRules,
+        revival: DeadCodeRevival | None,
+        revival_end: int,
+    ) -> None:
+        super().__init__(f"train_vq@{loss.part}")
+        self.network = network
+        self.loss = loss
+        self.rules = rules
+        self.revival = revival
+        self.revival_end = revival_end
+
+    def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
+        """Return the reconstruction terms, and for a VQ-VAE the quantisation loss."""
+        x = part_input(self.loss.part, batch.motion, batch.expressions, rules=self.rules)
+        if isinstance(self.network, AutoEncoder):
+            return self.loss(self.network(x), batch)
+
+        latents = self.network.encode(x)
+        quantized = self.network.quantize(latents)
+        if self.training and self.revival is not None:
+            self.revival(latents, quantized.index)
+        terms = self.loss(self.network.decode(quantized.vectors), batch)
+        return {**terms, "quantisation": quantized.loss}
+
+    def after_backward(self, step: Step) -> None:
+        """Revive dead codes."""
+        if self.revival is not None and step.epoch < self.revival_end:
+            self.revival.revive(cast(VQVAE, self.network).quantizer)
 
 
 def train_auto_encoder(
@@ -35,102 +132,110 @@ def train_auto_encoder(
     mesh_frames: int = 0,
     rules: FidelityRules,
     seed: int,
-    tracker: Tracker,
+    context: TrainContext,
 ) -> Trained[VQVAE | AutoEncoder]:
     """Train one auto-encoder.
 
     Args:
-        part: Which; `global` is the plain net that turns legs into ground velocity and contacts.
+        part: Which auto-encoder; `global` maps legs to ground velocity and contacts and has no
+            codebook.
         store: Features.
-        body: For joints and meshes.
-        common: What all five share.
-        config: What is this one's own.
-        mesh_vertices: Vertices of the mesh terms; 0 takes all.
-        mesh_frames: Frames of each window in the mesh terms; 0 takes all.
-        rules: Which losses and inputs to use, and whether to revive dead codes and to fit the first
-            weights to the data.
-        seed: Of initial weights, order and draws.
-        tracker: Gets the curve as it grows.
+        body: Body model for joints and meshes.
+        common: Settings that all five share.
+        config: Settings of this one.
+        mesh_vertices: Vertices of the mesh terms; 0 uses all.
+        mesh_frames: Frames of each window in the mesh terms; 0 uses all.
+        rules: Which losses and inputs to use, whether to revive dead codes, and whether to
+            initialise the weights from the data.
+        seed: Seed for initial weights, order of windows and random draws.
+        context: Device, scratch folder and tracker.
 
     """
     torch.manual_seed(seed)
     network = build_auto_encoder(
         part, width=common.width, layers=config.layers, codebook_size=common.codebook_size
+    ).to(context.device)
+    data = TrainingData.of_store(
+        store,
+        length=common.window,
+        stride=common.stride,
+        audio=False,
+        rules=rules,
+        batch_size=common.batch_size,
+        seed=seed,
     )
-    network, body = network.to(device()), body.to(device())
-    data = Windows.of(store, length=common.window, stride=common.stride, audio=False, rules=rules)
+
     if isinstance(network, VQVAE) and rules.data_dependent_init:
         inputs = (
             part_input(part, batch.motion, batch.expressions, rules=rules)
-            for batch in data.spread(device())
+            for batch in data.subsample(context.device)
         )
-        fit_scale(
+        data_dependent_init(
             inputs,
-            readers=[cast(nn.Conv1d, network.encoder[0])],
-            writer=cast(nn.Conv1d, network.decoder[-1]),
+            inputs=[cast(nn.Conv1d, network.encoder[0])],
+            output=cast(nn.Conv1d, network.decoder[-1]),
+            min_deviation=common.min_deviation,
         )
-    schedule = Schedule(
+
+    revival = None
+    if isinstance(network, VQVAE) and common.revive_dead_codes and rules.revive_dead_codes:
+        revival = DeadCodeRevival(
+            network.quantizer,
+            dead_share=common.dead_code_share,
+            momentum=common.code_usage_momentum,
+        )
+    loss = PartLoss.build(
+        part,
+        body.to(context.device),
+        config=common,
+        mesh_vertices=mesh_vertices,
+        mesh_frames=mesh_frames,
+        rules=rules,
+    )
+    module = AutoEncoderTraining(
+        network,
+        loss,
+        rules=rules,
+        revival=revival,
+        # With the lower learning rate, a code that was moved would not settle any more.
+        revival_end=config.decay_epoch,
+    )
+    optim = OptimSettings(
         epochs=config.epochs,
-        batch_size=common.batch_size,
         lr=common.lr,
         betas=common.betas,
-        seed=seed,
         decay_epoch=config.decay_epoch,
+        lr_decay=common.lr_decay,
     )
-    loss = PartLoss.of(
-        part,
-        body,
-        mesh_vertices=mesh_vertices,
-        mesh_weight=common.mesh_weight,
-        rules=rules,
-        mesh_frames=mesh_frames,
-    )
-    watch = CodebookWatch(network.quantizer) if isinstance(network, VQVAE) else None
-    # After the decay a moved code would have no time to settle.
-    reviving = common.revive_dead_codes and rules.revive_dead_codes
-
-    def terms(batch: WindowBatch, epoch: int) -> dict[str, Tensor]:
-        x = part_input(part, batch.motion, batch.expressions, rules=rules)
-        if watch is None or not isinstance(network, VQVAE):
-            return loss(network(x), batch)
-        latent = network.encode(x)
-        quantized = network.quantize(latent)
-        values = {**loss(network.decode(quantized.vectors), batch), "quantisation": quantized.loss}
-        if reviving and network.training and epoch < config.decay_epoch:
-            watch.revive(latent, quantized.index)
-        return values
-
-    curve = Curve(tracker)
-    fit(f"train_vq@{part}", network, terms, data, schedule, curve)
-    last = {
-        key.removeprefix("val/"): value
-        for key, value in curve.rows[-1].items()
-        if key.startswith("val/")
-    }
-    return Trained(network, {**last, **_codebook_use(part, network, data, rules)}, curve)
+    curve = train(module, data, optim, context).curve
+    metrics = curve.final("val") | _validation_usage(part, network, data, rules, context)
+    return Trained(network, metrics, curve)
 
 
 def build_auto_encoder(
     part: Name, *, width: int, layers: int, codebook_size: int
 ) -> VQVAE | AutoEncoder:
-    """A new auto-encoder of a part."""
+    """Build a new auto-encoder of a part."""
     if part == "global":
         return AutoEncoder(PART_DIMS[part], width, layers)
     return VQVAE(PART_DIMS[part], width, layers, codebook_size)
 
 
 @torch.no_grad()
-def _codebook_use(
-    part: Name, network: nn.Module, data: Windows, rules: FidelityRules
+def _validation_usage(
+    part: Name,
+    network: VQVAE | AutoEncoder,
+    data: TrainingData,
+    rules: FidelityRules,
+    context: TrainContext,
 ) -> dict[str, float]:
-    if not isinstance(network, VQVAE):
+    """Return usage and perplexity of the codebook over the validation windows, if there is one."""
+    if isinstance(network, AutoEncoder):
         return {}
-    index = [
-        network.quantize(
-            network.encode(part_input(part, batch.motion, batch.expressions, rules=rules))
-        ).index
-        for batch in batches(
-            data.store, data.validation, data.length, batch_size=64, audio=False, device=device()
-        )
-    ]
-    return usage(torch.cat(index), network.quantizer.embedding.num_embeddings)
+    codes = []
+    for batch in batches(
+        data.store, data.validation, data.length, batch_size=64, audio=False, device=context.device
+    ):
+        x = part_input(part, batch.motion, batch.expressions, rules=rules)
+        codes.append(network.quantize(network.encode(x)).index)
+    return codebook_usage(torch.cat(codes), network.quantizer.embedding.num_embeddings)

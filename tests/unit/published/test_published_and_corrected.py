@@ -3,12 +3,12 @@ them.
 """
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from mambatalk.config import TrainGeneratorConfig
 from mambatalk.corpus.labels import emotion_label
 from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
@@ -29,24 +29,10 @@ from mambatalk.text.vocabulary import PAD
 from mambatalk.training.losses import l1_of_differences
 from mambatalk.training.modules.generator import step_terms
 from mambatalk.training.modules.part_losses import PartLoss
+from tests.helpers.tiny_training import COMMON, GENERATOR
 
 BOTH = ("published", "corrected")
-STEP = TrainGeneratorConfig(
-    hidden=32,
-    audio_dim=16,
-    word_dim=8,
-    audio_width=4,
-    dropout=0.0,
-    window=64,
-    stride=20,
-    context_frames=4,
-    batch_size=2,
-    lr=1e-3,
-    betas=(0.5, 0.999),
-    clip_norm=1.0,
-    epochs=1,
-    text_dropout=1.0,
-)
+STEP = replace(GENERATOR, dropout=0.0, text_dropout=1.0)
 
 
 def layout(fidelity):
@@ -174,13 +160,19 @@ def test_matrix_to_axis_angle_keeps_small_angles():
     assert error["published"] > 1e-5
 
 
+def part_loss(part, body, fidelity):
+    return PartLoss.build(
+        part,
+        body,
+        config=COMMON,
+        mesh_vertices=20,
+        mesh_frames=0,
+        rules=FidelityRules.of(fidelity),
+    )
+
+
 def test_mesh_velocity_runs_along_time(body):
-    loss = {
-        fidelity: PartLoss.of(
-            "upper", body, mesh_vertices=20, mesh_weight=1.0, rules=FidelityRules.of(fidelity)
-        )
-        for fidelity in BOTH
-    }
+    loss = {fidelity: part_loss("upper", body, fidelity) for fidelity in BOTH}
     still = torch.zeros(1, 64, 20, 3)
     shaking = still + torch.tensor([0.1, -0.1]).repeat(32)[None, :, None, None]
     value = {
@@ -192,12 +184,7 @@ def test_mesh_velocity_runs_along_time(body):
 
 
 def test_face_meshes_keep_their_own_expressions(body, batch):
-    losses = {
-        fidelity: PartLoss.of(
-            "face", body, mesh_vertices=40, mesh_weight=1.0, rules=FidelityRules.of(fidelity)
-        )
-        for fidelity in BOTH
-    }
+    losses = {fidelity: part_loss("face", body, fidelity) for fidelity in BOTH}
     jaw = axis_angle_to_6d(torch.full((2, 64, 3), 0.1))
     wrong = torch.randn(2, 64, 100, generator=torch.Generator().manual_seed(1))
     exchanged = batch._replace(expressions=wrong)
@@ -230,9 +217,7 @@ def test_lower_body_codes_do_not_depend_on_the_room_and_translation_is_supervise
         prediction = part_input(
             "lower", batch.motion, batch.expressions, rules=FidelityRules.of(fidelity)
         ).requires_grad_()
-        loss = PartLoss.of(
-            "lower", body, mesh_vertices=20, mesh_weight=1.0, rules=FidelityRules.of(fidelity)
-        )
+        loss = part_loss("lower", body, fidelity)
         shifted = prediction + 0.1
         (gradient,) = torch.autograd.grad(sum(loss(shifted, batch).values()), shifted)
         assert bool(gradient[..., PART_TRANSLATION].abs().sum() > 0) == (fidelity == "corrected")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mambatalk.config import load_config
-from mambatalk.training.tracker import Curve
+from mambatalk.training.context import Curve
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.publish import publish_training

@@ -2,6 +2,7 @@
 sees.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from mambatalk.training.losses import (
 )
 from mambatalk.training.modules.part_losses import PartLoss
 from tests.helpers.stand_in_body import stand_in_body
+from tests.helpers.tiny_training import COMMON
 
 BOTH = ("published", "corrected")
 FIXTURE = Path(__file__).parents[3].parent / "shared" / "fixtures" / "generator.npz"
@@ -51,13 +53,13 @@ def batch():
 
 
 def part_loss(part, fidelity, *, body=None, mesh_weight=1.0, mesh_frames=0):
-    return PartLoss.of(
+    return PartLoss.build(
         part,
         body or stand_in_body(),
+        config=replace(COMMON, mesh_weight=mesh_weight),
         mesh_vertices=40,
-        mesh_weight=mesh_weight,
-        rules=FidelityRules.of(fidelity),
         mesh_frames=mesh_frames,
+        rules=FidelityRules.of(fidelity),
     )
 
 
@@ -257,7 +259,9 @@ def test_meshes_of_a_stretch_of_frames_are_those_of_the_whole_window_there(part,
 
 
 def test_a_stretch_too_short_for_an_acceleration_is_one_line():
-    with pytest.raises(InputError, match="body.mesh_frames: found 2"):
+    with pytest.raises(
+        InputError, match="body.mesh_frames: expected at least 3, or 0 for all, found 2"
+    ):
         part_loss("upper", "corrected", mesh_frames=2)
 
 

@@ -1,0 +1,50 @@
+"""The contract between the loop and a network: a module whose forward pass returns loss terms."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from mambatalk.features.windows import WindowBatch
+
+LossTerms = dict[str, Tensor]
+"""Weighted scalar loss terms by name. The loop minimises their sum."""
+
+
+class Step(NamedTuple):
+    """Position of a training step in the schedule."""
+
+    epoch: int
+    """Epoch, from 0."""
+    epochs: int
+    """Number of epochs of the whole training."""
+    number: int
+    """Batch within the epoch, from 0."""
+
+
+class TrainingModule(nn.Module, ABC):
+    """A network together with its losses.
+
+    The forward pass is the whole computation of a step, so that a wrapper (DistributedDataParallel,
+    `torch.compile`) runs all of it. `train()` and `eval()` switch between training and validation.
+    The state dict holds all tensors that a resumed training needs: weights and counters.
+
+    Args:
+        name: Name of the training in messages, such as "train_vq@face".
+
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    @abstractmethod
+    def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
+        """Return the weighted loss terms of a batch."""
+
+    def after_backward(self, step: Step) -> None:  # noqa: B027 - most networks change nothing here
+        """Change weights outside the optimizer, with statistics that the forward pass kept.
+
+        Called in every training step between the backward pass and the optimizer's update. The
+        update therefore also applies to the changed weights.
+        """

@@ -1,0 +1,211 @@
+"""The state of a training: what it holds, and that a resumed training gives the same bits."""
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mambatalk.errors import InputError
+from mambatalk.features.store import FeatureStore
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.skeleton import Part
+from mambatalk.training.context import TrainContext
+from mambatalk.training.loop.state import STATE_FILE, rng_state, set_rng_state
+from mambatalk.training.loop.train import Trained
+from tests.helpers.tiny_training import CPU, same_weights, train_fgd, train_gen, train_vq
+
+Networks = dict[Part, VQVAE]
+Training = Callable[[FeatureStore, Networks, TrainContext], Trained[Any]]
+
+TRAININGS: dict[str, Training] = {
+    # With a decay of the learning rate, and frames of the mesh terms drawn at random.
+    "hands": lambda store, networks, context: train_vq(
+        "hands", store, epochs=5, decay_epoch=2, batch_size=4, context=context
+    ),
+    "global": lambda store, networks, context: train_vq("global", store, epochs=4, context=context),
+    "fgd": lambda store, networks, context: train_fgd(store, epochs=4, context=context),
+    "generator": lambda store, networks, context: train_gen(
+        store, networks, epochs=3, context=context
+    ),
+}
+
+
+class Interruption(Exception):
+    """What stops a training in these tests."""
+
+
+class Tracker:
+    """Record everything; stop the training before it records a given epoch."""
+
+    def __init__(self, *, stop: int | None = None, run_id: str | None = None) -> None:
+        self.recorded: list[tuple[int, dict[str, float]]] = []
+        self.stop = stop
+        self.run_id = run_id
+
+    def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
+        if step == self.stop:
+            raise Interruption
+        self.recorded.append((step, dict(values)))
+
+
+def context(scratch: Path | None, tracker: Tracker | None = None, **changes: Any) -> TrainContext:
+    return TrainContext(
+        device=CPU, scratch=scratch, tracker=tracker or Tracker(), **{"save_seconds": 0, **changes}
+    )
+
+
+def interrupt(
+    training: Training, store: FeatureStore, networks: Networks, scratch: Path, *, epoch: int
+) -> None:
+    """Stop a training at the end of an epoch, after its steps and before its state is written."""
+    with pytest.raises(Interruption):
+        training(store, networks, context(scratch, Tracker(stop=epoch)))
+
+
+@pytest.mark.parametrize(
+    ("name", "stops"),
+    [("hands", (2,)), ("hands", (1, 3)), ("global", (2,)), ("fgd", (2,)), ("generator", (1,))],
+)
+def test_resumed_training_gives_the_same_bits(
+    name: str, stops: tuple[int, ...], store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    training = TRAININGS[name]
+    whole = training(store, networks, context(None))
+    for epoch in stops:
+        interrupt(training, store, networks, tmp_path, epoch=epoch)
+        # Whatever else draws random numbers in between has no influence.
+        torch.rand(7), np.random.rand(7), random.random()
+    resumed = training(store, networks, context(tmp_path))
+    assert same_weights(whole.network, resumed.network)
+    assert whole.curve.rows == resumed.curve.rows
+    assert whole.metrics == resumed.metrics
+
+
+def test_revival_counters_are_resumed(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    """Codes die after 22 steps without use: the count must continue after an interruption."""
+
+    def training(store: FeatureStore, networks: Networks, context: TrainContext) -> Trained[Any]:
+        return train_vq("hands", store, epochs=26, codebook_size=64, context=context)
+
+    unrevived = train_vq("hands", store, epochs=26, codebook_size=64, dead_code_share=0.0)
+    whole = training(store, networks, context(None))
+    interrupt(training, store, networks, tmp_path, epoch=20)
+    resumed = training(store, networks, context(tmp_path))
+    assert same_weights(whole.network, resumed.network)
+    assert not same_weights(whole.network, unrevived.network)
+
+
+def test_finished_training_is_not_repeated(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    first = TRAININGS["fgd"](store, networks, context(tmp_path))
+    tracker = Tracker(run_id="run")
+    again = TRAININGS["fgd"](store, networks, context(tmp_path, tracker))
+    assert same_weights(first.network, again.network)
+    assert first.curve.rows == again.curve.rows
+    assert first.metrics == again.metrics
+    assert not again.network.training
+
+
+def test_new_run_gets_the_whole_curve_and_the_same_run_only_the_rest(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    for again, expected in (("first", [2, 3]), ("second", [0, 1, 2, 3]), (None, [0, 1, 2, 3])):
+        scratch = tmp_path / str(again)
+        with pytest.raises(Interruption):
+            TRAININGS["fgd"](store, networks, context(scratch, Tracker(stop=2, run_id="first")))
+        tracker = Tracker(run_id=again)
+        resumed = TRAININGS["fgd"](store, networks, context(scratch, tracker))
+        assert [step for step, _ in tracker.recorded] == expected
+        rows = [{"epoch": step, **values} for step, values in tracker.recorded]
+        assert rows == resumed.curve.rows[-len(expected) :]
+
+
+def test_state_is_written_after_the_last_epoch_however_rarely(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    with pytest.raises(Interruption):
+        TRAININGS["fgd"](store, networks, context(tmp_path, Tracker(stop=3), save_seconds=1e9))
+    assert not list(tmp_path.iterdir())
+    TRAININGS["fgd"](store, networks, context(tmp_path, save_seconds=1e9))
+    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+
+
+def test_state_holds_all_that_resuming_needs_and_no_code(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    trained = TRAININGS["hands"](store, networks, context(tmp_path, Tracker(run_id="run")))
+    state = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    assert state["run_id"] == "run"
+    assert state["epoch"] == 5
+    assert state["curve"] == trained.curve.rows
+    assert set(state["random"]) == {"python", "numpy", "torch", "cuda"}
+    assert "revival.shares" in state["module"]
+    losses = [row["val/loss"] for row in trained.curve.rows]
+    assert state["best"]["loss"] == min(losses)
+    assert state["best"]["epoch"] == losses.index(min(losses))
+    assert state["best"]["weights"].keys() == state["module"].keys()
+
+
+def test_best_weights_are_those_of_their_epoch(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    interrupt(TRAININGS["fgd"], store, networks, tmp_path, epoch=1)
+    first = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    assert first["best"]["epoch"] == 0
+    for key, value in first["module"].items():
+        assert torch.equal(first["best"]["weights"][key], value)
+    TRAININGS["fgd"](store, networks, context(tmp_path))
+    last = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    assert last["best"]["epoch"] > 0
+    assert any(
+        not torch.equal(last["best"]["weights"][key], value)
+        for key, value in first["module"].items()
+    )
+
+
+def test_state_of_another_training_is_refused(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    TRAININGS["fgd"](store, networks, context(tmp_path))
+    with pytest.raises(InputError, match=rf"{STATE_FILE}: expected the state of .*'epochs': 5"):
+        train_fgd(store, epochs=5, context=context(tmp_path))
+
+
+@pytest.mark.parametrize("damage", ["short", "empty", "text", "flipped"])
+def test_damaged_state_is_one_line(
+    store: FeatureStore, networks: Networks, tmp_path: Path, damage: str
+) -> None:
+    TRAININGS["fgd"](store, networks, context(tmp_path))
+    path = tmp_path / STATE_FILE
+    content = path.read_bytes()
+    broken = {
+        "short": content[: len(content) // 2],
+        "empty": b"",
+        "text": b"not a state",
+        "flipped": content[:200] + bytes(byte ^ 255 for byte in content[200:230]) + content[230:],
+    }
+    path.write_bytes(broken[damage])
+    with pytest.raises(InputError, match=r"train_state\.pt: expected a training state.*delete it"):
+        TRAININGS["fgd"](store, networks, context(tmp_path))
+
+
+def test_all_random_number_generators_are_restored() -> None:
+    def draw() -> tuple[float, float, float, float]:
+        return random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(()).item()
+
+    random.seed(1)
+    # An odd number of normal draws leaves a second one cached.
+    random.gauss(0, 1), np.random.randn()
+    state = rng_state()
+    first = draw()
+    random.seed(2), np.random.seed(2), torch.manual_seed(2)
+    assert draw() != first
+    set_rng_state(state)
+    assert draw() == first

@@ -1,0 +1,126 @@
+"""Training of the generator: learning, determinism, masks, and text dropout."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from mambatalk.errors import InputError
+from mambatalk.features.store import FeatureStore
+from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.skeleton import PARTS, Part
+from mambatalk.training.loop.module import Step
+from mambatalk.training.modules import generator as _generator
+from mambatalk.training.modules.generator import GeneratorTraining, drop_text, train_generator
+from tests.helpers.tiny_training import CONTEXT, GENERATOR, same_weights, train_gen
+
+Networks = dict[Part, VQVAE]
+
+
+def test_generator_overfits_a_few_windows(store: FeatureStore, networks: Networks) -> None:
+    trained = train_gen(store, networks, epochs=24, lr=5e-3, dropout=0.0, text_dropout=0.0)
+    first, last = trained.curve.rows[0], trained.curve.rows[-1]
+    assert last["train/index_full"] < 0.5 * first["train/index_full"]
+    assert trained.metrics["loss"] == last["val/loss"]
+    assert not trained.network.training
+
+
+@pytest.mark.parametrize("rules", [CORRECTED, PUBLISHED], ids=["corrected", "published"])
+def test_same_seed_gives_the_same_weights(
+    store: FeatureStore, networks: Networks, rules: FidelityRules
+) -> None:
+    first, second, other = (
+        train_gen(store, networks, seed=seed, rules=rules) for seed in (1, 1, 2)
+    )
+    assert same_weights(first.network, second.network)
+    assert first.curve.rows == second.curve.rows
+    assert not same_weights(first.network, other.network)
+
+
+def test_gradients_are_clipped_to_the_configured_norm(
+    store: FeatureStore, networks: Networks
+) -> None:
+    first, other, unclipped = (
+        train_gen(store, networks, clip_norm=norm) for norm in (0.99, 0.01, 1e9)
+    )
+    assert not same_weights(first.network, other.network)
+    assert not same_weights(first.network, unclipped.network)
+
+
+def test_hidden_share_grows_from_its_start_towards_one(
+    store: FeatureStore, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    original = _generator.step_terms
+
+    def step_terms(*arguments, mask_probability: float, **keywords):  # type: ignore[no-untyped-def]
+        seen.append(mask_probability)
+        return original(*arguments, mask_probability=mask_probability, **keywords)
+
+    monkeypatch.setattr(_generator, "step_terms", step_terms)
+    train_gen(store, networks, epochs=4, mask_start=0.2, batch_size=8)
+    training, validation = seen[::2], seen[1::2]
+    assert training == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert validation == training
+
+
+def test_latent_weight_scales_the_latent_terms(store: FeatureStore, networks: Networks) -> None:
+    first, second = (
+        train_gen(store, networks, epochs=1, latent_weight=weight, lr=1e-9).curve.rows[0]
+        for weight in (1.0, 2.0)
+    )
+    for name in ("latent_full", "latent_random"):
+        assert second[f"val/{name}"] == pytest.approx(2 * first[f"val/{name}"], rel=1e-4)
+    for name in ("index_full", "index_random"):
+        assert second[f"val/{name}"] == pytest.approx(first[f"val/{name}"], rel=1e-4)
+
+
+def test_auto_encoders_are_not_changed(store: FeatureStore, networks: Networks) -> None:
+    before = copy.deepcopy(networks)
+    train_gen(store, networks, epochs=1)
+    for part in PARTS:
+        assert same_weights(before[part], networks[part])
+        assert all(weight.grad is None for weight in networks[part].parameters())
+
+
+def test_module_state_is_the_network_alone(
+    store: FeatureStore, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes and codebooks are inputs; a state of the whole corpus' codes would grow with it."""
+    modules: list[GeneratorTraining] = []
+    forward = GeneratorTraining.forward
+
+    def spy(self: GeneratorTraining, batch: object, step: Step) -> object:
+        modules.append(self)
+        return forward(self, batch, step)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(GeneratorTraining, "forward", spy)
+    train_gen(store, networks, epochs=1)
+    assert all(key.startswith("network.") for key in modules[0].state_dict())
+
+
+def test_codes_of_other_features_are_one_line(store: FeatureStore, networks: Networks) -> None:
+    codes = {part: np.zeros(17, np.int16) for part in PARTS}
+    with pytest.raises(
+        InputError, match="codes of face: expected the features' 450 frames, found 17"
+    ):
+        train_generator(
+            store,
+            codes,
+            networks,
+            GENERATOR,
+            vocabulary_size=6,
+            speakers=2,
+            rules=CORRECTED,
+            seed=0,
+            context=CONTEXT,
+        )
+
+
+def test_text_is_dropped_by_whole_windows() -> None:
+    torch.manual_seed(0)
+    kept = drop_text(torch.full((2000, 3), 4), 0.2)
+    assert ((kept == 4).all(1) | (kept == 0).all(1)).all()
+    assert float((kept == 0).float().mean()) == pytest.approx(0.2, abs=0.03)

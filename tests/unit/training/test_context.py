@@ -1,0 +1,59 @@
+"""The curve of a training: recorded as it grows, written as CSV."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mambatalk.runtime import device
+from mambatalk.training.context import Curve, NullTracker
+
+
+class RecordingTracker:
+    """Keep what is recorded."""
+
+    run_id: str | None = "run"
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[int, dict[str, Any]]] = []
+
+    def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
+        self.recorded.append((step, dict(values)))
+
+
+def test_curve_is_recorded_and_written_as_csv(tmp_path: Path) -> None:
+    tracker = RecordingTracker()
+    curve = Curve(tracker)
+    curve.add(0, {"train/loss": 1.23456789, "val/loss": 2.0})
+    curve.add(1, {"train/loss": 1e-7, "val/loss": 1.5})
+    curve.write(tmp_path / "c.csv")
+    with (tmp_path / "c.csv").open() as file:
+        assert list(csv.reader(file)) == [
+            ["epoch", "train/loss", "val/loss"],
+            ["0", "1.23457", "2"],
+            ["1", "1e-07", "1.5"],
+        ]
+    assert tracker.recorded == [
+        (0, {"train/loss": 1.23456789, "val/loss": 2.0}),
+        (1, {"train/loss": 1e-7, "val/loss": 1.5}),
+    ]
+
+
+def test_curve_of_an_imported_network_has_a_header_alone(tmp_path: Path) -> None:
+    Curve(NullTracker()).write(tmp_path / "c.csv")
+    assert (tmp_path / "c.csv").read_text() == "epoch,train/loss,val/loss\n"
+
+
+def test_final_metrics_are_those_of_the_last_epoch_and_split() -> None:
+    curve = Curve(NullTracker())
+    curve.add(0, {"train/loss": 3.0, "val/loss": 2.0})
+    curve.add(1, {"train/loss": 1.0, "val/loss": 1.5, "val/mse": 0.5})
+    assert curve.final("val") == {"loss": 1.5, "mse": 0.5}
+    assert curve.final("train") == {"loss": 1.0}
+
+
+def test_device_is_the_one_of_the_environment(monkeypatch: Any) -> None:
+    monkeypatch.setenv("MAMBATALK_DEVICE", "meta")
+    assert device() == torch.device("meta")
