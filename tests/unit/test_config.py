@@ -66,13 +66,13 @@ def test_the_paper_profile_has_the_published_sizes() -> None:
 
 def test_an_unknown_key_is_named(values: dict[str, Any]) -> None:
     values["train_generator"]["learning_rate"] = 1.0
-    with pytest.raises(InputError, match=r"train_generator\.learning_rate: found an unknown key"):
+    with pytest.raises(InputError, match=r"train_generator\.learning_rate: .*found an unknown key"):
         parse_config(values)
 
 
 def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
     del values["train_vq"]["common"]["lr"]
-    with pytest.raises(InputError, match=r"train_vq\.common\.lr: found no such key"):
+    with pytest.raises(InputError, match=r"train_vq\.common\.lr: .*found no such key"):
         parse_config(values)
 
 
@@ -92,7 +92,7 @@ def test_a_wrong_value_is_named(
     values: dict[str, Any], section: str, key: str, wrong: object
 ) -> None:
     values[section][key] = wrong
-    with pytest.raises(InputError, match=rf"{section}\.{key}: found {wrong!r}"):
+    with pytest.raises(InputError, match=rf"{section}\.{key}: expected .*, found {wrong!r};"):
         parse_config(values)
 
 
