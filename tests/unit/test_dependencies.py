@@ -38,6 +38,7 @@ EXTRA_OF = {
 # Imports inside functions that are reported in one line, or replaced, where the package is missing.
 GUARDED = {
     "mambatalk/audio/ctc.py": "ctc",
+    "mambatalk/audio/onsets.py": "train",
     "mambatalk/executors.py": "cluster",
     "mambatalk/models/mamba/causal_conv.py": "gpu",
     "mambatalk/models/mamba/scan.py": "gpu",
