@@ -24,7 +24,7 @@ def run(context: StageContext) -> None:
         generator=load_generator(paths.generator),
         auto_encoders={name: load_auto_encoder(paths.vq / name, name) for name in AUTO_ENCODERS},
         vocabulary=read_json(paths.features / "vocabulary.json"),
-        speakers={clip.speaker: clip.speaker_index for clip in store.clips},
+        speakers={clip.speaker_id: clip.speaker_index for clip in store.clips},
         rest=mean_rest(store),
         fidelity=config.fidelity,
         context_frames=config.train_generator.context_frames,

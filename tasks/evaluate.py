@@ -43,7 +43,7 @@ def run(context: StageContext) -> None:
     make_deterministic(config.seed, threads())
     store = open_features(paths.features)
     bundle = Bundle.load(paths.bundle).to(context.device)
-    clips = store.of_split(config.evaluate.split)[: config.evaluate.max_clips or None]
+    clips = store.clips_in_split(config.evaluate.split)[: config.evaluate.max_clips or None]
     evaluation = Evaluation(
         body=load_body(paths.resolve(config.body.path)),
         mean_velocity=np.load(paths.features / "mean_velocity.npy"),
@@ -90,8 +90,8 @@ def _generate(
     if not bundle.rules.start_from_rest_pose:
         initial_motion = store.motion[store.frames(clip)][: bundle.context_frames]
     speech = Speech(
-        waveform=fit_length(store.wave(source), clip.samples),
-        speaker_id=clip.speaker,
+        waveform=fit_length(store.waveform(source), clip.samples),
+        speaker_id=clip.speaker_id,
         frames=clip.frames,
         words=fit_length(store.words[store.frames(source)], clip.frames),
         initial_motion=initial_motion,
@@ -108,7 +108,7 @@ def _true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Ite
         yield TruthClip(
             name=clip.clip_id,
             motion=stored_motion(store, clip),
-            waveform=store.wave(clip),
+            waveform=store.waveform(clip),
             semantics=recorded.read(clip.clip_id).semantics,
             events=events.get(clip.clip_id),
         )

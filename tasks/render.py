@@ -29,7 +29,7 @@ def run(context: StageContext) -> None:
                 "seconds": section.seconds,
                 "size": section.height,
             }
-            render_comparison(out / f"{path.stem}.mp4", wave=store.wave(clip), **scene)
+            render_comparison(out / f"{path.stem}.mp4", wave=store.waveform(clip), **scene)
             render_still(out / f"{path.stem}.png", **scene)
     context.recorder.artifact(paths.renders)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mambatalk.bench.figure import Figure
 from mambatalk.features.store import open_features
-from mambatalk.features.windows import batch, gather_sound, windows
+from mambatalk.features.windows import gather_batch, gather_waveforms, windows
 from mambatalk.fidelity import CORRECTED
 
 BATCH: Final = 64
@@ -27,14 +27,14 @@ def measure_windows(features: Path, cache: Path) -> Iterator[Figure]:
     rows = rows[: 64 * BATCH]
 
     def motion(chosen: Rows) -> None:
-        batch(store, chosen, FRAMES, audio=False)
+        gather_batch(store, chosen, FRAMES, audio=False)
 
     def motion_and_sound(chosen: Rows) -> None:
         motion(chosen)
-        gather_sound(store, chosen, FRAMES)
+        gather_waveforms(store, chosen, FRAMES)
 
     def channels(chosen: Rows) -> None:
-        batch(store, chosen, FRAMES, audio=True)
+        gather_batch(store, chosen, FRAMES, audio=True)
 
     for name, read, bar in (
         ("motion, words", motion, 40_000),

@@ -44,7 +44,7 @@ def _mean_frame(store: FeatureStore) -> tuple[NDArray[np.float32], NDArray[np.fl
     motion = np.zeros(MOTION_DIM)
     expressions = np.zeros(EXPRESSION_DIM)
     count = 0
-    for clip in store.of_split("train"):
+    for clip in store.clips_in_split("train"):
         rows = store.frames(clip)
         motion += store.motion[rows].sum(0, dtype=np.float64)
         expressions += store.expressions[rows].sum(0, dtype=np.float64)
@@ -62,8 +62,8 @@ def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> SmplxMotio
         InputError: There is no training clip.
 
     """
-    training = store.of_split("train")
-    same_speaker = [choice for choice in training if choice.speaker == clip.speaker]
+    training = store.clips_in_split("train")
+    same_speaker = [choice for choice in training if choice.speaker_id == clip.speaker_id]
     choices = same_speaker or training
     long_enough = [choice for choice in choices if choice.frames >= clip.frames]
     choices = long_enough or [max(choices, key=lambda choice: choice.frames)]
@@ -90,7 +90,9 @@ def shuffled_audio(
         InputError: There is no other clip.
 
     """
-    others = [other for other in clips if other.clip_id != clip.clip_id] or store.of_split("train")
+    others = [other for other in clips if other.clip_id != clip.clip_id] or store.clips_in_split(
+        "train"
+    )
     return others[_generator(seed, clip).integers(len(others))]
 
 

@@ -1,1 +1,1 @@
-"""Clip store to features: build, splits, memory-mapped store, windows."""
+"""Features: model inputs computed from the clip store, and windows of them for training."""

@@ -1,16 +1,15 @@
-"""Accepted clips to what the networks read: motion channels, words by frame, sound, contacts,
-labels.
+"""Build the features: motion channels, words per frame, audio, foot contacts and labels.
 
-Frames go to `frames-*.parquet`, one row group per clip; `clips.parquet` holds one row per clip.
-Sound is stored once as FLAC and its channels are computed where they are used. Vocabulary and mean
-joint speed come from the training clips alone in corrected fidelity; published takes the words of
-all clips, test included.
+`frames-*.parquet` has one row group of frames per clip, and `clips.parquet` one row per clip. Audio
+is stored once as FLAC; its channels are computed where they are used. In corrected fidelity, the
+vocabulary comes from the training clips alone. In published fidelity it contains the words of all
+clips, including the test clips.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,18 +21,18 @@ from mambatalk.clips.store import ClipStore
 from mambatalk.config import FeaturesConfig
 from mambatalk.corpus.labels import emotion_label, speaker_indices
 from mambatalk.executors import FailedItem, open_executor
-from mambatalk.features.clip import FeatureJob, Piece, make_features
+from mambatalk.features.clip import ClipFeatures, FeatureJob, extract_features
 from mambatalk.features.schema import FEATURE_CLIP, FRAME
-from mambatalk.features.splits import settle_splits
+from mambatalk.features.splits import complete_splits
 from mambatalk.fidelity import FidelityRules
 from mambatalk.files import digest, sha256_file, write_json
 from mambatalk.motion.body import Body
 from mambatalk.motion.skeleton import JOINT_COUNT
 from mambatalk.text.vocabulary import build_vocabulary, clean
 
-FLOATS = ("motion", "expressions")
-FEW_SECONDS = 1800.0
-"""So little motion is done before processes that load torch have started."""
+FLOAT_COLUMNS: Final = ("motion", "expressions")
+MAX_INLINE_SECONDS: Final = 1800.0
+"""Up to this much motion, one process is faster than starting several that import torch."""
 
 
 def build_features(
@@ -50,54 +49,58 @@ def build_features(
 
     Args:
         store: Clips as recorded.
-        accepted: Ids of the clips to take, in order.
+        accepted: Ids of the clips to use, in order.
         out: An empty folder.
-        body: For joints: contacts, floor, joint speeds.
-        config: CTC model, share of validation, shard size.
-        rules: Which words and labels to make.
-        workers: Processes, where no cluster does the work; the result does not depend on it.
+        body: Body model for the joints, from which contacts, floor height and speeds are computed.
+        config: CTC model, validation share and shard size.
+        rules: Published or corrected vocabulary and labels.
+        workers: Number of processes unless a cluster is configured. The result does not depend on
+            it.
 
     Raises:
-        InputError: A split has no clip.
+        InputError: The training or test split is empty.
 
     """
     out = Path(out)
     table = store.manifest.set_index("clip_id").loc[list(accepted)]
-    splits, notes = settle_splits(
+    splits, notes = complete_splits(
         table["split"].to_dict(), table["content"].to_dict(), config.validation_share
     )
     indices = speaker_indices(table["speaker"])
-    vocabulary = build_vocabulary(_marks(store, splits, rules), rules=rules)
+    vocabulary = build_vocabulary(_vocabulary_words(store, splits, rules), rules=rules)
     jobs = _jobs(store, splits, vocabulary, body, config, rules)
-    few = table["motion_seconds"].sum() <= FEW_SECONDS
-    with open_executor(1 if few else workers) as executor, _Folder(out, config) as folder:
-        for clip_id, made in zip(splits, executor.map(make_features, jobs), strict=True):
-            if isinstance(made, FailedItem):
-                notes.append(f"{clip_id} is left out: {made.reason}")
+
+    if table["motion_seconds"].sum() <= MAX_INLINE_SECONDS:
+        workers = 1
+    with open_executor(workers) as executor, _FeatureWriter(out, config) as writer:
+        results = executor.map(extract_features, jobs)
+        for clip_id, result in zip(splits, results, strict=True):
+            if isinstance(result, FailedItem):
+                notes.append(f"{clip_id} is left out: {result.reason}")
                 continue
-            facts = table.loc[clip_id]
+            row = table.loc[clip_id]
+            emotion = emotion_label(row["recording_type"], row["start"], rules=rules)
             labels = {
-                "speaker": facts["speaker"],
-                "speaker_index": indices[facts["speaker"]],
-                "emotion": emotion_label(facts["recording_type"], facts["start"], rules=rules),
+                "speaker": row["speaker"],
+                "speaker_index": indices[row["speaker"]],
+                "emotion": emotion,
             }
-            for piece in made:
-                folder.add(piece, labels)
-    np.save(out / "mean_velocity.npy", folder.mean_speed())
+            for features in result:
+                writer.add(features, labels)
+
+    np.save(out / "mean_velocity.npy", writer.mean_joint_speed())
     write_json(out / "vocabulary.json", vocabulary)
-    write_json(
-        out / "features.json",
-        {
-            "clips": folder.splits.total(),
-            "frames": folder.frames,
-            "words": len(vocabulary),
-            "splits": dict(sorted(folder.splits.items())),
-            "speakers": {str(speaker): index for speaker, index in indices.items()},
-            "notes": notes,
-            "body": body.kind,
-            "digest": digest([sha256_file(path) for path in sorted(out.glob("*.parquet"))]),
-        },
-    )
+    summary = {
+        "clips": writer.clips_per_split.total(),
+        "frames": writer.frames,
+        "words": len(vocabulary),
+        "splits": dict(sorted(writer.clips_per_split.items())),
+        "speakers": {str(speaker): index for speaker, index in indices.items()},
+        "notes": notes,
+        "body": body.kind,
+        "digest": digest([sha256_file(path) for path in sorted(out.glob("*.parquet"))]),
+    }
+    write_json(out / "features.json", summary)
 
 
 def _jobs(
@@ -108,84 +111,89 @@ def _jobs(
     config: FeaturesConfig,
     rules: FidelityRules,
 ) -> Iterator[FeatureJob]:
-    cut = None if "val" in splits.values() else config.validation_share
+    # Without a validation clip the end of the only training clip is used.
+    has_validation = "val" in splits.values()
     for clip_id, split in splits.items():
         shard, row_group = store.place(clip_id)
         clip = store.columns(clip_id, ["betas", "words"])
         betas = clip["betas"].combine_chunks().flatten().to_numpy()
-        marks = set(_texts(clip))
+        texts = set(_texts(clip))
+        words = texts | {clean(text) for text in texts}
         yield FeatureJob(
             shard=shard.resolve(),
             row_group=row_group,
             split=split,
-            cut=cut if split == "train" else None,
+            validation_share=(
+                config.validation_share if split == "train" and not has_validation else None
+            ),
             rest=body.rest_joints(torch.tensor(betas)).numpy(),
+            vocabulary={word: vocabulary[word] for word in words if word in vocabulary},
             ctc_model=config.ctc_model,
             rules=rules,
-            words={
-                word: vocabulary[word]
-                for word in marks | set(map(clean, marks))
-                if word in vocabulary
-            },
         )
 
 
-def _marks(store: ClipStore, splits: Mapping[str, str], rules: FidelityRules) -> Iterator[str]:
-    wanted = [
-        clip
-        for clip, split in splits.items()
-        if not rules.training_vocabulary or split in ("train", "additional")
-    ]
-    for clip_id in wanted:
-        yield from _texts(store.columns(clip_id, ["words"]))
+def _vocabulary_words(
+    store: ClipStore, splits: Mapping[str, str], rules: FidelityRules
+) -> Iterator[str]:
+    """Yield the words of the clips that the vocabulary is built from."""
+    for clip_id, split in splits.items():
+        if not rules.training_vocabulary or split in ("train", "additional"):
+            yield from _texts(store.columns(clip_id, ["words"]))
 
 
 def _texts(clip: pa.Table) -> list[str]:
-    """What the intervals of a clip say; nothing where it has no text."""
+    """Return the texts of a clip's word intervals; empty if it has no TextGrid."""
     texts: list[str] = clip["words"].combine_chunks().flatten().field("text").to_pylist()
     return texts
 
 
-class _Folder:
-    """The Parquet files of a features folder, and what is counted while they are written."""
+class _FeatureWriter:
+    """Writer of the Parquet files of a features folder, with counts for its summary."""
 
     def __init__(self, folder: Path, config: FeaturesConfig) -> None:
-        self._folder, self._size = folder, config.clips_per_shard
+        self._folder = folder
+        self._clips_per_shard = config.clips_per_shard
         self._clips = ShardWriter(folder / "clips.parquet", FEATURE_CLIP)
-        self._frames = self._shard(0)
-        self._speed, self._steps = np.zeros(JOINT_COUNT), 0
-        self.splits: Counter[str] = Counter()
+        self._frames = self._open_shard(0)
+        self._speed = np.zeros(JOINT_COUNT)
+        self._steps = 0
+        self.clips_per_split: Counter[str] = Counter()
         self.frames = 0
 
-    def __enter__(self) -> "_Folder":
+    def __enter__(self) -> "_FeatureWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._frames.close()
         self._clips.close()
 
-    def add(self, piece: Piece, labels: Mapping[str, Any]) -> None:
-        """Write one clip, and one row group of frames."""
-        shard, row_group = divmod(self.splits.total(), self._size)
+    def add(self, features: ClipFeatures, labels: Mapping[str, Any]) -> None:
+        """Write the row and the frames of one clip."""
+        shard, row_group = divmod(self.clips_per_split.total(), self._clips_per_shard)
         if row_group == 0:
             self._frames.close()
-            self._frames = self._shard(shard)
-        self._frames.add(piece.frames)
-        place = {"split": piece.split, "shard": self._frames.path.name, "row_group": row_group}
-        self._clips.add(pa.Table.from_pylist([{**piece.row, **labels, **place}], FEATURE_CLIP))
-        self.splits[piece.split] += 1
-        self.frames += piece.row["frames"]
-        if piece.split == "train":
-            self._speed += piece.speed
-            self._steps += piece.steps
+            self._frames = self._open_shard(shard)
+        self._frames.add(features.frames)
+        row = {
+            **features.row,
+            **labels,
+            "split": features.split,
+            "shard": self._frames.path.name,
+            "row_group": row_group,
+        }
+        self._clips.add(pa.Table.from_pylist([row], FEATURE_CLIP))
 
-    def mean_speed(self) -> NDArray[np.float32]:
-        """Mean speed (55,) of each joint in metres a second, frame by frame, over all training
-        clips.
-        """
+        self.clips_per_split[features.split] += 1
+        self.frames += features.row["frames"]
+        if features.split == "train":
+            self._speed += features.speed_sum
+            self._steps += features.steps
+
+    def mean_joint_speed(self) -> NDArray[np.float32]:
+        """Return the mean speed (55,) of each joint over all training frames, m/s."""
         return (self._speed / max(1, self._steps)).astype(np.float32)
 
-    def _shard(self, number: int) -> ShardWriter:
-        return ShardWriter(
-            self._folder / f"frames-{number:05d}.parquet", FRAME, floats=FLOATS, dictionary=["word"]
-        )
+    def _open_shard(self, number: int) -> ShardWriter:
+        path = self._folder / f"frames-{number:05d}.parquet"
+        return ShardWriter(path, FRAME, floats=FLOAT_COLUMNS, dictionary=["word"])

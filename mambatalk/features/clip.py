@@ -1,4 +1,4 @@
-"""One clip of the clip store to its features: what worker processes do for the stage."""
+"""Extract the features of one clip; worker processes run this module."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from mambatalk.clips.statistics import SILENCE_RMS, block_rms
 from mambatalk.errors import InputError
 from mambatalk.executors import FailedItem
 from mambatalk.features.schema import FRAME
-from mambatalk.features.splits import pieces
+from mambatalk.features.splits import split_clip
 from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.kinematics import contacts_of_feet, pose_chain
 from mambatalk.motion.rotations import axis_angle_to_matrix, matrix_to_6d
@@ -28,61 +28,65 @@ from mambatalk.motion.skeleton import EXPRESSION_DIM, FOOT_JOINTS, FPS, JOINT_CO
 from mambatalk.text.vocabulary import PAD, UNKNOWN
 from mambatalk.text.words import frame_words
 
-CHUNK = 256
-"""Frames posed at a time: few enough for a processor's cache, and for memory whatever a clip's
-length.
-"""
-NEAR_FLOOR = 0.03
-"""Metres above its own lowest within which a foot stands."""
+CHUNK_FRAMES: Final = 256
+"""Frames posed together: they fit the processor's cache, and memory does not grow with the clip."""
+FLOOR_TOLERANCE: Final = 0.03
+"""Height above its own lowest point within which a foot is on the floor, metres."""
+FLOOR_PERCENTILE: Final = 2
+"""Percentile of the foot heights that is taken as the floor; robust against single frames."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureJob:
-    """One clip to make features of, and all that its features hang on."""
+    """One clip and everything that its features depend on."""
 
     shard: Path
     row_group: int
+    """Place of the clip in the clip store."""
     split: str
-    cut: float | None
-    """Share of it, at its end, that goes to validation where the clip is to be cut."""
+    validation_share: float | None
+    """Share at the end of the clip to use for validation. If None, the clip is not cut."""
     rest: NDArray[np.float32]
-    """Joints (55, 3) of the speaker's body at rest, metres."""
-    words: dict[str, int]
-    """The vocabulary, as far as this clip needs it."""
+    """Rest joints (55, 3) of the speaker's body, metres."""
+    vocabulary: dict[str, int]
+    """The part of the vocabulary that this clip needs."""
     ctc_model: str | None
     rules: FidelityRules
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Piece:
-    """A clip's features, or those of one of its ends."""
+class ClipFeatures:
+    """The features of a clip, or of one part of a clip that is cut."""
 
     split: str
     row: dict[str, Any]
-    """Columns of schema.FEATURE_CLIP that follow from the clip alone."""
+    """Columns of schema.FEATURE_CLIP that depend on the clip alone."""
     frames: pa.Table
-    """schema.FRAME."""
-    speed: NDArray[np.float64]
-    """Joint speeds (55,) in metres a second, summed over the steps between frames."""
+    """Table with the schema schema.FRAME."""
+    speed_sum: NDArray[np.float64]
+    """Joint speeds (55,) in m/s, summed over the steps between frames."""
     steps: int
 
 
-def make_features(job: FeatureJob) -> list[Piece] | FailedItem:
-    """Features of a clip, in two pieces where it is cut; or why there are none."""
-    # Of the clip before; Arrow would keep it for this process, and there are many.
+def extract_features(job: FeatureJob) -> list[ClipFeatures] | FailedItem:
+    """Extract the features of a clip: one item, two if the clip is cut, or the reason of a failure.
+
+    Raises:
+        InputError: The CTC model cannot be loaded.
+
+    """
+    # Arrow would keep the memory of the previous clip in each of many processes.
     pa.default_memory_pool().release_unused()
     try:
-        with _one_thread():
-            return [
-                _piece(job, clip, split)
-                for clip, split in pieces(
-                    load_clip(job.shard, job.row_group), job.split, validation_share=job.cut
-                )
-            ]
+        with _single_thread():
+            clip = load_clip(job.shard, job.row_group)
+            parts = split_clip(clip, job.split, validation_share=job.validation_share)
+            return [_extract(job, part, split) for part, split in parts]
     except InputError:
         raise
-    except Exception as error:  # One clip that nobody foresaw does not end a run over thousands.
+    # An unexpected fault of one clip must not end a run over thousands.
+    except Exception as error:
         log.exception("a clip of %s", job.shard.name)
         return FailedItem(f"{type(error).__name__}: {error}")
 
@@ -90,90 +94,113 @@ def make_features(job: FeatureJob) -> list[Piece] | FailedItem:
 def frame_features(
     clip: Clip, rest: NDArray[np.float32], vocabulary: dict[str, int], *, rules: FidelityRules
 ) -> tuple[dict[str, NDArray[Any]], torch.Tensor]:
-    """Features by frame (schema.FRAME) of a clip and its joints (n, 55, 3) in metres, from those
-    (55, 3) at rest.
+    """Compute the features of every frame.
+
+    Args:
+        clip: Clip of n frames.
+        rest: Rest joints (55, 3) of the speaker's body, metres.
+        vocabulary: Word ids.
+        rules: Published or corrected assignment of words to frames.
+
+    Returns:
+        Columns of schema.FRAME by name, and joint positions (n, 55, 3) in metres.
+
     """
     frames = len(clip.motion)
-    motion, joints = torch.empty(frames, MOTION_DIM), torch.empty(frames, JOINT_COUNT, 3)
+    motion = torch.empty(frames, MOTION_DIM)
+    joints = torch.empty(frames, JOINT_COUNT, 3)
     trans = torch.from_numpy(clip.motion.trans.astype(np.float32))
-    for part in (slice(first, first + CHUNK) for first in range(0, frames, CHUNK)):
-        rotations = axis_angle_to_matrix(
-            torch.from_numpy(clip.motion.poses[part]).unflatten(-1, (JOINT_COUNT, 3))
-        )
-        placed = pose_chain(rotations, torch.from_numpy(rest).expand(len(rotations), -1, -1))[1]
-        joints[part] = placed + trans[part].unsqueeze(1)
-        motion[part, : 6 * JOINT_COUNT] = matrix_to_6d(rotations).flatten(1)
-    motion[:, 6 * JOINT_COUNT :] = torch.cat(
-        [trans, contacts_of_feet(joints[:, FOOT_JOINTS])], dim=-1
-    )
-    words = (
-        np.full(frames, PAD, np.int32)
-        if clip.words is None
-        else frame_words(clip.words, vocabulary, frames, rules=rules)
-    )
-    return {"motion": motion.numpy(), "expressions": clip.motion.expressions, "word": words}, joints
+    rest_joints = torch.from_numpy(rest)
+    for first in range(0, frames, CHUNK_FRAMES):
+        chunk = slice(first, first + CHUNK_FRAMES)
+        poses = torch.from_numpy(clip.motion.poses[chunk]).unflatten(-1, (JOINT_COUNT, 3))
+        rotations = axis_angle_to_matrix(poses)
+        _, posed = pose_chain(rotations, rest_joints.expand(len(rotations), -1, -1))
+        joints[chunk] = posed + trans[chunk].unsqueeze(1)
+        motion[chunk, : 6 * JOINT_COUNT] = matrix_to_6d(rotations).flatten(1)
+    contacts = contacts_of_feet(joints[:, FOOT_JOINTS])
+    motion[:, 6 * JOINT_COUNT :] = torch.cat([trans, contacts], dim=-1)
+
+    if clip.words is None:
+        words = np.full(frames, PAD, np.int32)
+    else:
+        words = frame_words(clip.words, vocabulary, frames, rules=rules)
+    columns = {"motion": motion.numpy(), "expressions": clip.motion.expressions, "word": words}
+    return columns, joints
 
 
-def clip_facts(
+def clip_statistics(
     clip: Clip, features: Mapping[str, NDArray[Any]], joints: torch.Tensor
 ) -> dict[str, Any]:
-    """Columns of schema.FEATURE_CLIP that follow from the clip alone."""
-    wave = clip.waveform
-    mean, std = wave_statistics(torch.from_numpy(wave))
-    planted = features["motion"][:-1, -len(FOOT_JOINTS) :] > 0.5
+    """Compute the columns of schema.FEATURE_CLIP that depend on the clip alone.
+
+    Args:
+        clip: Clip of n frames.
+        features: First result of `frame_features`.
+        joints: Joint positions (n, 55, 3), metres.
+
+    """
+    waveform = clip.waveform
+    mean, std = wave_statistics(torch.from_numpy(waveform))
+    contacts = features["motion"][:-1, -len(FOOT_JOINTS) :] > 0.5
+
     feet = joints[:, FOOT_JOINTS].numpy()
+    heights = feet[..., 1]
     slide = np.linalg.norm(np.diff(feet[..., (0, 2)], axis=0), axis=-1) * FPS
-    # By height: the contact labels mean slow feet, and slow feet never slide.
-    low = feet[:-1, :, 1] < np.percentile(feet[..., 1], 2, axis=0) + NEAR_FLOOR
+    # By height rather than by contact label: the labels mark slow feet, which cannot slide.
+    lowest = np.percentile(heights, FLOOR_PERCENTILE, axis=0)
+    on_floor = heights[:-1] < lowest + FLOOR_TOLERANCE
+    not_finite = sum((~np.isfinite(features[name])).sum() for name in ("motion", "expressions"))
     return {
         "clip_id": clip.clip_id,
         "frames": len(clip.motion),
         "betas": clip.motion.betas,
         "audio": clip.audio,
-        "samples": len(wave),
+        "samples": len(waveform),
         "wave_mean": mean,
         "wave_std": std,
         "has_text": clip.words is not None,
         "unknown_words": float((features["word"] == UNKNOWN).mean()),
-        "silent_share": float((block_rms(wave) < SILENCE_RMS).mean()),
-        "contact_share": float(planted.mean()) if planted.size else 0.0,
-        "foot_skate": float(slide[low].mean()) if low.any() else 0.0,
-        "floor_height": float(np.percentile(feet[..., 1], 2)),
-        "floor_drift": _floor_drift(feet[..., 1]),
-        "not_finite": int(
-            sum((~np.isfinite(features[name])).sum() for name in ("motion", "expressions"))
-        ),
+        "silent_share": float((block_rms(waveform) < SILENCE_RMS).mean()),
+        "contact_share": float(contacts.mean()) if contacts.size else 0.0,
+        "foot_skate": float(slide[on_floor].mean()) if on_floor.any() else 0.0,
+        "floor_height": float(np.percentile(heights, FLOOR_PERCENTILE)),
+        "floor_drift": _floor_drift(heights),
+        "not_finite": int(not_finite),
     }
 
 
-def _piece(job: FeatureJob, clip: Clip, split: str) -> Piece:
-    features, joints = frame_features(clip, job.rest, job.words, rules=job.rules)
-    ctc = None if job.ctc_model is None else _recogniser(job.ctc_model)(clip.waveform)
+def _extract(job: FeatureJob, clip: Clip, split: str) -> ClipFeatures:
+    features, joints = frame_features(clip, job.rest, job.vocabulary, rules=job.rules)
+    ctc = None if job.ctc_model is None else _ctc_model(job.ctc_model)(clip.waveform)
     speed = joints.diff(dim=0).norm(dim=-1) * FPS
-    return Piece(
+    columns = {
+        "motion": _fixed_size_lists(features["motion"], MOTION_DIM),
+        "expressions": _fixed_size_lists(features["expressions"], EXPRESSION_DIM),
+        "word": pa.array(features["word"], pa.int32()),
+    }
+    return ClipFeatures(
         split=split,
-        row=clip_facts(clip, features, joints) | {"ctc": ctc},
+        row=clip_statistics(clip, features, joints) | {"ctc": ctc},
+        frames=pa.table(columns, FRAME),
+        speed_sum=speed.sum(0, dtype=torch.float64).numpy(),
         steps=len(speed),
-        speed=speed.sum(0, dtype=torch.float64).numpy(),
-        frames=pa.table(
-            {
-                "motion": _fixed(features["motion"], MOTION_DIM),
-                "expressions": _fixed(features["expressions"], EXPRESSION_DIM),
-                "word": pa.array(features["word"], pa.int32()),
-            },
-            FRAME,
-        ),
     )
 
 
 @cache
-def _recogniser(model: str) -> CTCModel:
+def _ctc_model(model: str) -> CTCModel:
+    """Load a CTC model once per process."""
     return load_ctc(model)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Clips are what there are many of; and sums over many threads differ in their last bits."""
+def _single_thread() -> Iterator[None]:
+    """Run PyTorch with one thread.
+
+    The work is parallel over clips already, and the last bits of a sum depend on the number of
+    threads.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -183,14 +210,19 @@ def _one_thread() -> Iterator[None]:
 
 
 def _floor_drift(heights: NDArray[Any]) -> float:
-    """How far (m) the lowest foot of the last third lies from that of the first, of feet (n, 4)
-    above the floor.
+    """Return the change of floor height from the first third to the last, metres.
+
+    Args:
+        heights: Heights (n, 4) of the foot joints, metres.
+
     """
     third = -(-len(heights) // 3)
-    return float(abs(np.percentile(heights[-third:], 2) - np.percentile(heights[:third], 2)))
+    first = np.percentile(heights[:third], FLOOR_PERCENTILE)
+    last = np.percentile(heights[-third:], FLOOR_PERCENTILE)
+    return float(abs(last - first))
 
 
-def _fixed(values: NDArray[Any], width: int) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(
-        np.ascontiguousarray(values, np.float32).ravel(), width
-    )
+def _fixed_size_lists(values: NDArray[Any], width: int) -> pa.Array:
+    """Convert an array (n, width) to an Arrow column of lists of float32."""
+    flat = np.ascontiguousarray(values, np.float32).ravel()
+    return pa.FixedSizeListArray.from_arrays(flat, width)

@@ -1,56 +1,78 @@
-"""Which clip trains, validates and tests, where a corpus leaves that open."""
+"""Splits of the clips, with a validation split where the corpus has none."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from mambatalk.clips.row import Clip
 from mambatalk.errors import InputError
 
+REQUIRED_SPLITS: Final = ("train", "test")
 
-def settle_splits(
-    splits: Mapping[str, str], contents: Mapping[str, str], share: float
+
+def complete_splits(
+    splits: Mapping[str, str], contents: Mapping[str, str], validation_share: float
 ) -> tuple[dict[str, str], list[str]]:
-    """Splits of all clips, with validation carved from training where the corpus has none, and a
-    note that says so.
+    """Move training clips to the validation split if the corpus has no validation clip.
 
-    Which clips are carved follows from their content, so that it stays when others come or go. A
-    single training clip is not touched here: `build_features` gives its end to validation.
+    The clips are chosen by their content, so that the choice is stable when clips are added or
+    removed. If there is only one training clip, it stays whole here and `split_clip` cuts it.
+
+    Args:
+        splits: Split by clip id.
+        contents: Digest of a clip's files by clip id.
+        validation_share: Share of the training clips to move, 0 to 1.
+
+    Returns:
+        Split by clip id, and notes for the reader.
 
     Raises:
-        InputError: Training or test is empty.
+        InputError: The training or test split is empty.
 
     """
-    settled, notes = dict(splits), []
-    train = sorted(
-        (clip for clip, split in settled.items() if split == "train"),
-        key=lambda clip: contents[clip],
-    )
-    if "val" not in settled.values() and len(train) > 1:
-        carved = train[: max(1, round(share * len(train)))]
-        settled |= dict.fromkeys(carved, "val")
-        notes.append(
-            f"the corpus marks no validation clip: {len(carved)} of {len(train)} carved from train"
-        )
-    elif "val" not in settled.values():
-        notes.append(
-            f"the corpus marks no validation clip: the last {share:.0%} of its one training clip stand in"
-        )
-    for split in ("train", "test"):
-        if split not in settled.values():
+    completed = dict(splits)
+    notes = []
+    if "val" not in completed.values():
+        training = [clip_id for clip_id, split in completed.items() if split == "train"]
+        training.sort(key=lambda clip_id: contents[clip_id])
+        if len(training) > 1:
+            moved = training[: max(1, round(validation_share * len(training)))]
+            completed |= dict.fromkeys(moved, "val")
+            notes.append(
+                f"the corpus has no validation split: {len(moved)} of {len(training)} training "
+                "clips are used for validation"
+            )
+        else:
+            notes.append(
+                f"the corpus has no validation split: the last {validation_share:.0%} of the only "
+                "training clip is used for validation"
+            )
+
+    for split in REQUIRED_SPLITS:
+        if split not in completed.values():
             raise InputError(
                 "accepted clips",
-                f"expected at least one, found none in split {split}",
-                "check train_test_split.csv and what check_clips left out",
+                f"expected at least one clip in split {split}, found none",
+                "check train_test_split.csv and the clips that check_clips quarantined",
             )
-    return settled, notes
+    return completed, notes
 
 
-def pieces(clip: Clip, split: str, *, validation_share: float | None) -> Iterator[tuple[Clip, str]]:
-    """The clip with its split; with a share, its beginning for training and so much of its end for
-    validation.
+def split_clip(
+    clip: Clip, split: str, *, validation_share: float | None
+) -> Iterator[tuple[Clip, str]]:
+    """Yield a clip with its split, or its two parts for training and validation.
+
+    Args:
+        clip: The clip.
+        split: Its split.
+        validation_share: Share at the end of the clip to use for validation. If None, the clip is
+            not cut.
+
     """
     if validation_share is None:
         yield clip, split
         return
-    border = round(len(clip.motion) * (1 - validation_share))
+    frames = len(clip.motion)
+    border = round(frames * (1 - validation_share))
     yield clip.cut(0, border), "train"
-    yield clip.cut(border, len(clip.motion), suffix="-end"), "val"
+    yield clip.cut(border, frames, suffix="-end"), "val"

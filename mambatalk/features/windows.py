@@ -1,11 +1,11 @@
-"""Windows: equal slices of clips, gathered into batches of tensors.
+"""Windows: slices of equal length from clips, gathered into batches of tensors.
 
-A window is (clip, first frame); it never crosses a clip's end. The sound of a window begins at the
-sample of its first frame, floor(first / 30 * 16000), as published in training; published synthesis
-drifts from it, corrected does not.
+A window is a pair of clip and first frame, and it lies inside its clip. Its audio begins at the
+sample of its first frame, floor(first / 30 * 16000), as in the published training. Published
+synthesis uses 533 samples per frame instead, which drifts from this; corrected synthesis does not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,62 +20,79 @@ from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 
 
 class WindowBatch(NamedTuple):
-    """B windows of T frames."""
+    """B windows of T frames with S audio samples."""
 
     motion: Tensor
-    """(B, T, 337)."""
+    """Motion channels (B, T, 337)."""
     expressions: Tensor
-    """(B, T, 100)."""
+    """Expression coefficients (B, T, 100)."""
     betas: Tensor
-    """(B, 300)."""
+    """Shape parameters (B, 300)."""
     words: Tensor
-    """(B, T) int64."""
-    speaker: Tensor
-    """(B, T) int64, one speaker per window repeated."""
+    """Word ids (B, T), int64."""
+    speaker_index: Tensor
+    """Speaker index (B, T), int64; constant within a window."""
     frames: Tensor
-    """(B,) int64: the row of each window's first frame in the store's flat arrays."""
+    """Row (B,) of each window's first frame in the arrays of the store, int64."""
     audio: Tensor | None
-    """(B, S, 3) of sound channels, where asked for."""
+    """Audio channels (B, S, 3); None if not requested."""
 
 
 def window_samples(length: int) -> int:
-    """Samples of sound under `length` frames: floor(length / 30 * 16000)."""
+    """Return the number of audio samples of a window: floor(length / 30 * 16000)."""
     return length * SAMPLE_RATE // FPS
 
 
 def windows(
     store: FeatureStore, split: str, *, length: int, stride: int, audio: bool, rules: FidelityRules
 ) -> NDArray[np.int64]:
-    """All windows of a split: (W, 2) of place in `store.clips` and first frame.
+    """List all windows of a split.
 
-    Published: motion and sound are cut to whole seconds first. Corrected: all frames count; with
-    `audio`, all that have sound. A clip shorter than a window gives none.
+    Args:
+        store: Features.
+        split: Split to list.
+        length: Frames of a window.
+        stride: Frames between the starts of consecutive windows of a clip.
+        audio: Whether every frame must have audio.
+        rules: Published fidelity cuts clips to whole seconds first.
+
+    Returns:
+        Index of the clip in `store.clips` and first frame of every window (W, 2). Clips shorter
+        than a window have none.
 
     Raises:
         InputError: The split has no clip.
 
     """
-    chosen = {clip.clip_id for clip in store.of_split(split)}
-    rows = [
-        (place, first)
-        for place, clip in enumerate(store.clips)
-        if clip.clip_id in chosen
-        for first in range(0, usable_frames(clip, audio=audio, rules=rules) - length + 1, stride)
-    ]
+    chosen = {clip.clip_id for clip in store.clips_in_split(split)}
+    rows = []
+    for index, clip in enumerate(store.clips):
+        if clip.clip_id in chosen:
+            last = usable_frames(clip, audio=audio, rules=rules) - length
+            rows += [(index, first) for first in range(0, last + 1, stride)]
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
 def usable_frames(clip: ClipInfo, *, audio: bool, rules: FidelityRules) -> int:
-    """Frames of a clip that windows may cover, with `audio` only those that have sound; whole
-    seconds if published.
+    """Return the number of frames of a clip that windows may cover.
+
+    Args:
+        clip: The clip.
+        audio: Whether every frame must have audio.
+        rules: Published fidelity uses whole seconds only.
+
     """
     if not rules.keep_partial_seconds:
         seconds = clip.frames // FPS
-        return FPS * (min(seconds, clip.samples // SAMPLE_RATE) if audio else seconds)
-    return min(clip.frames, clip.samples * FPS // SAMPLE_RATE) if audio else clip.frames
+        if audio:
+            seconds = min(seconds, clip.samples // SAMPLE_RATE)
+        return FPS * seconds
+    if audio:
+        return min(clip.frames, clip.samples * FPS // SAMPLE_RATE)
+    return clip.frames
 
 
-def batch(
+def gather_batch(
     store: FeatureStore,
     rows: NDArray[np.int64],
     length: int,
@@ -83,19 +100,28 @@ def batch(
     audio: bool,
     device: torch.device | str = "cpu",
 ) -> WindowBatch:
-    """Gather windows (B, 2) into tensors on a device; the sound's channels are computed there."""
-    clips = [store.clips[place] for place in rows[:, 0]]
+    """Gather windows into tensors on a device.
+
+    Args:
+        store: Features.
+        rows: Windows (B, 2) from `windows`.
+        length: Frames of a window.
+        audio: Whether to compute the audio channels, on the device.
+        device: Device of the tensors.
+
+    """
+    clips = [store.clips[index] for index in rows[:, 0]]
     first = np.array([clip.first_frame for clip in clips]) + rows[:, 1]
-    index = first[:, None] + np.arange(length)
+    frames = first[:, None] + np.arange(length)
     speaker = torch.tensor([clip.speaker_index for clip in clips], device=device)
     return WindowBatch(
-        motion=torch.from_numpy(store.motion[index]).to(device),
-        expressions=torch.from_numpy(store.expressions[index]).to(device),
+        motion=torch.from_numpy(store.motion[frames]).to(device),
+        expressions=torch.from_numpy(store.expressions[frames]).to(device),
         betas=torch.from_numpy(np.stack([clip.betas for clip in clips])).to(device),
-        words=torch.from_numpy(store.words[index].astype(np.int64)).to(device),
-        speaker=speaker[:, None].expand(-1, length),
+        words=torch.from_numpy(store.words[frames].astype(np.int64)).to(device),
+        speaker_index=speaker[:, None].expand(-1, length),
         frames=torch.from_numpy(first).to(device),
-        audio=_audio(store, clips, rows, length, device) if audio else None,
+        audio=_gather_channels(store, clips, rows, length, device) if audio else None,
     )
 
 
@@ -108,37 +134,48 @@ def batches(
     audio: bool,
     device: torch.device | str = "cpu",
 ) -> Iterator[WindowBatch]:
-    """Batches of windows in the order given; the last may be smaller."""
+    """Yield batches of windows in the given order; the last one may be smaller."""
     for start in range(0, len(rows), batch_size):
-        yield batch(store, rows[start : start + batch_size], length, audio=audio, device=device)
+        chosen = rows[start : start + batch_size]
+        yield gather_batch(store, chosen, length, audio=audio, device=device)
 
 
 def clip_ctc(clip: ClipInfo, first: int = 0, count: int | None = None) -> Tensor | None:
-    """CTC ids of `count` samples of a clip from sample `first` on, by default of all; none if it
-    has none.
+    """Return the CTC token id of each audio sample of a clip.
 
-    The ids that `expand_ctc` gives, of which only the slice asked for is made.
+    The result is a slice of `audio.channels.expand_ctc`, without computing the rest.
+
+    Args:
+        clip: The clip.
+        first: First sample.
+        count: Number of samples. If None, all samples of the clip.
+
+    Returns:
+        Token ids (count,) as uint8. None if the clip has no CTC ids.
+
     """
     if clip.ctc is None:
         return None
-    sample = np.arange(first, clip.samples if count is None else first + count)
-    # The last k with floor(k N / K) <= sample.
-    return torch.from_numpy(clip.ctc[((sample + 1) * len(clip.ctc) - 1) // clip.samples])
+    samples = np.arange(first, clip.samples if count is None else first + count)
+    # Id k of K covers the samples from floor(k N / K) on, with N samples in total.
+    ids = ((samples + 1) * len(clip.ctc) - 1) // clip.samples
+    return torch.from_numpy(clip.ctc[ids])
 
 
-def gather_sound(store: FeatureStore, rows: NDArray[np.int64], length: int) -> Tensor:
-    """Sound under windows (B, 2) of so many frames, as recorded, with what the envelope looks
-    ahead: (B, S + 1023).
+def gather_waveforms(store: FeatureStore, rows: NDArray[np.int64], length: int) -> Tensor:
+    """Gather the waveforms (B, S + 1023) of windows (B, 2) of `length` frames.
+
+    The last 1023 samples are the look-ahead of the envelope.
     """
     size = window_samples(length) + LOOK_AHEAD
-    first = [store.clips[place].first_sample + frame * SAMPLE_RATE // FPS for place, frame in rows]
-    # A stack of slices copies memory; an index of every sample would be three times slower.
-    return torch.from_numpy(np.stack([store.samples[begin : begin + size] for begin in first]))
+    starts = [store.clips[index].first_sample + frame * SAMPLE_RATE // FPS for index, frame in rows]
+    # Slices are copied as blocks; indexing every sample would take three times as long.
+    return torch.from_numpy(np.stack([store.samples[start : start + size] for start in starts]))
 
 
-def _audio(
+def _gather_channels(
     store: FeatureStore,
-    clips: list[ClipInfo],
+    clips: Sequence[ClipInfo],
     rows: NDArray[np.int64],
     length: int,
     device: torch.device | str,
@@ -146,20 +183,17 @@ def _audio(
     statistics = torch.tensor(
         [[clip.wave_mean, clip.wave_std] for clip in clips], dtype=torch.float32, device=device
     )
-    tokens = _tokens(clips, rows[:, 1] * SAMPLE_RATE // FPS, window_samples(length))
-    return audio_channels(
-        gather_sound(store, rows, length).to(device),
-        statistics[:, :1],
-        statistics[:, 1:],
-        tokens.to(device),
-    )
+    mean, std = statistics[:, :1], statistics[:, 1:]
+    waveforms = gather_waveforms(store, rows, length).to(device)
+    tokens = _gather_ctc(clips, rows[:, 1] * SAMPLE_RATE // FPS, window_samples(length))
+    return audio_channels(waveforms, mean, std, tokens.to(device))
 
 
-def _tokens(clips: list[ClipInfo], start: NDArray[np.int64], samples: int) -> Tensor:
-    """CTC ids (B, S) of windows; 0 for clips without any."""
-    tokens = torch.zeros(len(clips), samples, dtype=torch.uint8)
-    for row, clip, begin in zip(tokens, clips, start.tolist(), strict=True):
-        ids = clip_ctc(clip, begin, samples)
+def _gather_ctc(clips: Sequence[ClipInfo], starts: NDArray[np.int64], count: int) -> Tensor:
+    """Gather the CTC token ids (B, count) of windows; 0 for clips without ids."""
+    tokens = torch.zeros(len(clips), count, dtype=torch.uint8)
+    for row, clip, start in zip(tokens, clips, starts.tolist(), strict=True):
+        ids = clip_ctc(clip, start, count)
         if ids is not None:
             row.copy_(ids)
     return tokens

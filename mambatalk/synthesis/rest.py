@@ -30,7 +30,7 @@ def mean_rest(store: "FeatureStore") -> Tensor:
     """
     total = np.zeros(MOTION_DIM)
     frames = 0
-    for clip in store.of_split("train"):
+    for clip in store.clips_in_split("train"):
         motion = store.motion[store.frames(clip)]
         total += motion.sum(0, dtype=np.float64)
         frames += len(motion)

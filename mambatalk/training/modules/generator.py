@@ -197,7 +197,7 @@ def step_terms(
     random_mask = torch.rand(motion.shape, device=motion.device) < mask_probability
     random_passes = 1 if rules.single_random_pass else 2
     masks = [full_mask(motion, config.context_frames), *[random_mask] * random_passes]
-    full, *passes = run_passes(network, fused, batch.speaker, motion, masks)
+    full, *passes = run_passes(network, fused, batch.speaker_index, motion, masks)
 
     vectors = {part: codebooks[part][targets[part]] for part in PARTS}
     weight = 2 / len(passes)

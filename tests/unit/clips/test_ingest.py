@@ -16,7 +16,7 @@ from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
 from mambatalk.features.build import build_features
-from mambatalk.features.splits import settle_splits
+from mambatalk.features.splits import complete_splits
 from mambatalk.features.store import open_features
 from mambatalk.fidelity import CORRECTED, FidelityRules
 from mambatalk.files import read_json, sha256_file
@@ -171,16 +171,16 @@ def test_words_of_test_clips_alone_are_known_to_published_features_only(corpus, 
 
 def test_validation_is_carved_from_train_and_said_so():
     splits = {"a": "train", "b": "train", "c": "train", "d": "test"}
-    settled, notes = settle_splits(splits, {"a": "3", "b": "1", "c": "2", "d": "4"}, 0.1)
+    settled, notes = complete_splits(splits, {"a": "3", "b": "1", "c": "2", "d": "4"}, 0.1)
     assert settled == {"a": "train", "b": "val", "c": "train", "d": "test"}
-    assert "1 of 3 carved from train" in notes[0]
+    assert "1 of 3 training clips" in notes[0]
     marked = {**splits, "e": "val"}
-    assert settle_splits(marked, dict.fromkeys(marked, ""), 0.1) == (marked, [])
+    assert complete_splits(marked, dict.fromkeys(marked, ""), 0.1) == (marked, [])
 
 
 def test_an_empty_split_is_one_line():
-    with pytest.raises(InputError, match="none in split test"):
-        settle_splits({"a": "train", "b": "val"}, {"a": "1", "b": "2"}, 0.1)
+    with pytest.raises(InputError, match="in split test, found none"):
+        complete_splits({"a": "train", "b": "val"}, {"a": "1", "b": "2"}, 0.1)
 
 
 def test_a_float_wav_is_heard_and_a_stereo_one_is_said_to_be(corpus, tmp_path):

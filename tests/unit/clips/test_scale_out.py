@@ -17,7 +17,7 @@ from mambatalk.errors import InputError
 from mambatalk.executors import DASK_ADDRESS
 from mambatalk.features import build as features_module
 from mambatalk.features import clip as clip_features
-from mambatalk.features.clip import make_features
+from mambatalk.features.clip import extract_features
 from mambatalk.fidelity import CORRECTED
 from mambatalk.files import read_json, sha256_file
 from mambatalk.sample.build import write_sample
@@ -42,7 +42,7 @@ def read_and_die(job):
 
 def make_and_die(job):
     die_once("made", job.row_group == 2)
-    return make_features(job)
+    return extract_features(job)
 
 
 def die_once(name, due):
@@ -56,7 +56,7 @@ def die_once(name, due):
 def bytes_of(corpus, out, monkeypatch, workers=1):
     """Digests of all files that ingest and features write."""
     monkeypatch.setattr(ingest_module, "MIN_PARALLEL_CLIPS", 0)
-    monkeypatch.setattr(features_module, "FEW_SECONDS", 0)
+    monkeypatch.setattr(features_module, "MAX_INLINE_SECONDS", 0)
     for folder in ("clips", "features"):
         (out / folder).mkdir(parents=True)
     ingest_module.ingest(
@@ -111,7 +111,7 @@ def test_a_cluster_whose_workers_are_killed(corpus, inline, tmp_path, monkeypatc
     (tmp_path / "deaths").mkdir()
     monkeypatch.setenv(DEATHS, str(tmp_path / "deaths"))
     monkeypatch.setattr(ingest_module, "read_clip", read_and_die)
-    monkeypatch.setattr(features_module, "make_features", make_and_die)
+    monkeypatch.setattr(features_module, "extract_features", make_and_die)
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:

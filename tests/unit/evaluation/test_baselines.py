@@ -26,20 +26,20 @@ def store(tmp_path):
 
 
 def test_the_mean_pose_is_held_and_is_the_mean_of_training_frames(store):
-    clip = store.of_split("test")[0]
+    clip = store.clips_in_split("test")[0]
     held = mean_pose(store, clip)
     assert len(held) == clip.frames
     assert (held.poses == held.poses[0]).all()
-    frames = [store.expressions[store.frames(clip)] for clip in store.of_split("train")]
+    frames = [store.expressions[store.frames(clip)] for clip in store.clips_in_split("train")]
     np.testing.assert_allclose(held.expressions[0], np.concatenate(frames).mean(0), atol=1e-5)
 
 
 def test_a_random_clip_is_a_stretch_of_training_motion(store):
-    test = store.of_split("test")[0]
+    test = store.clips_in_split("test")[0]
     chosen = random_clip(store, test, seed=0)
     assert len(chosen.poses) == test.frames
     training = np.concatenate(
-        [stored_motion(store, clip).poses for clip in store.of_split("train")]
+        [stored_motion(store, clip).poses for clip in store.clips_in_split("train")]
     )
     starts = [
         k
@@ -50,7 +50,7 @@ def test_a_random_clip_is_a_stretch_of_training_motion(store):
 
 
 def test_a_random_clip_depends_on_seed_and_clip_alone(store):
-    one, two = store.of_split("test")[:2]
+    one, two = store.clips_in_split("test")[:2]
     same = [random_clip(store, one, seed=0).poses for _ in range(2)]
     np.testing.assert_array_equal(*same)
     others = [random_clip(store, one, seed=seed).poses for seed in range(1, 6)]
@@ -59,21 +59,21 @@ def test_a_random_clip_depends_on_seed_and_clip_alone(store):
 
 
 def test_a_short_training_clip_is_played_there_and_back(store):
-    longest = store.of_split("test")[2]
+    longest = store.clips_in_split("test")[2]
     poses = random_clip(store, longest, seed=0).poses
     assert len(poses) == longest.frames
     steps = np.abs(np.diff(poses, axis=0)).max(1)
     whole = np.concatenate(
         [
             np.abs(np.diff(stored_motion(store, clip).poses, axis=0)).max(1)
-            for clip in store.of_split("train")
+            for clip in store.clips_in_split("train")
         ]
     )
     assert steps.max() <= whole.max() + 1e-6, "no jump where it turns"
 
 
 def test_shuffled_audio_is_never_the_clips_own(store):
-    clips = store.of_split("test")
+    clips = store.clips_in_split("test")
     for seed in range(5):
         for clip in clips:
             assert shuffled_audio(store, clips, clip, seed=seed).clip_id != clip.clip_id
@@ -84,7 +84,7 @@ def test_one_clip_in_all_cannot_be_shuffled(tmp_path):
     store = open_features(
         write_feature_folder(tmp_path / "f", seconds=(4.0,), splits=("test",)), tmp_path / "cache"
     )
-    with pytest.raises(InputError, match="no clip in split train"):
+    with pytest.raises(InputError, match="at least one clip in split train"):
         shuffled_audio(store, store.clips, store.clips[0], seed=0)
 
 

@@ -94,7 +94,7 @@ def batch():
         expressions=torch.randn(2, 64, 100, generator=draw),
         betas=torch.zeros(2, 300),
         words=torch.randint(4, 9, (2, 64), generator=draw),
-        speaker=torch.zeros(2, 64, dtype=torch.long),
+        speaker_index=torch.zeros(2, 64, dtype=torch.long),
         frames=torch.tensor([0, 64]),
         audio=torch.randn(2, 34133, 3, generator=draw),
     )
@@ -286,7 +286,7 @@ def test_the_published_body_cannot_tell_when_a_sound_comes(batch):
         fused = network.fuse(batch.audio, batch.audio[..., :2], batch.words)
         shuffled = fused._replace(body=fused.body[:, other_order])
         heard, elsewhere = (
-            network.forward_fused(sound, batch.speaker, batch.motion, mask).logits["upper"]
+            network.forward_fused(sound, batch.speaker_index, batch.motion, mask).logits["upper"]
             for sound in (fused, shuffled)
         )
         distance = (heard - elsewhere).abs().max().item() / heard.abs().max().item()

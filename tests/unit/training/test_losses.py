@@ -46,7 +46,7 @@ def batch():
         expressions=torch.randn(2, LENGTH, EXPRESSION_DIM, generator=draw),
         betas=torch.randn(2, 300, generator=draw),
         words=torch.zeros(2, LENGTH, dtype=torch.long),
-        speaker=torch.zeros(2, LENGTH, dtype=torch.long),
+        speaker_index=torch.zeros(2, LENGTH, dtype=torch.long),
         frames=torch.tensor([0, LENGTH]),
         audio=None,
     )
