@@ -1,1 +1,1 @@
-"""Sound: reading it and the three channels the generator hears."""
+"""Audio: the channels that the generator reads, CTC token ids, and onsets."""

@@ -1,4 +1,4 @@
-"""CTC token ids by a wav2vec2 model: what is being said, about 50 times a second."""
+"""CTC token ids by a wav2vec2 model: which sound is spoken, about 50 times a second."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import SAMPLE_RATE
 
-MOST_TOKENS: Final = 256
+MAX_TOKENS: Final = 256
 """Ids are stored in a byte."""
+
 CTCModel = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+"""A function from a waveform (S,) at 16 kHz to greedy token ids (K,), K about S / 320."""
 
 
 def load_ctc(name: str) -> CTCModel:
-    """A function from a wave (S,) at 16 kHz to greedy token ids (K,), K about S / 320.
+    """Load a wav2vec2 CTC model.
 
     Args:
-        name: A local folder, or the hub name of a wav2vec2 CTC model (published:
-            facebook/wav2vec2-base-960h).
+        name: Local folder or hub name of the model (published: facebook/wav2vec2-base-960h).
 
     Raises:
-        InputError: `transformers` is not installed, the model cannot be found, has no CTC head, or
-            too many tokens.
+        InputError: `transformers` is not installed, or the model cannot be found, has no CTC head
+            or has too many tokens.
 
     """
     try:
@@ -41,36 +42,37 @@ def load_ctc(name: str) -> CTCModel:
             name, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
         raise InputError(
             "features.ctc_model",
-            "expected a wav2vec2 CTC model in safetensors,"
-            f" found {name} ({str(error).splitlines()[0]})",
+            f"expected a wav2vec2 CTC model in safetensors, found {name} ({reason})",
             "check the name or the folder",
         ) from None
-    model, report = loaded
-    _check(name, model.config.vocab_size, report["missing_keys"])
+    model, loading = loaded
+    _check(name, model.config.vocab_size, loading["missing_keys"])
     model.eval()
 
     @torch.inference_mode()
-    def recognise(wave: NDArray[np.float32]) -> NDArray[np.uint8]:
-        values = extractor(wave, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+    def recognise(waveform: NDArray[np.float32]) -> NDArray[np.uint8]:
+        values = extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
         return model(values).logits[0].argmax(dim=-1).to(torch.uint8).numpy()
 
     return recognise
 
 
-def _check(name: str, vocabulary: int, missing: Iterable[str]) -> None:
-    # Weights that a file lacks are drawn at random without an error; masks serve training alone.
-    drawn = sorted(key for key in missing if not key.endswith("masked_spec_embed"))
-    if drawn:
+def _check(name: str, tokens: int, missing_keys: Iterable[str]) -> None:
+    # transformers draws weights that a file lacks at random and raises no error. The mask
+    # embedding is used in training only.
+    random_weights = sorted(key for key in missing_keys if not key.endswith("masked_spec_embed"))
+    if random_weights:
         raise InputError(
             "features.ctc_model",
-            f"expected a wav2vec2 with a CTC head, found {name} without {drawn[0]}",
-            "name a fine-tuned model, such as facebook/wav2vec2-base-960h",
+            f"expected a wav2vec2 with a CTC head, found {name} without {random_weights[0]}",
+            "choose a fine-tuned model, such as facebook/wav2vec2-base-960h",
         )
-    if vocabulary > MOST_TOKENS:
+    if tokens > MAX_TOKENS:
         raise InputError(
             "features.ctc_model",
-            f"expected at most {MOST_TOKENS}, found {name} with {vocabulary} tokens",
-            "name a model that spells, not one of words or syllables",
+            f"expected at most {MAX_TOKENS} tokens, found {name} with {tokens}",
+            "choose a model with tokens for letters, not for words or syllables",
         )

@@ -1,1 +1,1 @@
-"""Words: TextGrid reading and the vocabulary."""
+"""Words: the vocabulary, and the word of each frame."""

@@ -1,4 +1,4 @@
-"""The vocabulary: word to id, with the four special ids first."""
+"""The vocabulary: word to id, with four special ids first."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,38 +11,42 @@ _PUNCTUATION = str.maketrans(dict.fromkeys(",.?!", " "))
 
 
 def clean(mark: str, *, rules: FidelityRules = CORRECTED) -> str:
-    """A TextGrid mark with , . ? ! turned to blanks; corrected drops the blanks at its ends too.
-    Case is kept.
+    """Replace , . ? ! in a TextGrid mark by spaces; case is kept.
 
-    Source: published vocabulary builder.
+    Corrected: leading and trailing spaces are removed. Source: published vocabulary builder.
     """
-    blank = mark.translate(_PUNCTUATION)
-    return blank.strip() if rules.consistent_words else blank
+    spaced = mark.translate(_PUNCTUATION)
+    return spaced.strip() if rules.consistent_words else spaced
 
 
 def build_vocabulary(marks: Iterable[str], *, rules: FidelityRules) -> dict[str, int]:
-    """Word to id over all marks, most frequent first and ties in alphabetical order; ids 0 to 3 are
-    special.
+    """Assign ids to all words, most frequent first and ties in alphabetical order.
 
-    Published: the empty mark (silence) is a word like any other. Corrected: silence is PAD and no
-    entry.
+    Ids 0 to 3 are special. Published: the empty mark (silence) is a word. Corrected: silence is
+    PAD and has no entry.
+
+    Args:
+        marks: TextGrid marks of all clips, repeated as often as they occur.
+        rules: Published or corrected words.
+
+    Returns:
+        Word to id.
+
     """
     counts = Counter(clean(mark, rules=rules) for mark in marks)
     if rules.consistent_words:
         counts.pop("", None)
-    words = sorted(counts, key=lambda word: (-counts[word], word))
-    return {
-        word: place
-        for place, word in enumerate((*SPECIAL, *(w for w in words if w not in SPECIAL)))
-    }
+    by_frequency = sorted(counts, key=lambda word: (-counts[word], word))
+    words = [*SPECIAL, *(word for word in by_frequency if word not in SPECIAL)]
+    return {word: index for index, word in enumerate(words)}
 
 
 def look_up(mark: str, vocabulary: dict[str, int], *, rules: FidelityRules) -> int:
-    """Id of a mark.
+    """Return the id of a TextGrid mark.
 
-    Published: a single blank is PAD, and punctuation that was turned to blanks when the vocabulary
-    was built is not touched here, so `well,` is unknown. Corrected: the same cleaning in both
-    places, and every blank is PAD.
+    Published: a single space is PAD, and the mark keeps its punctuation, although the vocabulary
+    was built without it, so `well,` is unknown. Corrected: the mark is cleaned as for the
+    vocabulary, and an empty one is PAD.
     """
     if not rules.consistent_words:
         return PAD if mark == " " else vocabulary.get(mark, UNKNOWN)

@@ -1,4 +1,4 @@
-"""Words by frame: which vocabulary entry is being said when a pose is shown."""
+"""The word that is spoken in each frame."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,32 +12,44 @@ from mambatalk.text.vocabulary import PAD, UNKNOWN, look_up
 
 
 class Interval(Protocol):
-    """A labelled stretch of time, seconds."""
+    """A labelled interval of time, in seconds."""
 
     @property
     def start(self) -> float:
-        """When it begins."""
+        """Start time."""
 
     @property
     def end(self) -> float:
-        """When it ends."""
+        """End time."""
 
     @property
     def text(self) -> str:
-        """Its label."""
+        """Label."""
 
 
 def frame_words(
-    intervals: Sequence[Interval], vocabulary: dict[str, int], frames: int, *, rules: FidelityRules
+    intervals: Sequence[Interval],
+    vocabulary: dict[str, int],
+    frames: int,
+    *,
+    rules: FidelityRules,
 ) -> NDArray[np.int32]:
-    """Word ids (frames,) at 30 frames a second.
+    """Return the word id of each frame (n,) at 30 fps.
 
-    Published: the first interval with start <= i / 30 <= end, so a frame on a border belongs to the
-    word that ends; outside all intervals the word is unknown. Corrected: start <= i / 30 < end, and
-    outside there is silence (PAD).
+    Published: the first interval with start <= i / 30 <= end, so a frame on a border belongs to
+    the word that ends, and a frame outside all intervals is unknown. Corrected: start <= i / 30 <
+    end, and a frame outside all intervals is silence (PAD).
+
+    Args:
+        intervals: Words in order of time.
+        vocabulary: Word to id.
+        frames: Number of frames n.
+        rules: Published or corrected words.
+
     """
     words = np.full(frames, PAD if rules.consistent_words else UNKNOWN, np.int32)
     times = np.arange(frames) / FPS
+    # Backwards, so that the first of several intervals that hold a frame wins.
     for interval in reversed(intervals):
         before_end = times < interval.end if rules.half_open_intervals else times <= interval.end
         inside = (times >= interval.start) & before_end

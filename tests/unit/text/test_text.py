@@ -1,58 +1,54 @@
-"""Words by frame and the vocabulary, published and corrected."""
+"""The vocabulary, and the word of each frame."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from mambatalk.fidelity import CORRECTED, PUBLISHED
+import pytest
+
+from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from mambatalk.text.vocabulary import PAD, UNKNOWN, build_vocabulary, look_up
 from mambatalk.text.words import frame_words
 
 
-@dataclass
-class Mark:
+class Mark(NamedTuple):
     start: float
     end: float
     text: str
 
 
-SPOKEN = [Mark(0.0, 0.5, ""), Mark(0.5, 1.0, "yes"), Mark(1.0, 1.5, "no"), Mark(2.0, 2.5, "well,")]
+SPOKEN = [Mark(0.0, 0.5, ""), Mark(0.5, 1.0, "yes"), Mark(1.0, 1.5, "no"), Mark(2.0, 3.0, "yes")]
+YES_AND_NO = build_vocabulary(["yes", "no"], rules=CORRECTED)
 
 
-def test_frequent_words_come_first_and_ties_are_alphabetical():
-    assert build_vocabulary(["b", "a", "c", "c"], rules=CORRECTED) == {
-        "PAD": 0,
-        "SOS": 1,
-        "EOS": 2,
-        "UNK": 3,
-        "c": 4,
-        "a": 5,
-        "b": 6,
-    }
+def test_frequent_words_come_first_and_ties_are_alphabetical() -> None:
+    vocabulary = build_vocabulary(["b", "a", "c", "c"], rules=CORRECTED)
+    assert vocabulary == {"PAD": 0, "SOS": 1, "EOS": 2, "UNK": 3, "c": 4, "a": 5, "b": 6}
 
 
-def test_case_is_kept():
+def test_case_is_kept() -> None:
     assert {"Yes", "yes"} <= build_vocabulary(["Yes", "yes"], rules=CORRECTED).keys()
 
 
-def test_silence_is_a_word_in_published_form_alone():
+def test_silence_is_a_word_in_published_form_only() -> None:
     assert "" in build_vocabulary(["", "yes"], rules=PUBLISHED)
     assert "" not in build_vocabulary(["", "yes"], rules=CORRECTED)
 
 
-def test_published_look_up_forgets_what_the_builder_did_to_punctuation():
-    for rules, found in ((PUBLISHED, UNKNOWN), (CORRECTED, 4)):
-        vocabulary = build_vocabulary(["well,"], rules=rules)
-        assert look_up("well,", vocabulary, rules=rules) == found
+@pytest.mark.parametrize(("rules", "found"), [(PUBLISHED, UNKNOWN), (CORRECTED, 4)])
+def test_only_published_look_up_keeps_punctuation(rules: FidelityRules, found: int) -> None:
+    vocabulary = build_vocabulary(["well,"], rules=rules)
+    assert look_up("well,", vocabulary, rules=rules) == found
 
 
-def test_a_frame_on_a_border_belongs_to_the_word_that_ends_or_to_the_one_that_begins():
-    vocabulary = build_vocabulary(["yes", "no"], rules=CORRECTED)
-    yes, no = vocabulary["yes"], vocabulary["no"]
-    assert frame_words(SPOKEN, vocabulary, 31, rules=PUBLISHED)[30] == yes
-    assert frame_words(SPOKEN, vocabulary, 31, rules=CORRECTED)[30] == no
+def test_a_frame_on_a_border_belongs_to_the_word_that_ends_or_begins() -> None:
+    published = frame_words(SPOKEN, YES_AND_NO, 31, rules=PUBLISHED)
+    corrected = frame_words(SPOKEN, YES_AND_NO, 31, rules=CORRECTED)
+    assert published[30] == YES_AND_NO["yes"]
+    assert corrected[30] == YES_AND_NO["no"]
 
 
-def test_outside_all_words_is_unknown_published_and_silence_corrected():
-    vocabulary = build_vocabulary(["yes", "no"], rules=CORRECTED)
-    assert frame_words(SPOKEN, vocabulary, 90, rules=PUBLISHED)[52] == UNKNOWN
-    assert frame_words(SPOKEN, vocabulary, 90, rules=CORRECTED)[52] == PAD
-    assert frame_words(SPOKEN, vocabulary, 90, rules=CORRECTED)[3] == PAD
+def test_frames_outside_all_words_are_unknown_published_and_silence_corrected() -> None:
+    published = frame_words(SPOKEN, YES_AND_NO, 90, rules=PUBLISHED)
+    corrected = frame_words(SPOKEN, YES_AND_NO, 90, rules=CORRECTED)
+    assert published[52] == UNKNOWN
+    assert corrected[52] == PAD
+    assert corrected[3] == PAD
