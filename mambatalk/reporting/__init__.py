@@ -1,1 +1,1 @@
-"""Pages that open anywhere: one style, pictures inside, nothing fetched."""
+"""HTML pages that need no network: one style, embedded pictures."""

@@ -1,6 +1,4 @@
-"""Templates to pages that hold all they show: styles and pictures inside, no script, nothing loaded
-from anywhere.
-"""
+"""Pages from templates. Styles and pictures are embedded; there is no script and no network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +6,12 @@ from typing import Any
 
 
 def render(template: Path, values: Mapping[str, Any]) -> str:
-    """Fill a Jinja template, which may `include "style.css"`; every value is escaped, and a missing
-    one is an error.
+    """Fill a Jinja template.
+
+    Args:
+        template: File of the template, which may `include "style.css"`.
+        values: Variables of the template. All of them are escaped; a missing one raises.
+
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 

@@ -1,7 +1,6 @@
-"""Pictures by matplotlib as SVG inside a page, in the page's own colours, so that they suit light
-and dark.
+"""Figures by matplotlib as SVG inside a page, in the page's colours, for light and dark alike.
 
-The same numbers give the same bytes: no date, no version, no identifier drawn at random.
+The same data give the same bytes: no date, no version, no random identifier.
 """
 
 import io
@@ -23,7 +22,7 @@ _VARIABLES: Final = {
     BASE: "base",
     BAD: "bad",
 }
-"""Colours of style.css by the names of its variables."""
+"""Variables of style.css by the colour that stands for them while drawing."""
 _INCH: Final = 72
 _SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
@@ -47,13 +46,16 @@ _SETTINGS: Final[dict[Any, Any]] = {
 
 
 def draw(paint: Callable[["Axes"], None], *, width: float, height: float, label: str) -> "Markup":
-    """Paint one pair of axes.
+    """Draw a figure with one pair of axes.
 
     Args:
-        paint: Draws on the axes, in the colours named here.
-        width: In pixels of the page; the page may scale it.
-        height: In the same.
-        label: What the picture shows, for those who cannot see it.
+        paint: Draws on the axes, with the colours of this module.
+        width: Width in pixels; the page may scale the figure.
+        height: Height in pixels.
+        label: Description for screen readers.
+
+    Returns:
+        An `<svg>` element.
 
     """
     from markupsafe import Markup, escape
@@ -61,7 +63,8 @@ def draw(paint: Callable[["Axes"], None], *, width: float, height: float, label:
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
-    with context(["default", _SETTINGS]):  # Whatever the reader's matplotlibrc says.
+    # The defaults first, because a user may have a matplotlibrc.
+    with context(["default", _SETTINGS]):
         figure = Figure(figsize=(width / _INCH, height / _INCH))
         figure.patch.set_alpha(0)
         axes = figure.subplots()
@@ -71,26 +74,25 @@ def draw(paint: Callable[["Axes"], None], *, width: float, height: float, label:
         FigureCanvasSVG(figure).print_svg(
             file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
-    return Markup(f'<svg role="img" aria-label="{escape(label)}"' + _inside(file.getvalue()))
+    return Markup(f'<svg role="img" aria-label="{escape(label)}"' + _embeddable(file.getvalue()))
 
 
-def _inside(document: str) -> str:
-    """The drawing of an SVG document, fit to stand in a page."""
+def _embeddable(document: str) -> str:
+    """Return the content of an SVG document without its first tag, for use inside a page."""
     body = document[document.index("<svg") + len("<svg") :]
-    # Sizes, so that the page sets them; names of groups and a style for everything, which would
-    # reach past the picture.
+    # The page sets the size. Identifiers and global styles would affect the rest of the page.
     body = re.sub(r' (width|height)="[\d.]+pt"', "", body, count=2)
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = re.sub(
         r"<style.*?</style>|<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL
     )
     body = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", body)
-    body = re.sub(r"<[^>]*>", _shortened, body)
+    body = re.sub(r"<[^>]*>", _round_numbers, body)
     for colour, name in _VARIABLES.items():
         body = body.replace(colour, f"var(--{name})")
     return re.sub(r"\s*\n\s*", "\n", body).strip()
 
 
-def _shortened(tag: re.Match[str]) -> str:
-    """A tag whose coordinates have two decimals: less than a page can show."""
+def _round_numbers(tag: re.Match[str]) -> str:
+    """Round the numbers of a tag to 0.01 pixels, less than a page can show."""
     return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])

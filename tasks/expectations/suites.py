@@ -156,27 +156,31 @@ def _validate(
 
 
 def expectations(rule: Rule) -> Iterator["Expectation"]:
-    """A rule as one expectation, or as two where null is no value either."""
-    from great_expectations import expectations as known
+    """Translate a rule to one expectation, or to two if a missing value breaks it as well."""
+    from great_expectations import expectations as gx
 
     shared: dict[str, Any] = {
         "column": rule.column,
         "severity": _SEVERITY[rule.severity],
         "meta": {"rule": rule.name},
     }
-    told = f"{rule.name.replace('_', ' ')} ({rule.severity}): %s; if not, {rule.reason}"
+
+    def description(expected: str) -> str:
+        name = rule.name.replace("_", " ")
+        return f"{name} ({rule.severity}): {expected}; if not, {rule.reason}"
+
     if rule.absent:
-        yield known.ExpectColumnValuesToBeNull(**shared, description=told % "nothing here")
+        yield gx.ExpectColumnValuesToBeNull(**shared, description=description("no value"))
     if rule.required:
-        yield known.ExpectColumnValuesToNotBeNull(**shared, description=told % "a value")
+        yield gx.ExpectColumnValuesToNotBeNull(**shared, description=description("a value"))
     if rule.allowed is not None:
-        yield known.ExpectColumnValuesToBeInSet(
-            **shared, value_set=list(rule.allowed), description=told % rule.expected
+        yield gx.ExpectColumnValuesToBeInSet(
+            **shared, value_set=list(rule.allowed), description=description(rule.expected)
         )
     elif rule.minimum is not None or rule.maximum is not None:
-        yield known.ExpectColumnValuesToBeBetween(
+        yield gx.ExpectColumnValuesToBeBetween(
             **shared,
             min_value=rule.minimum,
             max_value=rule.maximum,
-            description=told % rule.expected,
+            description=description(rule.expected),
         )

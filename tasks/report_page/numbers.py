@@ -1,6 +1,4 @@
-"""The report's numbers: our rows and the published ones in the units papers print, clip by clip,
-code books.
-"""
+"""The report's tables: this build, the published one, the clips, and the codebooks."""
 
 import csv
 from pathlib import Path
@@ -8,6 +6,7 @@ from typing import Any, Final
 
 from mambatalk.files import read_json
 from mambatalk.metrics.catalogue import CATALOGUE, EVENT_F1, METRICS, metric_value
+from mambatalk.motion.skeleton import FPS
 
 TABLE_1: Final = Path(__file__).with_name("table1.csv")
 TABLE_1_KEYS: Final = ("fgd", "bc", "l1div", "mse", "lvd")
@@ -15,21 +14,22 @@ VARIANTS: Final = ("corrected", "published")
 ROWS: Final = {
     "ground_truth": "ground truth",
     "model": "model",
-    "shuffled_audio": "model, sound of another clip",
+    "shuffled_audio": "model, audio of another clip",
     "random_clip": "random training clip",
     "mean_pose": "mean pose",
 }
 
 
 def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per method, each with a cell per metric and variant."""
+    """Return one row per method, with a cell for each of `columns`."""
+    cells = columns(evaluation)
     return [
         {
             "key": row,
             "name": name,
             "cells": [
                 CATALOGUE[key].format(metric_value(evaluation, row, key, variant))
-                for key, variant in columns(evaluation)
+                for key, variant in cells
             ],
         }
         for row, name in ROWS.items()
@@ -37,7 +37,7 @@ def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
-    """Metric and variant of each cell; event F1 only where the corpus has written events."""
+    """Return metric and variant of each column; event F1 only if the corpus has written events."""
     keys = [(key, variant) for key in METRICS for variant in VARIANTS]
     if metric_value(evaluation, "model", EVENT_F1.key) is not None:
         keys.append((EVENT_F1.key, "corrected"))
@@ -45,39 +45,35 @@ def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def strips(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    """For each metric the rows' places between the least and the greatest of them, in percent."""
+    """Return the data of one strip chart per corrected metric.
+
+    Positions of rows are in percent between the smallest and the largest value.
+    """
     result = []
     for key, variant in columns(evaluation):
-        raw = {row: metric_value(evaluation, row, key, variant) for row in ROWS}
-        known = [number for number in raw.values() if number is not None]
-        if variant != "corrected" or not known:
+        values = {row: metric_value(evaluation, row, key, variant) for row in ROWS}
+        defined = {row: value for row, value in values.items() if value is not None}
+        if variant != "corrected" or not defined:
             continue
-        low, high = min(known), max(known)
-        place = {
-            row: 100 * (number - low) / ((high - low) or 1)
-            for row, number in raw.items()
-            if number is not None
-        }
-        result.append(
+        low = min(defined.values())
+        span = max(defined.values()) - low or 1
+        positions = {row: 100 * (value - low) / span for row, value in defined.items()}
+        rows = [
             {
-                "metric": CATALOGUE[key],
-                "rows": [
-                    {
-                        "key": row,
-                        "name": ROWS[row],
-                        "at": place.get(row),
-                        "text": CATALOGUE[key].format(raw[row]),
-                    }
-                    for row in ROWS
-                ],
-                "truth": place.get("ground_truth"),
+                "key": row,
+                "name": ROWS[row],
+                "position": positions.get(row),
+                "text": CATALOGUE[key].format(values[row]),
             }
-        )
+            for row in ROWS
+        ]
+        truth = positions.get("ground_truth")
+        result.append({"metric": CATALOGUE[key], "rows": rows, "truth": truth})
     return result
 
 
 def published_row(evaluation: dict[str, Any]) -> dict[str, str]:
-    """The model's published metrics, for the first row beside the paper's table."""
+    """Return the model's published metrics, the first row above the paper's table."""
     return {
         key: CATALOGUE[key].format(metric_value(evaluation, "model", key, "published"))
         for key in TABLE_1_KEYS
@@ -85,7 +81,7 @@ def published_row(evaluation: dict[str, Any]) -> dict[str, str]:
 
 
 def published_table() -> list[dict[str, str]]:
-    """Rows of the paper's Table 1 as later papers quote them, already in printed units."""
+    """Return the rows of the paper's Table 1 as later papers quote them, in printed units."""
     with TABLE_1.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -100,29 +96,21 @@ def clip_table(path: Path) -> list[dict[str, Any]]:
     with path.open(newline="", encoding="utf-8") as file:
         rows = {(row["clip"], row["row"]): row for row in csv.DictReader(file)}
 
-    def shown(clip: str, row: str, column: str) -> str:
+    def cell(clip: str, row: str, column: str) -> str:
         text = rows[clip, row].get(column) or ""
         metric = CATALOGUE[column.removesuffix("_corrected")]
         return metric.format(float(text) if text else None)
 
-    clips = dict.fromkeys(clip for clip, _ in rows)
-    return [
-        {
-            "clip": clip,
-            "seconds": int(rows[clip, "model"]["frames"]) / 30,
-            "cells": [
-                shown(clip, "model", "bc_corrected"),
-                shown(clip, "ground_truth", "bc_corrected"),
-                shown(clip, "model", "l1div_corrected"),
-                shown(clip, "ground_truth", "l1div_corrected"),
-                *(
-                    shown(clip, "model", column)
-                    for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", "event_f1")
-                ),
-            ],
-        }
-        for clip in clips
-    ]
+    result = []
+    for clip in dict.fromkeys(clip for clip, _ in rows):
+        cells = []
+        for column in ("bc_corrected", "l1div_corrected"):
+            cells += [cell(clip, "model", column), cell(clip, "ground_truth", column)]
+        for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", "event_f1"):
+            cells.append(cell(clip, "model", column))
+        seconds = int(rows[clip, "model"]["frames"]) / FPS
+        result.append({"clip": clip, "seconds": seconds, "cells": cells})
+    return result
 
 
 def codebooks(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """How every stage runs: one context, one tracked run, one line for bad input, exit codes.
 
-Exit codes: 0 success; 1 the data failed its checks, or an unexpected error (with a traceback); 2 bad
-input; 143 stopped by SIGTERM.
+Exit codes: 0 success; 1 the data failed its checks, or an unexpected error (with a traceback);
+2 bad input; 143 stopped by SIGTERM.
 """
 
 import ctypes

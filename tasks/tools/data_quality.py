@@ -1,11 +1,11 @@
 """Refresh the data-quality report of the configured corpus, with drift against the previous one.
 
-`python -m flows.data_quality` calls this. The folder `runs/data_quality/last/` (`MAMBATALK_RUNS` moves
-it off `runs/`) holds the last report: page, Data Docs, manifest, snapshot and summary, and in
-`previous/` the manifest and summary of the last report on other files, which drift is computed
-against. DVC's manifest would not do, because DVC deletes a stage's outputs before each run, nor
-MLflow's, whose newest run may be of another corpus. A report replaces the folder as a whole. The
-clip store it reads is temporary; nothing of the pipeline changes.
+`python -m flows.data_quality` calls this. The folder `runs/data_quality/last/` (`MAMBATALK_RUNS`
+moves it off `runs/`) holds the last report: page, Data Docs, manifest, snapshot and summary, and in
+`previous/` the manifest and summary of the last report on other files, for computing drift. DVC's
+manifest cannot serve as the previous one, because DVC deletes a stage's outputs before each run,
+nor can MLflow's, whose newest run may be of another corpus. A report replaces the folder as a
+whole. The clip store it reads is temporary; nothing of the pipeline changes.
 """
 
 import dataclasses

@@ -1,9 +1,9 @@
 """Check the code dependencies in `dvc.yaml` against the imports: `python -m tasks.tools.graph`.
 
-A stage depends on the folders of the packages it computes with, written by hand. This check holds
-them to the import graph: everything that a stage imports, directly or through others, is under one
-of its dependencies or in `PLUMBING`, and nothing is declared that the stage does not import. Imports
-inside functions count, imports for type checkers alone do not.
+A stage depends on the folders of the packages it computes with. They are written by hand and
+checked here: everything that a stage imports, directly or through other modules, must be under one
+of its dependencies or in `PLUMBING`, and the stage must import something of every dependency.
+Imports inside functions count; imports for type checkers do not.
 """
 
 import ast

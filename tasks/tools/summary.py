@@ -22,7 +22,8 @@ _WIDTH: Final = 146
 def table(evaluation: dict[str, Any]) -> Table:
     """Return the table of `metrics/metrics.json`: one line per method, in the units of papers."""
     title = (
-        f"{evaluation['clips']} clips, {evaluation['frames']} frames, {evaluation['body']} body model, "
+        f"{evaluation['clips']} clips, {evaluation['frames']} frames, "
+        f"{evaluation['body']} body model, "
         f"fidelity {evaluation['fidelity']}; each cell: published / corrected"
     )
     result = Table(title=title, title_justify="left")

@@ -1,7 +1,7 @@
 """Log networks and bundles as MLflow models: code by path, weights as safetensors, no pickle.
 
-Weights above `COPY_LIMIT` are not copied. The model then refers to DVC's copy, with digests, until a
-version is registered: a full-size bundle is 800 MB, and every run would keep one.
+Weights above `COPY_LIMIT` are not copied. The model then refers to DVC's copy, with digests, until
+a version is registered: a full-size bundle is 800 MB, and every run would keep one.
 """
 
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def packed_model(
 
 
 def _signature(inputs: Arrays, outputs: Arrays) -> "ModelSignature":
-    """Return a signature in which only the last axis of floats and masks, the channels, is fixed."""
+    """Return a signature with only the last axis of floats and masks fixed, the channels."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 

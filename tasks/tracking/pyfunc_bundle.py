@@ -1,4 +1,4 @@
-"""The bundle as an MLflow model: speech in, SMPL-X motion out, from the files of the bundle alone."""
+"""The bundle as an MLflow model: speech in, SMPL-X motion out."""
 
 from pathlib import Path
 

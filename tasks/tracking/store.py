@@ -1,7 +1,7 @@
 """The MLflow store, its experiment, and the tags that lead from a run to its origin.
 
-The store is `MLFLOW_TRACKING_URI` if set, otherwise a SQLite database and a folder of artifacts under
-`MAMBATALK_HOME` (default ~/.local/share/mambatalk), shared by all checkouts.
+The store is `MLFLOW_TRACKING_URI` if set, otherwise a SQLite database and a folder of artifacts
+under `MAMBATALK_HOME` (default ~/.local/share/mambatalk), shared by all checkouts.
 """
 
 import logging

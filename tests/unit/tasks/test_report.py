@@ -1,4 +1,4 @@
-"""The report says what the files say, in words that hold, and fetches nothing."""
+"""The report shows what the files say, checks the model, and needs no network."""
 
 import csv
 import re
@@ -54,7 +54,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Writes what a build leaves behind, and returns the page made of it."""
+    """A function that writes the outputs of a build and returns its page."""
     monkeypatch.chdir(tmp_path)
 
     def page(
@@ -136,7 +136,7 @@ def write_build(
 
 
 class Sources(HTMLParser):
-    """Addresses that a browser would load, and the text a person reads."""
+    """The addresses that a browser would load, and the visible text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -175,13 +175,13 @@ def test_the_same_build_gives_the_same_bytes(build: Callable[..., str]) -> None:
     assert build() == build()
 
 
-def test_numbers_stand_in_the_units_papers_print(build: Callable[..., str]) -> None:
+def test_metrics_are_in_the_units_that_papers_print(build: Callable[..., str]) -> None:
     page = text(build())
     assert "2.000" in page  # FGD of the model, corrected.
     assert "3.000" in page  # The same, published.
 
 
-def test_mambatalk_stands_in_the_published_table() -> None:
+def test_mambatalk_is_in_the_published_table() -> None:
     (row,) = [row for row in published_table() if row["method"] == "MambaTalk"]
     assert [row[key] for key in ("fgd", "bc", "l1div", "mse", "lvd")] == [
         "5.366",
@@ -192,10 +192,10 @@ def test_mambatalk_stands_in_the_published_table() -> None:
     ]
 
 
-def test_a_model_ahead_of_all_is_said_to_be() -> None:
+def test_a_model_ahead_of_all_baselines_passes_all_checks() -> None:
     found = verdicts(evaluation())
-    assert [one.holds for one in found] == [True] * 7
-    assert headline(found) == ("The model passes all 7 checks of what it must do", "")
+    assert [one.passed for one in found] == [True] * 7
+    assert headline(found) == ("The model passes all 7 checks against its baselines", "")
 
 
 @pytest.mark.parametrize(
@@ -204,39 +204,39 @@ def test_a_model_ahead_of_all_is_said_to_be() -> None:
         ("fgd", 0.95, "FGD against the mean pose"),
         ("bc", 1.5, "BC against the mean pose"),
         ("l1div", 25.0, "Diversity against the mean pose"),
-        ("mse", 8.5e-8, "Face MSE against the sound of another clip"),
+        ("mse", 8.5e-8, "Face MSE against the audio of another clip"),
     ],
 )
-def test_a_comparison_that_is_lost_is_named(key: str, model: float, name: str) -> None:
+def test_a_failed_check_is_named(key: str, model: float, name: str) -> None:
     numbers = evaluation()
     numbers["rows"]["model"][key]["corrected"] = model
     first, second = headline(verdicts(numbers))
-    assert first == "The model passes 6 of 7 checks of what it must do"
-    assert second == f"It loses: {name}."
+    assert first == "The model passes 6 of 7 checks against its baselines"
+    assert second == f"Failed: {name}."
 
 
-def test_a_tie_is_no_win() -> None:
+def test_a_tie_fails() -> None:
     numbers = evaluation()
     numbers["event_f1"]["model"] = numbers["event_f1"]["shuffled_audio"]
-    assert [one.name for one in verdicts(numbers) if not one.holds] == [
-        "Event F1 against the sound of another clip"
+    assert [one.name for one in verdicts(numbers) if not one.passed] == [
+        "Event F1 against the audio of another clip"
     ]
 
 
-def test_what_cannot_be_told_is_not_counted(build: Callable[..., str]) -> None:
+def test_checks_that_cannot_be_estimated_are_not_counted(build: Callable[..., str]) -> None:
     note = "FGD of 5 feature rows in 60 dimensions is inflated and not comparable"
     numbers = evaluation(warnings=[note], event_f1=dict.fromkeys(NAMES))
     numbers["rows"]["model"]["bc"]["corrected"] = None
     first, second = headline(verdicts(numbers))
-    assert first == "The model passes all 3 checks of what it must do"
+    assert first == "The model passes all 3 checks against its baselines"
     assert second == "Not estimable: FGD against the mean pose; BC against the mean pose."
     page = text(build(numbers=numbers))
     assert "FGD is not estimable here" in page
     assert note in page
-    assert "events" not in page, "no events were written"
+    assert "events" not in page, "the corpus has no written events"
 
 
-def test_what_makes_numbers_not_comparable_is_said() -> None:
+def test_reasons_against_a_comparison_are_given() -> None:
     facts = {"sample": False, "speakers": ["2 scott"]}
     like_the_paper = evaluation(body="smplx", clips=15)
     assert not_comparable(facts, like_the_paper, published_fgd=True) == []
