@@ -7,7 +7,7 @@ from mambatalk.features.store import open_features
 from mambatalk.files import atomic_directory
 from mambatalk.motion.body import load_body
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.rendering.comparison import render_comparison, render_still
+from mambatalk.rendering.comparison import render_still, render_video
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
 
@@ -29,7 +29,7 @@ def run(context: StageContext) -> None:
                 "seconds": section.seconds,
                 "size": section.height,
             }
-            render_comparison(out / f"{path.stem}.mp4", wave=store.waveform(clip), **scene)
+            render_video(out / f"{path.stem}.mp4", waveform=store.waveform(clip), **scene)
             render_still(out / f"{path.stem}.png", **scene)
     context.recorder.artifact(paths.renders)
 

@@ -1,1 +1,1 @@
-"""Pictures and films of motion by a software renderer: no display, no GL."""
+"""Pictures and videos of motion from a software renderer that needs no display and no OpenGL."""

@@ -1,4 +1,4 @@
-"""Generated motion beside ground truth: a film with sound, and a still of a few moments."""
+"""Generated motion beside ground truth: a video with audio, and a still of a few moments."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,55 +13,64 @@ from mambatalk.files import atomic_file
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
+from mambatalk.rendering.bands import WaveformBand, label_band
 from mambatalk.rendering.scene import Scene, shared_camera
-from mambatalk.rendering.strip import Waveform, label_band
-from mambatalk.rendering.video import film
+from mambatalk.rendering.video import open_video
 
 Picture = NDArray[np.uint8]
 
 LABELS: Final = (("generated", (84, 132, 196)), ("ground truth", (204, 186, 164)))
-"""What each figure is, and its colour."""
+"""Label of each figure, and its colour."""
 STILLS: Final = 6
+FIGURE_WIDTH: Final = 0.84
+LABEL_HEIGHT: Final = 0.09
+WAVEFORM_HEIGHT: Final = 0.16
+"""Sizes relative to the height of a figure."""
 
 
-def render_comparison(
+def render_video(
     out: str | Path,
     *,
     generated: SmplxMotion,
     truth: SmplxMotion,
     body: Body,
-    wave: NDArray[np.float32],
+    waveform: NDArray[np.float32],
     seconds: float,
     size: int,
 ) -> None:
-    """Write an mp4 of both motions side by side with their sound, its waveform and a cursor below.
+    """Write an mp4 of both motions side by side, with audio and a waveform with a cursor below.
 
     Args:
-        out: The mp4.
-        generated: SmplxMotion at 30 fps, drawn left.
-        truth: The recording, drawn right.
-        body: Whose mesh; with the stand-in the film says so.
-        wave: Sound (S,) at 16 kHz.
-        seconds: Length at most; the shorter motion ends the film.
+        out: The mp4 to write.
+        generated: Motion at 30 fps, drawn on the left.
+        truth: The recorded motion, drawn on the right.
+        body: Body model. The stand-in body is named in the video.
+        waveform: Audio (S,) at 16 kHz.
+        seconds: Longest duration. The video ends with the shorter motion.
         size: Height of one figure in pixels.
 
     Raises:
-        InputError: A motion has no frames, or ffmpeg fails.
+        InputError: A motion has no frames, or the video cannot be written.
 
     """
-    pair = _Pair(generated, truth, body, frames=_frames(generated, truth, seconds, out), size=size)
-    length = pair.frames / FPS
-    heard = np.zeros(pair.frames * SAMPLE_RATE // FPS, np.float32)
-    heard[: len(wave)] = wave[: len(heard)]
-    band = label_band(list(LABELS), width=2 * pair.width, height=_even(0.09 * size), note=pair.note)
-    strip = Waveform(heard, width=2 * pair.width, height=_even(0.16 * size), seconds=length)
-    height = len(band) + pair.height + strip.height
-    with film(out, width=2 * pair.width, height=height, wave=heard) as stream:
-        for k, shots in enumerate(zip(*pair.shots(np.arange(pair.frames)), strict=True)):
-            picture = np.concatenate(
-                [band, np.concatenate(shots, axis=1), strip.at((k + 0.5) / pair.frames)]
-            )
-            stream.write(picture.tobytes())
+    frames = _frames(generated, truth, seconds, out)
+    pair = _Pair(generated[:frames], truth[:frames], body, size=size)
+    width = 2 * pair.width
+    audio = np.zeros(frames * SAMPLE_RATE // FPS, np.float32)
+    audio[: len(waveform)] = waveform[: len(audio)]
+
+    labels = label_band(
+        list(LABELS), width=width, height=_even(LABEL_HEIGHT * size), note=pair.note
+    )
+    band = WaveformBand(
+        audio, width=width, height=_even(WAVEFORM_HEIGHT * size), seconds=frames / FPS
+    )
+    height = len(labels) + pair.height + band.height
+    with open_video(out, width=width, height=height, waveform=audio) as add_picture:
+        for k, figures in enumerate(zip(*pair.pictures(np.arange(frames)), strict=True)):
+            cursor = (k + 0.5) / frames
+            rows = [labels, np.concatenate(figures, axis=1), band.at(cursor)]
+            add_picture(np.concatenate(rows))
 
 
 def render_still(
@@ -75,52 +84,55 @@ def render_still(
 ) -> None:
     """Write a png of six moments spread over the first `seconds`, generated above ground truth.
 
+    Args:
+        out: The png to write.
+        generated: Motion at 30 fps.
+        truth: The recorded motion.
+        body: Body model.
+        seconds: Longest duration that the moments are chosen from.
+        size: Height of one figure in pixels.
+
     Raises:
-        InputError: A motion has no frames.
+        InputError: A motion has no frames, or the file cannot be written.
 
     """
-    pair = _Pair(generated, truth, body, frames=_frames(generated, truth, seconds, out), size=size)
-    moments = ((np.arange(STILLS) + 0.5) / STILLS * pair.frames).astype(np.int64)
-    rows = [np.concatenate(list(shots), axis=1) for shots in pair.shots(moments)]
-    bands = [
-        label_band(
-            [label],
-            width=STILLS * pair.width,
-            height=_even(0.09 * size),
-            note=pair.note if k == 0 else "",
+    frames = _frames(generated, truth, seconds, out)
+    pair = _Pair(generated[:frames], truth[:frames], body, size=size)
+    moments = ((np.arange(STILLS) + 0.5) / STILLS * frames).astype(np.int64)
+    parts = []
+    for k, (label, pictures) in enumerate(zip(LABELS, pair.pictures(moments), strict=True)):
+        parts.append(
+            label_band(
+                [label],
+                width=STILLS * pair.width,
+                height=_even(LABEL_HEIGHT * size),
+                note=pair.note if k == 0 else "",
+            )
         )
-        for k, label in enumerate(LABELS)
-    ]
-    picture = np.concatenate([part for pieces in zip(bands, rows, strict=True) for part in pieces])
+        parts.append(np.concatenate(list(pictures), axis=1))
     with atomic_file(out) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+        Image.fromarray(np.concatenate(parts)).save(temporary, format="PNG")
 
 
 class _Pair:
-    """Two scenes before one camera and on one floor, that of the recording."""
+    """Two scenes with one camera, on the floor of the recording."""
 
     def __init__(
-        self,
-        generated: SmplxMotion,
-        truth: SmplxMotion,
-        body: Body,
-        *,
-        frames: int,
-        size: int,
+        self, generated: SmplxMotion, truth: SmplxMotion, body: Body, *, size: int
     ) -> None:
-        self.frames = frames
-        self.width, self.height = _even(0.84 * size), _even(size)
+        self.width = _even(FIGURE_WIDTH * size)
+        self.height = _even(size)
         self.note = "stand-in body" if body.kind == "stand-in" else ""
-        self._scenes = [Scene(motion[:frames], body) for motion in (generated, truth)]
+        self._scenes = [Scene(motion, body) for motion in (generated, truth)]
         self._floor = self._scenes[1].floor()
         self._boxes = [scene.box() for scene in self._scenes]
         self._camera = shared_camera(self._boxes, self._floor, width=self.width, height=self.height)
 
-    def shots(self, picked: NDArray[np.int64]) -> list[Iterator[Picture]]:
-        """An iterator over pictures for each scene."""
+    def pictures(self, frames: NDArray[np.int64]) -> list[Iterator[Picture]]:
+        """Return an iterator over the pictures of the given frames for each scene."""
         return [
-            scene.shots(
-                picked, centre=box.centre, camera=self._camera, floor=self._floor, colour=colour
+            scene.pictures(
+                frames, centre=box.centre, camera=self._camera, floor=self._floor, colour=colour
             )
             for scene, box, (_, colour) in zip(self._scenes, self._boxes, LABELS, strict=True)
         ]
@@ -131,11 +143,12 @@ def _frames(generated: SmplxMotion, truth: SmplxMotion, seconds: float, out: str
     if frames < 1:
         raise InputError(
             out,
-            "expected motions and a length of at least one frame, found no frame to draw",
+            "expected motions and a duration of at least one frame, found no frame to draw",
             "check the result file and render.seconds",
         )
     return frames
 
 
 def _even(pixels: float) -> int:
+    """Round to an even number of pixels, which H.264 with 4:2:0 chroma requires."""
     return 2 * round(pixels / 2)

@@ -1,5 +1,7 @@
-"""Triangles to pixels, all at once in numpy: every pixel of every bounding box is tested, the
-nearest hit stays.
+"""Rasterise triangles in NumPy: test all pixels of all bounding boxes, keep the nearest triangle.
+
+VTK is not used: without a GPU it needs EGL from the system, 564 MB of packages, and twice the
+time per frame (docs/decisions.md).
 """
 
 from collections.abc import Iterator
@@ -14,68 +16,78 @@ Pixels = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Hits:
-    """Pixels that a mesh covers, each with its nearest triangle."""
+class Fragments:
+    """The pixels that a mesh covers, each with its nearest triangle."""
 
     pixels: Integers
-    """Flat indices (P,), ascending."""
+    """Flat pixel indices (P,), ascending."""
     corners: Integers
     """Vertex indices (P, 3) of the triangle."""
     weights: Floats
     """Barycentric coordinates (P, 3)."""
 
     def interpolate(self, values: Floats) -> Floats:
-        """A value (P,) at each pixel of what vertices (V,) have."""
+        """Interpolate values of the vertices (V,) at each pixel (P,)."""
         return _weighted(values, self.corners, self.weights)
 
 
 def rasterise(
-    points: Floats, nearness: Floats, faces: Integers, *, width: int, height: int
-) -> Hits:
-    """Draw a closed mesh whose faces wind counter-clockwise seen from outside; back faces are left
-    out.
+    points: Floats, inverse_depth: Floats, faces: Integers, *, width: int, height: int
+) -> Fragments:
+    """Find the nearest triangle at each pixel of a closed mesh; back faces are left out.
 
     Args:
-        points: Vertices (V, 2) in pixels, y downwards; a pixel's centre is at + 0.5.
-        nearness: 1 / distance (V,); greater is in front.
-        faces: Vertex indices (F, 3).
-        width: Of the picture, pixels.
-        height: Of the picture, pixels.
+        points: Vertices (V, 2) in pixels, y downwards. The centre of a pixel is at + 0.5.
+        inverse_depth: 1 / distance (V,). Larger values are in front.
+        faces: Vertex indices (F, 3), counter-clockwise as seen from outside.
+        width: Width of the picture in pixels.
+        height: Height of the picture in pixels.
 
     """
-    faces = _facing(points, faces)
+    faces = _front_faces(points, faces)
     a, b, c = points[faces[:, 0]], points[faces[:, 1]], points[faces[:, 2]]
-    low = np.clip(np.ceil(np.minimum(np.minimum(a, b), c) - 0.5), 0, [width, height]).astype(
-        np.int32
-    )
-    high = np.clip(np.floor(np.maximum(np.maximum(a, b), c) - 0.5) + 1, 0, [width, height]).astype(
-        np.int32
-    )
+    smallest = np.minimum(np.minimum(a, b), c)
+    largest = np.maximum(np.maximum(a, b), c)
+    low = np.clip(np.ceil(smallest - 0.5), 0, [width, height]).astype(np.int32)
+    high = np.clip(np.floor(largest - 0.5) + 1, 0, [width, height]).astype(np.int32)
+
     face, column, row, second, third = _candidates(a, b, c, low, high)
-    corners, weights = faces[face], np.stack([1 - second - third, second, third], axis=1)
-    order = np.argsort(_weighted(nearness, corners, weights))
+    corners = faces[face]
+    weights = np.stack([1 - second - third, second, third], axis=1)
+    order = np.argsort(_weighted(inverse_depth, corners, weights))
     nearest = np.full(width * height, -1, np.int32)
-    # Of several hits on a pixel the last written stays: the nearest.
+    # Of several candidates for a pixel the last one written stays, which is the nearest.
     nearest[((low[face, 1] + row) * width + low[face, 0] + column)[order]] = order
+
     pixels = np.flatnonzero(nearest >= 0)
-    hit = nearest[pixels]
-    return Hits(pixels, corners[hit], weights[hit])
+    candidate = nearest[pixels]
+    return Fragments(pixels, corners[candidate], weights[candidate])
 
 
 def _candidates(
     a: Floats, b: Floats, c: Floats, low: Pixels, high: Pixels
 ) -> tuple[Integers, Pixels, Pixels, Floats, Floats]:
-    """Pixels inside triangles: triangle, column and row in its box, weights of the corners b and
-    c.
+    """Find all pixels inside triangles.
+
+    Args:
+        a: First corners (F, 2) in pixels.
+        b: Second corners.
+        c: Third corners.
+        low: First pixel (F, 2) of each triangle's bounding box.
+        high: Pixel after the last one (F, 2).
+
+    Returns:
+        For each candidate: triangle, column and row in its bounding box, weights of the corners b
+        and c.
+
     """
     size = np.maximum(high - low, 0)
     count = size[:, 0] * size[:, 1]
-    place = np.arange(count.sum(), dtype=np.int32) - np.repeat(
-        (np.cumsum(count) - count).astype(np.int32), count
-    )
-    wide = np.repeat(size[:, 0], count)
-    row = place // wide
-    column = place - row * wide
+    first = (np.cumsum(count) - count).astype(np.int32)
+    place = np.arange(count.sum(), dtype=np.int32) - np.repeat(first, count)
+    box_width = np.repeat(size[:, 0], count)
+    row = place // box_width
+    column = place - row * box_width
     x, y = column.astype(np.float32), row.astype(np.float32)
     second, third = (
         np.repeat(start, count) + np.repeat(along, count) * x + np.repeat(down, count) * y
@@ -89,8 +101,9 @@ def _candidates(
 def _planes(
     a: Floats, b: Floats, c: Floats, low: Pixels
 ) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """Barycentric coordinates of b, then of c: value at each box's first pixel, slope in x, slope
-    in y.
+    """Yield the barycentric coordinate of b, then of c, as a plane over the picture.
+
+    Each is a value at the first pixel of the bounding box, a slope in x and a slope in y.
     """
     ab, ac, start = b - a, c - a, low + np.float32(0.5) - a
     area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
@@ -98,9 +111,10 @@ def _planes(
         yield along * start[:, 0] + down * start[:, 1], along, down
 
 
-def _facing(points: Floats, faces: Integers) -> Integers:
+def _front_faces(points: Floats, faces: Integers) -> Integers:
     a, b, c = (points[faces[:, k]] for k in range(3))
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    # Counter-clockwise is negative, because y points downwards. The limit drops empty triangles.
     return faces[area < -1e-6]
 
 
