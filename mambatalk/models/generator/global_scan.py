@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mambatalk.models.generator.layers import MLP, PositionalEncoding
+from mambatalk.models.mamba.attention import EncoderLayer
 from mambatalk.models.mamba.block import MambaScan
 from mambatalk.models.vq.vqvae import ConvEncoder
 from mambatalk.motion.skeleton import MOTION_DIM
@@ -30,12 +31,8 @@ class GlobalScan(nn.Module):
         self.motion_mlp = MLP(motion_dim, hidden, motion_dim)
         self.motion_projection = nn.Linear(motion_dim, hidden)
         self.position = PositionalEncoding(hidden, dropout)
-        self.speaker_attention = nn.TransformerEncoderLayer(
-            hidden, heads, hidden, dropout, batch_first=True
-        )
-        self.motion_attention = nn.TransformerEncoderLayer(
-            hidden, heads, hidden, dropout, batch_first=True
-        )
+        self.speaker_attention = EncoderLayer(hidden, heads, dropout)
+        self.motion_attention = EncoderLayer(hidden, heads, dropout)
         self.audio_scan = MambaScan(audio_dim, 2 * audio_dim, audio_dim, 1)
         self.motion_scan = MambaScan(motion_dim, hidden, motion_dim, 1)
         self.out = nn.Linear(audio_dim + motion_dim, hidden)

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mambatalk.models.mamba.attention import Dropout
+
 PERIOD = 64
 
 
@@ -24,7 +26,7 @@ class PositionalEncoding(nn.Module):
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         rate = torch.exp(torch.arange(0, dim, 2) * (-math.log(1e4) / dim))
         angle = torch.arange(PERIOD)[:, None] * rate
         table = torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)[:, :dim]

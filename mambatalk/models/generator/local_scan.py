@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mambatalk.models.generator.layers import MLP, PositionalEncoding
+from mambatalk.models.mamba.attention import Decoder
 from mambatalk.models.mamba.block import MambaAttention, MambaScan
 from mambatalk.motion.skeleton import PARTS, Part
 
@@ -43,8 +44,7 @@ class LocalScan(nn.Module):
         self.heads, self.aligned = decoder_heads, aligned
         self.position = PositionalEncoding(hidden, dropout)
         self.memory = nn.Linear(audio_dim, hidden)
-        layer = nn.TransformerDecoderLayer(hidden, decoder_heads, hidden, dropout, batch_first=True)
-        self.decoder = nn.TransformerDecoder(layer, decoder_layers)
+        self.decoder = Decoder(hidden, decoder_heads, dropout, decoder_layers)
         self.part_mlp = nn.ModuleDict({part: MLP(hidden, hidden, hidden) for part in BODY_PARTS})
         self.mix = nn.ModuleDict({part: nn.Linear(2 * hidden, hidden) for part in PARTS})
         self.scan = nn.ModuleDict(
@@ -89,12 +89,10 @@ class LocalScan(nn.Module):
         return latent, {part: self.to_logits[part](latent[part]) for part in PARTS}
 
     def _body_states(self, body: Tensor, audio: Tensor, speaker: Tensor) -> dict[Part, Tensor]:
-        bias = (
-            time_bias(audio.shape[1], self.heads, audio.device).repeat(len(audio), 1, 1)
-            if self.aligned
-            else None
-        )
-        body = body + self.decoder(self.position(body), self.memory(audio), memory_mask=bias)
+        bias = None
+        if self.aligned:
+            bias = time_bias(audio.shape[1], self.heads, audio.device)
+        body = body + self.decoder(self.position(body), self.memory(audio), bias)
         own = {part: self.part_mlp[part](body) for part in BODY_PARTS}
         states = {}
         for part in BODY_PARTS:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mambatalk.models.mamba.attention import EncoderLayer
 from mambatalk.models.mamba.causal_conv import causal_conv
 from mambatalk.models.mamba.scan import backend_name, selective_scan
 
@@ -176,7 +177,7 @@ class MambaAttention(nn.Module):
         self, dim: int, hidden: int, layers: int = 1, *, heads: int = 8, dropout: float = 0.1
     ) -> None:
         super().__init__()
-        self.attention = nn.TransformerEncoderLayer(dim, heads, dim, dropout, batch_first=True)
+        self.attention = EncoderLayer(dim, heads, dropout)
         self.layers = nn.ModuleList(MambaLayer(dim, hidden) for _ in range(layers))
         self.norm = nn.LayerNorm(dim)
         _initialise(self, layers)
