@@ -1,5 +1,7 @@
-"""What changes no result but must be settled before one: device, threads, seeds, deterministic
-algorithms.
+"""Device, threads, random seeds and deterministic algorithms.
+
+They are no parameters of the pipeline, but they change the last bits of results, so they are set
+before anything is computed.
 """
 
 import os
@@ -7,16 +9,21 @@ import random
 
 import numpy as np
 import torch
+import torch.utils.deterministic as _deterministic
 
 
 def make_deterministic(seed: int, threads: int) -> None:
-    """Seed every generator and make torch give the same bits for the same seed on the same machine.
+    """Seed all random number generators and select deterministic algorithms.
+
+    The same seed then gives the same bits on the same machine. On CUDA, operations that have no
+    deterministic implementation only warn.
 
     Args:
-        seed: Of python, numpy and torch.
-        threads: Of torch; a fixed count, since sums depend on it.
+        seed: Seed for Python, NumPy and PyTorch.
+        threads: Number of threads of PyTorch. It is fixed because it changes the order of sums.
 
     """
+    # cuBLAS reads this when it is initialised; without it, its products are not deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)
     np.random.seed(seed)
@@ -25,12 +32,11 @@ def make_deterministic(seed: int, threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     # Deterministic mode also fills all new memory with NaN, which takes 8 % of a training step.
     # No result depends on it: nothing reads memory before writing it.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    _deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
 
 
 def device() -> torch.device:
-    """`MAMBATALK_DEVICE` where set, else CUDA where there is one, else the CPU."""
-    return torch.device(
-        os.environ.get("MAMBATALK_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    )
+    """Return the device to compute on: `MAMBATALK_DEVICE`, else CUDA if available, else the CPU."""
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(os.environ.get("MAMBATALK_DEVICE") or default)

@@ -1,7 +1,7 @@
-"""Networks on disk: weights as safetensors, sizes as JSON beside them. Nothing in either can run.
+"""Networks on disk: weights as safetensors, sizes as JSON. Loading them runs no code.
 
-Each kind of network has its own `storing_*` module, so that a stage that needs one kind depends on
-no other.
+Each kind of network has a `storage` module of its own that calls these functions, so that a stage
+which needs one kind does not depend on the others.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,30 +16,47 @@ from mambatalk.errors import InputError
 from mambatalk.files import atomic_file, read_json, write_json
 
 Builders = Mapping[str, Callable[..., nn.Module]]
-"""How to build each kind of network, by the name of its class, from its sizes as keywords."""
+"""Constructors of networks by class name. They take the stored sizes as keyword arguments."""
 
 
 def save_network(
     folder: str | Path, name: str, network: nn.Module, sizes: Mapping[str, Any]
 ) -> None:
-    """Write NAME.safetensors and NAME.json into a folder; `sizes` is what it takes to build one of
-    the same shape.
+    """Write NAME.safetensors and NAME.json.
+
+    Args:
+        folder: Where to write; it is created if needed.
+        name: Name of both files.
+        network: The network.
+        sizes: Keyword arguments that build a network of the same shape.
+
+    Raises:
+        InputError: The folder cannot be written to.
+
     """
+    folder = Path(folder)
     weights = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
-    with atomic_file(Path(folder) / f"{name}.safetensors") as temporary:
+    with atomic_file(folder / f"{name}.safetensors") as temporary:
         save_file(weights, temporary)
-    write_json(
-        Path(folder) / f"{name}.json", {"network": type(network).__name__, "sizes": dict(sizes)}
-    )
+    description = {"network": type(network).__name__, "sizes": dict(sizes)}
+    write_json(folder / f"{name}.json", description)
 
 
 def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
-    """Read what `save_network` wrote, in evaluation mode, on the CPU, without gradients.
+    """Read a network that `save_network` wrote.
+
+    Args:
+        folder: Where both files are.
+        name: Name of both files.
+        builders: Constructors of the networks that are expected there.
+
+    Returns:
+        The network in evaluation mode, on the CPU, without gradients.
 
     Raises:
-        InputError: A file is missing or broken, or weights and sizes do not fit.
+        InputError: A file is missing or damaged, or weights and sizes do not match.
 
     """
     weights = Path(folder) / f"{name}.safetensors"
@@ -50,8 +67,8 @@ def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
     except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             weights,
-            "expected what the JSON beside it describes,"
-            f" found weights that do not load ({str(error).splitlines()[0]})",
-            "make the file again",
+            f"expected the weights of the network in {name}.json,"
+            f" found a file that does not load ({str(error).splitlines()[0]})",
+            "run the stage that writes it again, or restore the file",
         ) from None
     return network.eval().requires_grad_(False)

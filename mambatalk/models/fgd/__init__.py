@@ -1,1 +1,1 @@
-"""The motion auto-encoder behind the Fréchet gesture distance."""
+"""The motion auto-encoder behind FGD: network, skeleton graph and storage."""

@@ -1,9 +1,8 @@
-"""The motion auto-encoder behind FGD: a skeleton-aware encoder as published, and a decoder of ours
-to train it.
+"""The motion auto-encoder behind FGD: the published encoder, and a decoder of ours to train it.
 
-The encoder halves the rate four times and pools 55 bones to 35 and to 20. Its group norms run over
-the whole length, so features depend on how long a clip is: never compare windows with whole clips.
-Source: published `VAESKConv`, encoder.
+The skeleton-aware encoder halves the frame rate four times and pools 55 bones to 35 and to 20. Its
+group norms run over the whole length, so features depend on the length of the clip: features of
+windows must not be compared with those of whole clips. Source: published `VAESKConv`, encoder.
 """
 
 from collections.abc import Sequence
@@ -17,14 +16,14 @@ from mambatalk.errors import InputError
 from mambatalk.models.fgd.skeleton_graph import Bone, bones_of, neighbours, pool
 from mambatalk.motion.skeleton import PARENTS, POSE_DIM
 
-BONES_LEFT = 20
+POOLED_BONES = 20
 GROUPS = 10
 STRIDE = 16
-"""Frames to one feature."""
+"""Frames per feature."""
 
 
 class BoneConv(nn.Conv1d):
-    """A convolution that lets a bone see only bones near it."""
+    """A convolution of stride 2 in which each bone depends only on bones near it."""
 
     mask: Tensor
 
@@ -44,21 +43,19 @@ class BoneConv(nn.Conv1d):
         near = torch.from_numpy(neighbours(bones))
         mask = near.repeat_interleave(channels_out, 0).repeat_interleave(channels_in, 1)
         self.register_buffer("mask", mask[..., None].to(self.weight.dtype), persistent=False)
-        # A bone hears few others: counted as if it heard all, weights begin so small that motion
-        # fades on the way.
-        heard = mask.sum(1)[:, None, None] * kernel
+        # The default initialisation counts the masked inputs too: weights become so small that
+        # motion fades from layer to layer.
+        fan_in = mask.sum(1)[:, None, None] * kernel
         nn.init.uniform_(self.weight, -1, 1)
-        self.weight.data.mul_(self.mask * (3 / heard).sqrt())
+        self.weight.data.mul_(self.mask * (3 / fan_in).sqrt())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) to (B, C', T / 2)."""
+        """Map (B, C, T) to (B, C', T / 2)."""
         return functional.conv1d(x, self.weight * self.mask, self.bias, self.stride, self.padding)
 
 
 class BoneBlock(nn.Module):
-    """Residual and shortcut convolutions, then pooling where the skeleton has chains left, then
-    tanh.
-    """
+    """Residual and shortcut convolutions, pooling of bones where chains are left, and tanh."""
 
     pooling: Tensor
 
@@ -76,46 +73,53 @@ class BoneBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) to (B, C', T / 2); T even."""
+        """Map (B, C, T) to (B, C', T / 2); T must be even."""
         x = self.norm(self.residual(x)) + self.shortcut(x)
         return torch.tanh(x if len(self.pooling) == x.shape[1] else self.pooling @ x)
 
 
 class FGDEncoder(nn.Module):
-    """6D poses to features.
+    """Encoder from 6D poses to features.
 
     Args:
-        latent: Channels of a feature, a multiple of 20; 240 as published.
+        latent: Channels of a feature, a multiple of 20; the published encoder has 240.
         parents: Kinematic tree.
 
     Raises:
-        InputError: `latent` is no multiple of 20.
+        InputError: `latent` is not a multiple of 20.
 
     """
 
     def __init__(self, latent: int = 240, parents: Sequence[int] = PARENTS) -> None:
         super().__init__()
-        if latent % BONES_LEFT:
+        if latent % POOLED_BONES:
             raise InputError(
                 "FGD encoder: latent",
-                f"expected a multiple of {BONES_LEFT}, the bones left, found {latent}",
-                "take 240 as published, or a smaller multiple",
+                f"expected a multiple of {POOLED_BONES} (the pooled bones), found {latent}",
+                "use 240 as published, or a smaller multiple",
             )
         self.latent = latent
-        last = latent // BONES_LEFT
-        bones, blocks = bones_of(parents), []
+        last = latent // POOLED_BONES
+        bones = bones_of(parents)
+        blocks = []
         for channels_in, channels_out in pairwise((6, 6, 6, last, last)):
             blocks.append(BoneBlock(bones, channels_in, channels_out))
             bones = blocks[-1].bones
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, pose: Tensor) -> Tensor:
-        """(B, n, 330), n a multiple of 16, to (B, n / 16, latent) in (-1, 1)."""
+        """Map poses (B, T, 330), T a multiple of 16, to features (B, T / 16, latent) in (-1, 1)."""
         return self.blocks(pose.transpose(1, 2)).transpose(1, 2)
 
 
 class FGDDecoder(nn.Module):
-    """Features back to 6D poses; only the training of the encoder needs it."""
+    """Decoder from features to 6D poses, used only to train the encoder.
+
+    Args:
+        latent: Channels of a feature.
+        hidden: Channels between its layers.
+
+    """
 
     def __init__(self, latent: int = 240, hidden: int = 256) -> None:
         super().__init__()
@@ -128,5 +132,5 @@ class FGDDecoder(nn.Module):
         self.blocks = nn.Sequential(*blocks, nn.Conv1d(hidden, POSE_DIM, 3, padding=1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, m, latent) to (B, 16 m, 330)."""
+        """Map features (B, m, latent) to poses (B, 16 m, 330)."""
         return self.blocks(features.transpose(1, 2)).transpose(1, 2)

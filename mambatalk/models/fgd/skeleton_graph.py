@@ -1,7 +1,8 @@
-"""The skeleton as a graph of bones: which bones see each other, and how chains of bones are pooled.
+"""The skeleton as a graph of bones: which bones are neighbours, and how they are pooled.
 
-A bone is an edge (parent, child); the root has a bone of its own that ends nowhere. Source:
-skeleton-aware networks (Aberman et al. 2020), as the published FGD encoder uses them.
+A bone is an edge (parent, child). The root has a bone of its own, which ends at a joint that does
+not exist. Source: skeleton-aware networks (Aberman et al. 2020), as the published FGD encoder uses
+them.
 """
 
 from collections import Counter
@@ -14,29 +15,33 @@ Bone = tuple[int, int]
 
 
 def bones_of(parents: Sequence[int]) -> list[Bone]:
-    """One bone per joint; joint 0 is the root, whose bone ends at a joint of no other bone."""
-    return [(0, len(parents)), *((parent, joint) for joint, parent in enumerate(parents) if joint)]
+    """Return one bone per joint of a kinematic tree, the root's first."""
+    root = (0, len(parents))
+    return [root, *((parent, joint) for joint, parent in enumerate(parents) if joint)]
 
 
 def neighbours(bones: Sequence[Bone], distance: int = 2) -> NDArray[np.bool_]:
-    """Bones (n, n) that lie at most `distance` shared joints apart, themselves included."""
-    touch = np.array([[bool({*one} & {*other}) for other in bones] for one in bones])
+    """Return which bones (n, n) are at most `distance` shared joints apart, themselves included."""
+    touch = np.array([[not {*one}.isdisjoint(other) for other in bones] for one in bones])
     return np.linalg.matrix_power(touch.astype(np.int64), distance) > 0
 
 
 def pool(bones: Sequence[Bone]) -> tuple[list[Bone], list[tuple[int, ...]]]:
-    """Merge bones by twos along every unbranched chain; a chain of odd length keeps its first bone.
+    """Merge pairs of bones along every unbranched chain.
+
+    A chain of odd length keeps its first bone.
 
     Returns:
-        The pooled bones, and for each the bones it is made of.
+        The pooled bones, and for each of them the indices of the bones that it replaces.
 
     """
     groups = [group for chain in _chains(bones) for group in _pairs(chain)]
-    return [(bones[group[0]][0], bones[group[-1]][1]) for group in groups], groups
+    pooled = [(bones[group[0]][0], bones[group[-1]][1]) for group in groups]
+    return pooled, groups
 
 
 def _chains(bones: Sequence[Bone]) -> list[list[int]]:
-    """Runs of bones between branchings, leaves and the root, depth first."""
+    """Return the chains of bones between root, branchings and leaves, depth first."""
     degree = Counter(joint for bone in bones for joint in bone)
     children: dict[int, list[int]] = {}
     for index, (start, _) in enumerate(bones):

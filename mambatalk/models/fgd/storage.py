@@ -9,15 +9,15 @@ NAME = "fgd_encoder"
 
 
 def save_fgd_encoder(folder: str | Path, network: FGDEncoder) -> None:
-    """Write the encoder into a folder."""
+    """Write the encoder to a folder."""
     save_network(folder, NAME, network, {"latent": network.latent})
 
 
 def load_fgd_encoder(folder: str | Path) -> FGDEncoder:
-    """Read the encoder.
+    """Read an encoder that `save_fgd_encoder` wrote; see `load_network`.
 
     Raises:
-        InputError: A file is missing or broken.
+        InputError: A file is missing or damaged.
 
     """
     return load_network(folder, NAME, {"FGDEncoder": FGDEncoder})

@@ -1,1 +1,1 @@
-"""The five motion auto-encoders."""
+"""The five motion auto-encoders: network, quantizer and storage."""

@@ -1,5 +1,6 @@
-"""The code book: nearest code by squared distance, straight-through gradient. Source: published
-`Quantizer`.
+"""The codebook: nearest code by squared distance, straight-through gradient.
+
+Source: published `Quantizer`.
 """
 
 from dataclasses import dataclass
@@ -11,20 +12,26 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Quantized:
-    """Latents and the codes nearest to them."""
+    """Latents quantised to the nearest codes."""
 
     index: Tensor
-    """(B, T) int64."""
+    """(B, T) int64: the codes."""
     vectors: Tensor
-    """(B, T, width): the code vectors, with the gradient of the latents."""
+    """(B, T, width): the code vectors. Their gradient passes to the latents unchanged."""
     loss: Tensor
-    """Scalar: mean squared distance, once towards the codes and once towards the latents."""
+    """Scalar: mean squared distance, once with gradient to the codes and once to the latents."""
     perplexity: Tensor
-    """Scalar: effective number of codes in use, between 1 and the code book's size."""
+    """Scalar: effective number of codes in use, between 1 and the size of the codebook."""
 
 
 class Quantizer(nn.Module):
-    """A code book of `size` vectors of `width` channels."""
+    """A codebook.
+
+    Args:
+        size: Number of codes.
+        width: Channels of a code vector.
+
+    """
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
@@ -32,16 +39,16 @@ class Quantizer(nn.Module):
         nn.init.uniform_(self.embedding.weight, -1 / size, 1 / size)
 
     def distances(self, latent: Tensor) -> Tensor:
-        """Squared distances of latents (B, T, width) to all codes: (B, T, size)."""
+        """Return the squared distances (B, T, size) of latents (B, T, width) to all codes."""
         codes = self.embedding.weight
         return latent.square().sum(-1, keepdim=True) + codes.square().sum(-1) - 2 * latent @ codes.T
 
     def nearest(self, latent: Tensor) -> Tensor:
-        """Codes (B, T) nearest to latents (B, T, width)."""
+        """Return the codes (B, T) nearest to latents (B, T, width)."""
         return self.distances(latent).argmin(-1)
 
     def lookup(self, index: Tensor) -> Tensor:
-        """Code vectors (B, T, width) of codes (B, T)."""
+        """Return the code vectors (B, T, width) of codes (B, T)."""
         return self.embedding(index)
 
     def forward(self, latent: Tensor) -> Quantized:
@@ -49,17 +56,17 @@ class Quantizer(nn.Module):
         return self.quantized(latent, self.nearest(latent))
 
     def quantized(self, latent: Tensor, index: Tensor) -> Quantized:
-        """Put codes (B, T), nearest or not, in the place of latents (B, T, width)."""
+        """Replace latents (B, T, width) by given codes (B, T), which need not be the nearest."""
         vectors = self.lookup(index)
-        loss = functional.mse_loss(vectors, latent.detach()) + functional.mse_loss(
-            vectors.detach(), latent
-        )
-        return Quantized(index, latent + (vectors - latent).detach(), loss, self._perplexity(index))
+        to_codes = functional.mse_loss(vectors, latent.detach())
+        to_latents = functional.mse_loss(vectors.detach(), latent)
+        # Straight-through estimator: the value of the codes, the gradient of the latents.
+        passed = latent + (vectors - latent).detach()
+        return Quantized(index, passed, to_codes + to_latents, self._perplexity(index))
 
     def _perplexity(self, index: Tensor) -> Tensor:
-        share = (
-            torch.bincount(index.flatten(), minlength=self.embedding.num_embeddings) / index.numel()
-        )
+        counts = torch.bincount(index.flatten(), minlength=self.embedding.num_embeddings)
+        share = counts / index.numel()
         return (-(share * (share + 1e-10).log()).sum()).exp()
 
 

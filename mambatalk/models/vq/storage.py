@@ -1,4 +1,4 @@
-"""The five motion auto-encoders on disk."""
+"""Motion auto-encoders on disk."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,12 @@ from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
 
 
 def save_auto_encoder(folder: str | Path, name: str, network: VQVAE | AutoEncoder) -> None:
-    """Write one auto-encoder into a folder."""
+    """Write one auto-encoder to NAME.safetensors and NAME.json in a folder."""
     first = network.encoder[0]
     sizes = {
         "dim": first.in_channels,
         "width": first.out_channels,
+        # Each layer of the encoder is three modules.
         "layers": len(network.encoder) // 3,
     }
     if isinstance(network, VQVAE):
@@ -21,10 +22,13 @@ def save_auto_encoder(folder: str | Path, name: str, network: VQVAE | AutoEncode
 
 
 def load_auto_encoder(folder: str | Path, name: str) -> Any:
-    """Read one auto-encoder: a `VQVAE`, or for the global-motion net an `AutoEncoder`.
+    """Read one auto-encoder that `save_auto_encoder` wrote.
+
+    Returns:
+        A `VQVAE`, or for the global-motion net an `AutoEncoder`; see `load_network`.
 
     Raises:
-        InputError: A file is missing or broken.
+        InputError: A file is missing or damaged.
 
     """
     return load_network(folder, name, {"VQVAE": VQVAE, "AutoEncoder": AutoEncoder})

@@ -1,10 +1,13 @@
-"""The five motion auto-encoders: four with a code book, one plain. One code per frame, no change of
-rate.
+"""The five motion auto-encoders: four with a codebook, one without.
 
-Encoder: L times [convolution, LeakyReLU, residual block]. Decoder: two residual blocks, L - 1
-convolutions at full width, one to the data's channels, one that stays there. Kernels of 3 frames,
-so the network sees 6 (L = 2) to 12 (L = 4) frames either side. Source: paper, motion
-representation; published `VQVAEConvZero` and `VAEConvZero`.
+There is one latent per frame. With L layers:
+
+- encoder: L times [convolution, LeakyReLU, residual block];
+- decoder: two residual blocks, L - 1 convolutions at full width, one to the channels of the data,
+  and one at those channels.
+
+All kernels span 3 frames. A code depends on 6 (L = 2) to 12 (L = 4) frames on either side. Source:
+paper, motion representation; published `VQVAEConvZero` and `VAEConvZero`.
 """
 
 from typing import NamedTuple
@@ -15,7 +18,7 @@ from mambatalk.models.vq.quantizer import Quantized, Quantizer
 
 
 class VQOutput(NamedTuple):
-    """What one pass of a `VQVAE` gives."""
+    """Result of a forward pass of `VQVAE`."""
 
     reconstruction: Tensor
     """(B, T, dim)."""
@@ -23,18 +26,18 @@ class VQOutput(NamedTuple):
 
 
 class ResidualBlock(nn.Sequential):
-    """Two convolutions and the identity, (B, C, T) to (B, C, T); nothing after the sum."""
+    """Two convolutions and a skip connection, without an activation after the sum."""
 
     def __init__(self, width: int) -> None:
         super().__init__(_convolution(width, width), nn.LeakyReLU(0.2), _convolution(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the block's change to `x`."""
+        """Map (B, C, T) to (B, C, T)."""
         return x + super().forward(x)
 
 
 class ConvEncoder(nn.Sequential):
-    """(B, T, dim) to (B, T, width) at the same rate."""
+    """Encoder from motion channels to latents, at the same frame rate."""
 
     def __init__(self, dim: int, width: int, layers: int) -> None:
         blocks: list[nn.Module] = []
@@ -48,12 +51,12 @@ class ConvEncoder(nn.Sequential):
         _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode, channels last."""
+        """Map (B, T, dim) to (B, T, width)."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class ConvDecoder(nn.Sequential):
-    """(B, T, width) to (B, T, dim) at the same rate."""
+    """Decoder from latents to motion channels, at the same frame rate."""
 
     def __init__(self, dim: int, width: int, layers: int) -> None:
         blocks: list[nn.Module] = [ResidualBlock(width), ResidualBlock(width)]
@@ -66,12 +69,12 @@ class ConvDecoder(nn.Sequential):
         _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Decode, channels last."""
+        """Map (B, T, width) to (B, T, dim)."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class AutoEncoder(nn.Module):
-    """The plain auto-encoder of the global-motion net: (B, T, dim) to (B, T, dim)."""
+    """The auto-encoder without a codebook, which is the global-motion net."""
 
     def __init__(self, dim: int, width: int, layers: int) -> None:
         super().__init__()
@@ -79,12 +82,12 @@ class AutoEncoder(nn.Module):
         self.decoder = ConvDecoder(dim, width, layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruct."""
+        """Map (B, T, dim) to (B, T, dim)."""
         return self.decoder(self.encoder(x))
 
 
 class VQVAE(nn.Module):
-    """An auto-encoder whose latents are vectors of a code book."""
+    """An auto-encoder whose latents are replaced by vectors of a codebook."""
 
     def __init__(self, dim: int, width: int, layers: int, codebook_size: int) -> None:
         super().__init__()
@@ -93,23 +96,23 @@ class VQVAE(nn.Module):
         self.decoder = ConvDecoder(dim, width, layers)
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, T, dim) to continuous latents (B, T, width)."""
+        """Map motion (B, T, dim) to continuous latents (B, T, width)."""
         return self.encoder(x)
 
     def quantize(self, latent: Tensor) -> Quantized:
-        """Nearest codes of latents (B, T, width)."""
+        """Replace latents (B, T, width) by the nearest code vectors."""
         return self.quantizer(latent)
 
     def decode(self, vectors: Tensor) -> Tensor:
-        """Code vectors (B, T, width) to motion (B, T, dim)."""
+        """Map code vectors (B, T, width) to motion (B, T, dim)."""
         return self.decoder(vectors)
 
     def decode_index(self, index: Tensor) -> Tensor:
-        """Codes (B, T) to motion (B, T, dim)."""
+        """Map codes (B, T) to motion (B, T, dim)."""
         return self.decoder(self.quantizer.lookup(index))
 
     def forward(self, x: Tensor) -> VQOutput:
-        """Encode, quantise, decode."""
+        """Encode, quantise and decode motion (B, T, dim)."""
         quantized = self.quantize(self.encode(x))
         return VQOutput(self.decode(quantized.vectors), quantized)
 
@@ -119,6 +122,7 @@ def _convolution(channels_in: int, channels_out: int) -> nn.Conv1d:
 
 
 def _initialise(module: nn.Module) -> None:
+    # As published.
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)

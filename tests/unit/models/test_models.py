@@ -7,17 +7,12 @@ import math
 import pytest
 import torch
 
-from mambatalk.errors import InputError
-from mambatalk.models.fgd.network import FGDDecoder, FGDEncoder
-from mambatalk.models.fgd.skeleton_graph import bones_of, neighbours, pool
 from mambatalk.models.generator.audio_encoder import AudioEncoder
 from mambatalk.models.generator.fusion import Fusion, fit_steps
 from mambatalk.models.generator.layers import PositionalEncoding
 from mambatalk.models.generator.network import Generator, GeneratorConfig
 from mambatalk.models.mamba.block import MambaAttention, MambaBlock
-from mambatalk.models.vq.quantizer import Quantizer
-from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
-from mambatalk.motion.skeleton import MOTION_DIM, PARENTS, PARTS, POSE_DIM
+from mambatalk.motion.skeleton import MOTION_DIM, PARTS
 
 CONFIG = GeneratorConfig(
     vocabulary_size=30,
@@ -163,49 +158,6 @@ def test_positions_repeat_every_64_steps_and_have_no_end():
     assert table[3, 1] == pytest.approx(math.cos(3))
 
 
-def test_codes_are_the_nearest_and_the_gradient_passes_straight_through():
-    torch.manual_seed(0)
-    book, latent = Quantizer(7, 5), torch.randn(2, 4, 5, requires_grad=True)
-    quantized = book(latent)
-    assert torch.equal(quantized.index, torch.cdist(latent, book.embedding.weight[None]).argmin(-1))
-    torch.testing.assert_close(quantized.vectors, book.lookup(quantized.index))
-    (gradient,) = torch.autograd.grad(quantized.vectors.sum(), latent, retain_graph=True)
-    assert torch.equal(gradient, torch.ones_like(latent))
-    to_codes, to_latents = torch.autograd.grad(quantized.loss, [book.embedding.weight, latent])
-    assert to_codes.abs().sum() > 0
-    assert to_latents.abs().sum() > 0
-
-
-def test_perplexity_counts_codes_in_use():
-    book = Quantizer(8, 4)
-    latent = book.embedding.weight.detach()[torch.tensor([[0, 1, 2, 3], [0, 1, 2, 3]])]
-    assert float(book(latent).perplexity) == pytest.approx(4, rel=1e-4)
-    assert float(book(latent[:, :1]).perplexity) == pytest.approx(1, rel=1e-4)
-
-
-@pytest.mark.parametrize(("layers", "encoder_reach", "decoder_reach"), [(2, 6, 7), (4, 12, 9)])
-def test_auto_encoders_see_as_far_as_they_say(layers, encoder_reach, decoder_reach):
-    torch.manual_seed(0)
-    model = AutoEncoder(5, 8, layers)
-    for network, dim, reach in (
-        (model.encoder, 5, encoder_reach),
-        (model.decoder, 8, decoder_reach),
-    ):
-        x = torch.randn(1, 61, dim, requires_grad=True)
-        (gradient,) = torch.autograd.grad(network(x)[0, 30].sum(), x)
-        touched = gradient[0].abs().sum(-1).nonzero().flatten()
-        assert (int(touched[0]), int(touched[-1])) == (30 - reach, 30 + reach)
-
-
-def test_decoding_codes_is_decoding_their_vectors():
-    torch.manual_seed(0)
-    model, x = VQVAE(6, 8, 2, 5), torch.randn(2, 9, 6)
-    output = model(x)
-    torch.testing.assert_close(
-        model.decode_index(output.quantized.index), output.reconstruction, rtol=1e-4, atol=1e-5
-    )
-
-
 def test_stacks_start_as_published():
     torch.manual_seed(0)
     stack = MambaAttention(32, 32, layers=2)
@@ -214,46 +166,3 @@ def test_stacks_start_as_published():
     assert float(stack.layers[1].mlp.fc2.weight.detach().abs().max()) <= math.sqrt(1 / 128) / 2
     steps = torch.nn.functional.softplus(MambaBlock(64).dt_proj.bias.detach())
     assert 1e-3 - 1e-6 <= float(steps.min()) < float(steps.max()) <= 0.1 + 1e-6
-
-
-def test_bones_pool_along_chains_to_35_and_20():
-    bones = bones_of(PARENTS)
-    assert len(bones) == 55
-    once, groups = pool(bones)
-    assert groups[:4] == [(0,), (1, 4), (7, 10), (2, 5)]
-    assert sorted(bone for group in groups for bone in group) == list(range(55))
-    twice, _ = pool(once)
-    assert (len(once), len(twice), len(pool(twice)[0])) == (35, 20, 20)
-
-
-def test_bones_see_two_joints_far():
-    near = neighbours(bones_of(PARENTS))
-    assert near.diagonal().all()
-    assert (near == near.T).all()
-    assert near[20].nonzero()[0].tolist() == [16, 18, 20, 25, 26, 28, 29, 31, 32, 34, 35, 37, 38]
-
-
-@pytest.mark.parametrize("latent", [60, 240])
-def test_fgd_features_come_at_a_sixteenth_and_decode_back(latent):
-    encoder, decoder = FGDEncoder(latent), FGDDecoder(latent)
-    features = encoder(torch.randn(2, 64, POSE_DIM))
-    assert features.shape == (2, 4, latent)
-    assert features.abs().max() < 1
-    assert decoder(features).shape == (2, 64, POSE_DIM)
-
-
-def test_fgd_features_of_a_bone_depend_on_bones_near_it_alone():
-    torch.manual_seed(0)
-    pose = torch.randn(1, 64, POSE_DIM, requires_grad=True)
-    block = FGDEncoder(240).blocks[0]
-    # Before the group norm, which mixes everything: the left foot's channels and the right hand's
-    # are strangers.
-    left_foot = block.residual(pose.transpose(1, 2))[:, 60:66].sum()
-    (gradient,) = torch.autograd.grad(left_foot, pose)
-    assert gradient[..., 6 * 7 : 6 * 8].abs().sum() > 0
-    assert gradient[..., 6 * 40 :].abs().sum() == 0
-
-
-def test_an_fgd_size_that_bones_cannot_share_is_refused():
-    with pytest.raises(InputError, match="multiple of 20"):
-        FGDEncoder(50)
