@@ -42,7 +42,7 @@ CONNECT_SECONDS: Final = 20
 class FailedItem:
     """Returned in place of a result if the worker died while it ran only this item."""
 
-    reason: str = "the process that reads it dies"
+    reason: str = "the worker process died"
 
 
 class Executor(Protocol):

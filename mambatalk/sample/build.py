@@ -6,11 +6,10 @@ float32, audio that is longer than the motion, all four splits. The events of th
 written to `events/ID.json`.
 """
 
-import multiprocessing
+import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from mambatalk.console import Progress
 from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE, WEIGHTS, clip_path
 from mambatalk.corpus.textgrid import Interval
 from mambatalk.errors import InputError
+from mambatalk.executors import FailedItem, open_executor
 from mambatalk.files import atomic_directory, write_json
 from mambatalk.motion.skeleton import FPS, JOINT_COUNT, SAMPLE_RATE
 from mambatalk.sample.motion_rules import generate_motion, joint_positions
@@ -134,12 +134,11 @@ def _rest_joints(styles: list[SpeakerStyle]) -> dict[int, NDArray[np.float64]]:
 
 
 def _run(jobs: list[Job], workers: int) -> Iterator[SpeedSum]:
-    if workers == 1:
-        yield from map(_make_clip, jobs)
-        return
-    # Spawned, because a fork of a process with threads can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_make_clip, jobs)
+    with open_executor(workers) as executor:
+        for job, result in zip(jobs, executor.map(_make_clip, jobs), strict=True):
+            if isinstance(result, FailedItem):
+                raise RuntimeError(f"clip {job[1].clip}: {result.reason}")
+            yield result
 
 
 def _make_clip(job: Job) -> SpeedSum:
@@ -150,12 +149,24 @@ def _make_clip(job: Job) -> SpeedSum:
     generated = generate_motion(track, plan.style, rest, random)
     generated.motion.write(clip_path(root, plan.clip, "motion"))
     subtype = "FLOAT" if plan.clip.start % _FLOAT_WAV_EVERY == 0 else "PCM_16"
-    soundfile.write(clip_path(root, plan.clip, "wave"), track.wave, SAMPLE_RATE, subtype=subtype)
+    _write_wave(clip_path(root, plan.clip, "wave"), track.wave, subtype)
     _write_textgrid(clip_path(root, plan.clip, "textgrid"), track)
     _write_semantics(clip_path(root, plan.clip, "semantics"), track, generated.events)
     write_json(root / EVENTS / f"{plan.clip}.json", generated.events)
     steps = np.diff(joint_positions(generated.motion, rest), axis=0)
     return len(steps), np.linalg.norm(steps, axis=-1).sum(axis=0) * FPS
+
+
+def _write_wave(path: Path, waveform: NDArray[np.float32], subtype: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, SAMPLE_RATE, format="WAV", subtype=subtype)
+    data = bytearray(file.getvalue())
+    # libsndfile stores the current time in the PEAK chunk of float files, after the chunk's name,
+    # size and version (4 bytes each). Clear it, so that the same seed gives the same bytes.
+    peak_chunk = data.find(b"PEAK", 0, data.find(b"data"))
+    if peak_chunk >= 0:
+        data[peak_chunk + 12 : peak_chunk + 16] = bytes(4)
+    path.write_bytes(data)
 
 
 def _write_textgrid(path: Path, track: SpeechTrack) -> None:

@@ -192,4 +192,4 @@ def test_a_clip_that_kills_its_reader_is_a_fault_in_the_manifest(corpus, tmp_pat
     table = pd.read_parquet(tmp_path / "out" / "manifest.parquet")
     (broken,) = table[table["fault"].notna()].to_dict("records")
     assert broken["clip_id"] == "1_ada_0_1_1"
-    assert "the process that reads it dies" in broken["fault"]
+    assert "the worker process died" in broken["fault"]

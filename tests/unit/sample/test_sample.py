@@ -56,6 +56,16 @@ def test_the_number_of_processes_does_not_change_a_byte(corpus: Path, tmp_path: 
         assert (tmp_path / "again" / "events" / path.name).read_bytes() == path.read_bytes()
 
 
+def test_float_wavs_hold_no_time_stamp(tmp_path: Path) -> None:
+    """Otherwise the same seed would give other bytes, and another snapshot, a second later."""
+    write_sample(tmp_path / "corpus", hours=0.05, speakers=1, seed=7)
+    path = tmp_path / "corpus" / "wave16k" / "1_ada_0_7_7.wav"
+    assert soundfile.info(path).subtype == "FLOAT"
+    header = path.read_bytes()[:128]
+    peak_chunk = header.index(b"PEAK")
+    assert header[peak_chunk + 12 : peak_chunk + 16] == bytes(4)
+
+
 def test_another_seed_gives_other_clips() -> None:
     plans = []
     for seed in (1, 2):
