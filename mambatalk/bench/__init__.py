@@ -1,1 +1,1 @@
-"""Measurements of speed, memory and size against the project's bars."""
+"""Benchmarks of speed, memory and disk space, compared with the targets of the project."""

@@ -1,14 +1,14 @@
-"""`mambatalk bench scan`: our scan against the other ways to write it on this machine, in speed and
-exactness.
+"""Compare implementations of the selective scan for `mambatalk bench scan`: speed and accuracy.
 
-The rivals: a plain loop under autograd, a chunked scan (a matrix of decays within a chunk, a loop
-over chunks) and PyTorch's `associative_scan`. All take (u, delta, A, B, C) in the shapes of
-`recurrence.Recurrence` and give outputs.
+The implementations are our scan, a loop over steps under autograd, a chunked scan (a matrix of
+decays within each chunk, a loop over chunks) and PyTorch's `associative_scan`. All take u, delta,
+A, B and C with the shapes of `recurrence.Recurrence` and return the outputs (batch, channels,
+steps).
 """
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,30 +16,30 @@ from torch import Tensor
 from mambatalk.models.mamba.recurrence import Recurrence
 
 Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-CHUNK = 8
+CHUNK_STEPS: Final = 8
 
 
 class Timing(NamedTuple):
-    """One way at one size."""
+    """Speed and accuracy of one implementation."""
 
     name: str
     forward: float
-    """Seconds, best of the repetitions."""
+    """Seconds, the best of all repetitions."""
     backward: float
+    """Seconds, the best of all repetitions."""
     error: float
-    """Largest relative error of the outputs and all gradients against the plain loop in double
-    precision.
-    """
+    """Largest relative error of outputs and gradients against the loop in double precision."""
 
 
-def ours(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """The scan of this package."""
+def our_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Run the scan of this package."""
     return Recurrence.apply(u, delta, A, B, C, None)[0]
 
 
-def plain_loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """One step after the other; autograd keeps every state."""
-    state, outputs = u.new_zeros(*u.shape[:2], A.shape[1]), []
+def loop_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Run one step after the other; autograd keeps every state."""
+    state = u.new_zeros(*u.shape[:2], A.shape[1])
+    outputs = []
     for t in range(u.shape[-1]):
         drive = (delta[..., t] * u[..., t])[..., None] * B[:, None, :, t]
         state = torch.exp(delta[..., t, None] * A) * state + drive
@@ -47,27 +47,28 @@ def plain_loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Ten
     return torch.stack(outputs, dim=-1)
 
 
-def chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Within a chunk, every pair of steps at once; from chunk to chunk, a loop over states."""
-    state, outputs = u.new_zeros(*u.shape[:2], A.shape[1]), []
-    for start in range(0, u.shape[-1], CHUNK):
-        part = slice(start, min(start + CHUNK, u.shape[-1]))
-        since = delta[..., part].cumsum(-1)
-        gap = since[..., :, None] - since[..., None, :]
+def chunked_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Compute all pairs of steps within a chunk at the same time, and loop over chunks."""
+    state = u.new_zeros(*u.shape[:2], A.shape[1])
+    outputs = []
+    for start in range(0, u.shape[-1], CHUNK_STEPS):
+        part = slice(start, min(start + CHUNK_STEPS, u.shape[-1]))
+        elapsed = delta[..., part].cumsum(-1)
+        gap = elapsed[..., :, None] - elapsed[..., None, :]
         past = torch.ones_like(gap[0, 0]).tril()
-        # Future gaps are negative and would overflow; they are set to 0 before the exponential and
-        # masked after it.
+        # Gaps to later steps are negative and would overflow, so they are set to 0 before the
+        # exponential and masked after it.
         decay = torch.exp(gap.tril()[..., None] * A[:, None, None]) * past[..., None]
         drive = (delta[..., part] * u[..., part])[..., None] * B[:, None, :, part].transpose(-1, -2)
-        carried = torch.exp(since[..., None] * A[:, None]) * state[:, :, None]
+        carried = torch.exp(elapsed[..., None] * A[:, None]) * state[:, :, None]
         states = carried + torch.einsum("betsn,besn->betn", decay, drive)
         outputs.append(torch.einsum("betn,bnt->bet", states, C[..., part]))
         state = states[:, :, -1]
     return torch.cat(outputs, dim=-1)
 
 
-def associative(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """PyTorch's parallel scan over (decay, drive) pairs; its fast mode is for CUDA alone."""
+def associative_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Run PyTorch's parallel scan over pairs of decay and drive; its fast mode needs CUDA."""
     from torch._higher_order_ops.associative_scan import associative_scan
 
     decay = torch.exp(delta[..., None] * A[:, None])
@@ -81,27 +82,47 @@ def associative(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Te
     return torch.einsum("betn,bnt->bet", states, C)
 
 
-WAYS: dict[str, Scan] = {
-    "ours": ours,
-    "plain loop": plain_loop,
-    "chunked": chunked,
-    "associative_scan": associative,
+SCANS: Final[dict[str, Scan]] = {
+    "ours": our_scan,
+    "loop": loop_scan,
+    "chunked": chunked_scan,
+    "associative_scan": associative_scan,
 }
 
 
 def measure_scans(
     *, batch: int, channels: int, state: int, steps: int, repeat: int
 ) -> list[Timing]:
-    """Time forward and backward of every way on the same random input, single precision."""
+    """Time forward and backward passes of all implementations.
+
+    Args:
+        batch: Sequences.
+        channels: Channels of a sequence.
+        state: State size of a channel.
+        steps: Length of a sequence.
+        repeat: Repetitions; the best one counts.
+
+    Returns:
+        One timing per implementation, on the same random input in single precision.
+
+    """
     generator = torch.Generator().manual_seed(0)
-    shapes = [(batch, channels, steps)] * 2 + [(channels, state)] + [(batch, state, steps)] * 2
-    u, delta, A, B, C = (torch.rand(*shape, generator=generator) for shape in shapes)
-    inputs = [u - 0.5, delta * 0.1, -16 * A, B - 0.5, C - 0.5]
-    reference = _values(plain_loop, [x.double() for x in inputs])
-    return [_time(name, scan, inputs, reference, repeat) for name, scan in WAYS.items()]
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    inputs = [
+        draw(batch, channels, steps) - 0.5,
+        draw(batch, channels, steps) * 0.1,
+        -16 * draw(channels, state),
+        draw(batch, state, steps) - 0.5,
+        draw(batch, state, steps) - 0.5,
+    ]
+    reference = _outputs_and_gradients(loop_scan, [x.double() for x in inputs])
+    return [_time(name, scan, inputs, reference, repeat) for name, scan in SCANS.items()]
 
 
-def _values(scan: Scan, inputs: list[Tensor]) -> list[Tensor]:
+def _outputs_and_gradients(scan: Scan, inputs: list[Tensor]) -> list[Tensor]:
     leaves = [x.clone().requires_grad_() for x in inputs]
     y = scan(*leaves)
     return [y.detach(), *torch.autograd.grad(y.sum(), leaves)]
@@ -110,11 +131,14 @@ def _values(scan: Scan, inputs: list[Tensor]) -> list[Tensor]:
 def _time(
     name: str, scan: Scan, inputs: list[Tensor], reference: list[Tensor], repeat: int
 ) -> Timing:
-    error = max(
-        float((ours.double() - theirs).abs().max() / theirs.abs().max())
-        for ours, theirs in zip(_values(scan, inputs), reference, strict=True)
-    )
-    leaves, forward, backward = [x.clone().requires_grad_() for x in inputs], [], []
+    results = _outputs_and_gradients(scan, inputs)
+    errors = [
+        float((result.double() - expected).abs().max() / expected.abs().max())
+        for result, expected in zip(results, reference, strict=True)
+    ]
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    forward = []
+    backward = []
     for _ in range(repeat):
         start = time.perf_counter()
         y = scan(*leaves)
@@ -122,4 +146,4 @@ def _time(
         torch.autograd.grad(y.sum(), leaves)
         forward.append(middle - start)
         backward.append(time.perf_counter() - middle)
-    return Timing(name, min(forward), min(backward), error)
+    return Timing(name, min(forward), min(backward), max(errors))

@@ -1,10 +1,9 @@
-"""Ingest, or features, as a process of its own, so that what it takes in memory can be watched from
-outside.
+"""Run ingest or feature extraction in a separate process, whose memory can be measured.
 
-`python -m mambatalk.bench.stages` takes a stage's name and one JSON object, the arguments of
-`ingest_once` or `features_once`, and prints how many seconds it took, the start of its worker
-processes included. Imports are lazy, as in the pipeline's stages: worker processes import this
-module again.
+`python -m mambatalk.bench.stages STAGE JSON` takes the arguments of `run_ingest` or `run_features`
+as a JSON object and prints the duration in seconds, including the start of worker processes.
+Imports are lazy, as in the stages of the pipeline, because worker processes import this module
+again.
 """
 
 import json
@@ -13,8 +12,8 @@ import time
 from pathlib import Path
 
 
-def ingest_once(*, root: str, snapshot: str, out: str, scratch: str, workers: int) -> float:
-    """Write `out`/clips and return the seconds it took."""
+def run_ingest(*, root: str, snapshot: str, out: str, scratch: str, workers: int) -> float:
+    """Ingest a corpus into `out`/clips and return the duration in seconds."""
     from mambatalk.clips.ingest import ingest
 
     clips = Path(out) / "clips"
@@ -32,9 +31,12 @@ def ingest_once(*, root: str, snapshot: str, out: str, scratch: str, workers: in
     return time.perf_counter() - start
 
 
-def features_once(*, out: str, workers: int) -> float:
-    """Write `out`/features from `out`/clips, all that can be read, and return the seconds it
-    took.
+def run_features(*, out: str, workers: int) -> float:
+    """Extract `out`/features from all readable clips of `out`/clips.
+
+    Returns:
+        Duration in seconds.
+
     """
     from mambatalk.clips.store import ClipStore
     from mambatalk.config import FeaturesConfig
@@ -46,7 +48,8 @@ def features_once(*, out: str, workers: int) -> float:
     folder = Path(out)
     (folder / "features").mkdir()
     write_stand_in(folder / "body.npz")
-    body, store = load_body(folder / "body.npz"), ClipStore(folder / "clips")
+    body = load_body(folder / "body.npz")
+    store = ClipStore(folder / "clips")
     readable = store.manifest[store.manifest["fault"].isna() & store.manifest["split"].notna()]
     start = time.perf_counter()
     build_features(
@@ -62,6 +65,6 @@ def features_once(*, out: str, workers: int) -> float:
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[2])
-    seconds = ingest_once(**given) if sys.argv[1] == "ingest" else features_once(**given)
+    stage, arguments = sys.argv[1], json.loads(sys.argv[2])
+    seconds = run_ingest(**arguments) if stage == "ingest" else run_features(**arguments)
     sys.stdout.write(str(seconds))

@@ -1,17 +1,21 @@
-"""Benchmarks: `mambatalk bench ...`. They print what this machine does, where there is a bar beside
-it; exit code 0.
+"""The benchmarks `mambatalk bench scan` and `mambatalk bench data`.
+
+They print measurements of this machine, with targets where there are any, and exit with code 0.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
-    from mambatalk.bench.figure import Figure
+    from mambatalk.bench.measurement import Measurement
 
-bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
+SMALL_SAMPLE_HOURS: Final = 0.5
+"""Smallest sample to measure: shorter ones measure the start of processes."""
+
+bench = typer.Typer(no_args_is_help=True, help="Measure the speed of this machine.")
 app = typer.Typer()
 app.add_typer(bench, name="bench")
 
@@ -19,15 +23,20 @@ app.add_typer(bench, name="bench")
 @bench.command()
 def scan(
     *,
-    batch: Annotated[int, typer.Option(min=1, help="Sequences at once.")] = 8,
-    channels: Annotated[int, typer.Option(min=1, help="Channels; the paper has 1536.")] = 1536,
-    state: Annotated[int, typer.Option(min=1, help="State of a channel.")] = 16,
-    steps: Annotated[int, typer.Option(min=1, help="Steps; 64 is a window.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Number of sequences.")] = 8,
+    channels: Annotated[
+        int, typer.Option(min=1, help="Channels of a sequence; 1536 in the paper.")
+    ] = 1536,
+    state: Annotated[int, typer.Option(min=1, help="State size of a channel.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a sequence; a window has 64.")] = 64,
     repeat: Annotated[int, typer.Option(min=1, help="Repetitions; the best counts.")] = 3,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of PyTorch; 0 leaves them.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of PyTorch; 0 keeps the default.")
+    ] = 0,
 ) -> None:
-    """Time the selective scan: ours, a plain loop, a chunked scan, associative_scan; and how exact
-    each is.
+    """Compare speed and accuracy of implementations of the selective scan.
+
+    The table shows our scan, a loop over steps, a chunked scan and PyTorch's `associative_scan`.
     """
     import torch
     from rich.console import Console
@@ -38,14 +47,15 @@ def scan(
     if threads:
         torch.set_num_threads(threads)
     timings = measure_scans(batch=batch, channels=channels, state=state, steps=steps, repeat=repeat)
-    ours = timings[0].forward + timings[0].backward
-    table = Table("scan", "forward ms", "backward ms", "times ours", "error")
+    our_seconds = timings[0].forward + timings[0].backward
+    table = Table("scan", "forward ms", "backward ms", "relative time", "error")
     for timing in timings:
+        seconds = timing.forward + timing.backward
         table.add_row(
             timing.name,
             f"{1e3 * timing.forward:.1f}",
             f"{1e3 * timing.backward:.1f}",
-            f"{(timing.forward + timing.backward) / ours:.1f}",
+            f"{seconds / our_seconds:.1f}",
             f"{timing.error:.0e}",
         )
     console = Console()
@@ -60,57 +70,67 @@ def scan(
 def data(
     *,
     hours: Annotated[
-        float, typer.Option(min=0.5, help="Hours of sample to make; and a tenth of it to compare.")
+        float,
+        typer.Option(
+            min=SMALL_SAMPLE_HOURS,
+            help="Hours of sample to generate; a tenth of it is measured as well.",
+        ),
     ] = 5,
-    root: Annotated[Path | None, typer.Option(help="Measure on this corpus instead.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    json: Annotated[bool, typer.Option("--json", help="Print figures as data.")] = False,
+    root: Annotated[
+        Path | None, typer.Option(help="Measure this corpus instead of a sample.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
+    json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
 ) -> None:
-    """Time ingest, features and the reading of windows; weigh store and memory; change one clip and
-    do it again.
+    """Measure ingest, feature extraction and the reading of training windows.
 
-    Everything is written to a temporary folder (`TMPDIR` moves it) of about three times the corpus'
-    size. A sample of 10 hours takes some four minutes to make.
+    Speed, memory and disk space are measured. Then one clip is changed and ingested again. All
+    files are written to a temporary folder (`TMPDIR` moves it) of about three times the size of the
+    corpus. Generating a sample of 10 hours takes about four minutes.
     """
     import tempfile
 
-    from mambatalk.bench.data import measure
+    from mambatalk.bench.data import measure_data
     from mambatalk.sample.build import write_sample
 
-    with tempfile.TemporaryDirectory() as folder:
-        corpora = [root] if root else [Path(folder) / name for name in ("small", "large")]
-        for corpus, size in (
-            zip(corpora, (max(0.5, hours / 10), hours), strict=False) if root is None else ()
-        ):
-            typer.echo(f"making {size:g} h of sample", err=True)
-            write_sample(corpus, hours=size, speakers=8, seed=2021, workers=workers)
-        figures = []
-        for figure in measure(corpora, Path(folder), workers=workers):
-            typer.echo(f"{figure.quantity}: {figure.measured:.4g} {figure.unit}", err=True)
-            figures.append(figure)
-    _print_figures(figures, json=json)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if root is not None:
+            corpora = [root]
+        else:
+            corpora = [folder / "small", folder / "large"]
+            sizes = (max(SMALL_SAMPLE_HOURS, hours / 10), hours)
+            for corpus, size in zip(corpora, sizes, strict=True):
+                typer.echo(f"generating {size:g} h of sample", err=True)
+                write_sample(corpus, hours=size, speakers=8, seed=2021, workers=workers)
 
-
-def _print_figures(figures: "Sequence[Figure]", *, json: bool) -> None:
+        measurements = []
+        for measurement in measure_data(corpora, folder, workers=workers):
+            text = f"{measurement.quantity}: {measurement.value:.4g} {measurement.unit}"
+            typer.echo(text, err=True)
+            measurements.append(measurement)
     if json:
-        from json import dumps
+        _print_json(measurements)
+    else:
+        _print_table(measurements)
 
-        typer.echo(dumps([figure.as_data() for figure in figures], indent=2))
-        return
+
+def _print_json(measurements: "Sequence[Measurement]") -> None:
+    import json
+
+    typer.echo(json.dumps([measurement.as_dict() for measurement in measurements], indent=2))
+
+
+def _print_table(measurements: "Sequence[Measurement]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("quantity", "measured", "bar", "ok")
-    for figure in figures:
-        bar = (
-            ""
-            if figure.bar is None
-            else f"{'at least' if figure.at_least else 'at most'} {figure.bar:,g}"
-        )
+    table = Table("quantity", "measured", "target", "met")
+    for measurement in measurements:
         table.add_row(
-            figure.quantity,
-            f"{figure.measured:,.4g} {figure.unit}",
-            bar,
-            {None: "", True: "yes", False: "no"}[figure.ok],
+            measurement.quantity,
+            f"{measurement.value:,.4g} {measurement.unit}",
+            measurement.target_text,
+            {None: "", True: "yes", False: "no"}[measurement.ok],
         )
     Console().print(table)

@@ -1,4 +1,4 @@
-"""`mambatalk bench data`: real figures of a small corpus, each beside its bar."""
+"""`mambatalk bench data` measures a corpus without changing it."""
 
 import json
 import subprocess
@@ -7,22 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from mambatalk.bench.figure import Figure
+from mambatalk.bench.measurement import Measurement
 from mambatalk.sample.build import write_sample
 
+pytest.importorskip(
+    "espeakng_loader", reason="the sample needs eSpeak NG: pip install 'mambatalk[sample]'"
+)
 COMMAND = Path(sys.executable).with_name("mambatalk")
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample") / "corpus"
     write_sample(root, hours=0.04, speakers=3, seed=5)
     return root
 
 
-def bench(*arguments):
+def bench_data(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, "bench", "data", *map(str, arguments), "--workers", "1"],
+        [COMMAND, "bench", "data", "--root", root, *options, "--workers", "1"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -30,29 +33,30 @@ def bench(*arguments):
     )
 
 
-def test_a_corpus_is_measured_and_left_as_it_was(corpus):
-    before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
-    figures = {
-        figure["quantity"]: figure
-        for figure in json.loads(bench("--root", corpus, "--json").stdout)
-    }
-    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
-    assert all(figure["measured"] > 0 for figure in figures.values())
-    assert 0.3 < figures["clip store"]["measured"] < 0.6
-    assert figures["clip store"]["ok"]
-    assert figures["  shards written anew"]["measured"] == 1
-    assert 0.1 < figures["resident, all processes, 0.0 h"]["measured"] < 2
+def test_a_corpus_is_measured_and_not_changed(corpus: Path) -> None:
+    modified = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
+    done = bench_data(corpus, "--json")
+    assert done.returncode == 0, done.stderr
+    measured = {row["quantity"]: row for row in json.loads(done.stdout)}
+    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == modified
+    assert all(row["value"] > 0 for row in measured.values())
+    assert 0.3 < measured["size of the clip store"]["value"] < 0.6
+    assert measured["size of the clip store"]["ok"]
+    assert measured["shards rewritten"]["value"] == 1
+    assert 0.1 < measured["resident memory of all processes, 0.0 h"]["value"] < 2
 
 
-def test_what_is_no_corpus_is_one_line(tmp_path):
-    done = bench("--root", tmp_path / "nowhere")
+def test_a_missing_corpus_is_an_input_error(tmp_path: Path) -> None:
+    done = bench_data(tmp_path / "nowhere")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
 
 
-def test_a_bar_is_a_floor_or_a_ceiling():
-    assert Figure("speed", 600, "x", 500, at_least=True).ok
-    assert not Figure("speed", 400, "x", 500, at_least=True).ok
-    assert Figure("memory", 1, "GiB", 2).ok
-    assert not Figure("memory", 3, "GiB", 2).ok
-    assert Figure("told", 3, "s").ok is None
+def test_a_target_is_a_minimum_or_a_maximum() -> None:
+    assert Measurement("speed", 600, "x", 500, higher_is_better=True).ok
+    assert not Measurement("speed", 400, "x", 500, higher_is_better=True).ok
+    assert Measurement("speed", 400, "x", 500, higher_is_better=True).target_text == "at least 500"
+    assert Measurement("memory", 1, "GiB", 2).ok
+    assert not Measurement("memory", 3, "GiB", 2).ok
+    assert Measurement("memory", 3, "GiB", 2).target_text == "at most 2"
+    assert Measurement("duration", 3, "s").ok is None

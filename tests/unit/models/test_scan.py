@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from mambatalk.bench.scan import WAYS, plain_loop
+from mambatalk.bench.scan import SCANS, loop_scan
 from mambatalk.models.mamba import recurrence, scan
 from mambatalk.models.mamba.block import MambaBlock, MambaScan
 from mambatalk.models.mamba.recurrence import Recurrence
@@ -115,13 +115,15 @@ def test_half_precision_goes_in_and_out_and_single_precision_runs_inside():
     torch.testing.assert_close(y, exact.bfloat16())
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_of_the_benchmark_computes_the_same(way):
+@pytest.mark.parametrize("implementation", SCANS)
+def test_implementations_in_the_benchmark_agree(implementation):
     inputs = [
         value for name, value in _inputs(steps=19).items() if name in "uABC" or name == "delta"
     ]
     inputs[1] = inputs[1].exp()
-    torch.testing.assert_close(WAYS[way](*inputs), plain_loop(*inputs), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        SCANS[implementation](*inputs), loop_scan(*inputs), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_the_backend_is_said_once_a_device(caplog, monkeypatch):
