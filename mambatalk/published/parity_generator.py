@@ -7,7 +7,7 @@ from mambatalk.models.generator.network import BODY_CHANNELS, GeneratorOutput
 from mambatalk.motion.skeleton import PARTS
 from mambatalk.published.building import build_generator
 from mambatalk.published.fixture import Fixture, Measure
-from mambatalk.training.losses import index_loss, latent_loss
+from mambatalk.training.modules.generator import index_loss, latent_loss
 
 
 def check_generator(fixture: Fixture) -> Iterator[Measure]:

@@ -1,38 +1,26 @@
-"""Unweighted loss terms, one function each, and the losses of latents and codes.
+"""Unweighted loss terms of motion, one function each.
 
 Rotations are matrices (B, T, J, 3, 3); joints and vertices are in metres (B, T, V, 3); motion has
-30 frames a second. Source: published trainers of the auto-encoders and of the generator.
+30 frames a second. Source: published trainers of the auto-encoders.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mambatalk.motion.skeleton import PARTS, Part
-
-if TYPE_CHECKING:
-    # An import at run time would make the auto-encoders' stages depend on the generator's code.
-    from mambatalk.models.generator.network import GeneratorOutput
+from mambatalk.training.loop.module import total
 
 COSINE_LIMIT: Final = 1 - 1e-6
 """The published clamp: the term never falls below about 1.4e-3 rad, and has no gradient there."""
 CONTACT_THRESHOLD: Final = 0.95
 """Predicted contact above which a foot counts as planted, as published."""
-LATENT_WEIGHT: Final = 3.0
-"""Published weight of the latent loss, which parity compares with."""
 
 TIME: Final = 1
 """Axis of time in the tensors above."""
 VERTEX: Final = 2
 """Axis of vertices."""
-
-
-def total(terms: Iterable[Tensor]) -> Tensor:
-    """Return the sum of one or more scalar terms."""
-    return torch.stack(list(terms)).sum()
 
 
 def geodesic(predicted: Tensor, target: Tensor) -> Tensor:
@@ -74,20 +62,3 @@ def foot_sliding(feet: Tensor, contact: Tensor) -> Tensor:
     """
     step = functional.pad(difference(feet, order=1), (0, 0, 0, 0, 0, 1))
     return torch.where((contact > CONTACT_THRESHOLD).unsqueeze(-1), step, 0).abs().mean()
-
-
-def latent_loss(
-    output: "GeneratorOutput", vectors: Mapping[Part, Tensor], weight: float = LATENT_WEIGHT
-) -> Tensor:
-    """Return the weighted mean squared error of latents (B, T, C), summed over parts."""
-    return total(weight * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS)
-
-
-def index_loss(
-    output: "GeneratorOutput", codes: Mapping[Part, Tensor], parts: tuple[Part, ...] = PARTS
-) -> Tensor:
-    """Return the cross-entropy of codes (B, T), summed over parts."""
-    return total(
-        functional.cross_entropy(output.logits[part].flatten(0, 1), codes[part].flatten())
-        for part in parts
-    )

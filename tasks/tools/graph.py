@@ -27,7 +27,9 @@ PLUMBING: Final = (
     "mambatalk/__init__.py",
     # Parameters are tracked by their values, not by the code that reads them.
     "mambatalk/config.py",
-    # How files are written, errors reported, work spread over processes, and weights stored.
+    # How progress is shown, errors are reported, work is spread over processes, files and weights
+    # are stored.
+    "mambatalk/console.py",
     "mambatalk/errors.py",
     "mambatalk/executors.py",
     "mambatalk/files.py",

@@ -1,14 +1,21 @@
 """The contract between the loop and a network: a module whose forward pass returns loss terms."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from mambatalk.features.windows import WindowBatch
 
 LossTerms = dict[str, Tensor]
 """Weighted scalar loss terms by name. The loop minimises their sum."""
+
+
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """Return the sum of one or more scalar terms."""
+    return torch.stack(list(terms)).sum()
 
 
 class Step(NamedTuple):

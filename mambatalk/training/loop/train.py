@@ -15,10 +15,9 @@ from torch import nn
 
 from mambatalk.training.context import Curve, TrainContext
 from mambatalk.training.loop.data import TrainingData
-from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
+from mambatalk.training.loop.module import LossTerms, Step, TrainingModule, total
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.state import TrainState
-from mambatalk.training.losses import total
 
 log = logging.getLogger(__name__)
 

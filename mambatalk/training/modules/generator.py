@@ -14,9 +14,11 @@ generator trainer.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mambatalk.config import TrainGeneratorConfig
 from mambatalk.errors import InputError
@@ -37,13 +39,33 @@ from mambatalk.text.vocabulary import PAD
 from mambatalk.training.codes import Codes
 from mambatalk.training.context import TrainContext
 from mambatalk.training.loop.data import TrainingData
-from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
+from mambatalk.training.loop.module import LossTerms, Step, TrainingModule, total
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.train import Trained, train
-from mambatalk.training.losses import index_loss, latent_loss, total
 
 FULL_PARTS: tuple[Part, ...] = ("upper", "hands", "lower")
 """Parts with an index loss in the full pass. Synthesis uses only the latents of the face."""
+
+
+LATENT_WEIGHT: Final = 3.0
+"""Published weight of the latent loss, which parity compares with."""
+
+
+def latent_loss(
+    output: GeneratorOutput, vectors: Mapping[Part, Tensor], weight: float = LATENT_WEIGHT
+) -> Tensor:
+    """Return the weighted mean squared error of latents (B, T, C), summed over parts."""
+    return total(weight * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS)
+
+
+def index_loss(
+    output: GeneratorOutput, codes: Mapping[Part, Tensor], parts: tuple[Part, ...] = PARTS
+) -> Tensor:
+    """Return the cross-entropy of codes (B, T), summed over parts."""
+    return total(
+        functional.cross_entropy(output.logits[part].flatten(0, 1), codes[part].flatten())
+        for part in parts
+    )
 
 
 class GeneratorTraining(TrainingModule):

@@ -40,7 +40,7 @@ from mambatalk.motion.skeleton import (
     Part,
     pose_channels,
 )
-from mambatalk.training.loop.module import LossTerms
+from mambatalk.training.loop.module import LossTerms, total
 from mambatalk.training.losses import (
     TIME,
     VERTEX,
@@ -49,7 +49,6 @@ from mambatalk.training.losses import (
     geodesic,
     l1_of_differences,
     mse_of_differences,
-    total,
 )
 
 

@@ -21,11 +21,10 @@ from mambatalk.training.losses import (
     VERTEX,
     foot_sliding,
     geodesic,
-    index_loss,
     l1_of_differences,
-    latent_loss,
     mse_of_differences,
 )
+from mambatalk.training.modules.generator import index_loss, latent_loss
 from mambatalk.training.modules.part_losses import PartLoss
 from tests.helpers.stand_in_body import stand_in_body
 from tests.helpers.tiny_training import COMMON
