@@ -1,5 +1,6 @@
-"""Metrics of the field as torchmetrics classes, each as published and corrected, fed clip by
-clip.
+"""Metrics of the field as torchmetrics classes, in published and corrected form.
+
+Each metric is updated with one clip at a time. `catalogue` holds their names and units.
 """
 
 from mambatalk.metrics.beat_consistency import BeatConsistency

@@ -1,4 +1,4 @@
-"""Beat consistency (BC): whether the body's beats fall on the sound's onsets."""
+"""Beat consistency (BC): whether the beats of the body coincide with onsets of the audio."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,14 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.errors import InputError
 from mambatalk.metrics.beats import (
     MARGIN,
     BeatRule,
     alignment,
+    audio_beats,
     check_mean_velocity,
     motion_beats,
-    sound_beats,
 )
 from mambatalk.metrics.diversity import fold
 from mambatalk.metrics.variant import AnyVariant, ClipMean, check_clip, check_variant
@@ -37,23 +36,26 @@ RULES: Mapping[AnyVariant, BeatRule] = MappingProxyType(
 
 
 class BeatConsistency(ClipMean):
-    """Nearness of each onset to the nearest beat of 13 upper-body joints, in [0, 1]; clips weighted
-    by frames - 120.
+    """Nearness of each onset to the nearest beat of 13 upper-body joints, in [0, 1].
 
-    A beat is a local minimum of a joint's speed (order 7) that exceeds a share of that joint's mean
-    speed. Higher is not better: moving more finds an onset more often, and published methods lie
-    above ground truth.
+    A beat is a local minimum of a joint's speed (order 7) that exceeds a share of the joint's mean
+    speed. Clips are weighted by frames - 120. Higher is not better: more movement is more often
+    near an onset, and published methods have higher values than ground truth.
 
-    A clip of 120 frames or fewer, or one without onsets, has no value and leaves the mean in every
-    variant (the published code divides by zero there).
+    A clip of at most 120 frames, or without onsets, has no value and is left out of the mean in
+    every variant. The published code divides by zero there.
 
     Args:
-        mean_velocity: Mean speed of each joint (55,) in metres a second, over training clips.
-        variant: `published` measures folded positions (see `L1Diversity`), reads the speed of a
-            beat 60 frames before it, and cuts the sound 2 s before the end of the file, not of the
-            motion. `evaltools`, the newer public evaluator, has threshold 0.1 in place of 0.3,
-            positions as they are, sound cut with the motion, and still the wrong speed. `corrected`
-            mends all three, so that silence appended to the sound changes nothing.
+        mean_velocity: Mean speed of each joint (55,) in metres per second over training clips.
+        variant: `published` measures folded positions (see `fold`), reads the speed of a beat 60
+            frames before it, and cuts the audio 2 s before the end of the file instead of the
+            motion. `evaltools`, the newer public evaluator, has threshold 0.1 instead of 0.3,
+            unfolded positions, audio that is cut with the motion, and the same wrong speed.
+            `corrected` has none of the three errors, so that silence appended to the audio does not
+            change the result.
+
+    Raises:
+        InputError: The mean speeds have another shape or are not positive.
 
     Source: published metrics (`alignment`); paper, section 4 (BC).
 
@@ -67,33 +69,45 @@ class BeatConsistency(ClipMean):
         self.rule = RULES[self.variant]
         self.mean_velocity = check_mean_velocity(np.asarray(mean_velocity, np.float64))
 
-    def update(self, joints: Tensor, wave: NDArray[np.float32]) -> None:
-        """Add one clip: joints (n, 55, 3) in metres, translation 0, 30 fps, beside its sound (S,)
-        at 16 kHz.
+    def update(self, joints: Tensor, waveform: NDArray[np.float32]) -> None:
+        """Add one clip.
+
+        Args:
+            joints: Joints (n, 55, 3) in metres at 30 fps, translation 0.
+            waveform: Audio (S,) at 16 kHz.
 
         Raises:
-            InputError: They are not one clip, or not finite.
+            ValueError: The shapes are not those of one clip, or a value is not finite.
 
         """
         check_clip("joints", joints)
-        if wave.ndim != 1 or not np.isfinite(wave).all():
-            raise InputError(
-                "sound",
-                "expected one channel (S,) in [-1, 1],"
-                f" found shape {wave.shape}, or a value that is not finite",
-                "mix it down, and read it with read_wav",
+        if waveform.ndim != 1 or not np.isfinite(waveform).all():
+            raise ValueError(
+                "waveform: expected one finite channel (S,),"
+                f" found shape {waveform.shape} or a value that is not finite"
             )
         frames = len(joints)
         if frames > 2 * MARGIN:
-            self.add(
-                beat_consistency(joints, wave, self.mean_velocity, self.rule), frames - 2 * MARGIN
-            )
+            value = beat_consistency(joints, waveform, self.mean_velocity, self.rule)
+            self.add(value, frames - 2 * MARGIN)
 
 
 def beat_consistency(
-    joints: Tensor, wave: NDArray[np.float32], mean_velocity: NDArray[np.float64], rule: BeatRule
+    joints: Tensor,
+    waveform: NDArray[np.float32],
+    mean_velocity: NDArray[np.float64],
+    rule: BeatRule,
 ) -> float:
-    """BC of one clip of more than 120 frames; NaN without onsets."""
-    seen = fold(joints) if rule.folded else joints
-    beats = motion_beats(seen.detach().cpu().to(torch.float64).numpy(), mean_velocity, rule)
-    return alignment(sound_beats(wave, len(joints), rule), beats)
+    """Return BC of one clip of more than 120 frames; NaN without onsets.
+
+    Args:
+        joints: Joints (n, 55, 3) in metres at 30 fps.
+        waveform: Audio (S,) at 16 kHz.
+        mean_velocity: Mean speed of each joint (55,) in metres per second.
+        rule: The variant.
+
+    """
+    positions = fold(joints) if rule.folded else joints
+    array = positions.detach().cpu().to(torch.float64).numpy()
+    beats = motion_beats(array, mean_velocity, rule)
+    return alignment(audio_beats(waveform, len(joints), rule), beats)

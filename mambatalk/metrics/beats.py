@@ -1,4 +1,4 @@
-"""Beats of motion and of sound, and how well the first fall on the second."""
+"""Beats of motion and onsets of audio, and how well the two coincide."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from scipy.signal import argrelmin
 
 from mambatalk.audio.onsets import audio_onsets
 from mambatalk.errors import InputError
-from mambatalk.motion.skeleton import FPS, PART_JOINTS, SAMPLE_RATE
+from mambatalk.motion.skeleton import FPS, JOINT_COUNT, PART_JOINTS, SAMPLE_RATE
 
 MARGIN = 60
 """Frames cut at both ends of a clip: 2 s."""
 MARGIN_SAMPLES = MARGIN * SAMPLE_RATE // FPS
 ORDER = 7
-"""A beat is slower than this many frames on both sides."""
+"""At a beat a joint is slower than in this many frames before and after."""
 SIGMA = 0.3
-"""Seconds by which a beat may miss an onset and still count for 61 %."""
+"""Seconds between beat and onset at which a beat counts 61 %."""
 UPPER_JOINTS = PART_JOINTS["upper"]
 
 Array = NDArray[np.float64]
@@ -24,101 +24,111 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BeatRule:
-    """What the variants of beat consistency differ in."""
+    """Differences between the variants of beat consistency."""
 
     threshold: float
-    """Speed a beat must exceed, as a share of the joint's mean speed."""
+    """Speed that a beat must exceed, relative to the joint's mean speed."""
     folded: bool
-    """Whether positions were mirrored about their mean beforehand."""
+    """Whether positions are folded at their mean first (see `fold`)."""
     aligned: bool
-    """Whether the speed is read at the beat itself, and not 60 frames before it."""
+    """Whether the speed is read at the beat itself, instead of 60 frames before it."""
     ends_with_motion: bool
-    """Whether the cut at the end of the sound is measured from the motion's end, and not from the
-    sound's.
-    """
+    """Whether the audio is cut 2 s before the end of the motion, instead of the file's end."""
     padded: bool
-    """Whether a sound shorter than the motion is filled up with silence."""
+    """Whether audio that is shorter than the motion is padded with silence."""
 
 
-def sound_beats(wave: NDArray[np.float32], frames: int, rule: BeatRule) -> Array:
-    """Onsets in seconds after the cut, of a wave (S,) at 16 kHz beside `frames` frames of
-    motion.
+def audio_beats(waveform: NDArray[np.float32], frames: int, rule: BeatRule) -> Array:
+    """Return the onsets of a clip's audio in seconds after the cut.
+
+    Args:
+        waveform: Audio (S,) at 16 kHz.
+        frames: Length of the motion at 30 fps.
+        rule: The variant.
+
     """
     samples = frames * SAMPLE_RATE // FPS
-    heard = wave[:samples]
-    end = (samples if rule.ends_with_motion else len(wave)) - MARGIN_SAMPLES
+    kept = waveform[:samples]
+    end = (samples if rule.ends_with_motion else len(waveform)) - MARGIN_SAMPLES
     if rule.padded:
-        heard = np.pad(heard, (0, samples - len(heard)))
-    heard = heard[MARGIN_SAMPLES : max(end, MARGIN_SAMPLES)]
-    return audio_onsets(np.ascontiguousarray(heard)) if len(heard) else np.zeros(0)
+        kept = np.pad(kept, (0, samples - len(kept)))
+    kept = kept[MARGIN_SAMPLES : max(end, MARGIN_SAMPLES)]
+    return audio_onsets(np.ascontiguousarray(kept)) if len(kept) else np.zeros(0)
 
 
 def motion_beats(joints: Array, mean_velocity: Array, rule: BeatRule) -> list[Array]:
-    """Beats of each of the 13 upper-body joints, in seconds after the cut.
+    """Return the beats of each of the 13 upper-body joints in seconds after the cut.
 
     Args:
         joints: Positions (n, 55, 3) in metres at 30 fps.
-        mean_velocity: Mean speed of each joint (55,) over training clips, metres a second.
+        mean_velocity: Mean speed of each joint (55,) over training clips, metres per second.
         rule: The variant.
 
     """
     speed = joint_speed(joints) / mean_velocity
-    kept = np.zeros_like(speed, dtype=bool) if len(speed) <= 2 * MARGIN else speed > rule.threshold
-    slow = speed[MARGIN : len(speed) - MARGIN]
+    too_short = len(speed) <= 2 * MARGIN
+    fast = np.zeros_like(speed, dtype=bool) if too_short else speed > rule.threshold
+    inner = speed[MARGIN : len(speed) - MARGIN]
     shift = MARGIN if rule.aligned else 0
     beats = []
     for joint in UPPER_JOINTS:
-        minima = argrelmin(slow[:, joint], order=ORDER)[0]
-        beats.append(minima[kept[minima + shift, joint]] / FPS)
+        minima = argrelmin(inner[:, joint], order=ORDER)[0]
+        beats.append(minima[fast[minima + shift, joint]] / FPS)
     return beats
 
 
 def joint_speed(joints: Array) -> Array:
-    """Speed (n, J) in metres a second of joints (n, J, 3): central differences, one-sided at the
-    ends.
+    """Return the speed (n, J) of joints (n, J, 3) in metres, in metres per second.
+
+    Central differences, one-sided at the ends. A single frame has speed 0.
     """
-    return (
-        np.linalg.norm(np.gradient(joints, axis=0), axis=-1) * FPS
-        if len(joints) > 1
-        else np.zeros(joints.shape[:2])
-    )
+    if len(joints) < 2:
+        return np.zeros(joints.shape[:2])
+    return np.linalg.norm(np.gradient(joints, axis=0), axis=-1) * FPS
 
 
 def alignment(onsets: Array, beats: list[Array]) -> float:
-    """Mean over joints of the mean over onsets of exp(-d^2 / (2 sigma^2)), d to the nearest beat;
-    NaN without onsets.
+    """Return the mean over joints and onsets of exp(-d^2 / (2 sigma^2)).
 
-    A joint without beats adds 0.
+    d is the distance from an onset to the nearest beat of the joint. A joint without beats counts
+    as 0.
+
+    Args:
+        onsets: Times in seconds.
+        beats: Times in seconds for each joint.
+
+    Returns:
+        A number in [0, 1]; NaN without onsets.
+
     """
     if not len(onsets):
         return float("nan")
     scores = []
     for times in beats:
-        nearest = (
-            np.abs(onsets[:, None] - times[None]).min(axis=1)
-            if len(times)
-            else np.full(len(onsets), np.inf)
-        )
+        if len(times):
+            nearest = np.abs(onsets[:, None] - times[None]).min(axis=1)
+        else:
+            nearest = np.full(len(onsets), np.inf)
         scores.append(np.exp(-(nearest**2) / (2 * SIGMA**2)).mean())
     return float(np.mean(scores))
 
 
 def check_mean_velocity(mean_velocity: Array) -> Array:
-    """Return mean joint speeds (55,).
+    """Return mean joint speeds (55,), which users give as a file.
 
     Raises:
-        InputError: Another shape, or an upper-body joint without a positive speed.
+        InputError: The shape is different, or an upper-body joint has no positive speed.
 
     """
-    expected = "55 speeds, positive for the upper body, metres a second"
-    do = "take mean_velocity.npy of the features stage or mean_vel_smplxflame_30.npy of the corpus"
-    if mean_velocity.shape != (55,):
+    expected = f"{JOINT_COUNT} speeds in metres per second, positive for the upper body"
+    hint = "use mean_velocity.npy of the features or mean_vel_smplxflame_30.npy of the corpus"
+    if mean_velocity.shape != (JOINT_COUNT,):
         raise InputError(
-            "mean joint speeds", f"expected {expected}, found shape {mean_velocity.shape}", do
+            "mean joint speeds", f"expected {expected}, found shape {mean_velocity.shape}", hint
         )
     upper = mean_velocity[list(UPPER_JOINTS)]
     if not (np.isfinite(upper).all() and (upper > 0).all()):
         raise InputError(
-            "mean joint speeds", f"expected {expected}, found a speed of {upper.min()}", do
+            "mean joint speeds", f"expected {expected}, found a speed of {upper.min()}", hint
         )
     return mean_velocity

@@ -1,4 +1,4 @@
-"""L1 diversity: how far joints stray from where they are on average."""
+"""L1 diversity: mean distance of the joints from their mean position."""
 
 from typing import get_args
 
@@ -9,17 +9,16 @@ from mambatalk.metrics.variant import ClipMean, Variant, check_clip, check_varia
 
 
 class L1Diversity(ClipMean):
-    """Sum over joints and coordinates of |position - clip mean|, in metres, averaged over all
-    frames of all clips.
+    """Sum over joints and coordinates of |position - clip mean| in metres, averaged over frames.
 
-    Joints are those of SMPL-X with translation and expression 0. Higher is not better: read it
-    against ground truth.
+    Joints are those of SMPL-X with translation and expression 0. Neither high nor low values are
+    better as such: compare them with ground truth.
 
     Args:
         variant: `published` and `corrected` give the same number for one evaluation. The published
-            code keeps its sums from one evaluation to the next, and writes |position - mean| over
-            the caller's array, which is why published BC is measured on folded positions (see
-            `fold`); here neither happens.
+            code keeps its sums from one evaluation to the next. It also overwrites the caller's
+            array with |position - mean|, which is why published BC is measured on folded positions
+            (see `fold`). Neither happens here.
 
     Source: published metrics (DIV in tables).
 
@@ -30,10 +29,10 @@ class L1Diversity(ClipMean):
         self.variant = check_variant(variant, get_args(Variant))
 
     def update(self, joints: Tensor) -> None:
-        """Add one clip of joints (n, 55, 3) in metres; the argument is left as it is.
+        """Add one clip of joints (n, 55, 3) in metres.
 
         Raises:
-            InputError: They are not one clip, or not finite.
+            ValueError: The joints are not those of one clip, or not finite.
 
         """
         check_clip("joints", joints)
@@ -41,7 +40,5 @@ class L1Diversity(ClipMean):
 
 
 def fold(joints: Tensor) -> Tensor:
-    """|position - clip mean| of joints (n, J, 3): every path mirrored about its mean, as published
-    BC sees it.
-    """
+    """Return |position - clip mean| of joints (n, J, 3), in which a path turns back at its mean."""
     return (joints - joints.mean(0)).abs()

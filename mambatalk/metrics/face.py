@@ -1,5 +1,6 @@
-"""Face errors on vertices: mean square error and LVD, with the body at rest so that jaw and
-expressions alone count.
+"""Errors of face vertices: mean square error and LVD.
+
+The body is in its rest pose, so that only jaw and expressions count.
 """
 
 from typing import get_args
@@ -18,7 +19,10 @@ class _FaceMean(ClipMean):
         self.variant = check_variant(variant, get_args(Variant))
 
     def _share(self, predicted: Tensor, truth: Tensor, still: int) -> float:
-        """Share of the vertices that count; the published mean runs over those at rest too."""
+        """Return the factor that turns a mean over the face into the variant's mean.
+
+        The published mean includes the vertices that do not move.
+        """
         check_clip("face vertices", predicted, like=truth)
         check_clip("face vertices of the truth", truth)
         moving = predicted.shape[1]
@@ -26,8 +30,7 @@ class _FaceMean(ClipMean):
 
 
 class FaceMSE(_FaceMean):
-    """Mean square error of vertex coordinates in square metres, averaged over frames; papers print
-    it in 1e-8.
+    """Mean square error of vertex coordinates in square metres, averaged over frames.
 
     Args:
         variant: `published` divides by all vertices of the body, most of which cannot move;
@@ -43,10 +46,10 @@ class FaceMSE(_FaceMean):
         Args:
             predicted: Vertices (n, V, 3) in metres, posed by jaw and expressions alone.
             truth: The same of the ground truth.
-            still: How many further vertices the body has that neither jaw nor expressions move.
+            still: Number of further vertices of the body, which neither jaw nor expressions move.
 
         Raises:
-            InputError: The shapes differ, are not those of one clip, or a value is not finite.
+            ValueError: The shapes differ, are not those of one clip, or a value is not finite.
 
         """
         share = self._share(predicted, truth, still)
@@ -55,23 +58,20 @@ class FaceMSE(_FaceMean):
 
 
 class LVD(_FaceMean):
-    """Vertex velocity difference of the face, mean over coordinates, in metres a frame; papers
-    print it in 1e-5.
+    """Velocity difference of face vertices in metres per frame, averaged over coordinates.
 
     Args:
         variant: `published` is a position error in spite of its name: mean |predicted[t+1] -
-            truth[t+1]| over all vertices of the body, each clip weighted by its frames. `corrected`
-            is mean |(predicted[t+1] - predicted[t]) - (truth[t+1] - truth[t])| over the face alone,
-            weighted by the differences taken; a constant offset is no error there.
+            truth[t+1]| over all vertices of the body, each clip weighted by its frames.
+            `corrected` is mean |(predicted[t+1] - predicted[t]) - (truth[t+1] - truth[t])| over the
+            face alone, weighted by the number of differences; a constant offset is not an error.
 
     Source: published trainer, test().
 
     """
 
     def update(self, predicted: Tensor, truth: Tensor, *, still: int = 0) -> None:
-        """Add one clip, as in `FaceMSE`; fewer than two frames have no velocity and leave the
-        mean.
-        """
+        """Add one clip, as in `FaceMSE`. A clip of one frame has no velocity and is left out."""
         share = self._share(predicted, truth, still)
         error = predicted.to(torch.float64) - truth.to(torch.float64)
         frames = len(error)

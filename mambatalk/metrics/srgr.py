@@ -1,5 +1,6 @@
-"""Semantic-relevant gesture recall: the share of joints near the truth, weighted by what the
-gesture means.
+"""Semantic-relevant gesture recall (SRGR): the share of joints that are close to the truth.
+
+Frames are weighted by the semantic relevance of the gesture.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,30 +12,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.errors import InputError
 from mambatalk.metrics.variant import AnyVariant, ClipMean, check_clip, check_variant
 from mambatalk.motion.skeleton import FPS
 
 THRESHOLD = 0.1
-"""A joint nearer to the truth than this many metres is recalled."""
+"""A joint is recalled if its distance from the truth is below this many metres."""
 MEAN_WEIGHT: Mapping[AnyVariant, float] = MappingProxyType(
     {"published": 0.165, "evaltools": 0.1672}
 )
-"""Mean semantic weight of the corpora that the metric was made for, by which public code
-divides.
-"""
+"""Divisors of the public implementations: mean semantic weights of the corpora they were written
+for."""
 
 
 class Annotation(Protocol):
-    """A stretch of a clip with a semantic weight, seconds."""
+    """A part of a clip with a semantic weight."""
 
     @property
     def start(self) -> float:
-        """Seconds."""
+        """Start in seconds."""
 
     @property
     def end(self) -> float:
-        """Seconds."""
+        """End in seconds."""
 
     @property
     def score(self) -> float:
@@ -42,13 +41,13 @@ class Annotation(Protocol):
 
 
 class SRGR(ClipMean):
-    """Share of joints recalled, each frame weighted by its semantic score.
+    """Share of recalled joints, each frame weighted by its semantic score.
 
     Args:
-        variant: `published` calls a joint recalled if |dx| + |dy| + |dz| < 0.1 m and divides
-            weights by 0.165, so that perfect recall is mean weight / 0.165, not 1. `evaltools`, the
-            newer public evaluator, takes the Euclidean distance and divides by 0.1672. `corrected`
-            takes the Euclidean distance and divides by the weights that are there, so that perfect
+        variant: `published` recalls a joint if |dx| + |dy| + |dz| < 0.1 m and divides the weights
+            by 0.165, so that perfect recall is mean weight / 0.165 instead of 1. `evaltools`, the
+            newer public evaluator, uses the Euclidean distance and divides by 0.1672. `corrected`
+            uses the Euclidean distance and divides by the sum of the weights, so that perfect
             recall is 1.
 
     Source: BEAT metrics; published metrics.
@@ -67,11 +66,10 @@ class SRGR(ClipMean):
         Args:
             predicted: Joints (n, J, 3) in metres, translation 0.
             truth: The same of the ground truth.
-            weights: Semantic score of each frame (n,); a clip without annotations (none) leaves the
-                mean.
+            weights: Semantic score of each frame (n,). If None, the clip is left out.
 
         Raises:
-            InputError: The shapes do not fit each other, or a value is not finite.
+            ValueError: The shapes do not match, or a value is not finite.
 
         """
         if weights is None:
@@ -79,28 +77,33 @@ class SRGR(ClipMean):
         check_clip("joints", predicted, like=truth)
         check_clip("joints of the truth", truth)
         if weights.shape != predicted.shape[:1] or not weights.isfinite().all():
-            raise InputError(
-                "semantic weights",
-                f"expected one number for each of {len(predicted)} frames,"
-                f" found shape {tuple(weights.shape)}, or a value that is not finite",
-                "see semantic_weights",
+            raise ValueError(
+                f"semantic weights: expected one finite number for each of {len(predicted)} frames,"
+                f" found shape {tuple(weights.shape)} or a value that is not finite"
             )
         order = 1 if self.variant == "published" else 2
-        recalled = (
-            ((predicted - truth).norm(p=order, dim=-1) < THRESHOLD).to(torch.float64).mean(-1)
-        )
+        distance = (predicted - truth).norm(p=order, dim=-1)
+        recalled = (distance < THRESHOLD).to(torch.float64).mean(-1)
         weights = weights.to(torch.float64)
-        own = float(weights.sum())
-        total = own if self.variant == "corrected" else len(weights) * MEAN_WEIGHT[self.variant]
-        value = float((recalled * weights).sum()) / total if total else float("nan")
-        self.add(value, own if self.variant == "corrected" else len(weights))
+        weight_sum = float(weights.sum())
+        if self.variant == "corrected":
+            divisor = clip_weight = weight_sum
+        else:
+            divisor = len(weights) * MEAN_WEIGHT[self.variant]
+            clip_weight = len(weights)
+        value = float((recalled * weights).sum()) / divisor if divisor else float("nan")
+        self.add(value, clip_weight)
 
 
 def semantic_weights(annotations: Sequence[Annotation], frames: int) -> NDArray[np.float32]:
-    """Semantic score of each frame (n,) at 30 fps: of the first stretch that holds its time, else
-    0.
+    """Return the semantic score of each frame (n,) at 30 fps.
+
+    It is that of the first annotation that contains the frame's time, and 0 without one.
     """
-    times, weights = np.arange(frames) / FPS, np.zeros(frames, np.float32)
-    for stretch in reversed(annotations):
-        weights[(times >= stretch.start) & (times <= stretch.end)] = stretch.score
+    times = np.arange(frames) / FPS
+    weights = np.zeros(frames, np.float32)
+    # In reverse order, so that the first annotation is written last.
+    for annotation in reversed(annotations):
+        inside = (times >= annotation.start) & (times <= annotation.end)
+        weights[inside] = annotation.score
     return weights

@@ -1,4 +1,4 @@
-"""What the metrics share: their variants, and a mean over clips in two running sums."""
+"""What the metrics share: their variants, the checks of a clip, and a mean over clips."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -7,12 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from mambatalk.errors import InputError
-
 Variant = Literal["published", "corrected"]
-"""`published` is what papers print, faults included; `corrected` is the same metric without the
-faults.
-"""
+"""`published` is what papers print, with its errors; `corrected` is the metric without them."""
 
 AnyVariant = Literal["published", "corrected", "evaltools"]
 """`evaltools` is the newer public evaluator, where it differs."""
@@ -24,52 +20,42 @@ def check_variant(variant: V, known: Sequence[str]) -> V:
     """Return the variant.
 
     Raises:
-        InputError: It is not one of those known.
+        ValueError: The variant is unknown.
 
     """
     if variant not in known:
-        raise InputError(
-            "metric: variant",
-            f"expected {' or '.join(known)}, found {repr(variant)}",
-            "name one of these",
-        )
+        raise ValueError(f"metric variant: expected {' or '.join(known)}, found {variant!r}")
     return variant
 
 
-def check_clip(what: str, points: Tensor, *, like: Tensor | None = None) -> None:
-    """Look whether points are those of one clip, (n, K, 3) with n of at least 1 and all finite.
+def check_clip(name: str, points: Tensor, *, like: Tensor | None = None) -> None:
+    """Check that points are those of one clip.
 
     Args:
-        what: Names them in the message.
-        points: The points.
-        like: What they are held against, and must have the shape of.
+        name: Name of the points for error messages.
+        points: Points (n, K, 3) in metres, n at least 1.
+        like: Points that must have the same shape.
 
     Raises:
-        InputError: They are not.
+        ValueError: The shape is different, or a value is not finite.
 
     """
     shape = tuple(points.shape)
     if like is not None and points.shape != like.shape:
-        raise InputError(
-            what,
-            f"expected equal shapes (n, K, 3), found {shape} against {tuple(like.shape)}",
-            "cut both clips to the same frames",
+        raise ValueError(
+            f"{name}: expected equal shapes (n, K, 3), found {shape} and {tuple(like.shape)}"
         )
     if points.ndim != 3 or shape[2] != 3 or not shape[0]:
-        raise InputError(
-            what, f"expected one clip (n, K, 3), found shape {shape}", "add clips one by one"
-        )
+        raise ValueError(f"{name}: expected one clip (n, K, 3), found shape {shape}")
     if not points.isfinite().all():
-        raise InputError(
-            what, "expected metres, found values that are not finite", "generate the clip again"
-        )
+        raise ValueError(f"{name}: expected metres, found values that are not finite")
 
 
 class ClipMean(Metric):
-    """A weighted mean of clip values; calling it (torchmetrics `forward`) gives the value of that
-    clip alone.
+    """Weighted mean of one value per clip.
 
-    A clip whose value is NaN leaves the mean; with no clip left the mean is NaN.
+    Calling the metric returns the value of that clip alone (torchmetrics `forward`). A clip whose
+    value is NaN is left out of the mean; without any clip the mean is NaN.
     """
 
     full_state_update = False
@@ -82,11 +68,12 @@ class ClipMean(Metric):
         self.add_state("weight", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def add(self, value: float, weight: float) -> None:
-        """Add one clip's value."""
-        if value == value and weight > 0:
+        """Add the value of one clip."""
+        is_nan = value != value
+        if not is_nan and weight > 0:
             self.total = self.total + value * weight
             self.weight = self.weight + weight
 
     def compute(self) -> Tensor:
-        """The mean over clips (scalar, float64)."""
+        """Return the mean over clips (scalar, float64)."""
         return self.total / self.weight

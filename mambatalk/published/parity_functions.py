@@ -12,7 +12,7 @@ from torch import Tensor
 from mambatalk.audio.channels import amplitude_envelope, expand_ctc, normalise, wave_statistics
 from mambatalk.metrics import LVD, FaceMSE, FrechetGestureDistance, L1Diversity
 from mambatalk.metrics.beat_consistency import RULES, beat_consistency
-from mambatalk.metrics.beats import check_mean_velocity, sound_beats
+from mambatalk.metrics.beats import audio_beats, check_mean_velocity
 from mambatalk.models.mamba.scan import selective_scan
 from mambatalk.motion.kinematics import central_velocity, contacts_of_feet
 from mambatalk.motion.rotations import (
@@ -86,7 +86,7 @@ def _check_beats(fixture: Fixture, joints: Tensor) -> Iterator[Measure]:
     wave, rule = fixture["audio"].numpy(), RULES["published"]
     speeds = check_mean_velocity(fixture["mean_velocity"].numpy().astype(np.float64))
     yield fixture.close(
-        "onset_times_after_cut", torch.from_numpy(sound_beats(wave, len(joints), rule))
+        "onset_times_after_cut", torch.from_numpy(audio_beats(wave, len(joints), rule))
     )
     for key, folded in (("bc_published", True), ("bc_unfolded", False)):
         score = beat_consistency(joints, wave, speeds, replace(rule, folded=folded))

@@ -1,4 +1,4 @@
-"""Beat consistency: what its docstring claims."""
+"""Beat consistency: the statements of its docstring."""
 
 from dataclasses import replace
 
@@ -9,18 +9,16 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.metrics import BeatConsistency, L1Diversity
 from mambatalk.metrics.beat_consistency import RULES, beat_consistency
-from mambatalk.metrics.beats import alignment, motion_beats, sound_beats
+from mambatalk.metrics.beats import alignment, audio_beats, motion_beats
 
 VARIANTS = ("published", "corrected", "evaltools")
 SPEEDS = np.full(55, 0.3)
 STOPS = np.arange(75, 420, 30)
-"""Frames at which every joint is slowest, a second apart."""
+"""Frames at which every joint is slowest, one second apart."""
 
 
 def _drifting(speed: float = 0.3) -> torch.Tensor:
-    """Joints that swing and, across the swing, drift at `speed` m/s, so that they are slowest at
-    STOPS, not still.
-    """
+    """Return joints that swing and drift sideways at `speed` m/s: slowest at STOPS, but not still."""
     time = np.arange(450)
     swing = 0.2 * np.cos(2 * np.pi * (time - 75) / 60)[:, None] * np.array([0.0, 0.0, 1.0])
     drift = time[:, None] / 30 * speed * np.array([1.0, 0.0, 0.0])
@@ -28,15 +26,15 @@ def _drifting(speed: float = 0.3) -> torch.Tensor:
 
 
 def _clicks(frames: int, seconds: float, at: np.ndarray) -> np.ndarray:
-    wave = np.random.default_rng(0).normal(0, 1e-4, round(seconds * 16_000)).astype(np.float32)
+    waveform = np.random.default_rng(0).normal(0, 1e-4, round(seconds * 16_000)).astype(np.float32)
     for frame in at:
         start = frame * 16_000 // 30
-        wave[start : start + 600] += 0.5
-    return wave
+        waveform[start : start + 600] += 0.5
+    return waveform
 
 
-def _score(joints: torch.Tensor, wave: np.ndarray, variant: str = "corrected") -> float:
-    return float(BeatConsistency(SPEEDS, variant=variant)(joints, wave))
+def _score(joints: torch.Tensor, waveform: np.ndarray, variant: str = "corrected") -> float:
+    return float(BeatConsistency(SPEEDS, variant=variant)(joints, waveform))
 
 
 def test_beats_are_found_where_the_joints_turn() -> None:
@@ -47,24 +45,24 @@ def test_beats_are_found_where_the_joints_turn() -> None:
         np.testing.assert_allclose(times, (inside - 60) / 30, atol=1 / 30)
 
 
-def test_in_time_is_better_than_out_of_time() -> None:
+def test_clicks_on_the_beat_score_higher_than_clicks_between_beats() -> None:
     joints = _drifting()
-    on, off = _clicks(450, 15, STOPS), _clicks(450, 15, STOPS + 15)
-    assert _score(joints, on) > 0.9
-    assert _score(joints, off) < 0.5 * _score(joints, on)
+    on_beat, between = _clicks(450, 15, STOPS), _clicks(450, 15, STOPS + 15)
+    assert _score(joints, on_beat) > 0.9
+    assert _score(joints, between) < 0.5 * _score(joints, on_beat)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_is_not_finite_has_no_beats_to_score(variant: str) -> None:
-    joints, wave = _drifting(), _clicks(450, 15, STOPS)
-    for spoilt, heard in (
-        (joints * torch.nan, wave),
-        (joints, wave * np.nan),
-        (joints[None], wave),
-        (joints, np.stack([wave, wave], 1)),
+def test_input_that_is_not_one_finite_clip_is_an_error(variant: str) -> None:
+    joints, waveform = _drifting(), _clicks(450, 15, STOPS)
+    for points, audio in (
+        (joints * torch.nan, waveform),
+        (joints, waveform * np.nan),
+        (joints[None], waveform),
+        (joints, np.stack([waveform, waveform], 1)),
     ):
-        with pytest.raises(InputError):
-            BeatConsistency(SPEEDS, variant=variant).update(spoilt, heard)
+        with pytest.raises(ValueError, match="expected"):
+            BeatConsistency(SPEEDS, variant=variant).update(points, audio)
 
 
 def test_alignment_of_known_beats() -> None:
@@ -79,49 +77,47 @@ def test_alignment_of_known_beats() -> None:
 
 @pytest.mark.parametrize("seconds", [5.0, 15.0, 18.0])
 def test_corrected_does_not_change_when_silence_is_appended(seconds: float) -> None:
-    """Whether the sound ends before the motion or after it."""
+    """Whether the audio ends before the motion or after it."""
     joints = _drifting()
-    wave = _clicks(450, seconds, np.arange(75, min(420, 30 * seconds - 20), 30).astype(int))
-    longer = np.concatenate([wave, np.zeros(80_000, np.float32)])
-    assert _score(joints, longer) == _score(joints, wave)
+    waveform = _clicks(450, seconds, np.arange(75, min(420, 30 * seconds - 20), 30).astype(int))
+    longer = np.concatenate([waveform, np.zeros(80_000, np.float32)])
+    assert _score(joints, longer) == _score(joints, waveform)
 
 
-def test_published_hears_two_seconds_more_when_the_file_is_longer() -> None:
-    wave = _clicks(450, 15, np.array([*STOPS, 400, 440]))
-    longer = np.concatenate([wave, np.zeros(80_000, np.float32)])
-    assert len(sound_beats(longer, 450, RULES["published"])) > len(
-        sound_beats(wave, 450, RULES["published"])
+def test_published_uses_two_more_seconds_of_a_longer_file() -> None:
+    waveform = _clicks(450, 15, np.array([*STOPS, 400, 440]))
+    longer = np.concatenate([waveform, np.zeros(80_000, np.float32)])
+    assert len(audio_beats(longer, 450, RULES["published"])) > len(
+        audio_beats(waveform, 450, RULES["published"])
     )
     for variant in ("corrected", "evaltools"):
         np.testing.assert_array_equal(
-            sound_beats(longer, 450, RULES[variant]), sound_beats(wave, 450, RULES[variant])
+            audio_beats(longer, 450, RULES[variant]), audio_beats(waveform, 450, RULES[variant])
         )
 
 
 def test_published_measures_folded_positions() -> None:
-    joints, wave = _noise(0), _clicks(450, 15, STOPS)
-    folded = float(BeatConsistency(SPEEDS, variant="published")(joints, wave))
-    plain = beat_consistency(joints, wave, SPEEDS, replace(RULES["published"], folded=False))
+    joints, waveform = _noise(0), _clicks(450, 15, STOPS)
+    folded = float(BeatConsistency(SPEEDS, variant="published")(joints, waveform))
+    plain = beat_consistency(joints, waveform, SPEEDS, replace(RULES["published"], folded=False))
     by_hand = beat_consistency(
-        (joints - joints.mean(0)).abs(), wave, SPEEDS, replace(RULES["published"], folded=False)
+        (joints - joints.mean(0)).abs(), waveform, SPEEDS, replace(RULES["published"], folded=False)
     )
     assert folded == by_hand
     assert folded != plain
 
 
-def test_l1_diversity_leaves_bc_alone() -> None:
-    """The published pair overwrites its argument, so that the order of calls matters."""
-    joints, wave = _noise(0), _clicks(450, 15, STOPS)
-    before, copy = _score(joints, wave), joints.clone()
+def test_l1_diversity_does_not_change_bc() -> None:
+    """In the published code it overwrites its argument, so that the order of calls matters."""
+    joints, waveform = _noise(0), _clicks(450, 15, STOPS)
+    before, copy = _score(joints, waveform), joints.clone()
     L1Diversity(variant="published")(joints)
     assert torch.equal(joints, copy)
-    assert _score(joints, wave) == before
+    assert _score(joints, waveform) == before
 
 
 def test_the_threshold_is_read_at_the_beat_itself() -> None:
-    """Motion that rests for its first half: published reads the rest's speed for the beats that
-    follow it.
-    """
+    """The motion is still at first. Published reads that speed for the beats that follow."""
     joints = _drifting()
     joints[:128] = joints[128]
     aligned = motion_beats(joints.double().numpy(), SPEEDS, RULES["corrected"])[0]
@@ -132,7 +128,7 @@ def test_the_threshold_is_read_at_the_beat_itself() -> None:
     assert min(shifted) >= (128 + 60 - 60) / 30 - 1 / 30
 
 
-def test_evaltools_takes_slower_beats() -> None:
+def test_evaltools_accepts_slower_beats() -> None:
     """At its stops this motion has a fifth of the mean speed."""
     joints = _drifting(0.06)
     low = motion_beats(joints.double().numpy(), SPEEDS, RULES["evaltools"])[0]
@@ -143,7 +139,7 @@ def test_evaltools_takes_slower_beats() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_equal_however_clips_are_fed(variant: str) -> None:
+def test_the_mean_over_clips_is_weighted_by_frames(variant: str) -> None:
     """One metric over all clips is the mean of metrics over each, weighted by frames - 120."""
     clips = [
         (_noise(seed, frames), _clicks(frames, frames / 30, np.arange(70, frames - 70, 25)))
@@ -157,7 +153,7 @@ def test_equal_however_clips_are_fed(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_clips_without_a_value_leave_the_mean(variant: str) -> None:
+def test_clips_without_a_value_are_left_out_of_the_mean(variant: str) -> None:
     metric = BeatConsistency(SPEEDS, variant=variant)
     assert np.isnan(float(metric(_noise(1), np.zeros(240_000, np.float32)))), "no onset"
     assert np.isnan(float(metric(_noise(1, 120), _clicks(120, 4, STOPS[:2])))), "too short"
@@ -165,7 +161,7 @@ def test_clips_without_a_value_leave_the_mean(variant: str) -> None:
     assert float(metric.compute()) == value
 
 
-def test_speeds_must_be_joint_speeds() -> None:
+def test_mean_velocity_of_another_shape_or_zero_is_an_input_error() -> None:
     with pytest.raises(InputError, match="shape"):
         BeatConsistency(np.ones(54))
     with pytest.raises(InputError, match="speed of 0"):

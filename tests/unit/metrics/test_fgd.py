@@ -1,10 +1,9 @@
-"""Frechet gesture distance: what its docstring claims."""
+"""Frechet gesture distance: the statements of its docstring."""
 
 import numpy as np
 import pytest
 import torch
 
-from mambatalk.errors import InputError
 from mambatalk.metrics import FrechetGestureDistance
 
 VARIANTS = ("published", "corrected", "evaltools")
@@ -28,7 +27,7 @@ def _distance(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_zero_with_itself_and_growing_with_noise(variant: str) -> None:
+def test_distance_is_zero_for_equal_sets_and_grows_with_noise(variant: str) -> None:
     truth, noise = _features(0), torch.randn(400, 8, generator=torch.Generator().manual_seed(1))
     assert _distance(truth, truth, variant) == pytest.approx(0, abs=1e-4)
     distances = [_distance(truth + share * noise, truth, variant) for share in (0.1, 0.3, 1.0)]
@@ -36,13 +35,13 @@ def test_zero_with_itself_and_growing_with_noise(variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_shift_of_the_mean_costs_its_square(variant: str) -> None:
+def test_a_shift_of_the_mean_adds_its_square(variant: str) -> None:
     truth = _features(0)
     assert _distance(truth + 0.5, truth, variant) == pytest.approx(8 * 0.25, abs=1e-4)
 
 
-def test_equals_the_distance_of_known_gaussians() -> None:
-    """Commuting covariances: the sum of squared differences of standard deviations."""
+def test_distance_equals_that_of_known_gaussians() -> None:
+    """For commuting covariances it is the sum of squared differences of standard deviations."""
     scale = torch.tensor([1.0, 2.0, 0.5])
     truth = torch.cat(
         [s * torch.eye(3)[k] * torch.tensor([[1.0], [-1.0]]) for k, s in enumerate([1.0, 1.0, 1.0])]
@@ -55,7 +54,7 @@ def test_equals_the_distance_of_known_gaussians() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("parts", [2, 7, 400])
-def test_equal_however_clips_are_split(variant: str, parts: int) -> None:
+def test_distance_does_not_depend_on_how_clips_are_split(variant: str, parts: int) -> None:
     generated, truth = _features(0), _features(1)
     assert _distance(generated, truth, variant, parts) == pytest.approx(
         _distance(generated, truth, variant), rel=1e-9
@@ -78,7 +77,7 @@ def test_published_and_corrected_agree_on_full_rank() -> None:
     )
 
 
-def test_evaltools_differs_by_its_jitter() -> None:
+def test_evaltools_differs_by_what_it_adds_to_the_diagonals() -> None:
     generated, truth = _features(0), 1.3 * _features(1)
     difference = abs(
         _distance(generated, truth, "evaltools") - _distance(generated, truth, "published")
@@ -86,13 +85,13 @@ def test_evaltools_differs_by_its_jitter() -> None:
     assert 0 < difference < 1e-3
 
 
-def test_corrected_is_defined_and_not_negative_for_fewer_rows_than_dimensions() -> None:
+def test_corrected_distance_is_defined_with_fewer_rows_than_dimensions() -> None:
     generated, truth = torch.rand(5, 32), torch.rand(4, 32)
     assert _distance(generated, truth) >= 0
     assert _distance(truth, truth) == pytest.approx(0, abs=1e-6)
 
 
-def test_undefined_below_two_rows_and_estimable_from_ten_a_dimension() -> None:
+def test_distance_is_undefined_below_two_rows_and_estimable_from_ten_per_dimension() -> None:
     metric = FrechetGestureDistance(4)
     metric.update(torch.rand(1, 4), truth=True)
     metric.update(torch.rand(50, 4), truth=False)
@@ -104,11 +103,11 @@ def test_undefined_below_two_rows_and_estimable_from_ten_a_dimension() -> None:
 
 
 @pytest.mark.parametrize("features", [torch.rand(10, 8), torch.full((10, 4), torch.nan)])
-def test_features_of_another_encoder_or_not_finite_are_refused(features: torch.Tensor) -> None:
-    with pytest.raises(InputError, match="FGD features"):
+def test_features_of_another_size_or_not_finite_are_an_error(features: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="FGD features"):
         FrechetGestureDistance(4).update(features, truth=True)
 
 
-def test_an_unknown_variant_is_named() -> None:
-    with pytest.raises(InputError, match="'legacy'.*published or corrected"):
+def test_an_unknown_variant_is_an_error() -> None:
+    with pytest.raises(ValueError, match="published or corrected.*'legacy'"):
         FrechetGestureDistance(4, variant="legacy")

@@ -1,12 +1,12 @@
-"""L1 diversity, face MSE, LVD and SRGR: what their docstrings claim."""
+"""L1 diversity, face MSE, LVD and SRGR: the statements of their docstrings."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from mambatalk.errors import InputError
 from mambatalk.metrics import LVD, SRGR, FaceMSE, L1Diversity
 from mambatalk.metrics.srgr import semantic_weights
 
@@ -18,7 +18,7 @@ def _points(seed: int, frames: int = 40, count: int = 55) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("variant", BOTH)
-def test_diversity_of_stillness_is_zero_and_scales_with_motion(variant: str) -> None:
+def test_diversity_is_zero_without_motion_and_scales_with_it(variant: str) -> None:
     still, moving = torch.ones(40, 55, 3), _points(0)
     assert float(L1Diversity(variant=variant)(still)) == 0
     value = float(L1Diversity(variant=variant)(moving))
@@ -32,7 +32,7 @@ def test_diversity_of_a_known_path() -> None:
     assert float(L1Diversity()(path)) == 1.0
 
 
-def test_diversity_is_about_each_clips_own_mean_and_starts_anew() -> None:
+def test_diversity_uses_each_clips_own_mean_and_can_be_reset() -> None:
     metric = L1Diversity(variant="published")
     metric.update(torch.zeros(10, 55, 3))
     metric.update(torch.ones(30, 55, 3))
@@ -50,7 +50,7 @@ def test_face_errors_of_equal_faces_are_zero(variant: str) -> None:
     assert float(LVD(variant=variant)(face, face, still=5)) == 0
 
 
-def test_a_constant_offset_is_an_error_to_published_lvd_alone() -> None:
+def test_a_constant_offset_changes_published_lvd_alone() -> None:
     face = _points(0, count=9)
     assert float(LVD()(face + 0.01, face)) == pytest.approx(0, abs=1e-7)
     assert float(LVD(variant="published")(face + 0.01, face)) == pytest.approx(0.01, rel=1e-4)
@@ -62,7 +62,7 @@ def test_corrected_lvd_is_the_difference_of_velocities() -> None:
     assert float(LVD()(moving, truth)) == pytest.approx(0.01, rel=1e-6)
 
 
-def test_published_lvd_does_not_see_the_first_frame() -> None:
+def test_published_lvd_ignores_the_first_frame() -> None:
     truth = _points(0, count=9)
     predicted = truth.clone()
     predicted[0] += 1
@@ -70,21 +70,21 @@ def test_published_lvd_does_not_see_the_first_frame() -> None:
     assert float(LVD()(predicted, truth)) > 0
 
 
-def test_published_face_errors_are_diluted_by_the_body() -> None:
+def test_published_face_errors_are_averaged_over_the_whole_body() -> None:
     predicted, truth = _points(0, count=9), _points(1, count=9)
     padding = torch.zeros(40, 27, 3)
     whole = torch.cat([predicted, padding], 1), torch.cat([truth, padding], 1)
     for metric in (FaceMSE, LVD):
-        diluted = float(metric(variant="published")(predicted, truth, still=27))
-        assert diluted == pytest.approx(float(metric(variant="published")(*whole)), rel=1e-9)
-        assert diluted == pytest.approx(
+        averaged = float(metric(variant="published")(predicted, truth, still=27))
+        assert averaged == pytest.approx(float(metric(variant="published")(*whole)), rel=1e-9)
+        assert averaged == pytest.approx(
             float(metric(variant="published")(predicted, truth)) / 4, rel=1e-9
         )
         assert float(metric()(predicted, truth, still=27)) == float(metric()(predicted, truth))
 
 
 @pytest.mark.parametrize("variant", BOTH)
-def test_face_mse_is_equal_however_frames_are_split(variant: str) -> None:
+def test_face_mse_does_not_depend_on_how_frames_are_split(variant: str) -> None:
     predicted, truth = _points(0, count=9), _points(1, count=9)
     metric = FaceMSE(variant=variant)
     for piece in (slice(0, 3), slice(3, 25), slice(25, 40)):
@@ -100,45 +100,45 @@ def test_one_frame_has_no_velocity() -> None:
         assert np.isnan(float(LVD(variant=variant)(face, face)))
 
 
-def test_faces_of_other_lengths_are_refused() -> None:
-    with pytest.raises(InputError, match="equal shapes"):
+def test_faces_of_different_lengths_are_an_error() -> None:
+    with pytest.raises(ValueError, match="equal shapes"):
         FaceMSE()(_points(0, frames=3), _points(0, frames=4))
 
 
 CLIP = _points(0)
-SPOILT = CLIP.clone()
-SPOILT[3, 5, 1] = torch.nan
+NOT_FINITE = CLIP.clone()
+NOT_FINITE[3, 5, 1] = torch.nan
 ONES = torch.ones(40)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "update",
     [
         lambda: L1Diversity().update(CLIP[None].expand(3, -1, -1, -1)),
         lambda: L1Diversity().update(CLIP[:0]),
-        lambda: L1Diversity().update(SPOILT),
+        lambda: L1Diversity().update(NOT_FINITE),
         lambda: FaceMSE().update(CLIP[None], CLIP[None]),
-        lambda: FaceMSE().update(SPOILT, CLIP),
-        lambda: LVD().update(CLIP, SPOILT),
+        lambda: FaceMSE().update(NOT_FINITE, CLIP),
+        lambda: LVD().update(CLIP, NOT_FINITE),
         lambda: SRGR().update(CLIP, CLIP[:1], ONES),
-        lambda: SRGR().update(CLIP, SPOILT, ONES),
+        lambda: SRGR().update(CLIP, NOT_FINITE, ONES),
         lambda: SRGR().update(CLIP, CLIP, ONES[:1]),
         lambda: SRGR().update(CLIP, CLIP, ONES * torch.inf),
     ],
     ids=range(10),
 )
-def test_what_is_not_one_clip_of_finite_points_is_refused(wrong) -> None:
-    with pytest.raises(InputError):
-        wrong()
+def test_points_that_are_not_one_finite_clip_are_an_error(update: Callable[[], None]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        update()
 
 
-def test_perfect_recall_is_one_only_when_corrected() -> None:
+def test_perfect_recall_is_one_in_the_corrected_variant_alone() -> None:
     joints, weights = _points(0), torch.full((40,), 0.33)
     assert float(SRGR()(joints, joints, weights)) == pytest.approx(1)
     assert float(SRGR(variant="published")(joints, joints, weights)) == pytest.approx(2, rel=1e-6)
 
 
-def test_recall_by_sum_of_coordinates_or_by_distance() -> None:
+def test_recall_uses_the_sum_of_coordinates_or_the_distance() -> None:
     truth, weights = torch.zeros(10, 55, 3), torch.full((10,), 0.165)
     off = truth + 0.05  # 0.15 by the sum, 0.087 by distance.
     assert float(SRGR(variant="published")(off, truth, weights)) == 0
@@ -146,7 +146,7 @@ def test_recall_by_sum_of_coordinates_or_by_distance() -> None:
     assert float(SRGR(variant="evaltools")(off, truth, weights)) == pytest.approx(0.165 / 0.1672)
 
 
-def test_frames_count_by_their_meaning() -> None:
+def test_frames_are_weighted_by_their_semantic_score() -> None:
     truth = torch.zeros(4, 55, 3)
     predicted, weights = truth.clone(), torch.tensor([0.0, 1.0, 0.0, 3.0])
     predicted[3] += 1
@@ -163,11 +163,11 @@ def test_without_annotations_there_is_no_recall() -> None:
     assert float(metric.compute()) == 1
 
 
-def test_weights_of_frames_are_those_of_the_first_stretch_that_holds_them() -> None:
-    stretches = [
+def test_a_frame_has_the_weight_of_the_first_annotation_that_contains_it() -> None:
+    annotations = [
         SimpleNamespace(start=0.0, end=0.1, score=0.1),
         SimpleNamespace(start=0.1, end=0.2, score=0.7),
     ]
     np.testing.assert_allclose(
-        semantic_weights(stretches, 8), [0.1, 0.1, 0.1, 0.1, 0.7, 0.7, 0.7, 0], atol=1e-6
+        semantic_weights(annotations, 8), [0.1, 0.1, 0.1, 0.1, 0.7, 0.7, 0.7, 0], atol=1e-6
     )
