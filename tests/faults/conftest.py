@@ -1,4 +1,4 @@
-"""A small sample to spoil, and its clip store, which makes reading the spoilt copies cheap."""
+"""A small sample to damage; its cached clip store makes reading damaged copies fast."""
 
 import shutil
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mambatalk.sample.build import write_sample
 from tests.faults.damage import Corpus
 
 Findings = dict[str, set[str]]
-"""Rules that clips break, by clip."""
+"""Names of the violated rules, by clip."""
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +30,17 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def corpus(sample: Path, tmp_path: Path) -> Corpus:
-    """A copy of the sample."""
+    """A copy of the sample to damage."""
     return Corpus(shutil.copytree(sample, tmp_path / "corpus"))
 
 
 @pytest.fixture(scope="session")
-def take_in(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], ClipStore]:
-    """Snapshot and ingest as the stages do; what the sample and a spoilt copy share is read
-    once.
+def ingest_corpus(
+    sample: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Path], ClipStore]:
+    """Return a function that ingests a corpus as the stages do.
+
+    Clips that a damaged copy shares with the sample come from a cache.
     """
     work = tmp_path_factory.mktemp("stores")
 
@@ -51,7 +54,7 @@ def take_in(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
             out / "clips",
             speakers=[],
             clips_per_shard=4,
-            cache=work / "scratch",
+            cache=work / "cache",
         )
         return ClipStore(out / "clips")
 

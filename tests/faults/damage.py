@@ -1,4 +1,4 @@
-"""Ways to damage the files of a corpus on disk, as recordings and the tools after them do."""
+"""Damage to the files of a corpus, like that of failed recordings and faulty tools."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Arrays = dict[str, Any]
 
 
 class Corpus:
-    """A copy of a sample to spoil; clips go by their ids."""
+    """A copy of a corpus to damage; clips are named by their ids."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -27,14 +27,14 @@ class Corpus:
     def motion(
         self, clip: str, change: Callable[[Arrays], Any], save: Callable[..., None] = np.savez
     ) -> None:
-        """Change a motion file's arrays in place, or take those that `change` returns."""
+        """Rewrite a motion file; `change` edits the arrays or returns new ones."""
         path = self.path(clip, "motion")
         with np.load(path) as archive:
             arrays = dict(archive)
         save(path, **(change(arrays) or arrays))
 
     def joint(self, clip: str, joint: int, turn: Any, axis: int = 0) -> None:
-        """Let a joint turn about one axis alone, by so many radians in each frame."""
+        """Set the rotation of a joint, in radians per frame, about one axis."""
 
         def change(arrays: Arrays) -> None:
             arrays["poses"][:, 3 * joint : 3 * joint + 3] = 0
@@ -43,7 +43,7 @@ class Corpus:
         self.motion(clip, change)
 
     def add(self, clip: str, name: str, values: Any) -> None:
-        """Add to one array of a motion file."""
+        """Add values to one array of a motion file."""
         self.motion(clip, lambda arrays: arrays.update({name: arrays[name] + values}))
 
     def frames(self, clip: str) -> int:
@@ -53,7 +53,7 @@ class Corpus:
     def wave(
         self, clip: str, change: Callable[[Any], Any], rate: int = RATE, **options: Any
     ) -> None:
-        """Write a sound file again, changed."""
+        """Rewrite an audio file."""
         path = self.path(clip, "wave")
         samples, _ = soundfile.read(path, dtype="float32")
         soundfile.write(
@@ -65,7 +65,7 @@ class Corpus:
         path.write_bytes(change(path.read_bytes()))
 
     def words(self, clip: str, change: Callable[[list[Interval]], list[Interval]]) -> None:
-        """Write a TextGrid again with other words, in the short format."""
+        """Rewrite a TextGrid with other words, in the short format."""
         path = self.path(clip, "textgrid")
         rows = change(read_textgrid(path).words)
         end = max(row.end for row in rows)
@@ -97,7 +97,7 @@ class Corpus:
     def copy(
         self, clip: str, to: str, split: str, kinds: tuple[Kind, ...] = tuple(FOLDERS)
     ) -> None:
-        """Give a clip's files to another id, which a line of the table is written for."""
+        """Copy the files of a clip to another id, and add it to the split table."""
         for kind in kinds:
             shutil.copy(self.path(clip, kind), self.path(to, kind))
         if f"{to}," not in (self.root / "train_test_split.csv").read_text():
@@ -105,7 +105,7 @@ class Corpus:
 
 
 def turning(frames: int, to: float) -> Any:
-    """Angles that rise slowly from rest."""
+    """Return angles that rise slowly from zero."""
     return np.linspace(0, to, frames)
 
 

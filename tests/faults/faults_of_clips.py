@@ -1,6 +1,4 @@
-"""Faults of one clip: what is done to its files, the rule that names it, and the rules that see it
-as well.
-"""
+"""Faults of one clip: damage to its files, the rule that finds it, and other violated rules."""
 
 import os
 from collections.abc import Callable
@@ -15,20 +13,18 @@ from mambatalk.corpus.textgrid import Interval
 from tests.faults.damage import FPS, RATE, Arrays, Corpus, shifted, turning
 
 CLIP = "3_celia_0_4_4"
-"""The clip to spoil: of training, eighteen seconds long."""
+"""The clip to damage: of the training split, eighteen seconds long."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault."""
+    """A fault and the rules that find it."""
 
     name: str
     plant: Callable[[Corpus], Any]
     rule: str
     also: frozenset[str] = frozenset()
-    """Rules that the same fault breaks, too. An arm that alone moves where the sample stands still
-    breaks one more.
-    """
+    """Other rules that the fault violates."""
 
 
 def fault(name: str, rule: str, plant: Callable[[Corpus], Any], *also: str) -> Fault:
@@ -36,7 +32,7 @@ def fault(name: str, rule: str, plant: Callable[[Corpus], Any], *also: str) -> F
 
 
 class Unpickled:
-    """Ends the test when a pickle is loaded."""
+    """Ends the process if it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return exec, ("raise SystemExit('a pickle was loaded')",)
@@ -66,7 +62,7 @@ def freeze_left_arm(arrays: Arrays) -> None:
 
 
 def lie(arrays: Arrays) -> None:
-    """Another axis is up: the whole body turned by a right angle."""
+    """Rotate the body by 90 degrees, as if another axis were vertical."""
     arrays["poses"][:, :3] = (np.pi / 2, 0, 0)
 
 
@@ -75,7 +71,7 @@ def spike(arrays: Arrays, angle: float) -> None:
 
 
 def slower(arrays: Arrays) -> Arrays:
-    """15 frames a second under a header that says 30."""
+    """Drop every second frame, but keep the frame rate of 30."""
     return {
         name: value[::2] if name in ("poses", "trans", "expressions") else value
         for name, value in arrays.items()
@@ -83,7 +79,7 @@ def slower(arrays: Arrays) -> Arrays:
 
 
 def held(arrays: Arrays) -> Arrays:
-    """Fifteen frames a second, each written twice."""
+    """Repeat every second frame, as for a recording at 15 frames per second."""
     return {
         name: np.repeat(value[::2], 2, axis=0)[: len(value)]
         if name in ("poses", "trans", "expressions")
@@ -104,7 +100,7 @@ def folder_for(corpus: Corpus, kind: Kind) -> None:
 
 
 def back_and_forth(arrays: Arrays) -> Arrays:
-    """Nine seconds more of motion, and no jump."""
+    """Extend the motion by nine seconds without a jump."""
     return {
         name: np.concatenate([value, value[::-1], value])[: len(value) + 9 * FPS]
         if name in ("poses", "trans", "expressions")
@@ -135,7 +131,7 @@ def turn(corpus: Corpus, joint: int, to: float, axis: int = 0) -> None:
 
 
 def negative(words: list[Interval]) -> list[Interval]:
-    """Words where there are none, and none where there are: a TextGrid that belongs elsewhere."""
+    """Swap words and pauses, as in the TextGrid of another clip."""
     return [replace(word, text="" if word.text else "word") for word in words]
 
 
@@ -144,7 +140,7 @@ def with_row(words: list[Interval], row: Interval) -> list[Interval]:
 
 
 def stretch_first(words: list[Interval]) -> list[Interval]:
-    """Each word ends 100 ms too late."""
+    """End each word 100 ms too late."""
     return [replace(word, end=word.end + 0.1) if word.text else word for word in words]
 
 
@@ -179,9 +175,9 @@ READING = [
         "readable",
         lambda c: c.motion(CLIP, lambda arrays: arrays.update(poses=arrays["poses"][:, :156])),
     ),
-    fault("no sound file", "readable", lambda c: c.path(CLIP, "wave").unlink()),
+    fault("no audio file", "readable", lambda c: c.path(CLIP, "wave").unlink()),
     fault(
-        "a web page in place of the sound",
+        "a web page in place of the audio",
         "readable",
         lambda c: c.bytes(
             CLIP,
@@ -190,31 +186,31 @@ READING = [
         ),
     ),
     fault(
-        "a sound file that ends after its header",
+        "an audio file that ends after its header",
         "readable",
         lambda c: c.bytes(CLIP, "wave", lambda d: d[:44]),
     ),
     fault(
-        "a sound file cut off after two thirds", "readable", lambda c: c.bytes(CLIP, "wave", cut)
+        "an audio file truncated after two thirds", "readable", lambda c: c.bytes(CLIP, "wave", cut)
     ),
     fault(
-        "a sound of one sample, none at 16 kHz",
+        "audio of one sample, which has none at 16 kHz",
         "readable",
         lambda c: c.wave(CLIP, lambda samples: samples[:1], rate=48_000),
     ),
     fault(
-        "NaN in the sound",
+        "NaN in the audio",
         "readable",
         lambda c: c.wave(CLIP, partial(spoil, value=np.nan), subtype="FLOAT"),
     ),
     fault(
-        "infinity in the sound",
+        "infinity in the audio",
         "readable",
         lambda c: c.wave(CLIP, partial(spoil, value=np.inf), subtype="FLOAT"),
     ),
-    fault("a folder in place of the sound", "readable", lambda c: folder_for(c, "wave")),
+    fault("a folder in place of the audio", "readable", lambda c: folder_for(c, "wave")),
     fault(
-        "more than the motion's reader takes",
+        "a motion file above the size limit",
         "readable",
         lambda c: os.truncate(c.path(CLIP, "motion"), 2**29 + 1),
     ),
@@ -225,19 +221,19 @@ READING = [
         lambda c: c.words(CLIP, lambda words: [Interval(2.0, 1.0, "back"), *words]),
     ),
     fault(
-        "semantics with blanks for tabs",
+        "semantics with spaces instead of tabs",
         "readable",
         lambda c: c.semantics(CLIP, "01_beat_align 0 68.0 68.0 0.1"),
     ),
     fault(
-        "a line of the table too few",
+        "a clip missing in the split table",
         "listed",
         lambda c: c.table(lambda text: text.replace(f"{CLIP},train\n", "")),
     ),
 ]
 MOTION = [
     fault(
-        "60 frames a second",
+        "60 frames per second",
         "frame_rate",
         lambda c: c.motion(CLIP, lambda arrays: arrays.update(mocap_frame_rate=np.array(60))),
         "same_pace",
@@ -255,9 +251,9 @@ MOTION = [
         "rise",
         "translation_speed",
     ),
-    fault("two seconds and no more", "long_enough", short, "text"),
+    fault("only two seconds", "long_enough", short, "text"),
     fault(
-        "degrees for radians",
+        "degrees instead of radians",
         "rotation_norm",
         lambda c: c.motion(CLIP, lambda arrays: arrays.update(poses=np.degrees(arrays["poses"]))),
         "joint_speed",
@@ -276,20 +272,22 @@ MOTION = [
         "joint_jerk",
     ),
     fault(
-        "a shoulder that jerks", "joint_jerk", lambda c: c.motion(CLIP, partial(spike, angle=0.85))
+        "a jump in the rotation of a shoulder",
+        "joint_jerk",
+        lambda c: c.motion(CLIP, partial(spike, angle=0.85)),
     ),
     fault(
         "all joints frozen for three seconds",
         "frozen",
         lambda c: c.motion(CLIP, partial(freeze, columns=slice(0, 165))),
     ),
-    fault("15 frames a second, each written twice", "repeated", lambda c: c.motion(CLIP, held)),
+    fault("15 frames per second, each repeated", "repeated", lambda c: c.motion(CLIP, held)),
     fault(
         "the left arm frozen for three seconds",
         "frozen_limb",
         lambda c: c.motion(CLIP, freeze_left_arm),
     ),
-    fault("another axis is up", "upright", lambda c: c.motion(CLIP, lie)),
+    fault("another vertical axis", "upright", lambda c: c.motion(CLIP, lie)),
     fault(
         "the body two metres away for a frame",
         "translation_speed",
@@ -305,7 +303,7 @@ MOTION = [
         "frozen_limb",
     ),
     fault("a knee bent through the leg", "legs_limit", lambda c: turn(c, 4, 3.1)),
-    fault("a jaw on the chest", "jaw_limit", lambda c: turn(c, 22, 1.4)),
+    fault("a jaw opened too far", "jaw_limit", lambda c: turn(c, 22, 1.4)),
     fault("eyes that look inwards", "eyes_limit", lambda c: turn(c, 23, 1.5)),
     fault(
         "a finger bent through the hand", "hands_limit", lambda c: turn(c, 26, 3.0), "frozen_limb"
@@ -313,21 +311,21 @@ MOTION = [
     fault("the body drifts by five metres", "room", lambda c: drift(c, 0, 5)),
     fault("the body sinks by more than a metre", "rise", lambda c: drift(c, 1, -1.2)),
     fault(
-        "expressions ten times too strong",
+        "expressions ten times too large",
         "expression_range",
         lambda c: c.motion(
             CLIP, lambda arrays: arrays.update(expressions=10 * arrays["expressions"])
         ),
     ),
     fault(
-        "no face",
+        "a face that does not move",
         "face_moves",
         lambda c: c.motion(
             CLIP, lambda arrays: arrays.update(expressions=0 * arrays["expressions"])
         ),
     ),
     fault(
-        "a shape ten times too strong",
+        "shape parameters ten times too large",
         "shape_range",
         lambda c: c.motion(CLIP, lambda arrays: arrays.update(betas=20 * arrays["betas"])),
         "speaker_shape",
@@ -335,7 +333,7 @@ MOTION = [
 ]
 SOUND = [
     fault(
-        "sound that ends 22 s after the motion",
+        "audio that ends 22 s after the motion",
         "same_length",
         lambda c: c.wave(
             CLIP,
@@ -347,7 +345,7 @@ SOUND = [
         "text_fits_sound",
     ),
     fault(
-        "motion that ends nine seconds after the sound",
+        "motion that ends nine seconds after the audio",
         "same_length",
         lambda c: c.motion(CLIP, back_and_forth),
         "same_pace",
@@ -356,7 +354,7 @@ SOUND = [
         "every second frame missing", "same_pace", lambda c: c.motion(CLIP, slower), "same_length"
     ),
     fault(
-        "silence for sound",
+        "silent audio",
         "audible",
         lambda c: c.wave(CLIP, lambda samples: 0 * samples),
         "silence",
@@ -365,14 +363,14 @@ SOUND = [
         "text_fits_sound",
     ),
     fault(
-        "a dead microphone with an offset",
+        "a disconnected microphone with an offset",
         "audible",
         lambda c: c.wave(CLIP, lambda samples: 0 * samples + 0.3),
         "dc_offset",
         "text_fits_sound",
     ),
     fault(
-        "whole numbers in a float file",
+        "integer samples in a float file",
         "overdriven",
         lambda c: c.wave(CLIP, lambda samples: samples * 32_768, subtype="FLOAT"),
         "clipping",
@@ -395,23 +393,23 @@ SOUND = [
         lambda c: c.wave(CLIP, lambda samples: np.stack([samples, samples], axis=1)),
     ),
     fault(
-        "an MP3 under a wav's name",
+        "an MP3 with the suffix wav",
         "container",
         lambda c: c.wave(CLIP, lambda samples: samples, format="MP3", subtype="MPEG_LAYER_III"),
     ),
     fault(
-        "sound cut at full scale",
+        "audio clipped at full scale",
         "clipping",
         lambda c: c.wave(CLIP, lambda samples: np.clip(20 * samples, -1, 1)),
     ),
     fault(
-        "sound that swings around a tenth",
+        "audio with an offset of a tenth",
         "dc_offset",
         lambda c: c.wave(CLIP, lambda samples: samples + 0.1),
         "text_fits_sound",
     ),
     fault(
-        "half a second of sound",
+        "half a second of audio",
         "silence",
         lambda c: c.wave(
             CLIP,
@@ -436,7 +434,7 @@ SOUND = [
         lambda c: c.wave(CLIP, partial(quiet, part=slice(-7 * RATE, None))),
     ),
     fault(
-        "sound half a second early",
+        "audio half a second early",
         "mouth_fits_sound",
         lambda c: c.wave(CLIP, lambda samples: samples[RATE // 2 :]),
         "text_in_time",
@@ -454,7 +452,7 @@ TEXT = [
         "text_fits_sound",
     ),
     fault(
-        "words where there is silence",
+        "words during silence",
         "text_fits_sound",
         lambda c: c.words(CLIP, negative),
         "word_length",
@@ -467,7 +465,7 @@ TEXT = [
         "text_fits_sound",
     ),
     fault(
-        "a word after the end of the sound",
+        "a word after the end of the audio",
         "text_ends_in_time",
         lambda c: c.words(
             CLIP, lambda words: [*words, Interval(words[-1].end + 1, words[-1].end + 1.5, "late")]
@@ -485,9 +483,9 @@ TEXT = [
             ],
         ),
     ),
-    fault("words that run into each other", "words_apart", lambda c: c.words(CLIP, stretch_first)),
+    fault("words that overlap", "words_apart", lambda c: c.words(CLIP, stretch_first)),
     fault(
-        "a semantic label nobody knows",
+        "an unknown semantic label",
         "semantic_label",
         lambda c: c.semantics(CLIP, "shrug\t0\t5\t5\t0.5\t"),
     ),

@@ -1,6 +1,4 @@
-"""Every fault planted in a clip's files on disk is found on the way of the stages, under the rule
-that names it.
-"""
+"""Every fault in the files of a clip is found by its rule, with the code of the stages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,23 +12,23 @@ from tests.faults.damage import Corpus
 from tests.faults.faults_of_clips import CLIP, FAULTS, Fault
 from tests.faults.test_faults_between_clips import PLANTED
 
-TakeIn = Callable[[Path], ClipStore]
+IngestCorpus = Callable[[Path], ClipStore]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_planted_fault_is_found_by_its_rule(
-    fault: Fault, corpus: Corpus, take_in: TakeIn
+def test_a_fault_is_found_by_its_rule(
+    fault: Fault, corpus: Corpus, ingest_corpus: IngestCorpus
 ) -> None:
     fault.plant(corpus)
-    assert findings(take_in(corpus.root).manifest) == {CLIP: {fault.rule} | fault.also}
+    assert findings(ingest_corpus(corpus.root).manifest) == {CLIP: {fault.rule} | fault.also}
 
 
-def test_a_clean_sample_raises_no_alarm(sample: Path, take_in: TakeIn) -> None:
-    assert findings(take_in(sample).manifest) == {}
+def test_an_undamaged_sample_has_no_findings(sample: Path, ingest_corpus: IngestCorpus) -> None:
+    assert findings(ingest_corpus(sample).manifest) == {}
 
 
-def test_no_rule_goes_untried() -> None:
-    tried = {fault.rule for fault in FAULTS}.union(
+def test_every_rule_is_tested() -> None:
+    tested = {fault.rule for fault in FAULTS}.union(
         *(rules for _, _, found in PLANTED for rules in found.values())
     )
-    assert tried == {rule.name for rule in clip_rules(STANDARD_BOUNDS)}
+    assert tested == {rule.name for rule in clip_rules(STANDARD_BOUNDS)}

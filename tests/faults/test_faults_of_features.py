@@ -1,6 +1,4 @@
-"""Faults that only features show: sliding feet, a floor elsewhere, words that are none of the
-vocabulary's.
-"""
+"""Faults found in the features: sliding feet, a wrong floor, words outside the vocabulary."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,15 +17,15 @@ from mambatalk.quality.rules import apply_rules, feature_rules
 from tests.faults.damage import Corpus, turning
 from tests.helpers.stand_in_body import stand_in_body
 
-TakeIn = Callable[[Path], ClipStore]
+IngestCorpus = Callable[[Path], ClipStore]
 CLIP = "3_celia_0_1_1"
-"""Of the test split."""
+"""A clip of the test split."""
 BOUNDS = CheckFeaturesConfig(max_unknown_words=0.5, max_silent_share=0.9, max_floor_offset=0.3)
 REAL = Path(__file__).parents[2].parent / "shared" / "beatx_clips" / "beat_english_v2.0.0"
 
 
 def slide(corpus: Corpus) -> None:
-    """The body glides to and fro over the floor while its feet stand."""
+    """Move the body back and forth while its feet stand still."""
     glide = 0.25 * np.sin(np.arange(corpus.frames(CLIP)) / 12)
     corpus.add(CLIP, "trans", glide[:, None] * (1, 0, 0))
 
@@ -36,7 +34,7 @@ def tremble(corpus: Corpus) -> None:
     corpus.add(CLIP, "trans", 0.02 * (-1) ** np.arange(corpus.frames(CLIP))[:, None] * (0, 1, 0))
 
 
-def foreign(words: list[Interval]) -> list[Interval]:
+def unknown_word(words: list[Interval]) -> list[Interval]:
     return [Interval(0, words[-1].end, "zzyzx")]
 
 
@@ -48,8 +46,11 @@ PLANTED: dict[str, tuple[Callable[[Corpus], Any], set[str]]] = {
         lambda c: c.add(CLIP, "trans", turning(c.frames(CLIP), -0.25)[:, None] * np.eye(3)[1]),
         {"floor_drift"},
     ),
-    "words that training never heard": (lambda c: c.words(CLIP, foreign), {"known_words"}),
-    "hardly any sound": (
+    "words that are not in the training split": (
+        lambda c: c.words(CLIP, unknown_word),
+        {"known_words"},
+    ),
+    "hardly any audio": (
         lambda c: c.wave(
             CLIP, lambda samples: np.concatenate([samples[:16_000], 0 * samples[16_000:]])
         ),
@@ -74,18 +75,24 @@ def found(store: ClipStore, out: Path) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("plant", "rules"), PLANTED.values(), ids=PLANTED)
-def test_a_planted_fault_is_found_by_its_rule(
-    plant: Callable[[Corpus], Any], rules: set[str], corpus: Corpus, take_in: TakeIn, tmp_path: Path
+def test_a_fault_is_found_by_its_rule(
+    plant: Callable[[Corpus], Any],
+    rules: set[str],
+    corpus: Corpus,
+    ingest_corpus: IngestCorpus,
+    tmp_path: Path,
 ) -> None:
     plant(corpus)
-    assert found(take_in(corpus.root), tmp_path / "features") == {CLIP: rules}
+    assert found(ingest_corpus(corpus.root), tmp_path / "features") == {CLIP: rules}
 
 
-def test_a_clean_sample_raises_no_alarm(sample: Path, take_in: TakeIn, tmp_path: Path) -> None:
-    assert found(take_in(sample), tmp_path / "features") == {}
+def test_an_undamaged_sample_has_no_findings(
+    sample: Path, ingest_corpus: IngestCorpus, tmp_path: Path
+) -> None:
+    assert found(ingest_corpus(sample), tmp_path / "features") == {}
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real clips beside the checkout")
-def test_real_clips_raise_one_alarm(take_in: TakeIn, tmp_path: Path) -> None:
-    """With one clip to learn words from, most of the other's are unknown."""
-    assert found(take_in(REAL), tmp_path / "features") == {"2_scott_0_1_1": {"known_words"}}
+def test_clips_of_beatx_have_one_finding(ingest_corpus: IngestCorpus, tmp_path: Path) -> None:
+    """With one training clip, most words of the other clip are unknown."""
+    assert found(ingest_corpus(REAL), tmp_path / "features") == {"2_scott_0_1_1": {"known_words"}}

@@ -1,4 +1,4 @@
-"""Two real clips of BEATX raise no alarm, and faults planted in them are found as in the sample."""
+"""Two clips of BEATX have no findings, and faults in them are found as in the sample."""
 
 import shutil
 from collections.abc import Callable
@@ -23,26 +23,26 @@ def real(tmp_path: Path) -> Corpus:
     return Corpus(root)
 
 
-def test_they_raise_no_alarm(take_in: Callable[[Path], ClipStore]) -> None:
-    store = take_in(REAL)
+def test_clips_of_beatx_have_no_findings(ingest_corpus: Callable[[Path], ClipStore]) -> None:
+    store = ingest_corpus(REAL)
     assert findings(store.manifest) == {}
     assert list(store.manifest["encoding"]) == ["FLOAT", "PCM_16"]
     assert list(store.manifest["has_semantics"]) == [True, False]
 
 
-def test_an_offset_between_real_sound_and_motion_is_found(
-    real: Corpus, take_in: Callable[[Path], ClipStore]
+def test_an_offset_between_audio_and_motion_is_found(
+    real: Corpus, ingest_corpus: Callable[[Path], ClipStore]
 ) -> None:
     for clip in (FIRST, SECOND):
         real.wave(clip, lambda samples: samples[RATE:])
     also = {"text_in_time", "text_ends_in_time", "text_fits_sound"}
-    assert findings(take_in(real.root).manifest) == {
+    assert findings(ingest_corpus(real.root).manifest) == {
         clip: {"mouth_fits_sound", *also} for clip in (FIRST, SECOND)
     }
 
 
-def test_a_real_motion_file_cut_short_is_found(
-    real: Corpus, take_in: Callable[[Path], ClipStore]
+def test_a_truncated_motion_file_is_found(
+    real: Corpus, ingest_corpus: Callable[[Path], ClipStore]
 ) -> None:
     real.bytes(SECOND, "motion", lambda data: data[: len(data) // 2])
-    assert findings(take_in(real.root).manifest) == {SECOND: {"readable"}}
+    assert findings(ingest_corpus(real.root).manifest) == {SECOND: {"readable"}}

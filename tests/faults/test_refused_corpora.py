@@ -1,4 +1,4 @@
-"""A corpus that cannot be trusted as a whole is refused in one line, and nothing is written."""
+"""An inconsistent corpus is refused in one line, and nothing is written."""
 
 import os
 from collections.abc import Callable
@@ -26,13 +26,13 @@ REFUSED: dict[str, tuple[Callable[[Corpus], Any], str]] = {
         lambda c: c.table(lambda text: text.removeprefix("id,type\n")),
         "columns",
     ),
-    "a table that is no text": (
+    "a table that is not text": (
         lambda c: (c.root / "train_test_split.csv").write_bytes(b"id,type\n\xff\xfe"),
         "UTF-8",
     ),
-    "a clip of two splits": (add_line(f"{CLIP},test"), "second time"),
-    "a split nobody knows": (add_line("3_celia_0_8_8,trian"), "'trian'"),
-    "an id that leads out of the folder": (
+    "a clip in two splits": (add_line(f"{CLIP},test"), "second time"),
+    "an unknown split": (add_line("3_celia_0_8_8,trian"), "'trian'"),
+    "an id that points outside the folder": (
         add_line("../../3_celia_0_8_8,train"),
         "SPEAKER_NAME_TYPE_START_END",
     ),
@@ -46,9 +46,9 @@ REFUSED: dict[str, tuple[Callable[[Corpus], Any], str]] = {
     ),
     "a file name with control characters": (
         lambda c: (c.root / "wave16k" / "3_celia_0_8_8\r\n.wav").write_bytes(b""),
-        "printable names",
+        "printable file names",
     ),
-    "a file name that is no text": (
+    "a file name that is not text": (
         lambda c: Path(os.fsdecode(bytes(c.root / "wave16k") + b"/3_celia_\xff.wav")).write_bytes(
             b""
         ),
@@ -75,23 +75,28 @@ def test_a_corpus_is_refused_in_one_line(
     assert list(out.iterdir()) == []
 
 
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 CHANGED: dict[str, Callable[[Corpus], Any]] = {
     "changed": lambda c: c.bytes(CLIP, "motion", lambda data: data[:-1] + b"\1"),
-    "gone": lambda c: c.path(CLIP, "wave").unlink(),
-    "new": lambda c: c.copy(CLIP, "3_celia_0_8_8", "train"),
-    "a folder": lambda c: (c.path(CLIP, "semantics").unlink(), c.path(CLIP, "semantics").mkdir()),
+    "removed": lambda c: c.path(CLIP, "wave").unlink(),
+    "added": lambda c: c.copy(CLIP, "3_celia_0_8_8", "train"),
+    "a folder": lambda c: replace_by_folder(c.path(CLIP, "semantics")),
 }
 
 
 @pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
-def test_a_file_that_is_not_as_the_snapshot_says(
+def test_a_file_that_differs_from_the_snapshot_is_refused(
     change: Callable[[Corpus], Any], corpus: Corpus, tmp_path: Path
 ) -> None:
     write_snapshot(corpus.root, tmp_path / "snapshot.json")
     change(corpus)
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(InputError, match="make a new snapshot"):
+    with pytest.raises(InputError, match="write a new snapshot"):
         ingest(corpus.root, tmp_path / "snapshot.json", out, speakers=[], clips_per_shard=4)
     assert not (out / "manifest.parquet").exists()
 
@@ -99,10 +104,10 @@ def test_a_file_that_is_not_as_the_snapshot_says(
 @pytest.mark.parametrize(
     "path", ["../outside.npz", "/etc/passwd", "smplxflame_30/../../outside.npz"]
 )
-def test_paths_of_a_snapshot_that_lead_elsewhere_are_never_opened(
+def test_snapshot_paths_outside_the_corpus_are_never_opened(
     path: str, corpus: Corpus, tmp_path: Path
 ) -> None:
-    """Only the layout's own names are looked up in a snapshot; a foreign entry changes nothing."""
+    """Only names of the layout are looked up in a snapshot; other entries have no effect."""
     write_snapshot(corpus.root, tmp_path / "snapshot.json")
     value = read_json(tmp_path / "snapshot.json")
     value["files"][path] = {"size": 1, "sha256": "0" * 64}
@@ -117,7 +122,7 @@ def test_paths_of_a_snapshot_that_lead_elsewhere_are_never_opened(
 @pytest.mark.parametrize(
     "text", ["[]", "{}", '{"files": []}', '{"files": {"wave16k/3_celia_0_4_4.wav": 7}}', "7", "{"]
 )
-def test_a_snapshot_that_is_none_is_one_line(text: str, corpus: Corpus, tmp_path: Path) -> None:
+def test_an_invalid_snapshot_is_refused(text: str, corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "snapshot.json").write_text(text)
     with pytest.raises(InputError, match="snapshot"):
         ingest(corpus.root, tmp_path / "snapshot.json", tmp_path, speakers=[], clips_per_shard=4)

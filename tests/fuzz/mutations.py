@@ -1,7 +1,6 @@
-"""Files made wrong: the mutation with a given number is always the same one.
+"""Mutations of files; a number always gives the same mutation.
 
-Each takes a sound file apart in the way that its format is written, or as disks, networks and hands
-do.
+Each mutation damages a valid file like its format allows, or like disks, networks and editors do.
 """
 
 import io
@@ -81,66 +80,66 @@ SHAPES = (
 )
 
 
-def flip_bits(data: bytes, luck: random.Random) -> bytes:
-    """A few bits, anywhere or in what is read first."""
+def flip_bits(data: bytes, rng: random.Random) -> bytes:
+    """Flip a few bits, anywhere or in the first bytes."""
     out = bytearray(data)
-    reach = luck.choice((len(out), min(len(out), 128)))
-    for _ in range(luck.choice((1, 1, 2, 8, 64))):
-        out[luck.randrange(reach)] ^= 1 << luck.randrange(8)
+    reach = rng.choice((len(out), min(len(out), 128)))
+    for _ in range(rng.choice((1, 1, 2, 8, 64))):
+        out[rng.randrange(reach)] ^= 1 << rng.randrange(8)
     return bytes(out)
 
 
-def truncate(data: bytes, luck: random.Random) -> bytes:
-    return data[: luck.randrange(len(data))]
+def truncate(data: bytes, rng: random.Random) -> bytes:
+    return data[: rng.randrange(len(data))]
 
 
-def lose_beginning(data: bytes, luck: random.Random) -> bytes:
-    return data[luck.randrange(len(data)) :]
+def lose_beginning(data: bytes, rng: random.Random) -> bytes:
+    return data[rng.randrange(len(data)) :]
 
 
-def lose_piece(data: bytes, luck: random.Random) -> bytes:
-    first, last = sorted(luck.randrange(len(data) + 1) for _ in range(2))
+def lose_piece(data: bytes, rng: random.Random) -> bytes:
+    first, last = sorted(rng.randrange(len(data) + 1) for _ in range(2))
     return data[:first] + data[last:]
 
 
-def repeat_piece(data: bytes, luck: random.Random) -> bytes:
-    first, last = sorted(luck.randrange(len(data) + 1) for _ in range(2))
-    return data[:last] + data[first:last] * luck.choice((1, 2, 5)) + data[last:]
+def repeat_piece(data: bytes, rng: random.Random) -> bytes:
+    first, last = sorted(rng.randrange(len(data) + 1) for _ in range(2))
+    return data[:last] + data[first:last] * rng.choice((1, 2, 5)) + data[last:]
 
 
-def zero_piece(data: bytes, luck: random.Random) -> bytes:
-    """As a disk block that was never written."""
-    first, last = sorted(luck.randrange(len(data) + 1) for _ in range(2))
+def zero_piece(data: bytes, rng: random.Random) -> bytes:
+    """Zero a part, like a disk block that was never written."""
+    first, last = sorted(rng.randrange(len(data) + 1) for _ in range(2))
     return data[:first] + bytes(last - first) + data[last:]
 
 
-def insert_noise(data: bytes, luck: random.Random) -> bytes:
-    place = luck.randrange(len(data) + 1)
-    return data[:place] + luck.randbytes(luck.choice((1, 4, 64, 2000))) + data[place:]
+def insert_noise(data: bytes, rng: random.Random) -> bytes:
+    place = rng.randrange(len(data) + 1)
+    return data[:place] + rng.randbytes(rng.choice((1, 4, 64, 2000))) + data[place:]
 
 
-def extreme_field(data: bytes, luck: random.Random) -> bytes:
+def extreme_field(data: bytes, rng: random.Random) -> bytes:
     """A number of two, four or eight bytes that no honest file holds, mostly near the beginning or
     the end.
     """
-    code = luck.choice(("<H", "<I", ">I", "<Q"))
-    value = luck.choice(EXTREMES) & (2 ** (8 * struct.calcsize(code)) - 1)
-    near = luck.choice((64, 64, 256, len(data)))
-    place = luck.randrange(min(near, len(data)))
-    place = place if luck.random() < 0.7 else max(0, len(data) - 1 - place)
+    code = rng.choice(("<H", "<I", ">I", "<Q"))
+    value = rng.choice(EXTREMES) & (2 ** (8 * struct.calcsize(code)) - 1)
+    near = rng.choice((64, 64, 256, len(data)))
+    place = rng.randrange(min(near, len(data)))
+    place = place if rng.random() < 0.7 else max(0, len(data) - 1 - place)
     return data[:place] + struct.pack(code, value) + data[place + struct.calcsize(code) :]
 
 
-def array_header(data: bytes, luck: random.Random) -> bytes:
-    """Another dtype, shape, order or version in one array's header; checksums are right."""
+def array_header(data: bytes, rng: random.Random) -> bytes:
+    """Change dtype, shape, order or version in the header of an array; checksums stay valid."""
 
     def change(content: bytes) -> bytes:
         header = (
-            f"{{'descr': {luck.choice(DTYPES)!r}, 'fortran_order': {luck.choice(('False', 'True', '7'))}, "
-            f"'shape': {luck.choice(SHAPES)}, }}"
+            f"{{'descr': {rng.choice(DTYPES)!r}, 'fortran_order': {rng.choice(('False', 'True', '7'))}, "
+            f"'shape': {rng.choice(SHAPES)}, }}"
         )
-        text = luck.choice((header, header, header[:-3], header * 2, "x" * 70_000)).encode() + b"\n"
-        version = luck.choice((b"\1\0", b"\1\0", b"\2\0", b"\3\0", b"\xff\xff"))
+        text = rng.choice((header, header, header[:-3], header * 2, "x" * 70_000)).encode() + b"\n"
+        version = rng.choice((b"\1\0", b"\1\0", b"\2\0", b"\3\0", b"\xff\xff"))
         size = (
             struct.pack("<H", len(text) & 0xFFFF)
             if version == b"\1\0"
@@ -148,32 +147,32 @@ def array_header(data: bytes, luck: random.Random) -> bytes:
         )
         return b"\x93NUMPY" + version + size + text + content[128:]
 
-    return _rewritten(data, luck, change)
+    return _rewritten(data, rng, change)
 
 
-def array_content(data: bytes, luck: random.Random) -> bytes:
-    """Anything done to one array inside the archive; checksums are right."""
+def array_content(data: bytes, rng: random.Random) -> bytes:
+    """Mutate the bytes of an array in the archive; checksums stay valid."""
     return _rewritten(
-        data, luck, lambda content: luck.choice(BYTES)(content, luck) if content else b""
+        data, rng, lambda content: rng.choice(BYTES)(content, rng) if content else b""
     )
 
 
-def archive_structure(data: bytes, luck: random.Random) -> bytes:
+def archive_structure(data: bytes, rng: random.Random) -> bytes:
     """Members renamed, lost, twice there, packed in another way, or a comment that looks like
     another archive.
     """
     members = _members(data)
     if not members:
         return data
-    kind, chosen = luck.randrange(5), luck.choice(sorted(members))
+    kind, chosen = rng.randrange(5), rng.choice(sorted(members))
     names = {
-        name: luck.choice(("../" + name, "/" + name, name + "\0", name.upper(), "\x1b[2J", ""))
+        name: rng.choice(("../" + name, "/" + name, name + "\0", name.upper(), "\x1b[2J", ""))
         if kind == 0 and name == chosen
         else name
         for name in members
         if not (kind == 1 and name == chosen)
     }
-    packing = luck.choice(
+    packing = rng.choice(
         (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
     )
     file = io.BytesIO()
@@ -186,35 +185,35 @@ def archive_structure(data: bytes, luck: random.Random) -> bytes:
     return out + out if kind == 3 else out
 
 
-def other_encoding(data: bytes, luck: random.Random) -> bytes:
+def other_encoding(data: bytes, rng: random.Random) -> bytes:
     text = data.decode("utf-8", "replace")
-    return luck.choice(("", "\ufeff")).encode("utf-16") + text.encode(
-        luck.choice(("utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp037", "utf-7")), "replace"
+    return rng.choice(("", "\ufeff")).encode("utf-16") + text.encode(
+        rng.choice(("utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp037", "utf-7")), "replace"
     )
 
 
-def lines_moved(data: bytes, luck: random.Random) -> bytes:
-    """Lines lost, doubled or swapped."""
+def lines_moved(data: bytes, rng: random.Random) -> bytes:
+    """Delete, duplicate or swap lines."""
     lines = data.split(b"\n")
-    for _ in range(luck.choice((1, 1, 3))):
-        one, two = luck.randrange(len(lines)), luck.randrange(len(lines))
-        lines[one : one + 1] = luck.choice(([], [lines[one], lines[two]], [lines[two]])) or [b""]
-    return luck.choice((b"\n", b"\r\n", b"\r", b"\n\n")).join(lines)
+    for _ in range(rng.choice((1, 1, 3))):
+        one, two = rng.randrange(len(lines)), rng.randrange(len(lines))
+        lines[one : one + 1] = rng.choice(([], [lines[one], lines[two]], [lines[two]])) or [b""]
+    return rng.choice((b"\n", b"\r\n", b"\r", b"\n\n")).join(lines)
 
 
-def odd_number(data: bytes, luck: random.Random) -> bytes:
-    """A word or number of the text replaced by a number that is none, or is none of its place."""
+def odd_number(data: bytes, rng: random.Random) -> bytes:
+    """Replace a word or number by an invalid or unexpected number."""
     words = data.split(b" ")
-    place = luck.randrange(len(words))
+    place = rng.randrange(len(words))
     tail = b"\n" + words[place].partition(b"\n")[2] if b"\n" in words[place] else b""
-    words[place] = luck.choice(NUMBERS).encode() + tail
+    words[place] = rng.choice(NUMBERS).encode() + tail
     return b" ".join(words)
 
 
-def odd_mark(data: bytes, luck: random.Random) -> bytes:
-    """Quotes, tabs, flags and line ends of other tongues where none were."""
-    place = luck.randrange(len(data) + 1)
-    return data[:place] + luck.choice(MARKS).encode() + data[place:]
+def odd_mark(data: bytes, rng: random.Random) -> bytes:
+    """Insert quotes, tabs, flags and line ends of other systems."""
+    place = rng.randrange(len(data) + 1)
+    return data[:place] + rng.choice(MARKS).encode() + data[place:]
 
 
 BYTES: Sequence[Mutation] = (
@@ -234,21 +233,21 @@ MUTATIONS: dict[str, Sequence[Mutation]] = {
     "semantics": (*BYTES, other_encoding, lines_moved, odd_number, odd_mark),
     "split": (*BYTES, other_encoding, lines_moved, odd_number, odd_mark),
 }
-"""What is done to each kind of file."""
+"""Mutations of each kind of file."""
 
 
 def mutated(kind: str, seeds: Sequence[bytes], number: int) -> bytes:
     """The mutation of a number: of one of the seeds, once or a few times over, or of two spliced
     together.
     """
-    luck = random.Random(f"{kind} {number}")
-    data = luck.choice(seeds)
-    if luck.random() < 0.1:
-        other = luck.choice(seeds)
-        data = data[: luck.randrange(len(data))] + other[luck.randrange(len(other)) :]
-    for _ in range(luck.choice((1, 1, 1, 2, 4))):
+    rng = random.Random(f"{kind} {number}")
+    data = rng.choice(seeds)
+    if rng.random() < 0.1:
+        other = rng.choice(seeds)
+        data = data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if data:
-            data = luck.choice(MUTATIONS[kind])(data, luck)
+            data = rng.choice(MUTATIONS[kind])(data, rng)
     return data
 
 
@@ -260,14 +259,14 @@ def _members(data: bytes) -> dict[str, bytes]:
         return {}
 
 
-def _rewritten(data: bytes, luck: random.Random, change: Callable[[bytes], bytes]) -> bytes:
+def _rewritten(data: bytes, rng: random.Random, change: Callable[[bytes], bytes]) -> bytes:
     members = _members(data)
-    chosen = f"{luck.choice(MEMBERS)}.npy"
+    chosen = f"{rng.choice(MEMBERS)}.npy"
     if chosen not in members:
         return data
     file = io.BytesIO()
     with zipfile.ZipFile(
-        file, "w", luck.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+        file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
     ) as archive:
         for name, content in members.items():
             archive.writestr(

@@ -1,10 +1,9 @@
-"""A process that reads mutated files under hard limits, and writes a line to standard output for
-each.
+"""Read mutated files under hard limits, and write a JSON line to standard output for each.
 
     python -m tests.fuzz.reading KIND SEEDS FIRST COUNT
 
-SEEDS is a folder. The kernel ends the process where it takes too much memory or time, and any write
-to a file fails.
+SEEDS is a folder of valid files. The kernel ends the process if it uses too much memory or time,
+and any write to a file fails.
 """
 
 import json
@@ -32,13 +31,13 @@ READERS: dict[str, Callable[..., Any]] = {
     "split": read_split_table,
 }
 MEMORY = 2**30
-"""Bytes above what the process has before it reads."""
+"""Bytes that reading may add to the memory of the process."""
 SECONDS = 10
-"""For one file."""
+"""Time limit for one file."""
 
 
 def limit() -> None:
-    """Ask the kernel to hold the limits."""
+    """Set the limits of the process."""
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -47,7 +46,7 @@ def limit() -> None:
 
 
 def outcome(kind: str, data: bytes) -> str:
-    """`clean`, `refused`, or what else came of reading."""
+    """Return "clean", "refused", or a description of the failure."""
     try:
         READERS[kind](data, where="file")
     except InputError as error:
@@ -57,29 +56,29 @@ def outcome(kind: str, data: bytes) -> str:
             if line.startswith("file") and line.isprintable()
             else f"a broken line: {line!r}"
         )
-    except BaseException as error:  # Whatever it is, it is a fault of the reader.
+    except BaseException as error:  # Anything else is a defect of the reader.
         return f"{type(error).__name__}: {error!s:.300}"
     return "clean"
 
 
-def tell(**line: Any) -> None:
+def write_line(**line: Any) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
 def main() -> None:
-    """Read so many files."""
+    """Read the mutations FIRST to FIRST + COUNT."""
     kind, folder, first, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     seeds = [path.read_bytes() for path in sorted(folder.iterdir())]
     limit()
     for number in range(first, first + count):
         data = mutated(kind, seeds, number)
-        tell(number=number)
+        write_line(number=number)
         signal.alarm(SECONDS)
         begun = time.perf_counter()
         found = outcome(kind, data)
         signal.alarm(0)
-        tell(number=number, outcome=found, seconds=time.perf_counter() - begun)
+        write_line(number=number, outcome=found, seconds=time.perf_counter() - begun)
 
 
 if __name__ == "__main__":

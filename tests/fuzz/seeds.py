@@ -1,6 +1,4 @@
-"""Sound files to start from: a second of two sample clips in every form that readers take, and
-small real files.
-"""
+"""Valid files to mutate: short sample clips in every supported format, and small real files."""
 
 import io
 import shutil
@@ -13,7 +11,7 @@ from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE
 from mambatalk.sample.build import write_sample
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-FORMS = (
+FORMATS = (
     ("WAV", "PCM_16"),
     ("WAV", "PCM_24"),
     ("WAV", "FLOAT"),
@@ -30,14 +28,12 @@ FORMS = (
     ("AIFF", "PCM_16"),
     ("AU", "PCM_16"),
 )
-SMALL = 10_000
-"""Bytes up to which a real file is a seed: what is to be changed a thousand times is to be
-short.
-"""
+MAX_REAL_BYTES = 10_000
+"""Largest size in bytes of a real file used as a seed; short files are mutated faster."""
 
 
 def write_seeds(out: Path) -> None:
-    """Write a folder of seeds for each kind of file."""
+    """Write a folder of valid files for each kind."""
     write_sample(out / "corpus", hours=0.02, speakers=3, seed=3, workers=1)
     corpus = out / "corpus"
     for kind, (folder, _) in FOLDERS.items():
@@ -48,12 +44,12 @@ def write_seeds(out: Path) -> None:
     shutil.copy(corpus / SPLIT_TABLE, out / "split")
     shutil.rmtree(corpus)
     for path in sorted(SHARED.glob("**/*.TextGrid")):
-        if path.stat().st_size <= SMALL:
+        if path.stat().st_size <= MAX_REAL_BYTES:
             shutil.copy(path, out / "textgrid" / f"real-{path.stem}")
 
 
 def motion(path: Path, out: Path) -> None:
-    """Ten frames, stored and compressed."""
+    """Write ten frames, uncompressed and compressed."""
     with np.load(path) as archive:
         arrays = {
             name: value[:10] if name in ("poses", "trans", "expressions") else value
@@ -66,9 +62,9 @@ def motion(path: Path, out: Path) -> None:
 
 
 def wave(path: Path, out: Path) -> None:
-    """A second, mono and stereo, in every form that libsndfile here can write."""
+    """Write a second of audio, mono and stereo, in every format that libsndfile can write."""
     samples, rate = soundfile.read(path, frames=16_000, start=16_000)
-    for container, subtype in FORMS:
+    for container, subtype in FORMATS:
         if soundfile.check_format(container, subtype):
             file = io.BytesIO()
             soundfile.write(file, samples, rate, format=container, subtype=subtype)

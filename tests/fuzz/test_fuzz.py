@@ -1,5 +1,4 @@
-"""Mutated files end in a clean read or in one line, in bounded time and memory, and nothing is
-written.
+"""Mutated files are read or refused with an InputError, in bounded time and memory.
 
 The smoke test reads some hundreds; `make fuzz` (`-m fuzz`) reads more than ten thousand.
 """
@@ -18,7 +17,7 @@ from tests.fuzz.seeds import write_seeds
 ROOT = Path(__file__).parents[2]
 FILES = {"motion": 4000, "wave": 4000, "textgrid": 4000, "semantics": 1000, "split": 1000}
 SMOKE = 100
-"""Files of each kind in the ordinary tests."""
+"""Files of each kind in the smoke test."""
 BATCH = 500
 """Files read by one process."""
 
@@ -34,8 +33,9 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(kind: str, seeds: Path, first: int, count: int) -> list[dict[str, object]]:
-    """What came of each of so many mutations; a process that ends early did so over the last it
-    named.
+    """Read mutated files in a subprocess and return the outcome of each.
+
+    If the process ends early, the last file that it announced is the cause.
     """
     done: list[dict[str, object]] = []
     while count > 0:
@@ -58,7 +58,7 @@ def read(kind: str, seeds: Path, first: int, count: int) -> list[dict[str, objec
         lines = [json.loads(line) for line in process.stdout.splitlines()]
         done += [line for line in lines if "outcome" in line]
         if process.returncode == 0:
-            assert process.stderr == "", "what a library says of a file is no line of ours"
+            assert process.stderr == "", "a library wrote to standard error"
             break
         assert lines, process.stderr
         last = lines[-1]["number"]
@@ -72,29 +72,31 @@ def read(kind: str, seeds: Path, first: int, count: int) -> list[dict[str, objec
     return done
 
 
-def judge(kind: str, seeds: Path, done: list[dict[str, object]], tmp_path: Path) -> None:
-    """Fail with the files kept that were neither read nor refused."""
+def check_outcomes(kind: str, seeds: Path, done: list[dict[str, object]], tmp_path: Path) -> None:
+    """Fail if a file was neither read nor refused, and keep such files in `tmp_path`."""
     bad = [line for line in done if line["outcome"] not in ("clean", "refused")]
     files = [path.read_bytes() for path in sorted((seeds / kind).iterdir())]
     for line in bad:
         (tmp_path / f"{kind}-{line['number']}").write_bytes(
             mutated(kind, files, int(str(line["number"])))
         )
-    told = "\n".join(f"{kind} {line['number']}: {line['outcome']}" for line in bad[:20])
-    assert not bad, f"{len(bad)} of {len(done)} files, kept in {tmp_path}:\n{told}"
+    summary = "\n".join(f"{kind} {line['number']}: {line['outcome']}" for line in bad[:20])
+    assert not bad, f"{len(bad)} of {len(done)} files, kept in {tmp_path}:\n{summary}"
     assert {line["outcome"] for line in done} == {"clean", "refused"}, (
-        "mutations that break nothing, or all"
+        "the mutations damage nothing, or everything"
     )
 
 
 @pytest.mark.parametrize("kind", MUTATIONS)
-def test_some_mutated_files(kind: str, seeds: Path, tmp_path: Path) -> None:
-    judge(kind, seeds, read(kind, seeds, 0, SMOKE), tmp_path)
+def test_mutated_files_are_read_or_refused(kind: str, seeds: Path, tmp_path: Path) -> None:
+    check_outcomes(kind, seeds, read(kind, seeds, 0, SMOKE), tmp_path)
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize(
     ("kind", "first"), [(kind, first) for kind in FILES for first in range(0, FILES[kind], BATCH)]
 )
-def test_thousands_of_mutated_files(kind: str, first: int, seeds: Path, tmp_path: Path) -> None:
-    judge(kind, seeds, read(kind, seeds, first, min(BATCH, FILES[kind] - first)), tmp_path)
+def test_thousands_of_mutated_files_are_read_or_refused(
+    kind: str, first: int, seeds: Path, tmp_path: Path
+) -> None:
+    check_outcomes(kind, seeds, read(kind, seeds, first, min(BATCH, FILES[kind] - first)), tmp_path)

@@ -1,6 +1,4 @@
-"""Names from the split table, from file names and from a snapshot never lead out of the output
-folder.
-"""
+"""Names from the split table, from files and from a snapshot never leave the output folder."""
 
 import os
 import random
@@ -15,7 +13,7 @@ from mambatalk.errors import InputError
 from mambatalk.files import write_json
 
 CLIP = "1_ada_0_1_1"
-PIECES = (
+FRAGMENTS = (
     "..",
     ".",
     "/",
@@ -57,14 +55,15 @@ PIECES = (
 )
 
 
-def hostile(number: int) -> str:
-    luck = random.Random(number)
-    return "".join(luck.choice(PIECES) for _ in range(luck.randint(1, 6)))
+def hostile_name(number: int) -> str:
+    """Return a name of random dangerous fragments; the number is the seed."""
+    generator = random.Random(number)
+    return "".join(generator.choice(FRAGMENTS) for _ in range(generator.randint(1, 6)))
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A corpus of one clip whose files are none."""
+    """A corpus of one clip with invalid files."""
     root = tmp_path / "corpus"
     for kind in KINDS:
         path = clip_path(root, parse_clip_id(CLIP), kind)
@@ -74,8 +73,8 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def plant(place: str, name: str, root: Path) -> bool:
-    """Put a name where ingest meets it; False where no file can have it."""
+def add_name(place: str, name: str, root: Path) -> bool:
+    """Add a name to a corpus; return False if the file system does not allow it."""
     if place == "split table":
         with (root / "train_test_split.csv").open(
             "a", encoding="utf-8", errors="surrogateescape"
@@ -89,8 +88,8 @@ def plant(place: str, name: str, root: Path) -> bool:
     return True
 
 
-def refusal(place: str, name: str, root: Path, out: Path) -> str:
-    """Snapshot and ingest: what the user is told, or nothing."""
+def error_message(place: str, name: str, root: Path, out: Path) -> str:
+    """Snapshot and ingest; return the error message, or an empty string."""
     snapshot = out.parent / "snapshot.json"
     try:
         value = write_snapshot(root, snapshot)
@@ -105,13 +104,15 @@ def refusal(place: str, name: str, root: Path, out: Path) -> str:
 
 @pytest.mark.parametrize("place", ["split table", "file", "snapshot"])
 @pytest.mark.parametrize("number", range(40))
-def test_a_name_leads_nowhere(place: str, number: int, root: Path, tmp_path: Path) -> None:
-    name, out = hostile(number), tmp_path / "out"
-    if not plant(place, name, root):
+def test_a_hostile_name_writes_nothing_outside_the_output(
+    place: str, number: int, root: Path, tmp_path: Path
+) -> None:
+    name, out = hostile_name(number), tmp_path / "out"
+    if not add_name(place, name, root):
         return
     out.mkdir()
     before = tree(tmp_path) | {tmp_path / "snapshot.json"}
-    assert refusal(place, name, root, out).isprintable()
+    assert error_message(place, name, root, out).isprintable()
     assert {path for path in tree(tmp_path) - before if path.parent != out} == set()
 
 

@@ -1,8 +1,8 @@
-"""Corpus to clip store to features: whole, the same however many work on it, and honest about what
-is missing.
-"""
+"""Corpus to clip store to features: complete, reproducible, and faults are recorded."""
 
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,13 +27,13 @@ from tests.helpers.stand_in_body import stand_in_body
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample") / "corpus"
     write_sample(root, hours=0.03, speakers=3, seed=5)
     return root
 
 
-def store_of(root, out, **options):
+def store_of(root: Path, out: Path, **options: Any) -> ClipStore:
     out.mkdir(parents=True)
     write_snapshot(root, out / "snapshot.json")
     (out / "clips").mkdir()
@@ -46,7 +46,7 @@ def store_of(root, out, **options):
     return ClipStore(out / "clips")
 
 
-def test_the_store_gives_back_what_the_files_hold(corpus, tmp_path):
+def test_a_stored_clip_equals_the_files(corpus: Path, tmp_path: Path) -> None:
     store = store_of(corpus, tmp_path / "out")
     clip_id = store.manifest["clip_id"][0]
     clip, motion = (
@@ -62,7 +62,7 @@ def test_the_store_gives_back_what_the_files_hold(corpus, tmp_path):
     assert store.manifest["fault"].isna().all()
 
 
-def test_the_bytes_do_not_depend_on_how_many_read(corpus, tmp_path):
+def test_the_store_does_not_depend_on_the_number_of_workers(corpus: Path, tmp_path: Path) -> None:
     digests = []
     for workers in (1, 2):
         store = store_of(corpus, tmp_path / str(workers), workers=workers)
@@ -70,16 +70,18 @@ def test_the_bytes_do_not_depend_on_how_many_read(corpus, tmp_path):
     assert digests[0] == digests[1]
 
 
-def test_a_file_that_changed_after_its_snapshot_is_refused(corpus, tmp_path):
+def test_a_file_that_changed_after_its_snapshot_is_refused(corpus: Path, tmp_path: Path) -> None:
     root = shutil.copytree(corpus, tmp_path / "corpus")
     write_snapshot(root, tmp_path / "snapshot.json")
     with next((root / "textgrid").iterdir()).open("ab") as file:
         file.write(b" ")
-    with pytest.raises(InputError, match="make a new snapshot"):
+    with pytest.raises(InputError, match="write a new snapshot"):
         ingest(root, tmp_path / "snapshot.json", tmp_path, speakers=[], clips_per_shard=4)
 
 
-def test_what_is_missing_or_broken_is_a_fact_in_the_manifest(corpus, tmp_path):
+def test_missing_and_damaged_files_are_recorded_in_the_manifest(
+    corpus: Path, tmp_path: Path
+) -> None:
     root = shutil.copytree(corpus, tmp_path / "corpus")
     first, second, third = sorted(path.stem for path in (root / "wave16k").iterdir())[:3]
     (root / "wave16k" / f"{first}.wav").unlink()
@@ -92,20 +94,20 @@ def test_what_is_missing_or_broken_is_a_fact_in_the_manifest(corpus, tmp_path):
     assert not table.at[third, "has_textgrid"]
 
 
-def test_another_split_table_than_the_snapshots_is_one_line(corpus, tmp_path):
-    """Or test clips would become training clips without a word."""
+def test_a_changed_split_table_is_refused(corpus: Path, tmp_path: Path) -> None:
+    """Otherwise test clips could become training clips unnoticed."""
     root = shutil.copytree(corpus, tmp_path / "corpus")
     write_snapshot(root, tmp_path / "snapshot.json")
     table = root / "train_test_split.csv"
     table.write_text(table.read_text().replace(",test", ",train"))
     (tmp_path / "clips").mkdir()
     with pytest.raises(
-        InputError, match="train_test_split.csv: found other bytes than the snapshot's"
+        InputError, match="train_test_split.csv: expected the file that the snapshot describes"
     ):
         ingest(root, tmp_path / "snapshot.json", tmp_path / "clips", speakers=[], clips_per_shard=4)
 
 
-def test_a_clip_that_left_no_trace_is_missed(corpus, tmp_path):
+def test_a_clip_whose_files_were_all_removed_is_reported(corpus: Path, tmp_path: Path) -> None:
     root = shutil.copytree(corpus, tmp_path / "corpus")
     write_snapshot(root, tmp_path / "snapshot.json")
     gone = sorted((root / "wave16k").iterdir())[0].stem
@@ -116,12 +118,14 @@ def test_a_clip_that_left_no_trace_is_missed(corpus, tmp_path):
         ingest(root, tmp_path / "snapshot.json", tmp_path / "clips", speakers=[], clips_per_shard=4)
 
 
-def test_an_unknown_speaker_is_one_line(corpus, tmp_path):
-    with pytest.raises(InputError, match=r"no clip of speakers \[99\]"):
+def test_an_unknown_speaker_is_reported_in_one_line(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"at least one clip of speakers \[99\], found none"):
         store_of(corpus, tmp_path / "out", speakers=[99])
 
 
-def test_features_hold_every_accepted_frame_and_open_for_training(corpus, tmp_path):
+def test_features_hold_every_accepted_frame_and_open_for_training(
+    corpus: Path, tmp_path: Path
+) -> None:
     store = store_of(corpus, tmp_path / "out")
     accepted = list(store.manifest["clip_id"])
     (tmp_path / "features").mkdir()
@@ -145,10 +149,14 @@ def test_features_hold_every_accepted_frame_and_open_for_training(corpus, tmp_pa
     assert (np.load(tmp_path / "features/mean_velocity.npy") > 0).all()
 
 
-def test_words_of_test_clips_alone_are_known_to_published_features_only(corpus, tmp_path):
+def test_words_of_test_clips_alone_are_known_to_published_features_only(
+    corpus: Path, tmp_path: Path
+) -> None:
     store = store_of(corpus, tmp_path / "out")
     split = store.manifest.set_index("clip_id")["split"]
-    heard = {clip: {clean(word.text) for word in store.read(clip).words} for clip in split.index}
+    heard = {
+        clip: {clean(word.text) for word in store.read(clip).words or []} for clip in split.index
+    }
     learnt = set().union(
         *(heard[clip] for clip in split.index if split[clip] in ("train", "additional"))
     )
@@ -169,7 +177,7 @@ def test_words_of_test_clips_alone_are_known_to_published_features_only(corpus, 
         assert not new & known or fidelity == "published"
 
 
-def test_validation_is_carved_from_train_and_said_so():
+def test_validation_is_carved_from_train_and_said_so() -> None:
     splits = {"a": "train", "b": "train", "c": "train", "d": "test"}
     settled, notes = complete_splits(splits, {"a": "3", "b": "1", "c": "2", "d": "4"}, 0.1)
     assert settled == {"a": "train", "b": "val", "c": "train", "d": "test"}
@@ -178,17 +186,17 @@ def test_validation_is_carved_from_train_and_said_so():
     assert complete_splits(marked, dict.fromkeys(marked, ""), 0.1) == (marked, [])
 
 
-def test_an_empty_split_is_one_line():
+def test_an_empty_split_is_one_line() -> None:
     with pytest.raises(InputError, match="in split test, found none"):
         complete_splits({"a": "train", "b": "val"}, {"a": "1", "b": "2"}, 0.1)
 
 
-def test_a_float_wav_is_heard_and_a_stereo_one_is_said_to_be(corpus, tmp_path):
+def test_the_manifest_states_the_format_of_the_audio_file(corpus: Path, tmp_path: Path) -> None:
     root = shutil.copytree(corpus, tmp_path / "corpus")
     path = sorted((root / "wave16k").iterdir())[0]
-    wave, _ = read_wav(path)
-    soundfile.write(path, np.stack([wave, wave], axis=1), 16000, subtype="FLOAT")
+    waveform, _ = read_wav(path)
+    soundfile.write(path, np.stack([waveform, waveform], axis=1), 16000, subtype="FLOAT")
     store = store_of(root, tmp_path / "out")
     row = store.manifest.iloc[0]
     assert (row["channels"], row["encoding"]) == (2, "FLOAT")
-    np.testing.assert_allclose(store.read(path.stem).wave, wave, atol=2e-7)
+    np.testing.assert_allclose(store.read(path.stem).waveform, waveform, atol=2e-7)

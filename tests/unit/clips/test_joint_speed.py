@@ -1,4 +1,4 @@
-"""The speed of joints, on which the checks lean, against a library's geodesic distance."""
+"""The speed of joints equals the geodesic distance of the library roma."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,14 @@ from mambatalk.clips.statistics import joint_speed
 
 
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 1.0, 6.0])
-def test_it_is_the_angle_between_frames(size):
+def test_the_speed_is_the_angle_between_frames(size: float) -> None:
     poses = size * np.random.default_rng(0).standard_normal((50, 165)).astype(np.float32)
     turns = roma.rotvec_to_rotmat(torch.from_numpy(poses).double().unflatten(-1, (55, 3)))
     expected = roma.rotmat_geodesic_distance(turns[1:], turns[:-1]) * 30
     np.testing.assert_allclose(joint_speed(poses), expected.numpy(), rtol=1e-5, atol=1e-9)
 
 
-def test_a_pose_that_stays_has_none_and_no_pose_is_faster_than_half_a_turn():
+def test_a_still_pose_has_no_speed_and_half_a_turn_is_the_maximum() -> None:
     still = np.repeat(np.random.default_rng(0).standard_normal((1, 165)), 9, axis=0).astype(
         np.float32
     )

@@ -1,10 +1,10 @@
-"""Ingesting again: what has not changed is taken from an earlier run, and the store is the same to
-the byte.
-"""
+"""A second ingest reads only changed clips, and the store is the same to the byte."""
 
 import os
 import shutil
 import signal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pytest
 
 from mambatalk.clips import ingest as module
 from mambatalk.clips.ingest import ingest
-from mambatalk.clips.reading import read_clip
+from mambatalk.clips.reading import ClipJob, read_clip
 from mambatalk.clips.shards import assign_shards
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import InputError
@@ -21,38 +21,38 @@ from mambatalk.sample.build import write_sample
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample") / "corpus"
     write_sample(root, hours=0.04, speakers=3, seed=5)
     return root
 
 
 @pytest.fixture
-def corpus(sample, tmp_path):
+def corpus(sample: Path, tmp_path: Path) -> Path:
     return shutil.copytree(sample, tmp_path / "corpus")
 
 
 @pytest.fixture
-def read(monkeypatch):
-    """Ids of the clips whose files were read."""
-    seen = []
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the ids of the clips whose files are read."""
+    seen: list[str] = []
 
-    def watched(job):
+    def recording(job: ClipJob) -> Any:
         seen.append(str(job.clip))
         return read_clip(job)
 
-    monkeypatch.setattr(module, "read_clip", watched)
+    monkeypatch.setattr(module, "read_clip", recording)
     return seen
 
 
-def store(root, out, scratch):
+def store(root: Path, out: Path, scratch: Path | None) -> dict[str, str]:
     out.mkdir()
     write_snapshot(root, out.with_suffix(".json"))
     ingest(root, out.with_suffix(".json"), out, speakers=[], clips_per_shard=3, cache=scratch)
     return {path.name: sha256_file(path) for path in out.iterdir()}
 
 
-def change(root, kind="smplxflame_30", place=0):
+def change(root: Path, kind: str = "smplxflame_30", place: int = 0) -> str:
     path = sorted((root / kind).iterdir())[place]
     with np.load(path) as arrays:
         moved = {
@@ -65,14 +65,18 @@ def change(root, kind="smplxflame_30", place=0):
     return path.stem
 
 
-def test_nothing_is_read_twice(corpus, tmp_path, read):
+def test_an_unchanged_corpus_is_not_read_again(
+    corpus: Path, tmp_path: Path, read: list[str]
+) -> None:
     first = store(corpus, tmp_path / "first", tmp_path / "scratch")
     count = len(read)
     assert store(corpus, tmp_path / "second", tmp_path / "scratch") == first
     assert len(read) == count == len(list((corpus / "wave16k").iterdir()))
 
 
-def test_a_changed_clip_costs_itself_and_its_shard(corpus, tmp_path, read):
+def test_a_changed_clip_is_read_and_its_shard_rewritten(
+    corpus: Path, tmp_path: Path, read: list[str]
+) -> None:
     first = store(corpus, tmp_path / "first", tmp_path / "scratch")
     read.clear()
     changed = change(corpus)
@@ -90,7 +94,7 @@ def test_a_changed_clip_costs_itself_and_its_shard(corpus, tmp_path, read):
     assert second == store(corpus, tmp_path / "afresh", None)
 
 
-def test_a_clip_that_goes_or_breaks_touches_one_shard(corpus, tmp_path, read):
+def test_a_removed_file_changes_one_shard(corpus: Path, tmp_path: Path, read: list[str]) -> None:
     store(corpus, tmp_path / "first", tmp_path / "scratch")
     read.clear()
     waves = sorted((corpus / "wave16k").iterdir())
@@ -101,7 +105,7 @@ def test_a_clip_that_goes_or_breaks_touches_one_shard(corpus, tmp_path, read):
     assert store(corpus, tmp_path / "third", tmp_path / "scratch") == second
 
 
-def test_another_split_reads_nothing(corpus, tmp_path, read):
+def test_a_changed_split_table_reads_no_clip(corpus: Path, tmp_path: Path, read: list[str]) -> None:
     store(corpus, tmp_path / "first", tmp_path / "scratch")
     read.clear()
     table = corpus / "train_test_split.csv"
@@ -115,7 +119,9 @@ def test_another_split_reads_nothing(corpus, tmp_path, read):
     }
 
 
-def test_other_code_reads_all_again(corpus, tmp_path, read, monkeypatch):
+def test_changed_code_reads_every_clip_again(
+    corpus: Path, tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     store(corpus, tmp_path / "first", tmp_path / "scratch")
     count = len(read)
     monkeypatch.setattr(module, "code_digest", lambda: "another")
@@ -123,7 +129,7 @@ def test_other_code_reads_all_again(corpus, tmp_path, read, monkeypatch):
     assert len(read) == 2 * count
 
 
-def test_a_store_that_was_written_into_is_not_believed(corpus, tmp_path):
+def test_a_modified_shard_is_not_reused(corpus: Path, tmp_path: Path) -> None:
     first = store(corpus, tmp_path / "first", tmp_path / "scratch")
     shard = next((tmp_path / "first").glob("shard-*.parquet"))
     with shard.open("r+b") as file:
@@ -133,14 +139,14 @@ def test_a_store_that_was_written_into_is_not_believed(corpus, tmp_path):
     assert store(corpus, tmp_path / "second", tmp_path / "scratch") == first
 
 
-def test_a_file_that_changed_after_its_snapshot_is_refused_though_its_clip_is_kept(
-    corpus, tmp_path
-):
+def test_a_cached_clip_with_a_file_that_differs_from_the_snapshot_is_refused(
+    corpus: Path, tmp_path: Path
+) -> None:
     store(corpus, tmp_path / "first", tmp_path / "scratch")
     with next((corpus / "textgrid").iterdir()).open("ab") as file:
         file.write(b" ")
     (tmp_path / "second").mkdir()
-    with pytest.raises(InputError, match="make a new snapshot"):
+    with pytest.raises(InputError, match="write a new snapshot"):
         ingest(
             corpus,
             tmp_path / "first.json",
@@ -151,7 +157,7 @@ def test_a_file_that_changed_after_its_snapshot_is_refused_though_its_clip_is_ke
         )
 
 
-def test_the_scratch_folder_holds_at_most_twice_the_store(corpus, tmp_path):
+def test_the_cache_holds_at_most_twice_the_store(corpus: Path, tmp_path: Path) -> None:
     for turn in range(6):
         for place in range(8):
             change(corpus, place=place)
@@ -161,7 +167,7 @@ def test_the_scratch_folder_holds_at_most_twice_the_store(corpus, tmp_path):
     assert size > sum(path.stat().st_size for path in (tmp_path / "store-5").glob("shard-*"))
 
 
-def test_shards_are_even_and_hardly_move():
+def test_shards_are_balanced_and_one_clip_affects_one_shard() -> None:
     names = [f"2_scott_0_{number}_{number}" for number in range(1000)]
     shards = assign_shards(names, 32)
     assert sorted(name for members in shards.values() for name in members) == sorted(names)
@@ -171,14 +177,16 @@ def test_shards_are_even_and_hardly_move():
     assert sum(shards[file] != fewer.get(file) for file in shards) == 1
 
 
-def die_of_one(job):
+def die_on_one_clip(job: ClipJob) -> Any:
     if str(job.clip) == "1_ada_0_1_1":
         os.kill(os.getpid(), signal.SIGKILL)
     return read_clip(job)
 
 
-def test_a_clip_that_kills_its_reader_is_a_fault_in_the_manifest(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "read_clip", die_of_one)
+def test_a_clip_that_kills_its_reader_is_recorded_in_the_manifest(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "read_clip", die_on_one_clip)
     write_snapshot(corpus, tmp_path / "snapshot.json")
     (tmp_path / "out").mkdir()
     ingest(

@@ -1,4 +1,4 @@
-"""Ids, layout and the split table: what is accepted names a file inside its folder, and nothing
+"""Clip ids, layout and split table: accepted ids name files inside their folder, nothing
 else is accepted.
 """
 
@@ -30,7 +30,7 @@ ids = st.builds(
 
 
 @given(ids)
-def test_id_survives_text(clip):
+def test_a_clip_id_is_parsed_from_its_text(clip: ClipId) -> None:
     assert parse_clip_id(str(clip)) == clip
 
 
@@ -42,7 +42,7 @@ def test_id_survives_text(clip):
 @example("2_scott_0_1_1\0")
 @example("2_..%2f_0_1_1")
 @example("２_scott_0_1_1")
-def test_any_text_stays_in_its_folder_or_is_refused(text):
+def test_any_text_is_refused_or_names_a_file_inside_its_folder(text: str) -> None:
     try:
         clip = parse_clip_id(text)
     except InputError as error:
@@ -73,7 +73,7 @@ def test_any_text_stays_in_its_folder_or_is_refused(text):
         "2_scott_0_1_9999999",
     ],
 )
-def test_wrong_fields_are_refused(text):
+def test_a_malformed_clip_id_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="found"):
         parse_clip_id(text)
 
@@ -92,17 +92,17 @@ def test_wrong_fields_are_refused(text):
         (9, "other"),
     ],
 )
-def test_language_follows_the_recording_type(kind, language):
+def test_the_recording_type_determines_the_language(kind: int, language: str) -> None:
     assert language_of(ClipId(12, "zhao", kind, 1, 8)) == language
 
 
-def _table(tmp_path, text):
+def _table(tmp_path: Path, text: str | bytes) -> Path:
     path = tmp_path / "train_test_split.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
-def test_split_table(tmp_path):
+def test_the_split_table_is_read_in_file_order(tmp_path: Path) -> None:
     path = _table(tmp_path, "\ufeffid,type\r\n2_scott_0_1_1,test\r\n2_scott_1_1_8,additional\r\n")
     assert read_split_table(path) == {"2_scott_0_1_1": "test", "2_scott_1_1_8": "additional"}
 
@@ -119,19 +119,19 @@ def test_split_table(tmp_path):
         (b"id,type\n\xff\xfe\x00", "UTF-8"),
     ],
 )
-def test_broken_split_tables_name_the_fault(tmp_path, text, named):
+def test_an_invalid_split_table_is_refused(tmp_path: Path, text: str | bytes, named: str) -> None:
     with pytest.raises(InputError, match=named):
         read_split_table(_table(tmp_path, text))
 
 
-def _corpus(tmp_path):
+def _corpus(tmp_path: Path) -> Path:
     for folder in ("smplxflame_30", "wave16k", "textgrid"):
         (tmp_path / folder).mkdir()
     _table(tmp_path, "id,type\n3_solomon_0_9_9,val\n2_scott_0_10_10,test\n2_scott_0_2_2,train\n")
     return tmp_path
 
 
-def test_clips_are_those_of_the_table_and_those_with_files_in_order_of_their_numbers(tmp_path):
+def test_clips_come_from_the_table_and_from_files_sorted_by_number(tmp_path: Path) -> None:
     root = _corpus(tmp_path)
     (root / "wave16k" / "2_scott_0_3_3.wav").touch()
     (root / "wave16k" / "notes on tape.wav").touch()
@@ -143,7 +143,7 @@ def test_clips_are_those_of_the_table_and_those_with_files_in_order_of_their_num
     ]
 
 
-def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
+def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         check_root(tmp_path / "nowhere")
     with pytest.raises(InputError, match="smplxflame_30"):

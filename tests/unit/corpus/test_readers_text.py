@@ -1,8 +1,10 @@
-"""TextGrids and semantic annotations: every dialect found in the wild reads alike, damage ends in
+"""Readers of TextGrids and semantic annotations: all dialects read alike, damage is reported in
 one line.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,18 +14,24 @@ from mambatalk.corpus.semantics import read_semantics
 from mambatalk.corpus.textgrid import Interval, read_textgrid
 from mambatalk.errors import InputError
 
+Rows = Sequence[tuple[Any, float, str]]
+"""Start, end and label of the intervals of a tier."""
+TierRows = Sequence[tuple[str, Rows]]
+"""Name and intervals of each tier."""
+Layout = Callable[[TierRows], str]
+
 SHARED = Path(__file__).parents[3].parent / "shared"
 EDGE = SHARED / "open_speech" / "textgrid_edge_cases"
 
-WORDS = [(0, 0.5, ""), (0.5, 0.9, "hello"), (0.9, 1.25, 'a "b" c\nd'), (1.25, 2, "")]
-PHONES = [(0, 0.5, ""), (0.5, 2, "HH")]
+WORDS: Rows = [(0, 0.5, ""), (0.5, 0.9, "hello"), (0.9, 1.25, 'a "b" c\nd'), (1.25, 2, "")]
+PHONES: Rows = [(0, 0.5, ""), (0.5, 2, "HH")]
 
 
-def quoted(text):
+def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def long_format(tiers, end=2):
+def long_format(tiers: TierRows, end: float = 2) -> str:
     lines = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',
@@ -53,7 +61,7 @@ def long_format(tiers, end=2):
     return "\n".join(lines) + "\n"
 
 
-def short_format(tiers, end=2):
+def short_format(tiers: TierRows, end: float = 2) -> str:
     lines = [
         'File type = "ooTextFile"',
         'Object class = "TextGrid"',
@@ -76,14 +84,16 @@ BOTH = [("words", WORDS), ("phones", PHONES)]
 @pytest.mark.parametrize("layout", [long_format, short_format])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_every_dialect_reads_alike(layout, encoding, newline):
+def test_all_formats_and_encodings_give_the_same_tiers(
+    layout: Layout, encoding: str, newline: str
+) -> None:
     mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
     tiers = read_textgrid(mark + layout(BOTH).replace("\n", newline).encode(encoding))
     assert tiers.words == [Interval(a, b, text.replace("\n", newline)) for a, b, text in WORDS]
     assert tiers.phones == [Interval(*row) for row in PHONES]
 
 
-def test_times_keep_their_digits_and_negative_zero_is_zero():
+def test_times_are_exact_and_negative_zero_becomes_zero() -> None:
     rows = [("-0", 0.12345678901234567, "x")]
     (interval,) = read_textgrid(short_format([("words", rows)]).encode()).words
     assert str(interval.start) == "0.0"
@@ -91,14 +101,14 @@ def test_times_keep_their_digits_and_negative_zero_is_zero():
 
 
 @pytest.mark.parametrize("name", ["Words", "word", "scott - words", '"word"'])
-def test_the_tier_of_words_is_found_by_name_wherever_it_stands(name):
+def test_the_tier_of_words_is_selected_by_name(name: str) -> None:
     assert (
         read_textgrid(short_format([("phones", PHONES), (name, WORDS)]).encode()).words[1].text
         == "hello"
     )
 
 
-def test_overlapping_missing_and_unordered_intervals_are_left_for_the_checks():
+def test_overlaps_gaps_and_wrong_order_are_accepted() -> None:
     rows = [(1, 1.5, "b"), (0, 1.2, "a")]
     assert [row.text for row in read_textgrid(short_format([("words", rows)]).encode()).words] == [
         "a",
@@ -106,11 +116,11 @@ def test_overlapping_missing_and_unordered_intervals_are_left_for_the_checks():
     ]
 
 
-def test_no_phones_is_an_empty_tier():
+def test_a_file_without_phones_gives_an_empty_list() -> None:
     assert read_textgrid(short_format([("words", WORDS)]).encode()).phones == []
 
 
-def test_point_tiers_are_passed_over():
+def test_point_tiers_are_ignored() -> None:
     points = '<exists>\n2\n"TextTier"\n"bell"\n0\n2\n1\n0.5\n"ding"'
     text = short_format([("words", WORDS)]).replace("<exists>\n1", points)
     assert len(read_textgrid(text.encode()).words) == 4
@@ -128,7 +138,7 @@ def test_point_tiers_are_passed_over():
         (short_format([("words", [(1, 0.5, "x")])]).encode(), "1.0 to 0.5"),
         (short_format([("words", [("1e999", 2, "x")])]).encode(), "number"),
         (short_format(BOTH).replace("\n4\n", "\n999999999999\n").encode(), "number"),
-        (short_format(BOTH).replace("\n4\n", "\n-4\n").encode(), "whole number"),
+        (short_format(BOTH).replace("\n4\n", "\n-4\n").encode(), "non-negative integer"),
         (short_format(BOTH).replace("IntervalTier", "CloudTier").encode(), "CloudTier"),
         (short_format(BOTH).replace("<exists>", "<absent>").encode(), "words"),
         (short_format(BOTH).encode("utf-16")[:-1], "utf-16"),
@@ -136,14 +146,14 @@ def test_point_tiers_are_passed_over():
     ],
     ids=range(14),
 )
-def test_damage_ends_in_one_line(data, named):
+def test_a_damaged_file_is_reported_in_one_line(data: bytes, named: str) -> None:
     with pytest.raises(InputError, match=named) as error:
         read_textgrid(data, where="clip.TextGrid")
     assert "\n" not in str(error.value)
 
 
 @given(st.binary(max_size=200), st.integers(0, 2000))
-def test_no_bytes_break_the_reader(junk, place):
+def test_any_bytes_are_read_or_refused_with_an_input_error(junk: bytes, place: int) -> None:
     data = long_format(BOTH).encode()
     try:
         read_textgrid(data[:place] + junk + data[place:])
@@ -154,7 +164,7 @@ def test_no_bytes_break_the_reader(junk, place):
     assert "\n" not in refusal
 
 
-def test_many_quotes_take_no_time():
+def test_many_quotes_are_read_in_linear_time() -> None:
     with pytest.raises(InputError):
         read_textgrid(b'"' * 2_000_001)
 
@@ -169,7 +179,7 @@ def test_many_quotes_take_no_time():
         ("mary_longfile_with_negative_zero", 6, 16, "mary"),
     ],
 )
-def test_edge_cases_of_praat_files(name, words, phones, second):
+def test_edge_cases_of_praat_are_read(name: str, words: int, phones: int, second: str) -> None:
     tiers = read_textgrid(EDGE / f"{name}.TextGrid")
     assert (len(tiers.words), len(tiers.phones), tiers.words[1].text) == (words, phones, second)
 
@@ -184,12 +194,12 @@ def test_edge_cases_of_praat_files(name, words, phones, second):
         ("open_speech/cold_corpus", 95, 246),
     ],
 )
-def test_real_textgrids(name, words, phones):
+def test_textgrids_of_beatx_are_read(name: str, words: int, phones: int) -> None:
     tiers = read_textgrid(SHARED / f"{name}.TextGrid")
     assert (len(tiers.words), len(tiers.phones)) == (words, phones)
 
 
-def test_semantics():
+def test_semantic_annotations_are_read() -> None:
     rows = read_semantics(
         b"01_beat_align\t0\t68.0\t68.0\t0.1\n\r\n07_iconic_h\t68.0\t70\t2\t0.7\tbig house \r\n"
     )
@@ -214,13 +224,13 @@ def test_semantics():
     ],
     ids=range(9),
 )
-def test_broken_semantics_name_the_line(line):
+def test_an_invalid_line_of_semantics_is_named(line: bytes) -> None:
     with pytest.raises(InputError) as error:
         read_semantics(b"01_beat_align\t0\t1\t1\t0.1\t\n" + line, where="clip.txt")
     assert str(error.value).startswith("clip.txt")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no real clips beside the checkout")
-def test_real_semantics():
+def test_semantics_of_beatx_are_read() -> None:
     rows = read_semantics(SHARED / "beatx_clips/beat_english_v2.0.0/sem/2_scott_0_1_1.txt")
     assert (len(rows), rows[-1].end) == (21, 63.908)

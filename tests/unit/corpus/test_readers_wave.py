@@ -1,11 +1,13 @@
-"""The sound reader: the same tone from every encoding, one line for what is no sound."""
+"""Reader of audio: every encoding gives the same samples; damage is reported in one line."""
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from mambatalk.corpus import wave as readers_wave
 from mambatalk.corpus.wave import read_wav
@@ -14,11 +16,16 @@ from mambatalk.errors import InputError
 SHARED = Path(__file__).parents[3].parent / "shared"
 
 
-def tone(rate, seconds=0.5):
+def tone(rate: int, seconds: float = 0.5) -> NDArray[np.float64]:
     return 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(rate * seconds)) / rate)
 
 
-def encode(samples, rate, subtype=None, container="WAV"):
+def encode(
+    samples: NDArray[np.floating[Any]],
+    rate: int,
+    subtype: str | None = None,
+    container: str = "WAV",
+) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, rate, subtype=subtype, format=container)
     return file.getvalue()
@@ -35,7 +42,7 @@ def encode(samples, rate, subtype=None, container="WAV"):
         ("PCM_U8", 1e-2),
     ],
 )
-def test_every_encoding_gives_the_same_samples(subtype, error):
+def test_all_encodings_give_the_same_samples(subtype: str, error: float) -> None:
     samples, audio_format = read_wav(encode(tone(16_000), 16_000, subtype))
     np.testing.assert_allclose(samples, tone(16_000), atol=error)
     assert samples.dtype == np.float32
@@ -48,13 +55,13 @@ def test_every_encoding_gives_the_same_samples(subtype, error):
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
-def test_other_rates_are_resampled(rate):
+def test_other_sample_rates_are_resampled_to_16_khz(rate: int) -> None:
     samples, audio_format = read_wav(encode(tone(rate), rate))
     assert (len(samples), audio_format.sample_rate) == (8_000, rate)
     np.testing.assert_allclose(samples[800:-800], tone(16_000)[800:-800], atol=2e-3)
 
 
-def test_channels_are_averaged():
+def test_channels_are_averaged() -> None:
     samples, audio_format = read_wav(
         encode(np.stack([tone(16_000), 0 * tone(16_000)], 1), 16_000, "FLOAT")
     )
@@ -63,7 +70,7 @@ def test_channels_are_averaged():
 
 
 @pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="libsndfile without MP3")
-def test_an_mp3_under_a_wav_name_is_read_for_what_it_is(tmp_path):
+def test_an_mp3_with_the_suffix_wav_is_read(tmp_path: Path) -> None:
     path = tmp_path / "2_scott_0_103_103.wav"
     path.write_bytes(encode(np.stack([tone(44_100, 2)] * 2, 1), 44_100, container="MP3"))
     samples, audio_format = read_wav(path)
@@ -78,14 +85,14 @@ def test_an_mp3_under_a_wav_name_is_read_for_what_it_is(tmp_path):
     )
 
 
-def test_a_cut_wav_is_refused_and_one_whose_header_is_a_little_off_is_read():
+def test_a_truncated_wav_is_refused_unless_few_bytes_are_missing() -> None:
     whole = encode(tone(16_000), 16_000)
-    with pytest.raises(InputError, match="8000 of 16000 bytes of sound"):
+    with pytest.raises(InputError, match="expected 16000 bytes of audio, found 8000 bytes"):
         read_wav(whole[:8_044])
     assert len(read_wav(whole[:-100])[0]) == 7_950
 
 
-def test_a_wav_of_which_the_writer_did_not_know_the_length_is_read():
+def test_a_streamed_wav_of_unknown_length_is_read() -> None:
     data = encode(tone(16_000), 16_000)
     streamed = data[:40] + b"\xff" * 4 + data[44:]
     np.testing.assert_array_equal(read_wav(streamed)[0], read_wav(data)[0])
@@ -106,23 +113,25 @@ def test_a_wav_of_which_the_writer_did_not_know_the_length_is_read():
     ],
     ids=range(9),
 )
-def test_what_is_no_sound_ends_in_one_line(data):
+def test_a_file_that_is_not_audio_is_reported_in_one_line(data: bytes) -> None:
     with pytest.raises(InputError) as error:
         read_wav(data, where="clip.wav")
     assert str(error.value).startswith("clip.wav")
     assert "\n" not in str(error.value)
 
 
-def test_sound_without_end_is_refused_while_it_is_read(monkeypatch):
-    """An hour of nothing is a few kilobytes of FLAC."""
+def test_audio_that_is_too_long_is_refused_while_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An hour of silence takes a few kilobytes as FLAC."""
     monkeypatch.setattr(readers_wave, "MAX_SAMPLES", 2**20)
     data = encode(np.zeros(2**22), 16_000, container="FLAC")
     assert len(data) < 2**16
-    with pytest.raises(InputError, match="more than 1048576 samples"):
+    with pytest.raises(InputError, match="expected at most 1048576 samples"):
         read_wav(data)
 
 
-def test_the_line_says_the_same_each_time():
+def test_the_error_message_does_not_change_between_calls() -> None:
     lines = set()
     for _ in range(3):
         with pytest.raises(InputError) as error:
@@ -132,14 +141,14 @@ def test_the_line_says_the_same_each_time():
     assert "0x" not in lines.pop()
 
 
-def test_a_missing_file_is_one_line(tmp_path):
+def test_a_missing_file_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_wav(tmp_path / "none.wav")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no real speech beside the checkout")
 class TestReal:
-    def test_the_clip_in_float32_is_loud(self):
+    def test_the_clip_in_float32_is_loud(self) -> None:
         samples, audio_format = read_wav(
             SHARED / "beatx_clips/beat_english_v2.0.0/wave16k/2_scott_0_1_1.wav"
         )
@@ -154,7 +163,9 @@ class TestReal:
             ("open_speech/cold_corpus", 25.72, None),
         ],
     )
-    def test_integer_clips_are_read_sample_by_sample(self, name, seconds, peak):
+    def test_integer_clips_are_read_sample_by_sample(
+        self, name: str, seconds: float, peak: float | None
+    ) -> None:
         samples, audio_format = read_wav(SHARED / f"{name}.wav")
         assert (audio_format.encoding, audio_format.sample_rate, audio_format.channels) == (
             "PCM_16",
@@ -165,7 +176,7 @@ class TestReal:
         assert peak is None or np.abs(samples).max() == pytest.approx(peak, abs=1e-3)
         np.testing.assert_array_equal(samples, np.round(samples * 2**15) / 2**15)
 
-    def test_float_and_integer_twins_agree(self):
+    def test_float_and_integer_twins_agree(self) -> None:
         integer, _ = read_wav(SHARED / "open_speech/cold_corpus.wav")
         floating, _ = read_wav(SHARED / "open_speech/cold_corpus_32bit_float.wav")
         np.testing.assert_allclose(integer, floating, atol=2e-4)

@@ -1,7 +1,8 @@
-"""A snapshot changes when a byte of the corpus does, and with nothing else."""
+"""A snapshot changes if and only if the files of the corpus change."""
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from mambatalk.files import read_json
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Path:
     root = tmp_path / "corpus"
     for folder in ("smplxflame_30", "wave16k", "weights"):
         (root / folder).mkdir(parents=True)
@@ -21,7 +22,7 @@ def root(tmp_path):
     return root
 
 
-def test_files_with_size_and_digest(root):
+def test_a_snapshot_lists_size_and_hash_of_every_file(root: Path) -> None:
     value = build_snapshot(root)
     assert value["layout"] == "BEATX"
     assert list(value["files"]) == [
@@ -35,7 +36,7 @@ def test_files_with_size_and_digest(root):
     }
 
 
-def test_one_byte_shows_and_a_copy_does_not(root, tmp_path):
+def test_a_changed_byte_changes_the_digest_and_a_copy_does_not(root: Path, tmp_path: Path) -> None:
     before = build_snapshot(root)
     copy = tmp_path / "copy"
     root.rename(copy)
@@ -44,7 +45,7 @@ def test_one_byte_shows_and_a_copy_does_not(root, tmp_path):
     assert build_snapshot(copy)["digest"] != before["digest"]
 
 
-def test_a_file_more_or_less_shows(root):
+def test_an_added_or_removed_file_changes_the_digest(root: Path) -> None:
     before = build_snapshot(root)["digest"]
     (root / "weights" / "mean_vel_smplxflame_30.npy").write_bytes(b"x")
     more = build_snapshot(root)["digest"]
@@ -52,7 +53,7 @@ def test_a_file_more_or_less_shows(root):
     assert len({before, more, build_snapshot(root)["digest"]}) == 3
 
 
-def test_what_is_no_part_of_the_layout_is_not_looked_at(root):
+def test_files_outside_the_layout_are_ignored(root: Path) -> None:
     before = build_snapshot(root)
     (root / "events").mkdir()
     (root / "events" / "x.json").write_text("{}")
@@ -60,7 +61,7 @@ def test_what_is_no_part_of_the_layout_is_not_looked_at(root):
     assert build_snapshot(root) == before
 
 
-def test_progress_and_file(root, tmp_path):
+def test_progress_is_reported_and_the_file_read_back(root: Path, tmp_path: Path) -> None:
     seen = []
     value = write_snapshot(
         root, tmp_path / "snapshot.json", progress=lambda done, total: seen.append((done, total))
@@ -69,41 +70,43 @@ def test_progress_and_file(root, tmp_path):
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_control_characters_in_a_name_are_refused(root):
+def test_a_file_name_with_control_characters_is_refused(root: Path) -> None:
     (root / "wave16k" / "1_a\x1b[2J.wav").write_bytes(b"x")
     with pytest.raises(InputError, match="printable") as error:
         build_snapshot(root)
     assert "\x1b" not in str(error.value)
 
 
-def test_a_folder_in_place_of_a_file_is_one_line(root):
+def test_a_folder_in_place_of_a_file_is_reported_in_one_line(root: Path) -> None:
     (root / "train_test_split.csv").unlink()
     (root / "train_test_split.csv").mkdir()
     with pytest.raises(
-        InputError, match=r"train_test_split\.csv: found Is a directory; expected a file to read"
+        InputError, match=r"train_test_split\.csv: expected a readable file, found: Is a directory"
     ):
         build_snapshot(root)
 
 
-def test_a_file_that_goes_while_others_are_read_is_one_line(root):
-    def remove(done, total):
+def test_a_file_that_disappears_during_the_snapshot_is_reported_in_one_line(root: Path) -> None:
+    def remove(done: int, total: int) -> None:
         (root / "wave16k" / "1_a_0_1_1.wav").unlink(missing_ok=True)
 
-    with pytest.raises(InputError, match=r"1_a_0_1_1\.wav: found No such file"):
+    with pytest.raises(
+        InputError, match=r"1_a_0_1_1\.wav: expected a readable file, found: No such file"
+    ):
         build_snapshot(root, progress=remove)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 @pytest.mark.parametrize("name", ["wave16k", "wave16k/1_a_0_1_1.wav"])
-def test_what_may_not_be_read_is_one_line(root, name):
+def test_a_path_without_permission_is_reported_in_one_line(root: Path, name: str) -> None:
     (root / name).chmod(0)
     with pytest.raises(
-        InputError, match=r"found Permission denied; expected a (file|folder) to read"
+        InputError, match=r"expected a readable (file|folder), found: Permission denied"
     ):
         build_snapshot(root)
 
 
-def test_no_corpus_writes_nothing(tmp_path):
+def test_no_snapshot_is_written_of_a_folder_without_a_corpus(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         write_snapshot(tmp_path / "none", tmp_path / "snapshot.json")
     assert list(tmp_path.iterdir()) == []
