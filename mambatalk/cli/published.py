@@ -1,6 +1,4 @@
-"""Commands about the published implementation: `mambatalk parity` and `mambatalk
-import-published`.
-"""
+"""Commands about the published model: `mambatalk parity` and `mambatalk import-published`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,19 +15,19 @@ app = typer.Typer()
 @app.command()
 def parity(
     directory: Annotated[
-        Path, typer.Argument(help="Folder of reference numbers, one npz a module.")
+        Path, typer.Argument(help="Folder of reference numbers, one npz per module.")
     ],
     *,
-    json: Annotated[bool, typer.Option("--json", help="Print data in place of a table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     complete: Annotated[
-        bool, typer.Option("--complete", help="Fail where a known file is absent.")
+        bool, typer.Option("--complete", help="Fail if a known file is absent.")
     ] = False,
 ) -> None:
-    """Compare our network, scan, features, metrics and rollout with the published implementation's
-    numbers.
+    """Compare our numbers with those of the published implementation.
 
-    Exits with 1 if any relative error is over its bar: 1e-5 a module, 1e-4 a rollout, 0 for codes,
-    ids and contacts.
+    Networks, selective scan, features, metrics and synthesis are compared. Exits with 1 if a
+    relative error is larger than its bar: 1e-5 for a module, 1e-4 for synthesis; codes, ids and
+    contacts must be equal.
     """
     from mambatalk.published.parity import run_parity
 
@@ -47,13 +45,15 @@ def import_published(
         Path, typer.Argument(help="Folder of the published .bin files and, if there, vocab.pkl.")
     ],
     *,
-    out: Annotated[Path, typer.Option(help="Bundle to write; the FGD encoder goes beside it.")],
+    out: Annotated[
+        Path, typer.Option(help="Bundle to write; the FGD encoder is written next to it.")
+    ],
 ) -> None:
-    """Turn the published weights into a bundle, and say of every key whether it is used or why it
-    is left out.
+    """Convert the published weights to a bundle.
 
-    Reads face, upper, hands, lower_foot, foot and mambatalk_100 (.bin), and where they are there
-    AESKConv_240_100.bin and vocab.pkl. Nothing in the files is run.
+    Reads face, upper, hands, lower_foot, foot and mambatalk_100 (.bin) and, if they are there,
+    AESKConv_240_100.bin and vocab.pkl. Every key is used, or listed with the reason why it is not.
+    No code in the files is executed.
     """
     from mambatalk.models.fgd.storage import save_fgd_encoder
     from mambatalk.published.importing import import_published_files, to_bundle
@@ -66,14 +66,15 @@ def import_published(
         save_fgd_encoder(folder, model.fgd_encoder)
         typer.echo(f"FGD encoder: {folder}")
     if model.vocabulary is None:
-        typer.echo("no vocab.pkl: the bundle knows no words and goes by sound alone")
+        typer.echo("no vocab.pkl: the bundle has no vocabulary and uses audio only")
     _print_accounts(model.accounts)
 
 
 def _print_accounts(accounts: "list[FileAccount]") -> None:
     for account in accounts:
         typer.echo(
-            f"{account.file}: {account.used} keys used, {account.parameters:,} parameters in the file"
+            f"{account.file}: {account.used} keys used,"
+            f" {account.parameters:,} parameters in the file"
         )
         for key, reason in account.left_out.items():
             typer.echo(f"  left out: {key} ({reason})")
@@ -84,14 +85,14 @@ def _print_json(report: "Report", *, complete: bool) -> None:
 
     rows = [
         {
-            "file": m.file,
-            "quantity": m.quantity,
-            "error": m.error if m.error < float("inf") else None,
-            "bar": m.bar,
-            "ok": m.ok,
-            "note": m.note,
+            "file": measure.file,
+            "quantity": measure.quantity,
+            "error": measure.error if measure.error < float("inf") else None,
+            "bar": measure.bar,
+            "ok": measure.ok,
+            "note": measure.note,
         }
-        for m in report.measures
+        for measure in report.measures
     ]
     typer.echo(
         json.dumps(
@@ -108,18 +109,18 @@ def _print_table(report: "Report") -> None:
     table = Table(
         "file", Column("quantity", overflow="fold"), "relative error", "bar", "ok", "note"
     )
-    for m in report.measures:
+    for measure in report.measures:
         table.add_row(
-            m.file,
-            m.quantity,
-            f"{m.error:.1e}",
-            f"{m.bar:.0e}" if m.bar else "exact",
-            "yes" if m.ok else "[bold red]no[/]",
-            m.note,
+            measure.file,
+            measure.quantity,
+            f"{measure.error:.1e}",
+            f"{measure.bar:.0e}" if measure.bar else "exact",
+            "yes" if measure.ok else "[bold red]no[/]",
+            measure.note,
         )
     console = Console()
     console.print(table)
     for name in report.absent:
         console.print(f"absent: {name}.npz")
-    failed = sum(not m.ok for m in report.measures)
+    failed = sum(not measure.ok for measure in report.measures)
     console.print(f"{len(report.measures) - failed} of {len(report.measures)} within their bars")

@@ -1,1 +1,1 @@
-"""The published implementation: key map, checkpoint import and parity with reference numbers."""
+"""The published implementation: import of its weights, and parity with its numbers."""

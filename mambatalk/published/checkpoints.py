@@ -1,25 +1,29 @@
-"""The published files on disk: checkpoints as tensors alone, and the one pickle that has to be
-read, restricted.
+"""Readers of the published files.
+
+Checkpoints are read as tensors only. The vocabulary is a pickle, read by a restricted unpickler.
 """
 
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from mambatalk.errors import InputError
 
+DOWNLOAD_AGAIN: Final = "download the file again from its publisher"
+
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """State dict of a published checkpoint, on the CPU in single precision; `model_state` is looked
-    into.
+    """Read the state dict of a published checkpoint to the CPU, in single precision.
+
+    The state dict may be the whole file or its entry `model_state`.
 
     Raises:
-        InputError: No such file, not a checkpoint, one that needs more than tensors to be read, or
-            values not finite.
+        InputError: The file is missing, is not a checkpoint, holds more than tensors, or has values
+            that are not finite.
 
     """
     expected = "a checkpoint of tensors, as published"
@@ -29,12 +33,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise InputError(
             path, f"expected {expected}, found no such file", "check the folder and the name"
         ) from None
-    except Exception as error:  # A damaged pickle can end in any error there is.
+    except Exception as error:  # A damaged pickle can raise any error.
         raise InputError(
             path,
             f"expected {expected},"
-            f" found what cannot be read as tensors alone ({_first_line(error)})",
-            "fetch the file again from its publisher",
+            f" found a file that cannot be read as tensors only ({_first_line(error)})",
+            DOWNLOAD_AGAIN,
         ) from error
     state = stored.get("model_state", stored) if isinstance(stored, Mapping) else None
     if not isinstance(state, Mapping) or not all(
@@ -43,31 +47,34 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise InputError(
             path,
             f"expected {expected}, found no state dict",
-            "check that this is the file the name says",
+            "check that the file is the one that its name says",
         )
-    return _apart({key: _finite(value, f"{path}: {key}") for key, value in state.items()})
+    weights = {key: _finite(value, f"{path}: {key}") for key, value in state.items()}
+    return _without_shared_memory(weights)
 
 
 def _finite(value: Tensor, where: str) -> Tensor:
-    if not _is_whole(value):
+    """Return a tensor in single precision, after checking that it is plain and finite."""
+    if not _is_dense(value):
         raise InputError(
             where,
-            "expected a plain array, found a tensor without a number of its own in every place",
-            "fetch the file again from its publisher",
+            "expected a dense array, found a sparse, nested or expanded tensor",
+            DOWNLOAD_AGAIN,
         )
     value = value.float() if value.is_floating_point() else value
     if value.is_floating_point() and not value.isfinite().all():
         raise InputError(
             where,
             "expected trained weights, found values that are not finite",
-            "fetch the file again from its publisher",
+            DOWNLOAD_AGAIN,
         )
     return value
 
 
-def _is_whole(value: Tensor) -> bool:
-    """Neither sparse, nested nor without data, nor a few numbers stretched to a shape that fills
-    the memory.
+def _is_dense(value: Tensor) -> bool:
+    """Return whether a tensor has memory for each of its numbers.
+
+    A tensor of a few numbers, expanded to a huge shape, would fill the memory when copied.
     """
     return (
         value.layout is torch.strided
@@ -81,48 +88,44 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give arrays that share memory, as tied layers do, memory of their own: a bundle's files hold
-    each by itself.
-    """
+def _without_shared_memory(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy arrays that share memory, as tied layers do: safetensors does not write those."""
     seen: set[int] = set()
+    separate: dict[str, Tensor] = {}
     for key, value in state.items():
-        place = value.untyped_storage().data_ptr()
-        state[key] = value.clone() if place in seen else value
-        seen.add(place)
-    return state
+        address = value.untyped_storage().data_ptr()
+        separate[key] = value.clone() if address in seen else value
+        seen.add(address)
+    return separate
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:
-    """Word to id of the published vocabulary: a pickled `Vocab`, whose class comes from wherever it
-    was pickled.
+    """Read the published vocabulary, a pickled `Vocab`, as word to id.
 
     Raises:
-        InputError: Not such a pickle, or one that names anything but `Vocab` and numpy's arrays.
+        InputError: The file is not such a pickle, names any other class than `Vocab` and those of
+            numpy, or repeats an id.
 
     """
     try:
         with path.open("rb") as file:
             stored = _VocabularyUnpickler(file).load()
         words = {str(word): int(index) for word, index in stored.word2index.items()}
-    except Exception as error:  # A damaged pickle can end in any error there is.
+    except Exception as error:  # A damaged pickle can raise any error.
         raise InputError(
             path,
-            "expected a pickled Vocab and numpy arrays,"
-            f" found no published vocabulary ({_first_line(error)})",
-            "fetch the file again from its publisher",
+            f"expected a pickled Vocab with numpy arrays, found another file ({_first_line(error)})",
+            DOWNLOAD_AGAIN,
         ) from error
     if len(set(words.values())) != len(words) or min(words.values(), default=0) < 0:
         raise InputError(
-            path,
-            "expected one id a word, found ids that repeat or are negative",
-            "fetch the file again from its publisher",
+            path, "expected one id per word, found ids that repeat or are negative", DOWNLOAD_AGAIN
         )
     return words
 
 
 class _Vocab:
-    """Takes the place of the pickled class: attributes and nothing that runs."""
+    """Stands in for the pickled class: attributes only, no code."""
 
     word2index: dict[str, int]
 
@@ -130,12 +133,10 @@ class _Vocab:
         self.word2index = state["word2index"]
 
 
-class _Unread:
-    """Takes the place of whatever of numpy the pickle names: the generator holds the word vectors
-    already.
+class _Ignored:
+    """Stands in for numpy's classes. The word vectors are not needed: the generator holds them.
 
-    Numpy itself would make arrays as large as a damaged or hostile pickle says, and of types that
-    it may garble.
+    numpy itself would allocate arrays of whatever size a damaged or hostile pickle states.
     """
 
     def __init__(self, *arguments: object) -> None: ...
@@ -144,18 +145,13 @@ class _Unread:
 
 
 class _VocabularyUnpickler(pickle.Unpickler):
-    """Admits `Vocab`, under any module name, and passes over numpy's arrays; refuses every other
-    global.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
+    """Accepts `Vocab` of any module, ignores numpy's arrays, and rejects every other global."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Resolve one global."""
+        """Return the class to use for a global of the pickle."""
         if name == "Vocab":
             return _Vocab
         # Old pickle protocols spell the bytes of an array as encoded text.
         if module.partition(".")[0] == "numpy" or (module, name) == ("_codecs", "encode"):
-            return _Unread
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
+            return _Ignored
+        raise pickle.UnpicklingError(f"found the global {module}.{name}")

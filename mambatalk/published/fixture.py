@@ -1,6 +1,4 @@
-"""Reference numbers of the published implementation: one npz of arrays, and how far ours are from
-them.
-"""
+"""Reference arrays of the published implementation, and comparison of ours with them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,42 +15,51 @@ MODULE_BAR = 1e-5
 ROLLOUT_BAR = 1e-4
 EXACT = 0.0
 NEAR_TIE = 1e-6
-"""Two best codes whose scores differ by less than this share of themselves may come out either
-way.
-"""
+"""If the scores of the two best codes differ by less than this share, rounding decides."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One quantity of one file, ours against the published."""
+    """Comparison of one quantity with its published value."""
 
     file: str
+    """Name of the fixture."""
     quantity: str
     error: float
+    """Relative error, or the share of entries that differ where the bar is 0."""
     bar: float
+    """Largest error that passes."""
     note: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the error is within its bar; a NaN is not."""
+        """Whether the error is within its bar. NaN is not."""
         return self.error <= self.bar
 
 
 class Fixture:
-    """The arrays of one file, as tensors; half precision is read as single."""
+    """The arrays of one npz file as tensors, half precision converted to single.
+
+    Args:
+        path: File of reference arrays.
+
+    Raises:
+        InputError: The file cannot be read.
+
+    """
 
     def __init__(self, path: Path) -> None:
-        self.name, self._path = path.stem, path
+        self.name = path.stem
+        self._path = path
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 self._arrays = {key: _tensor(arrays[key]) for key in arrays.files}
-        except (
-            Exception
-        ) as error:  # Zip, zlib, numpy and the tokenizer of its headers have errors of their own.
+        # A damaged file can raise errors of zipfile, zlib, numpy and tokenize.
+        except Exception as error:
             raise InputError(
                 path,
                 f"expected an npz of reference arrays, found an unreadable file ({error})",
-                "fetch or make the file again",
+                "download or make the file again",
             ) from error
 
     def __getitem__(self, key: str) -> Tensor:
@@ -65,11 +72,11 @@ class Fixture:
         return self._arrays[key]
 
     def beside(self, name: str) -> "Fixture":
-        """Another file of the same folder."""
+        """Read another fixture of the same folder."""
         return Fixture(self._path.with_name(f"{name}.npz"))
 
     def group(self, prefix: str) -> Mapping[str, Tensor]:
-        """Arrays whose names start with `prefix/`, without it."""
+        """Return the arrays whose names start with `prefix/`, by the rest of the name."""
         start = f"{prefix}/"
         return {
             key.removeprefix(start): value
@@ -78,65 +85,81 @@ class Fixture:
         }
 
     def state(self, kind: Kind, prefix: str = "state") -> Translation:
-        """A published state dict in our names."""
+        """Return a published state dict under our names."""
         return translate(self.group(prefix), kind, where=str(self._path))
 
     def close(
         self, quantity: str, ours: Tensor, key: str | None = None, *, bar: float = MODULE_BAR
     ) -> Measure:
-        """Compare with the array `key` (default: named like the quantity) by relative error."""
+        """Compare with the array `key` (by default named as the quantity) by relative error."""
         return Measure(self.name, quantity, relative_error(ours, self[key or quantity]), bar)
 
     def equal(self, quantity: str, ours: Tensor, key: str | None = None) -> Measure:
-        """Compare with an array exactly; the error is the share of entries that differ."""
+        """Compare for equality; the error is the share of entries that differ."""
         return Measure(self.name, quantity, share_different(ours, self[key or quantity]), EXACT)
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """max|a - b| / max|b|; 0/0 is 0, anything else over 0 infinite; so is a different shape or a
-    value not finite.
+    """Return max|a - b| / max|b| of our array a and the published array b.
+
+    0/0 is 0. The error is infinite if only b is 0, if the shapes differ, or if a value is not
+    finite.
     """
-    ours, theirs = ours.detach().double(), theirs.detach().double()
+    ours = ours.detach().double()
+    theirs = theirs.detach().double()
     if ours.shape != theirs.shape or not (ours.isfinite().all() and theirs.isfinite().all()):
         return float("inf")
     if not theirs.numel():
         return 0.0
-    difference, scale = (ours - theirs).abs().max().item(), theirs.abs().max().item()
-    return difference / scale if scale else float("inf") if difference else 0.0
+    difference = (ours - theirs).abs().max().item()
+    scale = theirs.abs().max().item()
+    if scale == 0:
+        return float("inf") if difference else 0.0
+    return difference / scale
 
 
 def share_different(ours: Tensor, theirs: Tensor) -> float:
-    """Share of entries that differ; infinite for a different shape."""
+    """Return the share of entries that differ; infinite if the shapes differ."""
     if ours.shape != theirs.shape:
         return float("inf")
     return (ours != theirs).double().mean().item() if theirs.numel() else 0.0
 
 
 @dataclass(frozen=True)
-class Codes:
-    """Our codes beside the published: near ties pass and are settled as published, so that they
-    harm nothing after.
-    """
+class CodeComparison:
+    """Comparison of code indices with the published ones."""
 
     measure: Measure
-    settled: Tensor
+    resolved: Tensor
+    """Our codes, with near ties resolved as published, so that what follows can be compared."""
 
 
-def compare_codes(file: str, quantity: str, scores: Tensor, theirs: Tensor) -> Codes:
-    """Compare the codes of greatest score (..., codes) with the published (...); distances go in
-    negated.
+def compare_codes(file: str, quantity: str, scores: Tensor, theirs: Tensor) -> CodeComparison:
+    """Compare the codes of the highest score with the published codes.
+
+    Near ties pass and are counted in the note.
+
+    Args:
+        file: Name of the fixture.
+        quantity: Name of the quantity.
+        scores: Score of each code (..., codes), for example the negative distance.
+        theirs: Published codes (...).
+
     """
     ours = scores.argmax(-1)
     if ours.shape != theirs.shape or theirs.min() < 0 or theirs.max() >= scores.shape[-1]:
-        return Codes(
-            Measure(file, quantity, float("inf"), EXACT, "codes of another shape or range"), ours
-        )
+        note = "codes of another shape or range"
+        return CodeComparison(Measure(file, quantity, float("inf"), EXACT, note), ours)
+
     best = scores.gather(-1, ours[..., None]).squeeze(-1)
-    margin = (best - scores.gather(-1, theirs[..., None]).squeeze(-1)) / best.abs()
+    published = scores.gather(-1, theirs[..., None]).squeeze(-1)
+    margin = (best - published) / best.abs()
     tie = (ours != theirs) & (margin < NEAR_TIE)
-    settled = torch.where(tie, theirs, ours)
+    resolved = torch.where(tie, theirs, ours)
+
     note = f"{int(tie.sum())} near ties" if tie.any() else ""
-    return Codes(Measure(file, quantity, share_different(settled, theirs), EXACT, note), settled)
+    error = share_different(resolved, theirs)
+    return CodeComparison(Measure(file, quantity, error, EXACT, note), resolved)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""The published files as our modules, every key used or named as left out with the reason."""
+"""Import of the published files: every key is used, or listed with the reason why it is not."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoder
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import build_fgd_encoder
-from mambatalk.published.filling import Module, refusing_misfits
 from mambatalk.published.keymap import Kind, Translation, translate
+from mambatalk.published.loading import CHECK_FILE, Module, misfits_as_input_errors
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
 
@@ -30,33 +30,33 @@ AUTO_ENCODER_FILES: Final[Mapping[AutoEncoder, str]] = MappingProxyType(
         "global": "foot.bin",
     }
 )
-"""The published configuration `lower_foot` is the code book of the lower body, `lower` the
-global-motion net.
+"""Mind the names: the published configuration `lower_foot` trains the auto-encoder of the lower body,
+and `lower` trains the global-motion network, which is released as `foot.bin`.
 """
 GENERATOR_FILE: Final = "mambatalk_100.bin"
 FGD_FILE: Final = "AESKConv_240_100.bin"
 VOCABULARY_FILE: Final = "vocab.pkl"
 CONTEXT_FRAMES: Final = 4
 WINDOW: Final = 64
-"""Frames that published training cut; no file records them."""
+"""Length of a published window in frames; no file records it."""
 
 
 @dataclass(frozen=True)
 class FileAccount:
-    """What became of one file."""
+    """What of one file was imported."""
 
     file: str
     used: int
-    """Keys in use."""
+    """Number of keys in use."""
     parameters: int
-    """Numbers under the file's keys that a module counts as parameters, those left out included."""
+    """Number of parameters in the file, those left out included."""
     left_out: dict[str, str]
-    """Key to reason."""
+    """Key that is not used, to the reason."""
 
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """All that the published files hold."""
+    """Contents of the published files."""
 
     generator: Generator
     auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder]
@@ -66,10 +66,11 @@ class PublishedModel:
 
 
 def import_published_files(directory: Path) -> PublishedModel:
-    """Read a folder of published files; the FGD encoder and the vocabulary may be absent.
+    """Read a folder of published files. The FGD encoder and the vocabulary may be missing.
 
     Raises:
-        InputError: A file is missing, broken, not what its name says, or does not fit the others.
+        InputError: A file is missing or damaged, is another network than its name says, or does
+            not fit the others.
 
     """
     accounts: list[FileAccount] = []
@@ -79,10 +80,8 @@ def import_published_files(directory: Path) -> PublishedModel:
             read_checkpoint(directory / file), kind, where=str(directory / file)
         )
         accounts.append(_account(file, translation))
-        with refusing_misfits(
-            translation.where,
-            expected="those of one published network",
-            do="check that this is the file that its name says",
+        with misfits_as_input_errors(
+            translation.where, expected="the arrays of one published network", hint=CHECK_FILE
         ):
             module = build(translation)
         return module
@@ -98,26 +97,24 @@ def import_published_files(directory: Path) -> PublishedModel:
     generator = read(GENERATOR_FILE, "generator", build_generator)
     for part in PARTS:
         _check_codes(directory / AUTO_ENCODER_FILES[part], auto_encoders[part], generator)
-    fgd_encoder = (
-        read(FGD_FILE, "fgd", build_fgd_encoder) if (directory / FGD_FILE).is_file() else None
-    )
-    vocabulary = (
-        read_vocabulary(directory / VOCABULARY_FILE)
-        if (directory / VOCABULARY_FILE).is_file()
-        else None
-    )
+    fgd_encoder = None
+    if (directory / FGD_FILE).is_file():
+        fgd_encoder = read(FGD_FILE, "fgd", build_fgd_encoder)
+    vocabulary = None
+    if (directory / VOCABULARY_FILE).is_file():
+        vocabulary = read_vocabulary(directory / VOCABULARY_FILE)
     if vocabulary and max(vocabulary.values()) >= generator.config.vocabulary_size:
         raise InputError(
             directory / VOCABULARY_FILE,
-            f"expected ids under {generator.config.vocabulary_size}, the generator's embedding,"
-            f" found word ids up to {max(vocabulary.values())}",
-            "take the vocabulary that was published with this generator",
+            f"expected word ids below {generator.config.vocabulary_size}, the size of the"
+            f" generator's embedding, found ids up to {max(vocabulary.values())}",
+            "use the vocabulary that was published with this generator",
         )
     return PublishedModel(generator, auto_encoders, fgd_encoder, vocabulary, accounts)
 
 
 def to_bundle(model: PublishedModel) -> Bundle:
-    """The release unit of what was imported; without its vocabulary it goes by sound alone."""
+    """Make a bundle of an imported model; without a vocabulary it uses audio only."""
     return Bundle(
         generator=model.generator,
         auto_encoders=model.auto_encoders,
@@ -132,16 +129,13 @@ def to_bundle(model: PublishedModel) -> Bundle:
 
 
 def _account(file: str, translation: Translation) -> FileAccount:
-    left_out = {key: entry.reason for key, entry in translation.left_out.items()}
-    counted = [
-        *translation.state.items(),
-        *((key, entry.value) for key, entry in translation.left_out.items()),
-    ]
+    arrays = [*translation.state.items()]
+    arrays += [(key, entry.value) for key, entry in translation.left_out.items()]
     return FileAccount(
-        file,
-        len(translation.state),
-        sum(v.numel() for k, v in counted if _is_parameter(k)),
-        left_out,
+        file=file,
+        used=len(translation.state),
+        parameters=sum(value.numel() for key, value in arrays if _is_parameter(key)),
+        left_out={key: entry.reason for key, entry in translation.left_out.items()},
     )
 
 
@@ -156,9 +150,9 @@ def _check_codes(path: Path, network: VQVAE | PlainAutoEncoder, generator: Gener
     if (codes, width) != (config.codebook_size, config.code_dim):
         raise InputError(
             path,
-            f"expected {config.codebook_size} of {config.code_dim}, as the generator predicts them,"
-            f" found {codes} codes of {width} channels",
-            "take the auto-encoders that were published with this generator",
+            f"expected {config.codebook_size} codes of {config.code_dim} channels, as the generator"
+            f" predicts, found {codes} codes of {width} channels",
+            "use the auto-encoders that were published with this generator",
         )
 
 
@@ -167,6 +161,6 @@ def _check_dim(path: Path, module: VQVAE | PlainAutoEncoder, expected: int) -> N
     if dim != expected:
         raise InputError(
             path,
-            f"expected one of {expected}, found an auto-encoder of {dim} channels",
-            "check that the files were not exchanged",
+            f"expected an auto-encoder of {expected} channels, found one of {dim}",
+            "check that no two files were swapped",
         )

@@ -1,8 +1,6 @@
-"""Names of the published state dicts in our modules: one map for fixtures and for released
-checkpoints.
+"""Our names for the arrays of published state dicts, in fixtures and in released checkpoints.
 
-`translate` renames what we have, and says of every other key why it is left out; nothing is dropped
-in silence.
+`translate` renames the arrays that our modules have, and gives a reason for every other one.
 """
 
 import re
@@ -66,21 +64,21 @@ _LEFT_OUT: Mapping[Kind, tuple[tuple[str, str], ...]] = {
         (
             r"^global_scan\.face_q_self_attn\.layers\.0\."
             r"(self_attn\.in_proj_|self_attn\.out_proj\.|linear[12]\.|norm[12]\.)(weight|bias)$",
-            "its result is never read",
+            "its result is never used",
         ),
         (r"^(global|local)_scan\.position_embeddings\.pe$", "computed, the same for every model"),
     ),
     "fgd": (
         (r"^encoder\.layers\.[0-3]\.0\.(residual\.0|shortcut)\.mask$", "derived from the skeleton"),
         (r"^encoder\.layers\.[0-3]\.0\.common\.0\.weight$", "derived from the skeleton"),
-        (r"^decoder\.", "FGD reads the encoder alone"),
+        (r"^decoder\.", "FGD uses the encoder only"),
     ),
 }
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A published array that our module has no place for."""
+    """A published array that our module does not have."""
 
     value: Tensor
     reason: str
@@ -88,46 +86,53 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Translation:
-    """A published state dict in our names."""
+    """A published state dict under our names."""
 
     where: str
-    """File it came from, for errors."""
+    """Path of the file, for error messages."""
     state: dict[str, Tensor]
+    """Arrays by our name."""
     left_out: dict[str, LeftOut]
-    """By published key."""
+    """The other arrays by published key."""
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one array.
+        """Return the shape of an array by our name.
 
         Raises:
-            InputError: The state dict has no such array.
+            InputError: There is no such array.
 
         """
         if name not in self.state:
             raise InputError(
                 f"{self.where}: {name}",
                 "expected a published state dict, found no such key",
-                "check that this is the file that the name says, and whole",
+                "check that the file is complete and the one that its name says",
             )
         return tuple(self.state[name].shape)
 
 
 def translate(published: Mapping[str, Tensor], kind: Kind, *, where: str) -> Translation:
-    """Rename a published state dict; a `module.` prefix, left by data-parallel training, is
-    stripped.
+    """Rename the arrays of a published state dict.
+
+    The prefix `module.` of data-parallel training is removed.
+
+    Args:
+        published: Arrays by published key.
+        kind: Network of the state dict.
+        where: Path of the file, for error messages.
 
     Raises:
-        InputError: Two keys are one array to us; which of them counts is not ours to say.
+        InputError: Two keys stand for the same array.
 
     """
     state: dict[str, Tensor] = {}
     left_out: dict[str, LeftOut] = {}
     for key, value in published.items():
         name = key.removeprefix("module.")
-        reason = next((why for pattern, why in _LEFT_OUT[kind] if re.search(pattern, name)), None)
-        if reason is not None:
+        reasons = [reason for pattern, reason in _LEFT_OUT[kind] if re.search(pattern, name)]
+        if reasons:
             _check_new(key, name, left_out, where)
-            left_out[name] = LeftOut(value, reason)
+            left_out[name] = LeftOut(value, reasons[0])
             continue
         for pattern, ours in _RENAMES[kind]:
             name = re.sub(pattern, ours, name)
@@ -140,6 +145,6 @@ def _check_new(key: str, name: str, known: Mapping[str, object], where: str) -> 
     if name in known:
         raise InputError(
             f"{where}: {key}",
-            f"expected one, found a second array for {name}",
+            f"expected one array for {name}, found a second one",
             "remove the key that does not belong to the network",
         )

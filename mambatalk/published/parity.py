@@ -1,4 +1,4 @@
-"""`mambatalk parity`: our numbers against those of the published implementation, file by file."""
+"""`mambatalk parity`: compare our numbers with those of the published implementation."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from pathlib import Path
 import torch
 
 from mambatalk.errors import InputError
-from mambatalk.published.filling import refusing_misfits
 from mambatalk.published.fixture import Fixture, Measure
+from mambatalk.published.loading import misfits_as_input_errors
 from mambatalk.published.parity_functions import (
     check_features,
     check_metrics,
     check_rotations,
     check_selective_scan,
 )
-from mambatalk.published.parity_generator import check_generator
 from mambatalk.published.parity_modules import (
     check_audio_encoder,
     check_fgd_encoder,
+    check_generator,
     check_global_motion,
     check_mamba_block,
     check_mamba_model,
@@ -46,64 +46,59 @@ CHECKS: Mapping[str, Callable[[Fixture], Iterator[Measure]]] = {
     "metrics": check_metrics,
     "features": check_features,
 }
-"""Every known file."""
+"""Check of each known fixture."""
 
 NEEDS: Mapping[str, str] = {"rollout": "generator"}
-"""Files that cannot be checked without another one."""
+"""Fixtures whose check reads another one too."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a folder of reference numbers says of us."""
+    """Result of comparing all fixtures of a folder."""
 
     measures: list[Measure]
     absent: list[str]
-    """Known files that the folder does not hold, or not with the file they need."""
+    """Known fixtures that are missing, or whose check reads a missing one."""
 
     def ok(self, *, complete: bool) -> bool:
-        """Whether all is within its bar and, if `complete`, nothing is absent."""
+        """Return whether all errors are within their bars and, if `complete`, no fixture is absent."""
         return all(measure.ok for measure in self.measures) and not (complete and self.absent)
 
 
 def run_parity(directory: Path) -> Report:
-    """Check every known file of a folder.
+    """Compare with every known fixture of a folder.
 
     Raises:
-        InputError: There is no such folder, it holds no known file, or a file is broken or not what
-            its name says.
+        InputError: The folder does not exist or holds no known fixture, or a fixture is damaged or
+            holds arrays of another network.
 
     """
-    present = [
-        name
-        for name in CHECKS
-        if all((directory / f"{needed}.npz").is_file() for needed in (name, NEEDS.get(name, name)))
-    ]
+    present = []
+    for name in CHECKS:
+        needed = {name, NEEDS.get(name, name)}
+        if all((directory / f"{fixture}.npz").is_file() for fixture in needed):
+            present.append(name)
     if not present:
+        found = "no known reference file" if directory.is_dir() else "no such folder"
         raise InputError(
             directory,
-            f"expected files such as {next(iter(CHECKS))}.npz,"
-            f" found {('no known reference file' if directory.is_dir() else 'no such folder')}",
+            f"expected files such as {next(iter(CHECKS))}.npz, found {found}",
             "check the path",
         )
+    measures: list[Measure] = []
     with torch.no_grad():
-        measures = [
-            measure for name in present for measure in _check(name, directory / f"{name}.npz")
-        ]
+        for name in present:
+            measures += _check(name, directory / f"{name}.npz")
     return Report(measures, [name for name in CHECKS if name not in present])
 
 
 def _check(name: str, path: Path) -> list[Measure]:
-    # What is merely wrong shows in the table; what fits nothing is bad input.
-    do = "make the file again with the published implementation"
+    # Wrong numbers are rows of the table; arrays that fit no network are bad input.
+    hint = "make the file again with the published implementation"
     try:
-        with refusing_misfits(path, expected=f"those of {name}, whole", do=do):
-            measures = list(CHECKS[name](Fixture(path)))
+        with misfits_as_input_errors(path, expected=f"the arrays of {name}", hint=hint):
+            return list(CHECKS[name](Fixture(path)))
     except InputError as error:
         if ".npz" in error.location:
             raise
-        raise InputError(
-            f"{path}: {error.location}",
-            error.problem,
-            do,
-        ) from error
-    return measures
+        raise InputError(f"{path}: {error.location}", error.problem, hint) from error

@@ -1,6 +1,4 @@
-"""Parity of what has no weights: rotations, the selective scan and its gradients, features,
-metrics.
-"""
+"""Parity of functions without weights: rotations, selective scan, features, metrics."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,7 +25,7 @@ SCAN_INPUTS = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
 
 
 def check_rotations(fixture: Fixture) -> Iterator[Measure]:
-    """Every conversion, the inverse by the published formula."""
+    """Compare every conversion; the inverse uses the published formula."""
     yield fixture.close("matrix", axis_angle_to_matrix(fixture["axis_angle"]))
     yield fixture.close("rotation_6d", axis_angle_to_6d(fixture["axis_angle"]))
     yield fixture.close(
@@ -37,7 +35,7 @@ def check_rotations(fixture: Fixture) -> Iterator[Measure]:
 
 
 def check_selective_scan(fixture: Fixture) -> Iterator[Measure]:
-    """Values, last state, and the gradient of every input."""
+    """Compare values, the last state, and the gradient of every input."""
     inputs = {name: fixture[name].clone().requires_grad_() for name in SCAN_INPUTS}
     with torch.enable_grad():
         y, last_state = selective_scan(
@@ -48,14 +46,13 @@ def check_selective_scan(fixture: Fixture) -> Iterator[Measure]:
         )
     yield fixture.close("y", y)
     yield fixture.close("last_state", last_state)
-    for name, gradient in zip(
-        inputs, torch.autograd.grad(y, [*inputs.values()], fixture["grad_output"]), strict=True
-    ):
+    gradients = torch.autograd.grad(y, [*inputs.values()], fixture["grad_output"])
+    for name, gradient in zip(inputs, gradients, strict=True):
         yield fixture.close(f"grad_{name}", gradient)
 
 
 def check_features(fixture: Fixture) -> Iterator[Measure]:
-    """Sound channels, foot contacts, velocity of the translation."""
+    """Compare audio channels, foot contacts, and the velocity of the translation."""
     wave = fixture["wave"]
     yield fixture.close("amplitude", amplitude_envelope(wave))
     yield fixture.close("normalised", normalise(wave, *wave_statistics(wave)))
@@ -65,8 +62,9 @@ def check_features(fixture: Fixture) -> Iterator[Measure]:
 
 
 def check_metrics(fixture: Fixture) -> Iterator[Measure]:
-    """Published FGD, BC on folded positions and as they are, L1 diversity, LVD and MSE of the
-    face.
+    """Compare published FGD, BC, L1 diversity, LVD and face MSE.
+
+    BC is compared on positions folded by L1 diversity, as published, and on positions as they are.
     """
     frechet = FrechetGestureDistance(fixture["latent_a"].shape[-1], variant="published")
     frechet.update(fixture["latent_a"], truth=False)
@@ -83,7 +81,8 @@ def check_metrics(fixture: Fixture) -> Iterator[Measure]:
 
 
 def _check_beats(fixture: Fixture, joints: Tensor) -> Iterator[Measure]:
-    wave, rule = fixture["audio"].numpy(), RULES["published"]
+    wave = fixture["audio"].numpy()
+    rule = RULES["published"]
     speeds = check_mean_velocity(fixture["mean_velocity"].numpy().astype(np.float64))
     yield fixture.close(
         "onset_times_after_cut", torch.from_numpy(audio_beats(wave, len(joints), rule))

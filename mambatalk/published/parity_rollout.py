@@ -1,5 +1,6 @@
-"""Parity of inference over several windows: seeds, sound slices, outputs and codes of each, and the
-clip's motion.
+"""Parity of published synthesis over several windows.
+
+Compared are the context, audio slice, outputs and codes of each window, and the motion of the clip.
 """
 
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ CONTEXT_FRAMES = 4
 
 
 def check_rollout(fixture: Fixture) -> Iterator[Measure]:
-    """The published inference on one window, on several, and on several with an exact sound hop."""
+    """Compare one window, several windows, and several windows with an exact audio slice."""
     yield from _check_masks(fixture)
     rollout = _Rollout(fixture)
     for mode in ("published", "exact_hop"):
@@ -120,7 +121,7 @@ class _Rollout:
                     "",
                     code_scores(self.bundle, output, part),
                     fixture[f"{mode}/window/code_{part}"][number : number + 1],
-                ).settled
+                ).resolved
                 for part in PARTS
             }
             new = synthesizer.new_frames(state, codes)

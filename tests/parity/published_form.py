@@ -1,6 +1,4 @@
-"""Names and shapes of the published state dicts, written down apart: neither our modules nor our
-key map is asked.
-"""
+"""Names and shapes of the published state dicts, independent of our modules and key map."""
 
 import math
 
@@ -35,7 +33,7 @@ def residual(width: int) -> Shapes:
 
 
 def conv_encoder(dim: int, width: int, layers: int) -> Shapes:
-    shapes = {}
+    shapes: Shapes = {}
     for k in range(layers):
         shapes |= under(f"main.{3 * k}", conv(width, width if k else dim, 3))
         shapes |= under(f"main.{3 * k + 2}", residual(width))
@@ -75,7 +73,7 @@ def audio_block(dim: int, out: int, *, shortcut: bool) -> Shapes:
 
 def audio_encoder(channels: int, width: int, out: int) -> Shapes:
     widths = (channels, width, width, width, 2 * width, 2 * width, out)
-    shapes = {}
+    shapes: Shapes = {}
     for k in range(6):
         shapes |= under(
             f"feat_extractor.{k}", audio_block(widths[k], widths[k + 1], shortcut=k not in (2, 4))
@@ -196,7 +194,7 @@ def generator(
     codes: int = 256,
     words: int = 11195,
 ) -> Shapes:
-    shapes = {}
+    shapes: Shapes = {}
     for branch, channels in (("face", 3), ("body", 2)):
         shapes |= {
             f"text_pre_encoder_{branch}.weight": (words, 300),
@@ -213,7 +211,7 @@ def generator(
 
 
 def fgd_encoder() -> Shapes:
-    """The part of AESKConv_240_100.bin that FGD reads, and one of its decoder's arrays."""
+    """Return the part of AESKConv_240_100.bin that FGD uses, and one array of its decoder."""
     shapes: Shapes = {"decoder.layers.0.0.weight": (120, 240, 3)}
     for k, (dim, out, pooled) in enumerate(
         ((330, 330, 210), (210, 210, 120), (120, 240, 0), (240, 240, 0))
@@ -239,18 +237,15 @@ AUTO_ENCODER_FILES = {
 
 
 def parameters(shapes: Shapes) -> int:
-    """Numbers that a published module counts as parameters: no buffers of batch norms and
-    positions.
-    """
+    """Return the number of parameters of a published module, buffers excluded."""
     buffers = ("running_mean", "running_var", "num_batches_tracked", ".pe")
     return sum(math.prod(shape) for key, shape in shapes.items() if not key.endswith(buffers))
 
 
 def random_state(shapes: Shapes, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Small random weights; variances positive, the positional table and the counters as
-    published.
-    """
-    draw, state = torch.Generator().manual_seed(seed), {}
+    """Return small random weights; variances are positive, positions and counters as published."""
+    random = torch.Generator().manual_seed(seed)
+    state = {}
     for key, shape in shapes.items():
         if key.endswith("num_batches_tracked"):
             state[key] = torch.tensor(7)
@@ -259,15 +254,14 @@ def random_state(shapes: Shapes, seed: int = 0) -> dict[str, torch.Tensor]:
         elif key.endswith("A_log"):
             state[key] = torch.arange(1.0, shape[1] + 1).log().repeat(shape[0], 1)
         else:
-            value = (
-                torch.randn(shape, generator=draw) * (shape[-1] if len(shape) > 1 else 100) ** -0.5
-            )
+            fan_in = shape[-1] if len(shape) > 1 else 100
+            value = torch.randn(shape, generator=random) * fan_in**-0.5
             state[key] = value.abs() + 0.5 if key.endswith("running_var") else value
     return state
 
 
 def positions(dim: int) -> torch.Tensor:
-    """Sinusoids of period 64, twice."""
+    """Return the published positional table (1, 128, dim): 64 sinusoids, twice."""
     angle = torch.arange(64.0)[:, None] / 1e4 ** (torch.arange(0.0, dim, 2) / dim)
     table = torch.zeros(64, dim)
     table[:, 0::2], table[:, 1::2] = angle.sin(), angle.cos()

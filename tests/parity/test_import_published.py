@@ -1,6 +1,4 @@
-"""`mambatalk import-published`: files of the published form, full size and small, become a bundle
-that synthesises.
-"""
+"""`mambatalk import-published`: published files, small and of full size, become a bundle."""
 
 import os
 import pickle
@@ -8,17 +6,20 @@ import re
 import sys
 import tracemalloc
 import types
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mambatalk.cli.published import app
 from mambatalk.errors import InputError
 from mambatalk.fidelity import CORRECTED
-from mambatalk.models.fgd.network import FGDEncoder
+from mambatalk.models.fgd.network import BoneBlock, FGDEncoder
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import import_fgd_encoder
 from mambatalk.published.importing import import_published_files, to_bundle
@@ -27,12 +28,16 @@ from mambatalk.synthesis.layout import Speech
 from mambatalk.synthesis.synthesizer import Synthesizer
 from tests.parity.published_form import (
     AUTO_ENCODER_FILES,
+    Shapes,
     auto_encoder,
     fgd_encoder,
     generator,
     parameters,
     random_state,
 )
+
+Edit = Callable[[dict[Any, Any]], object]
+"""Changes a stored state dict in place."""
 
 SMALL_FILES = {
     "face.bin": auto_encoder(106, 16, 2, 16),
@@ -44,27 +49,32 @@ SMALL_FILES = {
 }
 
 
-def write_files(folder, files, prefix=""):
+def write_files(folder: Path, files: Mapping[str, Shapes], prefix: str = "") -> None:
     for seed, (name, shapes) in enumerate(files.items()):
         state = {f"{prefix}{key}": value for key, value in random_state(shapes, seed).items()}
         torch.save({"model_state": state, "epoch": 100}, folder / name)
 
 
-def published_fgd():
-    """The FGD file: random weights, and the masks and pooling of the true skeleton under their
-    published keys.
-    """
+def published_fgd() -> dict[str, torch.Tensor]:
+    """Return an FGD file: random weights, with the masks and the pooling of the skeleton."""
     state = random_state(fgd_encoder())
-    for k, block in enumerate(FGDEncoder(240).blocks):
+    for layer, block in enumerate(cast(Iterable[BoneBlock], FGDEncoder(240).blocks)):
+        prefix = f"encoder.layers.{layer}.0"
         for name, conv in (("residual.0", block.residual), ("shortcut", block.shortcut)):
-            state[f"encoder.layers.{k}.0.{name}.mask"] = conv.mask.expand_as(conv.weight).clone()
-        if f"encoder.layers.{k}.0.common.0.weight" in state:
-            state[f"encoder.layers.{k}.0.common.0.weight"] = block.pooling
+            state[f"{prefix}.{name}.mask"] = conv.mask.expand_as(conv.weight).clone()
+        if f"{prefix}.common.0.weight" in state:
+            state[f"{prefix}.common.0.weight"] = block.pooling
     return state
 
 
-def write_vocabulary(path, words, module="__main__", name="Vocab", **extra):
-    """Pickle an object of a class that exists nowhere when it is read."""
+def write_vocabulary(
+    path: Path,
+    words: dict[str, int],
+    module: str = "__main__",
+    name: str = "Vocab",
+    **extra: object,
+) -> None:
+    """Pickle an object whose class does not exist when it is read."""
     made = types.ModuleType(module)
     cls = type(name, (), {"__module__": module})
     setattr(made, name, cls)
@@ -82,18 +92,18 @@ def write_vocabulary(path, words, module="__main__", name="Vocab", **extra):
 
 
 @pytest.fixture
-def small(tmp_path):
+def small(tmp_path: Path) -> Path:
     folder = tmp_path / "published"
     folder.mkdir()
     write_files(folder, SMALL_FILES, prefix="module.")
     return folder
 
 
-def run(folder, out):
+def run(folder: Path, out: Path) -> Result:
     return CliRunner().invoke(app, ["import-published", str(folder), "--out", str(out)])
 
 
-def test_a_bundle_comes_out_that_synthesises(small, tmp_path):
+def test_the_imported_bundle_generates_motion(small: Path, tmp_path: Path) -> None:
     write_vocabulary(small / "vocab.pkl", {"hello": 4, "world": 5})
     torch.save({"model_state": published_fgd()}, small / "AESKConv_240_100.bin")
     result = run(small, tmp_path / "bundle")
@@ -110,17 +120,17 @@ def test_a_bundle_comes_out_that_synthesises(small, tmp_path):
     assert np.isfinite(motion.poses).all()
 
 
-def test_every_key_is_used_or_named_with_its_reason(small):
+def test_every_key_is_used_or_listed_with_a_reason(small: Path) -> None:
     model = import_published_files(small)
     for account in model.accounts:
         assert account.used + len(account.left_out) == len(SMALL_FILES[account.file])
         assert account.parameters == parameters(SMALL_FILES[account.file])
         assert all(account.left_out.values())
-    dead = {key for key in SMALL_FILES["mambatalk_100.bin"] if ".face_q_self_attn." in key}
-    assert dead <= set(model.accounts[-1].left_out)
+    unused = {key for key in SMALL_FILES["mambatalk_100.bin"] if ".face_q_self_attn." in key}
+    assert unused <= set(model.accounts[-1].left_out)
 
 
-def test_weights_go_where_their_names_say(small):
+def test_weights_are_loaded_under_the_right_names(small: Path) -> None:
     model = import_published_files(small)
     stored = torch.load(small / "mambatalk_100.bin", weights_only=True)["model_state"]
     for published, ours in (
@@ -139,7 +149,7 @@ def test_weights_go_where_their_names_say(small):
     )
 
 
-def test_the_fgd_encoder_is_read_alone(tmp_path):
+def test_the_fgd_encoder_can_be_imported_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "AESKConv_240_100.bin"
     torch.save({"model_state": published_fgd()}, path)
     encoder = import_fgd_encoder(path)
@@ -147,13 +157,15 @@ def test_the_fgd_encoder_is_read_alone(tmp_path):
     assert encoder(torch.zeros(1, 32, 330)).shape == (1, 2, 240)
 
 
-def test_a_file_that_is_missing_exchanged_or_of_another_network_is_named(small, tmp_path):
+def test_a_missing_swapped_or_wrong_file_is_named(small: Path, tmp_path: Path) -> None:
     (small / "upper.bin").rename(small / "kept.bin")
-    with pytest.raises(InputError, match=r"upper\.bin: found no such file"):
+    with pytest.raises(InputError, match=r"upper\.bin: expected .*, found no such file"):
         import_published_files(small)
     (small / "hands.bin").rename(small / "upper.bin")
     (small / "kept.bin").rename(small / "hands.bin")
-    with pytest.raises(InputError, match="an auto-encoder of 180 channels"):
+    with pytest.raises(
+        InputError, match="expected an auto-encoder of 78 channels, found one of 180"
+    ):
         import_published_files(small)
     (small / "upper.bin").rename(small / "mambatalk_100.bin")
     (small / "hands.bin").rename(small / "upper.bin")
@@ -162,7 +174,7 @@ def test_a_file_that_is_missing_exchanged_or_of_another_network_is_named(small, 
         import_published_files(small)
 
 
-def change(folder, file, edit):
+def change(folder: Path, file: str, edit: Edit) -> None:
     stored = torch.load(folder / file, weights_only=True)
     edit(stored["model_state"])
     torch.save(stored, folder / file)
@@ -179,12 +191,12 @@ def change(folder, file, edit):
         (
             "face.bin",
             lambda state: state.update({"encoder.main.0.weight": torch.zeros(3)}),
-            "a second array",
+            "found a second one",
         ),
         (
             "face.bin",
             lambda state: state.update({"encoder.0.weight": torch.zeros(3)}),
-            "a second array",
+            "found a second one",
         ),
         (
             "mambatalk_100.bin",
@@ -224,7 +236,7 @@ def change(folder, file, edit):
         (
             "foot.bin",
             lambda state: state.update({"module.encoder.main.3000000000.bias": torch.zeros(3)}),
-            "a layer numbered 3000000000",
+            "found layer 3000000000",
         ),
         (
             "mambatalk_100.bin",
@@ -259,9 +271,9 @@ def change(folder, file, edit):
     ],
     ids=range(13),
 )
-def test_a_file_that_holds_more_or_other_than_weights_is_refused(
-    small, tmp_path, file, edit, named
-):
+def test_wrong_contents_are_reported_and_nothing_is_written(
+    small: Path, tmp_path: Path, file: str, edit: Edit, named: str
+) -> None:
     change(small, file, edit)
     error = run(small, tmp_path / "bundle").exception
     assert isinstance(error, InputError)
@@ -270,14 +282,18 @@ def test_a_file_that_holds_more_or_other_than_weights_is_refused(
 
 
 @pytest.mark.parametrize(("codes", "width"), [(8, 16), (16, 24)])
-def test_auto_encoders_of_another_generator_are_refused(small, codes, width):
-    """They would import, and synthesis would end in an index or a shape."""
+def test_auto_encoders_of_another_generator_are_rejected(
+    small: Path, codes: int, width: int
+) -> None:
+    # Their names and shapes are valid; only synthesis would fail.
     write_files(small, {"upper.bin": auto_encoder(78, width, 2, codes)}, prefix="module.")
-    with pytest.raises(InputError, match=f"{codes} codes of {width} channels; expected 16 of 16"):
+    with pytest.raises(
+        InputError, match=f"expected 16 codes of 16 channels, .* found {codes} codes of {width}"
+    ):
         import_published_files(small)
 
 
-def test_tied_layers_are_written_one_by_one(small, tmp_path):
+def test_tied_layers_are_saved_separately(small: Path, tmp_path: Path) -> None:
     name = "module.text_pre_encoder_{}.weight"
     change(
         small,
@@ -297,18 +313,17 @@ def test_tied_layers_are_written_one_by_one(small, tmp_path):
     ],
     ids=["array", "scalar"],
 )
-def test_a_vocabulary_that_asks_for_more_than_it_holds_gets_no_memory(tmp_path, pickled):
+def test_a_hostile_vocabulary_cannot_allocate_memory(tmp_path: Path, pickled: bytes) -> None:
     (tmp_path / "vocab.pkl").write_bytes(pickled)
     tracemalloc.start()
-    with pytest.raises(InputError, match="no published vocabulary"):
+    with pytest.raises(InputError, match="expected a pickled Vocab"):
         read_vocabulary(tmp_path / "vocab.pkl")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**20
 
 
-def test_a_vocabulary_whose_vectors_are_garbled_is_read_without_them(tmp_path):
-    """The words are all that is ours; numpy must not see what the rest says."""
+def test_damaged_word_vectors_do_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "vocab.pkl"
     write_vocabulary(path, {"a": 4})
     assert path.read_bytes().count(b"f4") == 1
@@ -317,40 +332,47 @@ def test_a_vocabulary_whose_vectors_are_garbled_is_read_without_them(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_a_damaged_file_is_never_a_traceback(small, tmp_path):
+def test_a_damaged_file_raises_only_input_errors(small: Path, tmp_path: Path) -> None:
     write_vocabulary(small / "vocab.pkl", {"hello": 4}, scalar=np.float64(1.5))
-    chance = np.random.default_rng(0)
-    for file, read, start in (("face.bin", read_checkpoint, 64), ("vocab.pkl", read_vocabulary, 0)):
-        whole, refused = (small / file).read_bytes(), 0
+    random = np.random.default_rng(0)
+    readers: list[tuple[str, Callable[[Path], object], int]] = [
+        ("face.bin", read_checkpoint, 64),
+        ("vocab.pkl", read_vocabulary, 0),
+    ]
+    for file, read, start in readers:
+        whole = (small / file).read_bytes()
+        rejected = 0
         for _ in range(200):
             data = bytearray(whole)
-            for place in chance.integers(start, start + 300, size=3):
-                data[place] = chance.integers(256)
+            for place in random.integers(start, start + 300, size=3):
+                data[place] = random.integers(256)
             (tmp_path / file).write_bytes(data)
             try:
                 read(tmp_path / file)
             except InputError:
-                refused += 1
-        assert refused > 20
+                rejected += 1
+        assert rejected > 20
 
 
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        (torch.zeros(3).to_sparse(), "plain array"),
-        (torch.zeros(3, device="meta"), "plain array"),
-        (torch.zeros(1).expand(2**40), "plain array"),
+        (torch.zeros(3).to_sparse(), "dense array"),
+        (torch.zeros(3, device="meta"), "dense array"),
+        (torch.zeros(1).expand(2**40), "dense array"),
         (torch.tensor([1e39], dtype=torch.float64), "not finite"),
     ],
-    ids=["sparse", "without data", "stretched", "over single precision"],
+    ids=["sparse", "without data", "expanded", "too large for float32"],
 )
-def test_a_tensor_that_holds_no_weights_is_refused(tmp_path, value, named):
+def test_tensors_that_are_not_plain_and_finite_are_rejected(
+    tmp_path: Path, value: torch.Tensor, named: str
+) -> None:
     torch.save({"model_state": {"encoder.main.0.weight": value}}, tmp_path / "face.bin")
     with pytest.raises(InputError, match=rf"face\.bin: encoder\.main\.0\.weight: .*{named}"):
         read_checkpoint(tmp_path / "face.bin")
 
 
-def test_nothing_is_written_when_a_file_is_bad(small, tmp_path):
+def test_nothing_is_written_if_a_file_is_damaged(small: Path, tmp_path: Path) -> None:
     (small / "foot.bin").write_bytes(b"not a checkpoint")
     result = run(small, tmp_path / "bundle")
     assert isinstance(result.exception, InputError)
@@ -358,20 +380,22 @@ def test_nothing_is_written_when_a_file_is_bad(small, tmp_path):
 
 
 class Attack:
-    def __reduce__(self):
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("touch attacked",)
 
 
-def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
+def test_a_checkpoint_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model_state": {"a": torch.zeros(1)}, "opt": Attack()}, "face.bin")
-    with pytest.raises(InputError, match="cannot be read as tensors alone"):
+    with pytest.raises(InputError, match="cannot be read as tensors only"):
         read_checkpoint(tmp_path / "face.bin")
     assert not (tmp_path / "attacked").exists()
 
 
 @pytest.mark.parametrize("module", ["__main__", "dataloaders.build_vocab", "utils.anything"])
-def test_the_vocabulary_is_read_whatever_module_its_class_had(tmp_path, module):
+def test_the_module_of_the_vocabulary_class_does_not_matter(tmp_path: Path, module: str) -> None:
     write_vocabulary(
         tmp_path / "vocab.pkl", {"a": 4, "b": 5}, module=module, scalar=np.float64(1.5)
     )
@@ -389,28 +413,30 @@ def test_the_vocabulary_is_read_whatever_module_its_class_had(tmp_path, module):
         re.compile("a"),
     ],
 )
-def test_any_other_pickle_is_refused_and_runs_nothing(tmp_path, monkeypatch, stored):
+def test_any_other_pickle_is_rejected_without_running_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: object
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "vocab.pkl").write_bytes(pickle.dumps(stored))
-    with pytest.raises(InputError, match="no published vocabulary"):
+    with pytest.raises(InputError, match="expected a pickled Vocab"):
         read_vocabulary(tmp_path / "vocab.pkl")
     assert not (tmp_path / "attacked").exists()
 
 
-def test_another_class_beside_the_vocabulary_is_refused(tmp_path):
+def test_another_class_name_is_rejected(tmp_path: Path) -> None:
     write_vocabulary(tmp_path / "vocab.pkl", {"a": 4}, name="Vocabulary")
     with pytest.raises(InputError, match=r"__main__\.Vocabulary"):
         read_vocabulary(tmp_path / "vocab.pkl")
 
 
-def test_a_vocabulary_larger_than_the_embedding_is_refused(small):
+def test_a_vocabulary_larger_than_the_embedding_is_rejected(small: Path) -> None:
     write_vocabulary(small / "vocab.pkl", {"a": 40})
-    with pytest.raises(InputError, match="word ids up to 40"):
+    with pytest.raises(InputError, match="found ids up to 40"):
         import_published_files(small)
 
 
 @pytest.mark.slow
-def test_full_size(tmp_path):
+def test_files_of_full_size_have_the_published_number_of_parameters(tmp_path: Path) -> None:
     files = {**AUTO_ENCODER_FILES, "mambatalk_100.bin": generator()}
     write_files(tmp_path, files)
     model = import_published_files(tmp_path)

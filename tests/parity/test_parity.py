@@ -1,20 +1,23 @@
-"""`mambatalk parity` against the published numbers: all within their bars, and it can fail."""
+"""`mambatalk parity`: all published numbers are met, and a wrong number is found."""
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from mambatalk.cli.published import app
 from mambatalk.errors import InputError
 from mambatalk.published import building
 from mambatalk.published.fixture import Fixture, Measure, compare_codes, relative_error
-from mambatalk.published.keymap import translate
+from mambatalk.published.keymap import Kind, Translation, translate
 from mambatalk.published.parity import CHECKS, NEEDS, run_parity
 from tests.parity.published_form import (
+    Shapes,
     audio_encoder,
     auto_encoder,
     mamba_model,
@@ -28,15 +31,14 @@ needs_fixtures = pytest.mark.skipif(
 )
 
 
-def run(*arguments):
-    from mambatalk.cli.published import app
+def run(*arguments: object) -> Result:
 
     return CliRunner().invoke(app, ["parity", *map(str, arguments)])
 
 
 @needs_fixtures
 @pytest.mark.parametrize("name", CHECKS)
-def test_every_file_is_within_its_bars(name):
+def test_every_file_is_within_its_bars(name: str) -> None:
     with torch.no_grad():
         measures = [*CHECKS[name](Fixture(FIXTURES / f"{name}.npz"))]
     assert measures
@@ -44,7 +46,7 @@ def test_every_file_is_within_its_bars(name):
 
 
 @needs_fixtures
-def test_the_folder_is_complete_and_json_says_what_the_table_says():
+def test_the_json_report_covers_every_fixture() -> None:
     result = run(FIXTURES, "--json", "--complete")
     report = json.loads(result.stdout)
     assert result.exit_code == 0
@@ -56,7 +58,7 @@ def test_the_folder_is_complete_and_json_says_what_the_table_says():
 
 
 @needs_fixtures
-def test_absent_files_are_listed_and_fail_only_when_all_are_asked_for(tmp_path):
+def test_absent_files_are_listed_and_fail_only_with_complete(tmp_path: Path) -> None:
     shutil.copy(FIXTURES / "rotations.npz", tmp_path)
     result = run(tmp_path)
     assert result.exit_code == 0
@@ -64,10 +66,8 @@ def test_absent_files_are_listed_and_fail_only_when_all_are_asked_for(tmp_path):
     assert run(tmp_path, "--complete").exit_code == 1
 
 
-def corrupt(source, target, key):
-    """Copy a file with one array changed a little: by a thousandth of its size, or one entry of
-    whole numbers.
-    """
+def corrupt(source: Path, target: Path, key: str) -> None:
+    """Copy a file with one array changed by a thousandth of its size, or in one integer entry."""
     with np.load(source) as arrays:
         changed = {name: arrays[name] for name in arrays.files}
     array = changed[key].copy()
@@ -102,7 +102,7 @@ def corrupt(source, target, key):
         ("metrics", "fgd"),
     ],
 )
-def test_a_wrong_number_fails(tmp_path, name, key):
+def test_a_wrong_number_fails(tmp_path: Path, name: str, key: str) -> None:
     if name in NEEDS:
         shutil.copy(FIXTURES / f"{NEEDS[name]}.npz", tmp_path)
     corrupt(FIXTURES / f"{name}.npz", tmp_path / f"{name}.npz", key)
@@ -112,7 +112,7 @@ def test_a_wrong_number_fails(tmp_path, name, key):
 
 
 @needs_fixtures
-def test_a_positional_table_or_bone_mask_of_another_network_is_refused(tmp_path):
+def test_derived_arrays_of_another_network_are_rejected(tmp_path: Path) -> None:
     for name, key in (
         ("generator", "state/local_scan.position_embeddings.pe"),
         ("fgd_encoder", "state/encoder.layers.0.0.residual.0.mask"),
@@ -123,13 +123,13 @@ def test_a_positional_table_or_bone_mask_of_another_network_is_refused(tmp_path)
 
 
 @needs_fixtures
-def test_nothing_is_left_out_of_a_state_but_what_is_named():
+def test_left_out_arrays_have_a_reason() -> None:
     left_out = Fixture(FIXTURES / "generator.npz").state("generator").left_out
     assert {key.split(".")[1] for key in left_out} == {"face_q_self_attn", "position_embeddings"}
     assert all(entry.reason for entry in left_out.values())
 
 
-def test_an_empty_or_missing_folder_and_a_broken_file_are_told_in_one_line(tmp_path):
+def test_an_empty_or_missing_folder_and_a_damaged_file_are_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no known reference file"):
         run_parity(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
@@ -155,7 +155,9 @@ def test_an_empty_or_missing_folder_and_a_broken_file_are_told_in_one_line(tmp_p
         ("generator", {"speaker": np.array(0)}),
     ],
 )
-def test_arrays_that_fit_no_network_are_one_line(tmp_path, name, arrays):
+def test_arrays_that_fit_no_network_are_reported(
+    tmp_path: Path, name: str, arrays: dict[str, np.ndarray]
+) -> None:
     with np.load(FIXTURES / f"{name}.npz") as whole:
         assert set(arrays) <= set(whole.files)
         np.savez(tmp_path / f"{name}.npz", **{**{key: whole[key] for key in whole.files}, **arrays})
@@ -166,16 +168,16 @@ def test_arrays_that_fit_no_network_are_one_line(tmp_path, name, arrays):
 
 @needs_fixtures
 @pytest.mark.parametrize("seed", range(12))
-def test_a_file_with_flipped_bits_is_never_a_traceback(tmp_path, seed):
+def test_a_damaged_file_raises_only_input_errors(tmp_path: Path, seed: int) -> None:
     data = bytearray((FIXTURES / "rotations.npz").read_bytes())
-    chance = np.random.default_rng(seed)
-    for place in chance.integers(len(data), size=30):
-        data[place] ^= 1 << int(chance.integers(8))
+    random = np.random.default_rng(seed)
+    for place in random.integers(len(data), size=30):
+        data[place] ^= 1 << int(random.integers(8))
     (tmp_path / "rotations.npz").write_bytes(data)
     assert isinstance(run(tmp_path).exception, InputError | SystemExit | None)
 
 
-def test_a_pickle_inside_an_npz_is_refused(tmp_path):
+def test_a_pickle_inside_an_npz_is_rejected(tmp_path: Path) -> None:
     np.savez(tmp_path / "rotations.npz", axis_angle=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match=r"rotations\.npz"):
         run_parity(tmp_path)
@@ -191,16 +193,16 @@ def test_a_pickle_inside_an_npz_is_refused(tmp_path):
         (building.build_mamba_attention, "mamba", mamba_model(40, 300), (2, 5, 40)),
     ],
 )
-def test_sizes_come_from_the_arrays(build, kind, shapes, x):
+def test_sizes_are_read_from_the_arrays(
+    build: Callable[[Translation], torch.nn.Module], kind: Kind, shapes: Shapes, x: tuple[int, ...]
+) -> None:
     module = build(
-        translate(
-            {f"module.{k}": v for k, v in random_state(shapes).items()}, kind, where="made up"
-        )
+        translate({f"module.{k}": v for k, v in random_state(shapes).items()}, kind, where="test")
     )
     module(torch.zeros(x))
 
 
-def test_a_missing_surplus_or_misshapen_array_is_named():
+def test_a_missing_surplus_or_misshapen_array_is_named() -> None:
     state = random_state(auto_encoder(7, 5, 2))
     for change, words in (
         ({"decoder.main.0.model.0.bias": None}, "no such key"),
@@ -209,10 +211,10 @@ def test_a_missing_surplus_or_misshapen_array_is_named():
     ):
         broken = {key: value for key, value in (state | change).items() if value is not None}
         with pytest.raises(InputError, match=words):
-            building.build_auto_encoder(translate(broken, "auto_encoder", where="made up"))
+            building.build_auto_encoder(translate(broken, "auto_encoder", where="test"))
 
 
-def test_relative_error_as_defined():
+def test_relative_error_as_defined() -> None:
     zero, one = torch.zeros(3), torch.ones(3)
     assert relative_error(zero, zero) == 0
     assert relative_error(one, zero) == float("inf")
@@ -222,22 +224,22 @@ def test_relative_error_as_defined():
     assert not Measure("file", "quantity", float("nan"), 1.0).ok
 
 
-def test_near_ties_of_codes_pass_and_are_settled_as_published():
+def test_near_ties_of_codes_pass_and_are_resolved_as_published() -> None:
     published = torch.tensor([1, 1])
     tie = compare_codes("file", "index", -torch.tensor([[1.0, 1.0 + 5e-7], [2.0, 1.0]]), published)
     assert tie.measure.ok
     assert tie.measure.note == "1 near ties"
-    assert tie.settled.tolist() == [1, 1]
+    assert tie.resolved.tolist() == [1, 1]
     wrong = compare_codes(
         "file", "index", -torch.tensor([[1.0, 1.0 + 1e-4], [2.0, 1.0]]), published
     )
     assert not wrong.measure.ok
-    assert wrong.settled.tolist() == [0, 1]
+    assert wrong.resolved.tolist() == [0, 1]
     assert not compare_codes("file", "index", torch.zeros(2, 2), torch.tensor([0, 2])).measure.ok
 
 
 @needs_fixtures
-def test_a_rollout_without_its_generator_is_absent(tmp_path):
+def test_a_rollout_without_its_generator_is_absent(tmp_path: Path) -> None:
     for name in ("rollout", "rotations"):
         shutil.copy(FIXTURES / f"{name}.npz", tmp_path)
     assert "rollout" in run_parity(tmp_path).absent
