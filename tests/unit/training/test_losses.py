@@ -1,22 +1,30 @@
-"""Each loss term alone, and where the published form is blind to an error that the corrected one
-sees.
-"""
+"""Loss terms one by one, and the errors that only the corrected form of a loss penalises."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
-from mambatalk.fidelity import CORRECTED, FidelityRules
+from mambatalk.fidelity import CORRECTED, Fidelity, FidelityRules
 from mambatalk.models.generator.network import GeneratorOutput
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, ground_velocity, part_input
 from mambatalk.motion.rotations import axis_angle_to_6d, axis_angle_to_matrix
-from mambatalk.motion.skeleton import AUTO_ENCODERS, EXPRESSION_DIM, PART_DIMS, PARTS, TRANSLATION
+from mambatalk.motion.skeleton import (
+    AUTO_ENCODERS,
+    EXPRESSION_DIM,
+    PART_DIMS,
+    PARTS,
+    TRANSLATION,
+    AutoEncoder,
+    Part,
+)
 from mambatalk.training.losses import (
     VERTEX,
     foot_sliding,
@@ -29,13 +37,13 @@ from mambatalk.training.modules.part_losses import PartLoss
 from tests.helpers.stand_in_body import stand_in_body
 from tests.helpers.tiny_training import COMMON
 
-BOTH = ("published", "corrected")
+BOTH: tuple[Fidelity, ...] = ("published", "corrected")
 FIXTURE = Path(__file__).parents[3].parent / "shared" / "fixtures" / "generator.npz"
 LENGTH = 16
 
 
 @pytest.fixture
-def batch():
+def batch() -> WindowBatch:
     draw = torch.Generator().manual_seed(0)
     rotations = axis_angle_to_6d(0.2 * torch.randn(2, LENGTH, 55, 3, generator=draw)).flatten(2)
     trans = torch.randn(2, LENGTH, 3, generator=draw).cumsum(1) / 100
@@ -51,19 +59,26 @@ def batch():
     )
 
 
-def part_loss(part, fidelity, *, body=None, mesh_weight=1.0, mesh_frames=0):
+def part_loss(
+    part: AutoEncoder,
+    fidelity: Fidelity,
+    *,
+    body: Body | None = None,
+    mesh_frames: int = 0,
+    **weights: Any,
+) -> PartLoss:
     return PartLoss.build(
         part,
         body or stand_in_body(),
-        config=replace(COMMON, mesh_weight=mesh_weight),
+        config=replace(COMMON, **weights),
         mesh_vertices=40,
         mesh_frames=mesh_frames,
         rules=FidelityRules.of(fidelity),
     )
 
 
-def truth(part, batch, fidelity="corrected"):
-    """What a perfect network answers."""
+def truth(part: AutoEncoder, batch: WindowBatch, fidelity: Fidelity = "corrected") -> Tensor:
+    """Return the output of a perfect network."""
     if part != "global":
         return part_input(part, batch.motion, batch.expressions, rules=FidelityRules.of(fidelity))
     perfect = part_input("lower", batch.motion, batch.expressions, rules=CORRECTED).clone()
@@ -71,7 +86,7 @@ def truth(part, batch, fidelity="corrected"):
     return perfect
 
 
-def test_geodesic_is_the_angle_but_never_below_its_clamp():
+def test_geodesic_is_the_angle_but_never_below_its_clamp() -> None:
     turn = axis_angle_to_matrix(torch.tensor([[0.3, 0.0, 0.0]]))
     still = axis_angle_to_matrix(torch.zeros(1, 3)).requires_grad_()
     assert geodesic(turn, still).item() == pytest.approx(0.3, abs=1e-5)
@@ -81,7 +96,7 @@ def test_geodesic_is_the_angle_but_never_below_its_clamp():
     assert not gradient.any()
 
 
-def test_geodesic_is_finite_with_its_gradient_at_half_a_turn():
+def test_geodesic_and_its_gradient_are_finite_at_half_a_turn() -> None:
     half = axis_angle_to_matrix(torch.tensor([[torch.pi, 0.0, 0.0]])).requires_grad_()
     angle = geodesic(half, torch.eye(3)[None])
     assert angle.item() == pytest.approx(torch.pi, abs=2e-3)
@@ -89,7 +104,7 @@ def test_geodesic_is_finite_with_its_gradient_at_half_a_turn():
     assert gradient.isfinite().all()
 
 
-def test_differences_are_first_plus_second_and_ignore_a_constant_error():
+def test_differences_are_first_plus_second_and_ignore_a_constant_error() -> None:
     target = torch.zeros(1, 4, 1)
     predicted = torch.tensor([0.0, 1.0, 3.0, 6.0]).view(1, 4, 1)
     assert float(l1_of_differences(predicted, target)) == pytest.approx(2 + 1)
@@ -97,14 +112,14 @@ def test_differences_are_first_plus_second_and_ignore_a_constant_error():
     assert float(l1_of_differences(target + 5, target)) == 0
 
 
-def test_mesh_differences_along_the_vertex_index_are_blind_to_a_body_that_shakes_as_one():
+def test_differences_along_the_vertex_index_ignore_a_body_that_shakes_as_a_whole() -> None:
     still = torch.zeros(1, 8, 5, 3)
     shaking = still + torch.tensor([0.1, -0.1] * 4).view(1, 8, 1, 1)
     assert float(l1_of_differences(shaking, still, axis=VERTEX)) == 0
     assert float(l1_of_differences(shaking, still)) == pytest.approx(0.2 + 0.4)
 
 
-def test_a_planted_foot_that_moves_is_punished_a_free_one_is_not():
+def test_foot_term_penalises_planted_feet_that_move_and_no_others() -> None:
     feet = torch.zeros(1, 3, 4, 3)
     feet[0, 1:, 0, 0] = 0.12  # The left ankle slides once, between frames 0 and 1.
     everywhere = 3 * 4 * 3
@@ -116,32 +131,38 @@ def test_a_planted_foot_that_moves_is_punished_a_free_one_is_not():
     assert float(foot_sliding(feet, contact)) == 0
 
 
-def test_the_gate_of_the_foot_term_passes_no_gradient():
+def test_contact_threshold_passes_no_gradient() -> None:
     feet = torch.randn(1, 5, 4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     contact = torch.ones(1, 5, 4, requires_grad=True)
-    towards_feet, towards_gate = torch.autograd.grad(
+    to_feet, to_contact = torch.autograd.grad(
         foot_sliding(feet, contact), (feet, contact), allow_unused=True
     )
-    assert towards_feet.any()
-    assert towards_gate is None
+    assert to_feet.any()
+    assert to_contact is None
 
 
 @pytest.mark.parametrize("fidelity", BOTH)
 @pytest.mark.parametrize("part", AUTO_ENCODERS)
-def test_the_truth_has_no_loss_but_the_floor_of_the_geodesic(part, fidelity, batch):
+def test_perfect_output_has_only_the_lower_bound_of_the_geodesic_as_loss(
+    part: AutoEncoder, fidelity: Fidelity, batch: WindowBatch
+) -> None:
     terms = part_loss(part, fidelity)(truth(part, batch, fidelity), batch)
     exact = {"global": {"position", "position_differences", "vertices", "mesh_differences", "foot"}}
     for name, value in terms.items():
         if name == "geodesic":
             assert float(value) == pytest.approx(1.4e-3, rel=0.1)
         elif name == "foot" or name in exact.get(part, ()):
-            continue  # Contacts drawn at random hold feet that move; Euler steps do not undo central differences.
+            # Feet move where the random contacts plant them, and integrating with Euler steps does
+            # not undo central differences.
+            continue
         else:
             assert float(value) == pytest.approx(0, abs=1e-6), name
 
 
 @pytest.mark.parametrize("part", AUTO_ENCODERS)
-def test_every_output_channel_is_learnt_from_but_those_named(part, batch):
+def test_every_output_channel_but_the_legs_of_the_global_net_has_a_gradient(
+    part: AutoEncoder, batch: WindowBatch
+) -> None:
     prediction = (
         truth(part, batch)
         + 0.05 * torch.randn(2, LENGTH, PART_DIMS[part], generator=torch.Generator().manual_seed(1))
@@ -149,14 +170,15 @@ def test_every_output_channel_is_learnt_from_but_those_named(part, batch):
     (gradient,) = torch.autograd.grad(
         sum(part_loss(part, "corrected")(prediction, batch).values()), prediction
     )
-    learnt = gradient.abs().sum((0, 1)) > 0
+    has_gradient = gradient.abs().sum((0, 1)) > 0
     expected = torch.ones(PART_DIMS[part], dtype=torch.bool)
-    if part == "global":  # Its legs are given, what it makes of them is of no use.
+    if part == "global":
+        # The legs are its input; its reconstruction of them is not used.
         expected[: PART_TRANSLATION.start] = False
-    assert torch.equal(learnt, expected)
+    assert torch.equal(has_gradient, expected)
 
 
-def test_published_global_meshes_see_no_shaking(batch):
+def test_published_global_loss_has_no_mesh_differences(batch: WindowBatch) -> None:
     prediction = truth("global", batch)
     prediction[..., PART_TRANSLATION.start + 1] += torch.tensor([0.1, -0.1] * (LENGTH // 2))
     terms = {fidelity: part_loss("global", fidelity)(prediction, batch) for fidelity in BOTH}
@@ -165,7 +187,9 @@ def test_published_global_meshes_see_no_shaking(batch):
     torch.testing.assert_close(terms["published"]["vertices"], terms["corrected"]["vertices"])
 
 
-def test_published_global_mesh_differences_would_be_zero_whatever_the_error(batch):
+def test_published_global_mesh_differences_would_be_zero_for_any_error(
+    batch: WindowBatch,
+) -> None:
     loss = part_loss("upper", "published")
     body, count = loss.body, LENGTH
     turn = torch.eye(3).expand(count, 55, 3, 3)
@@ -179,7 +203,7 @@ def test_published_global_mesh_differences_would_be_zero_whatever_the_error(batc
     assert float(mse_of_differences(ours, theirs)) > 0.1
 
 
-def test_ground_velocity_is_a_term_for_x_and_one_for_z(batch):
+def test_ground_velocity_has_a_term_for_x_and_one_for_z(batch: WindowBatch) -> None:
     prediction = truth("global", batch)
     wrong = prediction.clone()
     wrong[..., PART_TRANSLATION.start] += torch.tensor([0.1, -0.1] * (LENGTH // 2))
@@ -192,8 +216,8 @@ def test_ground_velocity_is_a_term_for_x_and_one_for_z(batch):
         assert float(two["velocity_differences"]) == pytest.approx(10 * (0.2 + 0.4), rel=1e-4)
 
 
-def body_whose_mouth_opens_by_jaw_or_by_expression(opening):
-    """The stand-in, its first expression being the displacement of a small turn of the jaw."""
+def body_whose_mouth_opens_by_jaw_or_by_expression(opening: Tensor) -> Body:
+    """Return the stand-in with the displacement of a small jaw rotation as first expression."""
     body = stand_in_body()
     turn = torch.eye(3).repeat(2, 55, 1, 1)
     turn[1, 22] = axis_angle_to_matrix(opening)
@@ -206,7 +230,7 @@ def body_whose_mouth_opens_by_jaw_or_by_expression(opening):
     return Body(arrays, kind="stand-in")
 
 
-def test_errors_of_jaw_and_expression_cancel_in_published_meshes_alone(batch):
+def test_errors_of_jaw_and_expression_cancel_in_published_meshes_only(batch: WindowBatch) -> None:
     opening = torch.tensor([0.02, 0.0, 0.0])
     body = body_whose_mouth_opens_by_jaw_or_by_expression(opening)
     closed = axis_angle_to_6d(torch.zeros(2, LENGTH, 55, 3)).flatten(2)
@@ -227,47 +251,49 @@ def test_errors_of_jaw_and_expression_cancel_in_published_meshes_alone(batch):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_without_mesh_weight_there_are_no_meshes(part, batch):
+def test_mesh_weight_of_zero_removes_the_mesh_terms(part: Part, batch: WindowBatch) -> None:
     terms = part_loss(part, "corrected", mesh_weight=0.0)(truth(part, batch), batch)
     assert "vertices" not in terms
     assert "mesh_differences" not in terms
 
 
 @pytest.mark.parametrize("part", ["upper", "face"])
-def test_meshes_of_a_stretch_of_frames_are_those_of_the_whole_window_there(part, batch):
+def test_mesh_terms_of_sampled_frames_are_those_of_the_whole_mesh_there(
+    part: Part, batch: WindowBatch
+) -> None:
     prediction = truth(part, batch) + 0.05 * torch.randn(
         2, LENGTH, PART_DIMS[part], generator=torch.Generator().manual_seed(1)
     )
     torch.manual_seed(0)
-    part_of, whole = (
+    sampled, whole = (
         part_loss(part, "corrected", mesh_frames=frames)(prediction, batch) for frames in (5, 0)
     )
-    stretches = [
+    shorter = [
         batch._replace(
             motion=batch.motion[:, k : k + 5], expressions=batch.expressions[:, k : k + 5]
         )
         for k in range(LENGTH - 4)
     ]
     possible = [
-        part_loss(part, "corrected")(prediction[:, k : k + 5], stretch)["vertices"]
-        for k, stretch in enumerate(stretches)
+        part_loss(part, "corrected")(prediction[:, k : k + 5], window)["vertices"]
+        for k, window in enumerate(shorter)
     ]
-    assert any(torch.allclose(part_of["vertices"], value) for value in possible)
-    for name in part_of.keys() - {"vertices", "mesh_differences"}:
-        assert torch.equal(part_of[name], whole[name])
+    assert any(torch.allclose(sampled["vertices"], value) for value in possible)
+    for name in sampled.keys() - {"vertices", "mesh_differences"}:
+        assert torch.equal(sampled[name], whole[name])
 
 
-def test_a_stretch_too_short_for_an_acceleration_is_one_line():
+def test_too_few_mesh_frames_for_an_acceleration_are_one_line() -> None:
     with pytest.raises(
         InputError, match="body.mesh_frames: expected at least 3, or 0 for all, found 2"
     ):
         part_loss("upper", "corrected", mesh_frames=2)
 
 
-def test_a_walk_with_planted_feet_is_punished_only_where_the_pelvis_stays(batch):
-    """The published lower-body foot term has no translation: legs that swing under a moving body
-    look like sliding.
-    """
+def test_foot_term_of_a_walk_depends_on_its_translation_in_corrected_only(
+    batch: WindowBatch,
+) -> None:
+    """Published feet have no translation: legs that swing under a moving body seem to slide."""
     walking = batch.motion.clone()
     walking[..., TRANSLATION] = 0
     walking[..., TRANSLATION.start] = torch.arange(LENGTH) / 30
@@ -288,7 +314,9 @@ def test_a_walk_with_planted_feet_is_punished_only_where_the_pelvis_stays(batch)
 @pytest.mark.parametrize(
     ("name", "parts"), [("full", ("upper", "hands", "lower")), ("random", PARTS)]
 )
-def test_latent_and_index_terms_equal_the_published_numbers(name, parts):
+def test_latent_and_index_terms_equal_the_published_values(
+    name: str, parts: tuple[Part, ...]
+) -> None:
     with np.load(FIXTURE, allow_pickle=False) as arrays:
         fixture = {
             key: torch.from_numpy(arrays[key])
@@ -305,10 +333,58 @@ def test_latent_and_index_terms_equal_the_published_numbers(name, parts):
     assert float(index) == pytest.approx(float(fixture[f"loss_index_{name}"]), rel=1e-6)
 
 
-def test_contact_is_learnt_by_both_nets_that_write_it(batch):
-    for part in ("lower", "global"):
+PARTS_WITH_CONTACT: tuple[AutoEncoder, ...] = ("lower", "global")
+
+
+def test_contact_term_is_the_squared_error_in_both_networks_with_contacts(
+    batch: WindowBatch,
+) -> None:
+    for part in PARTS_WITH_CONTACT:
         prediction = truth(part, batch)
         prediction[..., PART_CONTACT] += 0.5
         assert float(part_loss(part, "corrected")(prediction, batch)["contact"]) == pytest.approx(
             0.25
         )
+
+
+def test_weights_scale_their_terms(batch: WindowBatch) -> None:
+    """Each weight of the configuration multiplies the terms named after it and no others."""
+    draw = torch.Generator().manual_seed(1)
+    scaled: dict[AutoEncoder, dict[str, set[str]]] = {
+        "upper": {"mesh_weight": {"vertices", "mesh_differences"}},
+        "face": {"mesh_weight": {"vertices", "mesh_differences"}},
+        "lower": {"foot_weight": {"foot"}},
+        "global": {
+            "mesh_weight": {"vertices", "mesh_differences"},
+            "foot_weight": {"foot"},
+            "difference_weight": {
+                "velocity_differences",
+                "position_differences",
+                "mesh_differences",
+            },
+        },
+    }
+    for part, weights in scaled.items():
+        output = truth(part, batch)
+        prediction = output + 0.05 * torch.randn(output.shape, generator=draw)
+        if part in PARTS_WITH_CONTACT:
+            prediction[..., PART_CONTACT] = 1
+        for weight, terms in weights.items():
+            one, three = (
+                part_loss(part, "corrected", **{weight: value})(prediction, batch)
+                for value in (1.0, 3.0)
+            )
+            for name, value in one.items():
+                factor = 3 if name in terms else 1
+                assert float(three[name]) == pytest.approx(factor * float(value), rel=1e-5), name
+                assert float(value) > 0
+
+
+def test_sampled_frames_cover_the_whole_window_over_time() -> None:
+    loss = part_loss("upper", "corrected", mesh_frames=5)
+    torch.manual_seed(0)
+    starts = {loss.sample_frames(8).start for _ in range(50)}
+    assert starts == {0, 1, 2, 3}
+    frames = loss.sample_frames(8)
+    assert frames.stop - frames.start == 5
+    assert loss.sample_frames(4) == slice(4)
