@@ -1,167 +1,175 @@
-"""Build everything, stage by stage: `python -m flows.build`.
+"""Build the pipeline stage by stage: `python -m flows.build`.
 
 DVC decides whether a stage runs, Prefect when and where. Each stage is a task run with its own
-retries, timeout, log and a state that says whether it ran or was up to date. Siblings of a matrix
-run side by side where there is a GPU for each, one after the other on a machine without. Works with
-no server configured, and against one.
+retries, timeout and log, and its state says whether it ran or was up to date. Stages of a matrix
+run in parallel if each has a GPU, one after the other otherwise. With no server configured, Prefect
+starts a temporary one for the length of the run.
 """
 
-import signal
 import sys
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
-from flows.dvc import (
-    RETRIED,
-    Children,
+from flows.commands import ProcessGroup
+from flows.gpu import reserve_place
+from flows.stages import (
+    RETRYABLE_KINDS,
     Graph,
     StageError,
     changed_stages,
     read_graph,
-    run_dvc,
     run_stage,
+    run_whole,
 )
-from flows.slots import Slots
-from flows.summary import summary
-from flows.supervise import go_on_supervised
+from flows.summary import build_summary
+from flows.supervise import run_supervised
+from flows.workspace import Workspace
+from mambatalk.errors import InputError
 
 Mode = Literal["stage", "whole"]
-HOURS = 3600.0
+_SECONDS_PER_HOUR: Final = 3600.0
 
 
-def worth_retrying(task: Any, run: Any, state: State) -> bool:
-    """Whether a failure may pass by itself; a bad configuration never does."""
-    return isinstance(state.data, StageError) and state.data.kind in RETRIED
+def is_retryable(task: Any, run: Any, state: State) -> bool:
+    """Return whether a failure may pass without a change, as a configuration error never does."""
+    return isinstance(state.data, StageError) and state.data.kind in RETRYABLE_KINDS
 
 
 @task(
     task_run_name="{stage}",
     retries=2,
     retry_delay_seconds=[2, 20],
-    retry_condition_fn=worth_retrying,
+    retry_condition_fn=is_retryable,
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def stage_task(
-    stage: str, root: str, stale: bool, slots: Slots, children: Children, timeout: float
-) -> State:
-    """Run one stage if it may be stale; the state's name says what came of it."""
+def stage_task(root: str, stage: str, stale: bool, timeout_hours: float) -> State:
+    """Run one stage if it may be stale; the state's name is "Ran" or "Up to date"."""
     if not stale:
-        return Completed(name="Up to date", message=f"{stage}: nothing it reads has changed")
-    with slots.one() as variables:
-        name = run_stage(
-            Path(root),
+        return Completed(name="Up to date", message=f"{stage}: nothing it depends on has changed")
+    workspace = Workspace.open(root)
+    with reserve_place(workspace) as variables:
+        outcome = run_stage(
+            workspace,
             stage,
             on_line=get_run_logger().info,
-            timeout=timeout,
+            timeout=timeout_hours * _SECONDS_PER_HOUR,
             variables=variables,
-            children=children,
         )
-    return Completed(name=name, message=f"{stage}: {name.lower()}")
+    return Completed(name=outcome, message=f"{stage}: {outcome.lower()}")
 
 
+@task(task_run_name="dvc repro", cache_policy=NO_CACHE, persist_result=False)
+def whole_task(root: str, targets: list[str], timeout_hours: float) -> None:
+    """Run one `dvc repro` for everything: less to see, less to wait for."""
+    workspace = Workspace.open(root)
+    with reserve_place(workspace) as variables:
+        run_whole(
+            workspace,
+            targets,
+            on_line=get_run_logger().info,
+            timeout=timeout_hours * _SECONDS_PER_HOUR,
+            variables=variables,
+        )
+
+
+# Places limit what runs in parallel. Prefect's default task runner gives every stage a thread, in
+# which it waits for the stages it depends on and then for a place.
 @flow(name="build", flow_run_name="build {mode}", persist_result=False)
 def build(
     root: str = ".",
     mode: Mode = "stage",
     targets: list[str] | None = None,
-    timeout: float = 24 * HOURS,
+    timeout_hours: float = 24,
 ) -> dict[str, str]:
-    """Bring `targets`, or everything, up to date and return what became of each stage."""
-    folder = Path(root).resolve()
-    graph = read_graph(folder)
-    if mode == "whole":
-        states = whole_task(str(folder), targets or [], timeout)
-    else:
-        states = _by_stage(folder, graph, graph.with_ancestors(targets or []), timeout)
-    left = graph.downstream(changed_stages(folder)) & set(states)
-    if left:
-        raise StageError(
-            "build", "unexpected", f"still stale after the run: {', '.join(sorted(left))}"
-        )
+    """Bring stages up to date.
+
+    Args:
+        root: Root of the checkout.
+        mode: A task run for each stage, or one for a whole `dvc repro`.
+        targets: Stages to build together with those they depend on. If None, all stages.
+        timeout_hours: Longest time a stage, or the whole `dvc repro`, may take.
+
+    Returns:
+        What became of each stage: "Ran", "Up to date", or "Built" for mode "whole".
+
+    Raises:
+        StageError: A stage failed, or is still stale after the run.
+
+    """
+    workspace = Workspace.open(root)
+    graph = read_graph(workspace)
+    names = graph.with_ancestors(targets or [])
+    with ProcessGroup():
+        if mode == "whole":
+            whole_task(str(workspace.root), targets or [], timeout_hours)
+            outcomes = dict.fromkeys(names, "Built")
+        else:
+            outcomes = _build_stages(workspace, graph, names, timeout_hours)
+    still_stale = graph.with_descendants(changed_stages(workspace)) & set(names)
+    if still_stale:
+        message = f"still stale after the run: {', '.join(sorted(still_stale))}"
+        raise StageError("build", "unexpected", message)
     create_markdown_artifact(
-        summary(folder, states), key="build-summary", description="What was built, and how good"
+        build_summary(workspace, outcomes),
+        key="build-summary",
+        description="Stages that were built, and the metrics",
     )
-    return states
+    return outcomes
 
 
-def _by_stage(root: Path, graph: Graph, names: list[str], timeout: float) -> dict[str, str]:
-    stale = graph.downstream(changed_stages(root))
-    slots, children = Slots(), Children()
-    runs: dict[str, Any] = {}
-    try:
-        for name in names:
-            runs[name] = stage_task.submit(
-                name,
-                str(root),
-                name in stale,
-                slots,
-                children,
-                timeout,
-                return_state=False,
-                wait_for=[runs[parent] for parent in graph.parents[name]],
-            )
-        for run in runs.values():
-            run.wait()
-    except BaseException:  # A signal. Prefect waits for its threads, and they for their stages.
-        children.stop()
-        raise
-    for run in runs.values():
-        run.result()
-    return {name: run.state.name for name, run in runs.items()}
-
-
-@task(task_run_name="dvc repro", cache_policy=NO_CACHE, persist_result=False)
-def whole_task(root: str, targets: list[str], timeout: float) -> dict[str, str]:
-    """One `dvc repro` for all: less to see, less to wait for."""
-    logger = get_run_logger()
-    code = run_dvc(
-        Path(root),
-        ["repro", *targets],
-        on_line=logger.info,
-        timeout=timeout,
-        variables={},
-        children=Children(),
-    )
-    if code:
-        raise StageError("dvc repro", "unexpected", f"exit code {code}; the log above says why")
-    return dict.fromkeys(read_graph(Path(root)).with_ancestors(targets), "Built")
+def _build_stages(
+    workspace: Workspace, graph: Graph, names: list[str], timeout_hours: float
+) -> dict[str, str]:
+    stale = graph.with_descendants(changed_stages(workspace))
+    futures: dict[str, Any] = {}
+    for name in names:
+        futures[name] = stage_task.submit(
+            str(workspace.root),
+            name,
+            name in stale,
+            timeout_hours,
+            return_state=False,
+            wait_for=[futures[parent] for parent in graph.parents[name]],
+        )
+    for future in futures.values():
+        future.wait()
+    # Raises the first failure, after every stage that could run has run.
+    for future in futures.values():
+        future.result()
+    return {name: future.state.name for name, future in futures.items()}
 
 
 def main(
+    root: Annotated[str, typer.Option(help="Root of the checkout.")] = ".",
     mode: Annotated[
         Mode, typer.Option(help="A task run for each stage, or one for the whole `dvc repro`.")
     ] = "stage",
     target: Annotated[
-        list[str] | None, typer.Option(help="Stage to build with all it needs; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Stage to build with those it depends on; may be repeated."),
     ] = None,
-    timeout_hours: Annotated[float, typer.Option(help="Longest a stage may take.")] = 24,
+    timeout_hours: Annotated[float, typer.Option(help="Longest time a stage may take.")] = 24,
 ) -> None:
-    """Build the pipeline with Prefect: with no server configured it starts its own for the time of
-    the run.
+    """Build the pipeline with Prefect; with no server configured it starts a temporary one.
 
     `PREFECT_API_URL=http://127.0.0.1:4200/api python -m flows.build` shows the run and its stages
     on a server.
     """
-    go_on_supervised()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # So that Prefect's temporary server is told to end.
-    runner: Any = ThreadPoolTaskRunner(max_workers=Slots().count)
     try:
-        build.with_options(task_runner=runner)(
-            mode=mode, targets=target, timeout=timeout_hours * HOURS
-        )
-    except StageError as error:
+        Workspace.open(root)
+        run_supervised()
+        build(root=root, mode=mode, targets=target, timeout_hours=timeout_hours)
+    except (InputError, StageError) as error:
         sys.stderr.write(f"build: {error}\n")
-        sys.exit(2 if error.kind == "config" else 1)
+        bad_input = isinstance(error, InputError) or error.kind == "config"
+        sys.exit(2 if bad_input else 1)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ The state of the flow run says clean, warn or fail, and so does the last line. E
 warn. 1: fail, a critical rule is broken and the stage check_clips would stop. 2: bad input.
 """
 
-import signal
 import sys
 from datetime import timedelta
 from typing import Annotated, Any
@@ -20,14 +19,18 @@ import typer
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.client.schemas.objects import (
+    ConcurrencyLimitConfig,
+    ConcurrencyLimitStrategy,
+    State,
+)
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.exceptions import FailedRun
 from prefect.settings import get_current_settings
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from flows.summary import quality_summary
-from flows.supervise import go_on_supervised
+from flows.supervise import run_supervised
 from mambatalk.config import load_config
 from mambatalk.corpus.layout import check_root
 from mambatalk.errors import InputError
@@ -102,10 +105,7 @@ def main(
 
 
 def _once(force: bool) -> None:
-    go_on_supervised()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # So that Prefect's temporary server is told to end.
+    run_supervised()
     state = data_quality(force, return_state=True)
     sys.stdout.write(f"data quality: {state.message}\n")
     try:

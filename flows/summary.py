@@ -1,39 +1,34 @@
-"""Summaries as Markdown: of a build, what became of each stage and the metrics table; of a look at
-the corpus.
-"""
+"""Markdown summaries of flow runs, for Prefect's artifacts and for the terminal."""
 
 import json
-from pathlib import Path
 from typing import Any
 
+from flows.workspace import Workspace
 
-def summary(root: Path, states: dict[str, str]) -> str:
-    """Stages with their states, then the rows of metrics.json where there is one."""
-    lines = [
-        "| stage | |",
-        "|---|---|",
-        *(f"| {name} | {state} |" for name, state in states.items()),
-    ]
-    metrics = root / "metrics" / "metrics.json"
-    if metrics.is_file():
-        lines += ["", *_table(json.loads(metrics.read_text(encoding="utf-8"))["rows"])]
+
+def build_summary(workspace: Workspace, outcomes: dict[str, str]) -> str:
+    """Return a table of stages and outcomes, and the metrics if there are any."""
+    lines = ["| stage | outcome |", "|---|---|"]
+    lines += [f"| {stage} | {outcome} |" for stage, outcome in outcomes.items()]
+    evaluation = workspace.paths.evaluation
+    if evaluation.is_file():
+        metrics = json.loads(evaluation.read_text(encoding="utf-8"))
+        lines += ["", *_metrics_table(metrics["rows"])]
     return "\n".join(lines)
 
 
-def _table(rows: dict[str, dict[str, dict[str, float | None]]]) -> list[str]:
-    names = list(next(iter(rows.values())))
-    forms = [(name, form) for name in names for form in ("published", "corrected")]
-    header = [
-        "| |" + " | ".join(f"{name} {form}" for name, form in forms) + " |",
-        "|---|" + "---:|" * len(forms),
-    ]
-    return header + [
-        f"| {row} | " + " | ".join(_number(values[name].get(form)) for name, form in forms) + " |"
-        for row, values in rows.items()
-    ]
+def _metrics_table(rows: dict[str, dict[str, dict[str, float | None]]]) -> list[str]:
+    metrics = list(next(iter(rows.values())))
+    columns = [(metric, form) for metric in metrics for form in ("published", "corrected")]
+    titles = " | ".join(f"{metric} {form}" for metric, form in columns)
+    lines = [f"| row | {titles} |", "|---|" + "---:|" * len(columns)]
+    for row, values in rows.items():
+        cells = " | ".join(_cell(values[metric].get(form)) for metric, form in columns)
+        lines.append(f"| {row} | {cells} |")
+    return lines
 
 
-def _number(value: float | None) -> str:
+def _cell(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 

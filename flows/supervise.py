@@ -1,12 +1,14 @@
-"""Run a command, or the rest of this process, so that nothing of it outlives whoever asked for it.
+"""Run a command, or the rest of this process, so that no process of it outlives its caller.
 
-What is run gets a session of its own. When it has ended, or is told to stop, or whoever asked for
-it ended in whatever way, SIGKILL included, all that is left in the session gets SIGTERM, and
-SIGKILL after a grace period. DVC alone would die and leave the training it had started running;
-Prefect would leave its temporary server.
+The command gets a session of its own. When it ends, is terminated, or loses its caller in any way,
+SIGKILL included, every process left in the session gets SIGTERM, and SIGKILL after a grace period.
+Without this, a killed DVC would leave the training that it started, and a killed flow would leave
+Prefect's temporary server.
+
+As a program: `python -m flows.supervise COMMAND...` runs until the command ends, standard input
+closes, or a signal arrives.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,62 +17,60 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
-GRACE_SECONDS = float(os.environ.get("MAMBATALK_GRACE_SECONDS", "30"))
-"""Longer than it takes to write one checkpoint."""
-_SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
-_POLL_SECONDS = 0.05
+from tasks.runtime.processes import adopt_orphans, terminate_with_parent
+
+# Longer than it takes to write one checkpoint.
+GRACE_SECONDS: Final = float(os.environ.get("MAMBATALK_GRACE_SECONDS", "30"))
+_POLL_SECONDS: Final = 0.05
 
 
 def main(command: list[str]) -> int:
-    """Run a command until it ends, our standard input closes, or we are told to stop; return its
-    exit code.
+    """Run a command until it ends, standard input closes, or a signal arrives.
+
+    Returns:
+        The exit code as a shell reports it: 128 + N for a command that signal N ended.
+
     """
-    _adopt_orphans()
+    adopt_orphans()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     stopped = _stop_at_signals()
     threading.Thread(target=_watch_input, args=(stopped,), daemon=True).start()
     return _Session(child.pid).supervise(stopped)
 
 
-def go_on_supervised() -> None:
-    """Go on in a child process with a session of its own, which this process waits for and cleans
-    up after.
+def run_supervised() -> None:
+    """Continue in a child process that this process supervises.
 
-    Returns in the child alone. The child gets SIGTERM when this process dies. On systems other than
-    Linux, which cannot tell a child so, nothing happens.
+    Returns only in the child, which has a session of its own and gets SIGTERM when this process
+    ends; SIGTERM raises `SystemExit(143)` there, so that `finally` blocks run and Prefect shuts its
+    temporary server down. On systems other than Linux only the handler is installed.
     """
-    if sys.platform != "linux":
-        return
-    parent = os.getpid()
-    child = os.fork()
-    if child == 0:
+    if sys.platform == "linux":
+        parent = os.getpid()
+        child = os.fork()
+        if child:
+            adopt_orphans()
+            os._exit(_Session(child).supervise(_stop_at_signals()))
         os.setsid()
-        _prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return
-    _adopt_orphans()
-    os._exit(_Session(child).supervise(_stop_at_signals()))
+        terminate_with_parent(parent)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class _Session:
-    """The process group that a session's leader made, and the leader's exit code once it has
-    ended.
-    """
+    """The process group of a session's leader, and the leader's exit code once it has ended."""
 
     def __init__(self, leader: int) -> None:
         self.leader = leader
         self.code: int | None = None
 
     def supervise(self, stopped: threading.Event) -> int:
-        """Wait for the leader, or for `stopped`, then for the rest; return the leader's code as a
-        shell would.
-        """
+        """Wait for the leader or for `stopped`, end every process, and return the exit code."""
         while not self._leader_ended() and not stopped.wait(_POLL_SECONDS):
             pass
         deadline = time.monotonic() + GRACE_SECONDS
-        # The leader first: it may have to say farewell to a server in its own group.
+        # The leader alone at first: it may have to shut down a server in its own group.
         self._end(self._leader_ended, lambda number: os.kill(self.leader, number), deadline)
         self._end(self._empty, lambda number: os.killpg(self.leader, number), deadline)
         code = self.code or 0
@@ -78,6 +78,7 @@ class _Session:
 
     @staticmethod
     def _end(ended: Callable[[], bool], send: Callable[[int], None], deadline: float) -> None:
+        """Send SIGTERM once, then SIGKILL after the deadline until `ended` returns true."""
         number = signal.SIGTERM
         while not ended():
             with suppress(ProcessLookupError):
@@ -99,7 +100,7 @@ class _Session:
         return False
 
     def _reap(self) -> None:
-        """Wait for those that have ended, the leader and orphans come to us."""
+        """Wait for processes of the group that have ended: the leader and adopted orphans."""
         with suppress(ChildProcessError):
             while (found := os.waitpid(-self.leader, os.WNOHANG))[0]:
                 if found[0] == self.leader:
@@ -117,16 +118,6 @@ def _watch_input(stopped: threading.Event) -> None:
     while os.read(0, 1):
         pass
     stopped.set()
-
-
-def _adopt_orphans() -> None:
-    """Let grandchildren whose parents are gone come to us, so that we can see them end."""
-    if sys.platform == "linux":
-        _prctl(_SET_CHILD_SUBREAPER, 1)
-
-
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None).prctl(option, value)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Exit codes: 0 success; 1 the data failed its checks, or an unexpected error (wit
 2 bad input; 143 stopped by SIGTERM.
 """
 
-import ctypes
 import fcntl
 import logging
 import os
@@ -24,6 +23,7 @@ from mambatalk.errors import InputError
 from tasks.runtime.command import run_command
 from tasks.runtime.context import Run, StageContext
 from tasks.runtime.paths import Paths
+from tasks.runtime.processes import terminate_with_parent
 from tasks.runtime.status import Interrupted, failure_kind, write_status
 from tasks.runtime.view import restrict, stage_view
 from tasks.tracking.recorder import recording
@@ -31,7 +31,6 @@ from tasks.tracking.recorder import recording
 HELP_EPILOG: Final = (
     "Settings are in params.yaml. `dvc repro STAGE` runs the stages it depends on first."
 )
-_SET_PARENT_DEATH_SIGNAL: Final = 1
 _EXIT: Final = {"interrupted": 143, "config": 2}
 _REPEAT_SECONDS: Final = 5
 
@@ -83,7 +82,8 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
     logging.getLogger("mambatalk").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGALRM, _interrupt)
-    _terminate_with_parent()
+    # A killed DVC would leave this stage running, and the next build would start it again.
+    terminate_with_parent()
 
     paths = Paths(root)
     folder = paths.run_folder(stage)
@@ -142,12 +142,6 @@ def _ignore_signals() -> None:
     """Ignore further signals, so that the last status is written."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.alarm(0)
-
-
-def _terminate_with_parent() -> None:
-    """Request SIGTERM when DVC dies, which would otherwise leave this process running."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 @contextmanager

@@ -1,124 +1,170 @@
-"""The build flow with Prefect's own temporary server, and against a server on loopback."""
+"""The build flow with Prefect's temporary server, against a server, and from a worker."""
 
 import os
 import select
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.build import build
-from flows.dvc import StageError
-from tests.flows.servers import ask, wait_for
-from tests.flows.toy import order
+from flows.stages import StageError
+from flows.workspace import Workspace
+from tests.flows.servers import query, wait_for
+from tests.flows.toy import STAGES, instruct
 
 ROOT = Path(__file__).parents[2]
-ALL = {"first", "pair@left", "pair@right", "last"}
 
 
-def run(toy, slots=1, **parameters):
-    return build.with_options(task_runner=ThreadPoolTaskRunner(max_workers=slots))(
-        root=str(toy), **parameters
-    )
+def run(toy: Workspace, **parameters: Any) -> dict[str, str]:
+    return build(root=str(toy.root), **parameters)
 
 
-def test_builds_all_and_then_finds_all_up_to_date(prefect, toy):
-    assert run(toy) == dict.fromkeys(ALL, "Ran")
-    assert run(toy) == dict.fromkeys(ALL, "Up to date")
-    (toy / "params.yaml").write_text("word: other\n")
-    # The first stage writes the same bytes again, so that DVC sees nothing new below it.
-    assert run(toy) == {**dict.fromkeys(ALL, "Up to date"), "first": "Ran"}
+def test_builds_all_and_then_finds_all_up_to_date(prefect: None, toy: Workspace) -> None:
+    assert run(toy) == dict.fromkeys(STAGES, "Ran")
+    assert run(toy) == dict.fromkeys(STAGES, "Up to date")
+    (toy.root / "params.yaml").write_text("word: other\n")
+    # The first stage writes the same bytes again, so nothing changes for the stages after it.
+    assert run(toy) == {**dict.fromkeys(STAGES, "Up to date"), "first": "Ran"}
 
 
-def test_targets_bring_their_upstream_and_nothing_else(prefect, toy):
+def test_targets_are_built_with_their_ancestors_alone(prefect: None, toy: Workspace) -> None:
     assert set(run(toy, targets=["pair@left"])) == {"first", "pair@left"}
-    assert not (toy / "out/right").exists()
+    assert not (toy.root / "out/right").exists()
 
 
-def test_whole_mode_is_one_repro(prefect, toy):
-    assert run(toy, mode="whole") == dict.fromkeys(ALL, "Built")
+def test_mode_whole_is_one_repro(prefect: None, toy: Workspace) -> None:
+    assert run(toy, mode="whole") == dict.fromkeys(STAGES, "Built")
 
 
-def test_a_transient_failure_is_tried_again(prefect, toy):
-    order(toy, "first", "transient")
+def test_a_transient_failure_is_retried(prefect: None, toy: Workspace) -> None:
+    instruct(toy, "first", "transient")
     assert run(toy)["first"] == "Ran"
 
 
-def test_a_bad_configuration_is_not_tried_again(prefect, toy):
-    order(toy, "first", "config", "config")
+def test_a_configuration_error_is_not_retried(prefect: None, toy: Workspace) -> None:
+    instruct(toy, "first", "config", "config")
     with pytest.raises(StageError, match="config"):
         run(toy)
-    assert (toy / "orders/first").read_text() == "config"
-    assert not (toy / "out/left").exists()
+    assert (toy.root / "instructions/first").read_text() == "config"
+    assert not (toy.root / "out/left").exists()
 
 
-def test_siblings_run_side_by_side_where_there_is_room(prefect, toy, monkeypatch):
-    monkeypatch.setenv("MAMBATALK_SLOTS", "2")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    order(toy, "pair@left", "meet", "pair@right")
-    order(toy, "pair@right", "meet", "pair@left")
-    assert run(toy, slots=2)["last"] == "Ran"
+def test_stages_run_in_parallel_each_on_its_own_gpu(
+    prefect: None, toy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    instruct(toy, "pair@left", "meet pair@right")
+    instruct(toy, "pair@right", "meet pair@left")
+    assert run(toy)["last"] == "Ran"
+    gpus = [(toy.paths.runs / f"pair@{part}/variables").read_text() for part in ("left", "right")]
+    assert sorted(gpus) == ["0", "1"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_whatever_kills_a_build_nothing_of_it_is_left(toy, tmp_path, number):
-    """Neither the stage, nor DVC, nor Prefect's temporary server."""
-    order(toy, "first", "hang")
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "MARK": str(tmp_path),
-        "PREFECT_LOGGING_LEVEL": "INFO",
-    }
+@contextmanager
+def command(toy: Workspace, *arguments: str, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+    """`python -m flows.build` for the toy, started in another folder than its root."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.build"],
-        cwd=toy,
-        env=env,
+        [sys.executable, "-m", "flows.build", "--root", str(toy.root), *arguments],
+        cwd=toy.root.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    said = [next(process.stdout)]
-    while "hello from first" not in said[-1]:
-        said.append(next(process.stdout))
-    family = bearing(f"MARK={tmp_path}")
-    assert len(family) >= 5  # Two of the flow, its server, launcher, DVC, stage.
-    process.send_signal(number)
-    process.wait()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_a_killed_build(
+    toy: Workspace, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Neither the stage, nor DVC, nor Prefect's temporary server."""
+    instruct(toy, "first", "hang")
+    mark = {"MARK": str(tmp_path)}
+    with command(toy, PREFECT_LOGGING_LEVEL="INFO", **mark) as process:
+        assert any("hello from first" in line for line in process.stdout or ())
+        family = processes_with(f"MARK={tmp_path}")
+        # Two of the flow, and its server, launcher, DVC and stage.
+        assert len(family) >= 5
+        process.send_signal(number)
+        process.wait()
     for one in family:
         assert select.select([one], [], [], 60)[0]
         os.close(one)
-    assert not bearing(f"MARK={tmp_path}")
+    assert not processes_with(f"MARK={tmp_path}")
 
 
-def bearing(mark):
-    """Handles of all processes with `mark` in their environment."""
+def processes_with(variable: str) -> list[int]:
+    """Return handles of all processes that have a variable in their environment."""
     handles = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):
-            if mark.encode() in path.read_bytes().split(b"\0"):
+            if variable.encode() in path.read_bytes().split(b"\0"):
                 handles.append(os.pidfd_open(int(path.parent.name)))
     return handles
 
 
-def test_run_and_stages_are_seen_through_a_servers_api(server, toy):
-    env = {**os.environ, "PREFECT_API_URL": server, "PYTHONPATH": str(ROOT)}
-    subprocess.run(
-        [sys.executable, "-m", "flows.build"], cwd=toy, env=env, check=True, capture_output=True
-    )
-    # The server writes task runs down from events, a moment after the run has ended.
-    tasks = wait_for(
-        lambda: [
-            one for one in ask(server, "task_runs", "build") if one["state_type"] == "COMPLETED"
-        ],
-        4,
-    )
-    assert {(one["name"], one["state_name"]) for one in tasks} == {(stage, "Ran") for stage in ALL}
-    assert [one["state_type"] for one in ask(server, "flow_runs", "build")] == ["COMPLETED"]
-    artifacts = {one["key"]: one["data"] for one in ask(server, "artifacts")}
+def test_a_configuration_error_ends_the_command_with_code_2(server: str, toy: Workspace) -> None:
+    instruct(toy, "first", "config")
+    with command(toy, PREFECT_API_URL=server) as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "build: first failed (config): as instructed" in output.splitlines()
+
+
+def completed(server: str, what: str) -> list[dict[str, Any]]:
+    return [one for one in query(server, what, "build") if one["state_type"] == "COMPLETED"]
+
+
+def test_a_server_shows_run_and_stages_whether_started_here_or_by_a_worker(
+    server: str, toy: Workspace, tmp_path: Path
+) -> None:
+    with command(toy, PREFECT_API_URL=server) as process:
+        assert process.wait(timeout=120) == 0
+    # The server stores task runs from events, a moment after the run has ended.
+    tasks = wait_for(lambda: completed(server, "task_runs"), 4)
+    assert {(one["name"], one["state_name"]) for one in tasks} == {(name, "Ran") for name in STAGES}
+    assert len(wait_for(lambda: completed(server, "flow_runs"), 1)) == 1
+    artifacts = {one["key"]: one["data"] for one in query(server, "artifacts")}
     assert "| last | Ran |" in artifacts["build-summary"]
+
+    # The same flow, deployed to a work pool and run by a worker in another folder.
+    (toy.root / "params.yaml").write_text("word: other\n")
+    parameters = {"root": str(toy.root)}
+    deploy = (
+        "from prefect import flow\n"
+        f"deployed = flow.from_source({str(ROOT)!r}, 'flows/build.py:build')\n"
+        f"deployed.deploy('toy', work_pool_name='toy', parameters={parameters!r})\n"
+        "from prefect.deployments import run_deployment\n"
+        "run_deployment('build/toy', timeout=0)\n"
+    )
+    prefect = [sys.executable, "-m", "prefect"]
+    for arguments in (
+        [*prefect, "work-pool", "create", "toy", "--type", "process"],
+        [sys.executable, "-c", deploy],
+        [*prefect, "worker", "start", "--pool", "toy", "--run-once"],
+    ):
+        done = subprocess.run(
+            arguments,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": server},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert len(wait_for(lambda: completed(server, "flow_runs"), 2)) == 2
+    tasks = wait_for(lambda: completed(server, "task_runs"), 8)
+    assert sorted(one["state_name"] for one in tasks) == ["Ran"] * 5 + ["Up to date"] * 3

@@ -1,4 +1,4 @@
-"""A small project with its own git and DVC, whose stages do what a test tells them."""
+"""A small project with its own git and DVC, whose stages behave as a test instructs them."""
 
 import os
 import subprocess
@@ -6,7 +6,11 @@ import sys
 import textwrap
 from pathlib import Path
 
-STAGES = """
+from flows.workspace import Workspace
+
+STAGES = {"first", "pair@left", "pair@right", "last"}
+
+DVC_YAML = """
 stages:
   first:
     cmd: python stage.py first out/first
@@ -25,47 +29,65 @@ stages:
     outs: [out/last]
 """
 
-STAGE = '''
-"""Write a stage's output, after doing what the file orders/STAGE says (once per line)."""
-import json, os, pathlib, sys, time
+STAGE_PY = '''
+"""Write a stage's output, after doing what one line of instructions/STAGE says, if there is one.
+
+hang: sleep. meet OTHER: wait until the stage OTHER runs as well. KIND: fail with this kind.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import time
+
 name, out = sys.argv[1:]
-status = pathlib.Path("runs", name, "status.json")
-status.parent.mkdir(parents=True, exist_ok=True)
-def say(state, kind=None, message=None):
-    status.write_text(json.dumps({"stage": name, "state": state, "kind": kind, "message": message}))
-say("running")
-pathlib.Path("runs", name, "pid").write_text(str(os.getpid()))
+runs = pathlib.Path("runs", name)
+runs.mkdir(parents=True, exist_ok=True)
+
+
+def write_status(state, kind=None, message=None):
+    status = {"stage": name, "state": state, "kind": kind, "message": message}
+    (runs / "status.json").write_text(json.dumps(status))
+
+
+write_status("running")
+(runs / "pid").write_text(str(os.getpid()))
+(runs / "variables").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 print(f"hello from {name}", flush=True)
-orders = pathlib.Path("orders", name)
-lines = orders.read_text().splitlines() if orders.exists() else []
+
+instructions = pathlib.Path("instructions", name)
+lines = instructions.read_text().splitlines() if instructions.exists() else []
 if lines:
-    orders.write_text("\\n".join(lines[1:]))
-    if lines[0] == "hang":
+    instructions.write_text("\\n".join(lines[1:]))
+    word, *rest = lines[0].split()
+    if word == "hang":
         time.sleep(600)
-    if lines[0] == "meet":
-        mine, other = pathlib.Path("runs", name, "here"), pathlib.Path("runs", lines[1], "here")
-        mine.touch()
-        while not other.exists():
+    elif word == "meet":
+        (runs / "here").touch()
+        while not pathlib.Path("runs", rest[0], "here").exists():
             time.sleep(0.01)
     else:
-        say("failed", lines[0], "as told")
+        write_status("failed", word, "as instructed")
         sys.exit(1)
+
 pathlib.Path(out).write_text(name)
-say("succeeded")
+write_status("succeeded")
 '''
 
 
 def make_toy(root: Path) -> Path:
     root.mkdir()
-    (root / "dvc.yaml").write_text(STAGES)
+    (root / "dvc.yaml").write_text(DVC_YAML)
     (root / "params.yaml").write_text("word: hello\n")
-    (root / "stage.py").write_text(textwrap.dedent(STAGE))
-    (root / "orders").mkdir()
+    (root / "stage.py").write_text(textwrap.dedent(STAGE_PY))
+    (root / "instructions").mkdir()
     (root / "out").mkdir()
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=root, check=True, env={**os.environ, "DVC_NO_ANALYTICS": "1"})
     return root
 
 
-def order(root: Path, stage: str, *lines: str) -> None:
-    (root / "orders" / stage).write_text("\n".join(lines))
+def instruct(toy: Workspace, stage: str, *lines: str) -> None:
+    """Replace a stage's instructions: one line for each run, then it succeeds."""
+    (toy.root / "instructions" / stage).write_text("\n".join(lines))

@@ -1,0 +1,129 @@
+"""Commands that flows run: streamed line by line, and ended with the flow that started them."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from flows.workspace import Workspace
+
+OnLine = Callable[[str], None]
+
+
+class CommandsStoppedError(Exception):
+    """A command was to start after its group had been stopped."""
+
+
+class ProcessGroup:
+    """The running commands of one flow run, which one call stops.
+
+    A group is the current one within its `with` block and in the tasks that are submitted there:
+    Prefect's thread pool copies context variables into every task. Tasks thus need no parameter
+    that cannot be serialised. A task without a group, in a process of its own for example, gets
+    a new one; the end of that process then ends its commands.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+
+    def __enter__(self) -> "ProcessGroup":
+        """Make this the current group."""
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop what still runs: after an exception, Prefect waits for the threads of its tasks."""
+        _current.reset(self._token)
+        self.stop()
+
+    @contextmanager
+    def start(self, command: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
+        """Run a command for the length of the block, and end it with the block.
+
+        Raises:
+            CommandsStoppedError: The group has been stopped.
+
+        """
+        with self._lock:
+            if self.stopped:
+                raise CommandsStoppedError
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, **options)
+            self._running.add(process)
+        try:
+            yield process
+        finally:
+            # The launcher ends its command when its standard input closes.
+            if process.stdin:
+                process.stdin.close()
+            process.wait()
+            with self._lock:
+                self._running.discard(process)
+
+    def stop(self) -> None:
+        """Terminate every command, and let no other start."""
+        with self._lock:
+            self.stopped = True
+            for process in self._running:
+                process.terminate()
+
+
+_current: ContextVar[ProcessGroup | None] = ContextVar("current process group", default=None)
+
+
+def run_command(
+    workspace: Workspace,
+    command: Sequence[str],
+    *,
+    on_line: OnLine,
+    timeout: float,
+    variables: Mapping[str, str] | None = None,
+) -> int:
+    """Run a command in a workspace under `flows.supervise`; it ends when this process ends.
+
+    Args:
+        workspace: The command's current directory is its root.
+        command: Program and arguments.
+        on_line: Called with each line of output that is not blank.
+        timeout: Seconds after which the command is terminated.
+        variables: Added to the environment.
+
+    Returns:
+        The exit code, 128 + N for a command that signal N ended.
+
+    Raises:
+        TimeoutError: The command took longer than `timeout`.
+        CommandsStoppedError: The current process group has been stopped.
+
+    """
+    group = _current.get() or ProcessGroup()
+    deadline = time.monotonic() + timeout
+    with group.start(
+        [sys.executable, "-m", "flows.supervise", *command],
+        cwd=workspace.root,
+        env=workspace.environment(variables or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=1,
+        errors="replace",
+    ) as process:
+        timer = threading.Timer(timeout, process.terminate)
+        timer.daemon = True
+        timer.start()
+        try:
+            for line in process.stdout or ():
+                if line.strip():
+                    on_line(line.rstrip())
+            code = process.wait()
+        finally:
+            timer.cancel()
+    if code and group.stopped:
+        raise CommandsStoppedError
+    if time.monotonic() >= deadline:
+        raise TimeoutError(f"stopped after {timeout:.0f} s")
+    return code

@@ -1,0 +1,109 @@
+"""Reading and running DVC's graph, without Prefect."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.commands import ProcessGroup
+from flows.stages import StageError, changed_stages, read_graph, run_stage
+from flows.workspace import Workspace
+from mambatalk.errors import InputError
+from tests.flows.toy import instruct
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(toy: Workspace, stage: str, *, timeout: float = 60) -> tuple[str, list[str]]:
+    """Return the outcome of a stage and its output."""
+    lines: list[str] = []
+    return run_stage(toy, stage, on_line=lines.append, timeout=timeout), lines
+
+
+def test_graph_is_dvcs_with_one_stage_for_each_entry_of_a_matrix(toy: Workspace) -> None:
+    graph = read_graph(toy)
+    assert graph.parents == {
+        "first": frozenset(),
+        "pair@left": {"first"},
+        "pair@right": {"first"},
+        "last": {"pair@left", "pair@right"},
+    }
+    names = list(graph.parents)
+    for name, parents in graph.parents.items():
+        assert all(names.index(parent) < names.index(name) for parent in parents)
+    assert graph.with_ancestors(["pair"]) == ["first", "pair@left", "pair@right"]
+    assert graph.with_ancestors(["pair@left"]) == ["first", "pair@left"]
+    assert graph.with_descendants({"pair@left"}) == {"pair@left", "last"}
+
+
+def test_a_stage_runs_once_and_is_then_up_to_date(toy: Workspace) -> None:
+    outcome, lines = run(toy, "first")
+    assert outcome == "Ran"
+    assert "hello from first" in lines
+    assert run(toy, "first")[0] == "Up to date"
+    assert "first" not in changed_stages(toy)
+    (toy.root / "params.yaml").write_text("word: other\n")
+    assert "first" in changed_stages(toy)
+
+
+def test_a_folder_without_parameters_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected a checkout.*found no params\.yaml"):
+        Workspace.open(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["config", "data-contract", "nan", "transient"])
+def test_the_kind_of_failure_comes_from_the_status_file(toy: Workspace, kind: str) -> None:
+    instruct(toy, "first", kind)
+    with pytest.raises(StageError, match="as instructed") as failure:
+        run(toy, "first")
+    assert failure.value.kind == kind
+
+
+def test_a_stage_that_takes_too_long_is_stopped_with_all_it_started(toy: Workspace) -> None:
+    instruct(toy, "first", "hang")
+    with pytest.raises(StageError, match="stopped after") as failure:
+        run(toy, "first", timeout=6)
+    assert failure.value.kind == "timeout"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((toy.paths.runs / "first/pid").read_text()), 0)
+
+
+def test_no_stage_starts_in_a_group_that_was_stopped(toy: Workspace) -> None:
+    with ProcessGroup() as group:
+        group.stop()
+        with pytest.raises(StageError) as failure:
+            run(toy, "first")
+    assert failure.value.kind == "cancelled"
+    assert not (toy.paths.runs / "first").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_no_stage_outlives_the_process_that_started_it(
+    toy: Workspace, number: signal.Signals
+) -> None:
+    instruct(toy, "first", "hang")
+    script = (
+        "from flows.stages import run_stage; from flows.workspace import Workspace; "
+        f"run_stage(Workspace.open({str(toy.root)!r}), 'first', on_line=print, timeout=60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-uc", script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.DEVNULL,
+    )
+    for line in process.stdout or ():
+        if "hello from first" in line:
+            break
+    stage = os.pidfd_open(int((toy.paths.runs / "first/pid").read_text()))
+    process.send_signal(number)
+    process.wait()
+    assert select.select([stage], [], [], 30)[0], "the stage still runs"
+    os.close(stage)
+    instruct(toy, "first")
+    assert run(toy, "first")[0] == "Ran"
