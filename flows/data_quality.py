@@ -1,22 +1,22 @@
-"""Look at the corpus, once or on a schedule: `python -m flows.data_quality [--every HOURS | --cron
-"0 6 * * *"]`.
+"""Report on the quality of the corpus, once or on a schedule: `python -m flows.data_quality`.
 
-A snapshot tells whether the corpus, or a rule, is another than at the last look. If so, or with
-`--force`, the clips are ingested into a scratch folder and checked; the page
-`runs/data_quality/last/index.html` shows what they are, and how far they have drifted from the last
-look's. Nothing of the pipeline is touched: DVC retrains when somebody commits a new snapshot, and
-this is what to read before doing so.
+`--every HOURS` or `--cron "0 6 * * *"` sets a schedule. If the corpus or a rule differs from the last
+report, or with `--force`, the clips are ingested into a temporary store and checked. The page
+`runs/data_quality/last/index.html` shows them, and how far they have drifted from the previous report.
+Nothing of the pipeline changes: DVC trains again when a new snapshot is committed, and this page is
+what to read before that.
 
-The state of the flow run says clean, warn or fail, and so does the last line. Exit code 0: clean or
-warn. 1: fail, a critical rule is broken and the stage check_clips would stop. 2: bad input.
+The flow run's state, and the last line printed, is clean, warn or fail. Exit code 0: clean or warn.
+1: fail, a critical rule is broken and the stage check_clips would stop. 2: bad input.
 """
 
 import sys
 from datetime import timedelta
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import (
@@ -29,84 +29,110 @@ from prefect.exceptions import FailedRun
 from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 
+from flows.commands import ProcessGroup
+from flows.stages import StageError, run_module
 from flows.summary import quality_summary
 from flows.supervise import run_supervised
+from flows.workspace import Workspace
 from mambatalk.config import load_config
 from mambatalk.corpus.layout import check_root
 from mambatalk.errors import InputError
-from tasks.runtime.paths import Paths
-from tasks.tools.data_quality import (
-    fingerprint,
-    read_last_summary,
-    refresh_report,
-    report_folder,
-    take_snapshot,
-)
+from mambatalk.files import read_json
+
+TOOL: Final = "tasks.tools.data_quality"
+_TIMEOUT_SECONDS: Final = 24 * 3600.0
 
 
 @task(task_run_name="snapshot", cache_policy=NO_CACHE, persist_result=False)
-def snapshot_task() -> dict[str, Any]:
-    """What the corpus is now."""
-    paths = Paths()
-    return take_snapshot(load_config(paths.params), paths)
+def snapshot_task(root: str) -> str:
+    """Take a snapshot of the corpus, and return the fingerprint of a report on it."""
+    workspace = Workspace.open(root)
+    _run_tool(workspace, "snapshot")
+    return read_json(workspace.paths.run_folder("data_quality") / "current.json")["fingerprint"]
 
 
-@task(task_run_name="look", cache_policy=NO_CACHE, persist_result=False)
-def look_task(found: dict[str, Any]) -> dict[str, Any]:
-    """Ingest, check, draw."""
-    paths = Paths()
-    return refresh_report(load_config(paths.params), found, paths)
+@task(task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
+def report_task(root: str) -> None:
+    """Ingest and check the corpus, and replace the last report."""
+    _run_tool(Workspace.open(root), "report")
+
+
+def _run_tool(workspace: Workspace, step: str) -> None:
+    # In a process of its own, as stages are: pandas and Great Expectations stay out of this one.
+    run_module(workspace, TOOL, step, on_line=get_run_logger().info, timeout=_TIMEOUT_SECONDS)
 
 
 @flow(name="data-quality", persist_result=False)
-def data_quality(force: bool = False) -> State:
-    """Look at the corpus of `params.yaml` unless it is as it was; the state's name says what came
-    of it.
+def data_quality(root: str = ".", force: bool = False) -> State:
+    """Refresh the report on the corpus of `params.yaml` if it is out of date.
+
+    Args:
+        root: Root of the checkout.
+        force: Refresh the report even if nothing has changed.
+
+    Returns:
+        A state named "Clean", "Warn" or "Fail"; "Fail" is a failed state.
+
+    Raises:
+        StageError: The corpus cannot be read.
+
     """
-    paths = Paths()
-    found = snapshot_task()
-    last = read_last_summary(paths)
-    current = fingerprint(load_config(paths.params), found)
-    unchanged = last is not None and last["fingerprint"] == current
-    result = last if last is not None and unchanged and not force else look_task(found)
-    text = quality_summary(result, looked=result is not last)
-    page = report_folder(paths).resolve() / "index.html"
+    workspace = Workspace.open(root)
+    folder = workspace.paths.run_folder("data_quality") / "last"
+    with ProcessGroup():
+        fingerprint = snapshot_task(str(workspace.root))
+        summary = _read_summary(folder)
+        refreshed = force or summary is None or summary["fingerprint"] != fingerprint
+        if refreshed:
+            report_task(str(workspace.root))
+    summary = read_json(folder / "summary.json")
+    text = quality_summary(summary, refreshed=refreshed)
+    page = folder / "index.html"
     create_markdown_artifact(
-        f"{text}\n\nPage: `{page}`", key="data-quality", description="What the corpus is"
+        f"{text}\n\nPage: `{page}`", key="data-quality", description="The quality of the corpus"
     )
-    state = Failed if result["status"] == "fail" else Completed
+    state = Failed if summary["status"] == "fail" else Completed
     return state(
-        name=result["status"].capitalize(),
-        message=f"{result['status']}: {text.splitlines()[0]} {page}",
+        name=summary["status"].capitalize(),
+        message=f"{summary['status']}: {text.splitlines()[0]} {page}",
     )
+
+
+def _read_summary(folder: Path) -> dict[str, Any] | None:
+    path = folder / "summary.json"
+    return read_json(path) if path.is_file() else None
 
 
 def main(
-    force: Annotated[bool, typer.Option(help="Look even where nothing has changed.")] = False,
+    root: Annotated[str, typer.Option(help="Root of the checkout.")] = ".",
+    force: Annotated[
+        bool, typer.Option(help="Refresh the report even if nothing has changed.")
+    ] = False,
     every: Annotated[
-        float | None, typer.Option(min=0.001, help="Hours from look to look; needs a server.")
+        float | None, typer.Option(min=0.001, help="Hours between reports; needs a server.")
     ] = None,
     cron: Annotated[
-        str | None, typer.Option(help="When to look, as cron has it; needs a server.")
+        str | None, typer.Option(help="Schedule in cron's format; needs a server.")
     ] = None,
 ) -> None:
-    """Look at the corpus with Prefect: once, with a server of its own, or on a schedule that a
-    server keeps.
-    """
+    """Report on the corpus: once, with a temporary server, or on a schedule that a server keeps."""
     try:
-        check_root(load_config(Paths().params).ingest.root)
+        workspace = Workspace.open(root)
+        config = load_config(workspace.paths.params)
+        check_root(workspace.paths.resolve(config.ingest.root))
         if every is None and cron is None:
-            _once(force)
+            _run_once(workspace, force)
         else:
-            _serve(force, every, cron)
-    except InputError as error:
-        sys.stderr.write(f"data quality: {error}\n")
+            _serve(workspace, force, every, cron)
+    except (InputError, StageError) as error:
+        problem = error.message if isinstance(error, StageError) else error
+        sys.stderr.write(f"data quality: {problem}\n")
         sys.exit(2)
 
 
-def _once(force: bool) -> None:
+def _run_once(workspace: Workspace, force: bool) -> None:
     run_supervised()
-    state = data_quality(force, return_state=True)
+    state = data_quality(str(workspace.root), force, return_state=True)
     sys.stdout.write(f"data quality: {state.message}\n")
     try:
         state.result()
@@ -114,16 +140,16 @@ def _once(force: bool) -> None:
         sys.exit(1)
 
 
-def _serve(force: bool, every: float | None, cron: str | None) -> None:
+def _serve(workspace: Workspace, force: bool, every: float | None, cron: str | None) -> None:
     if not get_current_settings().api.url:
         raise InputError(
             "--every, --cron",
-            "expected a server: the temporary one of a single look keeps no schedule,"
-            " found no PREFECT_API_URL",
-            "prefect server start, then PREFECT_API_URL=http://127.0.0.1:4200/api with this command",
+            "expected a server that keeps the schedule, found no PREFECT_API_URL",
+            "run `prefect server start`, then this command with "
+            "PREFECT_API_URL=http://127.0.0.1:4200/api",
         )
     if every is not None and cron is not None:
-        raise InputError("--every, --cron", "expected one schedule, found both", "leave one out")
+        raise InputError("--every, --cron", "expected one schedule, found two", "remove one")
     try:
         schedule = (
             CronSchedule(cron=cron)
@@ -133,16 +159,18 @@ def _serve(force: bool, every: float | None, cron: str | None) -> None:
     except ValueError as error:
         raise InputError(
             "--cron",
-            f"expected five fields as cron has them, such as '0 6 * * *', found {cron}",
-            "correct it",
+            f"expected five fields of cron's format, found {cron!r}",
+            "write it like '0 6 * * *'",
         ) from error
-    # A look that takes longer than the interval is not followed by a queue of others.
-    alone = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+    # A run that takes longer than the interval must not leave a queue of others behind it.
+    one_at_a_time = ConcurrencyLimitConfig(
+        limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
+    )
     data_quality.serve(
         name="data-quality",
         schedules=[schedule],
-        parameters={"force": force},
-        global_limit=alone,
+        parameters={"root": str(workspace.root), "force": force},
+        global_limit=one_at_a_time,
         print_starting_message=False,
     )
 

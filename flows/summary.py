@@ -32,19 +32,29 @@ def _cell(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def quality_summary(look: dict[str, Any], *, looked: bool) -> str:
-    """What a look at the corpus found: one line, then what it is made of."""
-    out = look["quarantined"]
-    first = (
-        f"{look['clips']} clips, {len(out)} left out, {look['warnings']} warnings, {len(look['drifted'])} measures "
-        f"moved{'' if looked else '; nothing has changed since the last look'}."
+def quality_summary(summary: dict[str, Any], *, refreshed: bool) -> str:
+    """Return one line about a data-quality report, then a list of what it found.
+
+    Args:
+        summary: From `summary.json` of the report.
+        refreshed: Whether the report is new; otherwise nothing has changed since it was made.
+
+    """
+    quarantined = summary["quarantined"]
+    headline = (
+        f"{summary['clips']} clips, {len(quarantined)} quarantined, "
+        f"{summary['warnings']} warnings, {len(summary['drifted'])} features drifted"
     )
-    lines = [f"- **critical** {reason}" for reason in look["critical"]]
-    lines += [f"- {count} clips {kind}" for kind, count in (look["clip_changes"] or {}).items()]
-    lines += [
-        f"- {one['feature']} of {'speaker ' if one['speaker'] != 'all' else ''}{one['speaker']} moved: PSI "
-        f"{one['psi']:.2f}, {one['level']}"
-        for one in look["drifted"]
-    ]
-    lines += [f"- left out {clip}: {'; '.join(reasons)}" for clip, reasons in out.items()]
-    return "\n".join([first, "", *lines]).rstrip()
+    if not refreshed:
+        headline += "; nothing has changed since the last report"
+
+    lines = [f"- **critical** {reason}" for reason in summary["critical"]]
+    for kind, count in (summary["clip_changes"] or {}).items():
+        lines.append(f"- {count} clips {kind}")
+    for shift in summary["drifted"]:
+        speaker = "all speakers" if shift["speaker"] == "all" else f"speaker {shift['speaker']}"
+        drift = f"PSI {shift['psi']:.2f}, {shift['level']}"
+        lines.append(f"- {shift['feature']} of {speaker} drifted: {drift}")
+    for clip, reasons in quarantined.items():
+        lines.append(f"- quarantined {clip}: {'; '.join(reasons)}")
+    return "\n".join([f"{headline}.", "", *lines]).rstrip()

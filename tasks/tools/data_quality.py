@@ -1,11 +1,15 @@
 """Refresh the data-quality report of the configured corpus, with drift against the previous one.
 
-`python -m flows.data_quality` calls this. The folder `runs/data_quality/last/` (`MAMBATALK_RUNS`
-moves it off `runs/`) holds the last report: page, Data Docs, manifest, snapshot and summary, and in
-`previous/` the manifest and summary of the last report on other files, for computing drift. DVC's
-manifest cannot serve as the previous one, because DVC deletes a stage's outputs before each run,
-nor can MLflow's, whose newest run may be of another corpus. A report replaces the folder as a
-whole. The clip store it reads is temporary; nothing of the pipeline changes.
+`python -m flows.data_quality` runs the two steps of this tool. `snapshot` writes the snapshot of the
+corpus and the fingerprint of a report on it to `runs/data_quality/current.json`. `report`, needed if
+the last report has another fingerprint, makes a new one.
+
+The folder `runs/data_quality/last/` (`MAMBATALK_RUNS` moves it off `runs/`) holds the last report:
+page, Data Docs, manifest, snapshot and summary, and in `previous/` the manifest and summary of the
+last report on other files, for computing drift. DVC's manifest cannot serve as the previous one,
+because DVC deletes a stage's outputs before each run, nor can MLflow's, whose newest run may be of
+another corpus. A report replaces the folder as a whole. The clip store it reads is temporary;
+nothing of the pipeline changes.
 """
 
 import dataclasses
@@ -13,14 +17,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pandas
+import typer
 
 from mambatalk.clips.ingest import ingest
 from mambatalk.clips.manifest import MANIFEST
 from mambatalk.clips.store import ClipStore
-from mambatalk.config import Config
+from mambatalk.config import Config, load_config
 from mambatalk.corpus.snapshot import build_snapshot
 from mambatalk.files import atomic_directory, digest, read_json, write_json
 from mambatalk.quality.comparison import Comparison, PreviousManifest, compare_manifests
@@ -29,12 +34,14 @@ from mambatalk.quality.report import QualityReport, find_unmatched_files
 from mambatalk.quality.rules import Rule, clip_rules
 from tasks.expectations.data_docs import write_page
 from tasks.expectations.suites import Checked, check
+from tasks.runtime.command import run_command
 from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_lock, workers
 
 Status = Literal["clean", "warn", "fail"]
 NAME: Final = "data_quality"
 SUMMARY: Final = "summary.json"
+CURRENT: Final = "current.json"
 PREVIOUS: Final = "previous"
 
 
@@ -49,9 +56,16 @@ def read_last_summary(paths: Paths) -> dict[str, Any] | None:
     return read_json(path) if path.is_file() else None
 
 
-def take_snapshot(config: Config, paths: Paths) -> dict[str, Any]:
-    """Take a snapshot of the configured corpus as it is now."""
-    return build_snapshot(paths.resolve(config.ingest.root), workers=workers())
+def take_snapshot(config: Config, paths: Paths) -> None:
+    """Write the snapshot of the corpus as it is now, and the fingerprint of a report on it.
+
+    Raises:
+        InputError: The configured folder is not a corpus.
+
+    """
+    found = build_snapshot(paths.resolve(config.ingest.root), workers=workers())
+    current = {"fingerprint": fingerprint(config, found), "snapshot": found}
+    write_json(paths.run_folder(NAME) / CURRENT, current)
 
 
 def fingerprint(config: Config, found: dict[str, Any]) -> str:
@@ -67,13 +81,12 @@ def fingerprint(config: Config, found: dict[str, Any]) -> str:
     )
 
 
-def refresh_report(config: Config, found: dict[str, Any], paths: Paths) -> dict[str, Any]:
-    """Ingest and check the corpus, and replace the last report.
+def refresh_report(config: Config, paths: Paths) -> dict[str, Any]:
+    """Ingest and check the corpus of the current snapshot, and replace the last report.
 
     Args:
         config: The configuration.
-        found: Snapshot of the corpus, from `take_snapshot`.
-        paths: Paths of the checkout.
+        paths: Paths of the checkout, in which `take_snapshot` has written the snapshot.
 
     Returns:
         The summary. `status` is "fail" if a critical rule is broken, for which the stage
@@ -86,6 +99,7 @@ def refresh_report(config: Config, found: dict[str, Any], paths: Paths) -> dict[
     """
     section = config.check_clips
     folder = paths.run_folder(NAME)
+    found = read_json(folder / CURRENT)["snapshot"]
     with stage_lock(folder, NAME), _clip_store(config, found, paths) as store:
         rules = clip_rules(section)
         checked = check(
@@ -197,3 +211,22 @@ def _summary(checked: Checked, comparison: Comparison | None) -> dict[str, Any]:
         "drifted": drifted,
         "clip_changes": clip_changes,
     }
+
+
+def command(
+    step: Annotated[
+        Literal["snapshot", "report"],
+        typer.Argument(help="snapshot: what the corpus is now. report: check it."),
+    ],
+) -> None:
+    """Run one step in the current directory, the root of a checkout."""
+    paths = Paths()
+    config = load_config(paths.params)
+    if step == "snapshot":
+        take_snapshot(config, paths)
+    else:
+        refresh_report(config, paths)
+
+
+if __name__ == "__main__":
+    run_command(command, "tasks.tools.data_quality", __doc__)

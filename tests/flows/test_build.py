@@ -20,6 +20,24 @@ from tests.flows.toy import STAGES, instruct
 
 ROOT = Path(__file__).parents[2]
 
+# What `prefect work-pool create`, `deploy`, `deployment run` and `worker start --run-once` do, in
+# one process instead of four.
+DEPLOY_AND_WORK = """
+import asyncio, sys
+from prefect import flow, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.deployments import run_deployment
+from prefect.workers.process import ProcessWorker
+
+code, root = sys.argv[1:]
+with get_client(sync_client=True) as client:
+    client.create_work_pool(WorkPoolCreate(name="toy", type="process"))
+deployed = flow.from_source(code, "flows/build.py:build")
+deployed.deploy("toy", work_pool_name="toy", parameters={"root": root}, print_next_steps=False)
+run_deployment("build/toy", timeout=0)
+asyncio.run(ProcessWorker(work_pool_name="toy").start(run_once=True))
+"""
+
 
 def run(toy: Workspace, **parameters: Any) -> dict[str, str]:
     return build(root=str(toy.root), **parameters)
@@ -141,30 +159,16 @@ def test_a_server_shows_run_and_stages_whether_started_here_or_by_a_worker(
 
     # The same flow, deployed to a work pool and run by a worker in another folder.
     (toy.root / "params.yaml").write_text("word: other\n")
-    parameters = {"root": str(toy.root)}
-    deploy = (
-        "from prefect import flow\n"
-        f"deployed = flow.from_source({str(ROOT)!r}, 'flows/build.py:build')\n"
-        f"deployed.deploy('toy', work_pool_name='toy', parameters={parameters!r})\n"
-        "from prefect.deployments import run_deployment\n"
-        "run_deployment('build/toy', timeout=0)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", DEPLOY_AND_WORK, str(ROOT), str(toy.root)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": server},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
-    prefect = [sys.executable, "-m", "prefect"]
-    for arguments in (
-        [*prefect, "work-pool", "create", "toy", "--type", "process"],
-        [sys.executable, "-c", deploy],
-        [*prefect, "worker", "start", "--pool", "toy", "--run-once"],
-    ):
-        done = subprocess.run(
-            arguments,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": server},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-4000:]
     assert len(wait_for(lambda: completed(server, "flow_runs"), 2)) == 2
     tasks = wait_for(lambda: completed(server, "task_runs"), 8)
     assert sorted(one["state_name"] for one in tasks) == ["Ran"] * 5 + ["Up to date"] * 3

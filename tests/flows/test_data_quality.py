@@ -1,6 +1,4 @@
-"""The data-quality flow: looks when something changed, says clean, warn or fail, and keeps what it
-saw.
-"""
+"""The data-quality flow: clean, warn or fail, whenever the corpus has changed."""
 
 import os
 import shutil
@@ -9,174 +7,187 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from prefect.states import State
 from ruamel.yaml import YAML
 
 from flows.data_quality import data_quality
+from flows.workspace import Workspace
 from mambatalk.files import read_json
 from mambatalk.sample.build import write_sample
-from tests.flows.servers import ask, wait_for
+from tests.flows.servers import query, wait_for
 
 ROOT = Path(__file__).parents[2]
-LAST = Path("runs/data_quality/last")
 pytest.importorskip(
     "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
 )
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample") / "corpus"
     write_sample(root, hours=0.02, speakers=3, seed=3)
     return root
 
 
 @pytest.fixture
-def place(sample, tmp_path, monkeypatch):
-    """A folder with a corpus and the parameters that name it, to run in."""
+def workspace(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A corpus and the parameters that name it; not the current directory."""
     shutil.copytree(sample, tmp_path / "corpus")
     yaml = YAML()
     params = yaml.load(ROOT / "infra" / "profiles" / "tiny.yaml")
     params["ingest"]["root"] = "corpus"
     yaml.dump(params, tmp_path / "params.yaml")
     monkeypatch.setenv("MAMBATALK_WORKERS", "1")
-    monkeypatch.delenv("MAMBATALK_RUNS", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return Workspace.open(tmp_path)
 
 
-def clip(folder, number):
-    return sorted(Path("corpus", folder).iterdir())[number]
+def last(workspace: Workspace) -> Path:
+    return workspace.paths.runs / "data_quality/last"
 
 
-def look():
-    return data_quality(return_state=True)
+def page(workspace: Workspace) -> str:
+    return (last(workspace) / "index.html").read_text()
 
 
-def test_from_clean_to_warn_to_fail_and_back(prefect, place):
-    state = look()
+def summary(workspace: Workspace) -> dict[str, Any]:
+    return read_json(last(workspace) / "summary.json")
+
+
+def clip(workspace: Workspace, folder: str, number: int) -> Path:
+    return sorted((workspace.root / "corpus" / folder).iterdir())[number]
+
+
+def write_split(workspace: Workspace, test: int | None) -> None:
+    """Put one clip, or none, into the test split and all others into train."""
+    names = sorted(path.stem for path in (workspace.root / "corpus/wave16k").iterdir())
+    rows = [f"{name},{'test' if k == test else 'train'}" for k, name in enumerate(names)]
+    table = workspace.root / "corpus/train_test_split.csv"
+    table.write_text("\n".join(["id,type", *rows]))
+
+
+def report(workspace: Workspace, *, force: bool = False) -> State:
+    return data_quality(str(workspace.root), force, return_state=True)
+
+
+def test_clean_then_warn_then_fail(prefect: None, workspace: Workspace) -> None:
+    state = report(workspace)
     assert (state.name, state.type.value) == ("Clean", "COMPLETED")
-    assert "All 12 clips accepted" in (LAST / "index.html").read_text()
-    assert not (LAST / "previous").exists()
-    first = read_json(LAST / "summary.json")["snapshot"]
+    assert "All 12 clips accepted" in page(workspace)
+    assert not (last(workspace) / "previous").exists()
+    first = summary(workspace)["snapshot"]
 
-    seen = (LAST / "index.html").stat().st_mtime_ns
-    state = look()
+    written = (last(workspace) / "index.html").stat().st_mtime_ns
+    state = report(workspace)
     assert state.name == "Clean"
-    assert "nothing has changed" in state.message
-    assert (LAST / "index.html").stat().st_mtime_ns == seen, "the corpus is not read again"
+    assert "nothing has changed" in (state.message or "")
+    assert (last(workspace) / "index.html").stat().st_mtime_ns == written, "made again"
 
-    broken = clip("smplxflame_30", 5)
+    broken = clip(workspace, "smplxflame_30", 5)
     broken.write_bytes(b"PK broken")
-    state = look()
+    state = report(workspace)
     assert (state.name, state.type.value) == ("Warn", "COMPLETED")
-    assert f'<article class="card case" id="{broken.stem}">' in (LAST / "index.html").read_text()
-    assert read_json(LAST / "summary.json")["clip_changes"] == {"changed in content": 1}
-    assert read_json(LAST / "previous" / "summary.json")["snapshot"] == first
-    assert (LAST / "data_docs" / "index.html").is_file()
+    assert f'<article class="card case" id="{broken.stem}">' in page(workspace)
+    assert summary(workspace)["clip_changes"] == {"changed in content": 1}
+    previous = last(workspace) / "previous" / "summary.json"
+    assert read_json(previous)["snapshot"] == first
+    assert (last(workspace) / "data_docs" / "index.html").is_file()
 
-    state = data_quality(force=True, return_state=True)
-    assert read_json(LAST / "previous" / "summary.json")["snapshot"] == first, (
-        "the same files again are no earlier look"
-    )
+    report(workspace, force=True)
+    assert read_json(previous)["snapshot"] == first, "a report on the same files is not a previous"
 
     for folder in ("smplxflame_30", "wave16k"):
-        shutil.copy(clip(folder, 0), clip(folder, 1))
-    Path("corpus/train_test_split.csv").write_text(
-        "\n".join(
-            [
-                "id,type",
-                *(
-                    f"{path.stem},{'test' if k == 1 else 'train'}"
-                    for k, path in enumerate(sorted(Path("corpus/wave16k").iterdir()))
-                ),
-            ]
-        )
-    )
-    state = look()
+        shutil.copy(clip(workspace, folder, 0), clip(workspace, folder, 1))
+    write_split(workspace, test=1)
+    state = report(workspace)
     assert (state.name, state.type.value) == ("Fail", "FAILED")
-    assert "leak" in read_json(LAST / "summary.json")["critical"][0]
-    assert not Path("runs/data_quality/clips").exists(), "the clip store is thrown away"
+    assert "leak" in summary(workspace)["critical"][0]
+    assert not (last(workspace).parent / "clips").exists(), "the clip store is temporary"
 
 
-def test_drift_against_the_last_look_is_warned_of(prefect, place):
-    assert look().name == "Clean"
-    for path in Path("corpus/smplxflame_30").iterdir():
+def test_drift_against_the_previous_report_is_a_warning(
+    prefect: None, workspace: Workspace
+) -> None:
+    assert report(workspace).name == "Clean"
+    for path in (workspace.root / "corpus/smplxflame_30").iterdir():
         arrays = dict(np.load(path))
         arrays["expressions"] = arrays["expressions"] * 2
         np.savez(path, **arrays)
-    state = look()
-    assert state.name == "Warn"
-    moved = read_json(LAST / "summary.json")["drifted"]
-    assert {(one["speaker"], one["feature"], one["level"]) for one in moved} == {
+    assert report(workspace).name == "Warn"
+    drifted = summary(workspace)["drifted"]
+    assert {(one["speaker"], one["feature"], one["level"]) for one in drifted} == {
         ("all", "max_expression", "large"),
         ("all", "face_range", "large"),
     }
-    assert "2 significant shifts" in (LAST / "index.html").read_text()
+    assert "2 significant shifts" in page(workspace)
 
 
-def run(*arguments, **env):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+def run(workspace: Workspace, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.data_quality", *arguments],
-        env=environment,
+        [sys.executable, "-m", "flows.data_quality", "--root", str(workspace.root), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
 
 
-def test_on_a_schedule_that_a_server_keeps(server, place):
-    process = run("--every", "0.004", PREFECT_API_URL=server, PREFECT_RUNNER_POLL_FREQUENCY="1")
+def completed(server: str) -> list[dict[str, Any]]:
+    runs = query(server, "flow_runs", "data-quality")
+    return [one for one in runs if one["state_type"] == "COMPLETED"]
+
+
+def test_a_schedule_is_kept_by_a_server(server: str, workspace: Workspace) -> None:
+    process = run(
+        workspace,
+        "--every",
+        "0.004",
+        PREFECT_API_URL=server,
+        PREFECT_RUNNER_POLL_FREQUENCY="1",
+    )
     try:
-        assert any("Finished in state Clean" in line for line in process.stderr)
-        done = wait_for(
-            lambda: [
-                one
-                for one in ask(server, "flow_runs", "data-quality")
-                if one["state_type"] == "COMPLETED"
-            ],
-            1,
-        )
+        assert any("Finished in state Clean" in line for line in process.stderr or ())
+        done = wait_for(lambda: completed(server), 1)
         assert done[0]["state_name"] == "Clean"
         assert done[0]["auto_scheduled"]
-        artifacts = {one["key"]: one["data"] for one in ask(server, "artifacts")}
-        assert artifacts["data-quality"].startswith("12 clips, 0 left out")
-        assert str(LAST / "index.html") in artifacts["data-quality"]
+        artifacts = {one["key"]: one["data"] for one in query(server, "artifacts")}
+        assert artifacts["data-quality"].startswith("12 clips, 0 quarantined")
+        assert str(last(workspace) / "index.html") in artifacts["data-quality"]
     finally:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=60)
         process.kill()
-    assert (LAST / "index.html").is_file()
+    assert (last(workspace) / "index.html").is_file()
 
 
-def test_without_a_server_the_exit_code_says_that_training_would_stop(place):
-    Path("corpus/train_test_split.csv").write_text(
-        "\n".join(["id,type", *(f"{path.stem},train" for path in Path("corpus/wave16k").iterdir())])
-    )
-    process = run()
+def test_the_exit_code_says_that_training_would_stop(server: str, workspace: Workspace) -> None:
+    write_split(workspace, test=None)
+    process = run(workspace, PREFECT_API_URL=server)
     out, err = process.communicate(timeout=180)
     assert process.returncode == 1, err
     assert out.startswith("data quality: fail: 12 clips")
-    assert "split test: no clip is left" in (LAST / "index.html").read_text()
+    assert "split test: no clip is left" in page(workspace)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "server", "told"),
+    ("arguments", "server_url", "message"),
     [
         (("--every", "24"), "", "no PREFECT_API_URL"),
-        (("--cron", "at six"), "http://127.0.0.1:1/api", "found at six; expected five fields"),
-        ((), "", "corpus: found no such folder"),
+        (("--cron", "at six"), "http://127.0.0.1:1/api", "cron's format, found 'at six'"),
+        ((), "", "corpus: expected a corpus in BEATX layout, found no such folder"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(place, arguments, server, told):
+def test_bad_input_is_one_line_and_code_2(
+    workspace: Workspace, arguments: tuple[str, ...], server_url: str, message: str
+) -> None:
     if not arguments:
-        shutil.rmtree("corpus")
-    process = run(*arguments, PREFECT_API_URL=server)
+        shutil.rmtree(workspace.root / "corpus")
+    process = run(workspace, *arguments, PREFECT_API_URL=server_url)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
