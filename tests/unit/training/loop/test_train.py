@@ -245,3 +245,16 @@ def test_all_terms_are_minimised_and_reported(store: FeatureStore) -> None:
     moment = state.optimizer.state[module.weight]["exp_avg"]
     assert moment.item() == pytest.approx(0.5 * (3 + 1))
     assert row["val/loss"] == pytest.approx(row["val/a"] + row["val/b"])
+
+
+def test_random_draws_of_training_follow_the_seed_of_the_data_alone(store: FeatureStore) -> None:
+    """Whatever was drawn before the training has no influence, such as the initial weights."""
+
+    def losses(seed: int, *, before: int) -> list[float]:
+        torch.manual_seed(before)
+        module = OneWeight(lambda module, batch, step: module.weight.sum() + torch.rand(()))
+        rows = train(module, data(store, seed=seed), optim(epochs=2), CONTEXT).curve.rows
+        return [row["train/loss"] for row in rows]
+
+    assert losses(0, before=1) == losses(0, before=2)
+    assert losses(0, before=1) != losses(3, before=1)
