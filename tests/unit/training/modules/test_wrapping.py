@@ -93,3 +93,13 @@ def test_distributed_wrapper_synchronises_the_gradients_of_a_step(name: str, bui
         # DDP gives parameters without a gradient zeros or None, depending on its version.
         expected = torch.zeros(()) if first is None else first
         torch.testing.assert_close(second if second is not None else torch.zeros(()), expected)
+
+
+@pytest.mark.parametrize("name", ["train_vq@global", "train_fgd_encoder"])
+def test_compiled_module_gives_the_same_gradients(name: str, built: Built) -> None:
+    """Captured by TorchDynamo and run by PyTorch itself, which needs no C++ compiler."""
+    module, batch = built[name]
+    alone = gradients(module, module, batch)
+    compiled = gradients(module, torch.compile(module, backend="eager"), batch)
+    for first, second in zip(alone, compiled, strict=True):
+        torch.testing.assert_close(second, first)
