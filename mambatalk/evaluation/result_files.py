@@ -147,12 +147,13 @@ def _read_motion(path: Path) -> SmplxMotion:
             f"expected {FPS}, found {motion.fps:g}",
             "resample the motion to 30 frames per second first",
         )
-    if not (np.isfinite(motion.poses).all() and np.isfinite(motion.expressions).all()):
-        raise InputError(
-            f"{path}: poses",
-            "expected numbers, found values that are not finite",
-            "generate the clip again",
-        )
+    for name in ("poses", "expressions", "trans", "betas"):
+        if not np.isfinite(getattr(motion, name)).all():
+            raise InputError(
+                f"{path}: {name}",
+                "expected finite numbers, found NaN or infinity",
+                "generate the clip again",
+            )
     return motion
 
 

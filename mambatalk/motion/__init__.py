@@ -1,1 +1,1 @@
-"""Whole-body motion: the SMPL-X skeleton, rotations, kinematics and the body model."""
+"""Whole-body motion: clips, the SMPL-X skeleton, rotations, kinematics and the body model."""

@@ -1,8 +1,8 @@
-"""The SMPL-X body model: joints by the kinematic chain alone, vertices for a chosen few or for all.
+"""The SMPL-X body model: joints by the kinematic chain, and vertices of all or part of the mesh.
 
-`smplx` loads the file and owns the blend shapes; what is added is a faster chain, that vertices are
-chosen before they are skinned (a full mesh of a batch costs seconds, 400 vertices cost
-milliseconds), and that the file is checked first, since smplx itself would unpickle it.
+The package `smplx` reads the file and computes the blend shapes. This module adds a faster chain,
+skinning of selected vertices (a full mesh of a batch takes seconds, 400 vertices milliseconds), and
+a check of the file, because smplx would load pickled objects.
 """
 
 import tempfile
@@ -51,28 +51,25 @@ class Body(nn.Module):
         for name, array in arrays.items():
             self.register_buffer(name, array, persistent=False)
         # The stand-in has no pose blend shapes; a product with zeros would be most of its cost.
-        self.bends = bool(arrays["posedirs"].any())
+        self.has_pose_shapes = bool(arrays["posedirs"].any())
 
     @property
     def vertex_count(self) -> int:
-        """Vertices of the whole mesh: 10,475 in SMPL-X."""
+        """Number of vertices of the whole mesh: 10,475 in SMPL-X."""
         return len(self.v_template)
 
     def rest_joints(self, betas: Tensor) -> Tensor:
-        """Joints (..., 55, 3) in metres of the rest pose with zero expression, from betas (...,
-        300).
-        """
-        return self.joint_template + torch.einsum(
-            "...s,jcs->...jc", betas, self.joint_shapedirs[..., :BETAS_DIM]
-        )
+        """Return the joints (..., 55, 3) in metres of the rest pose, from betas (..., 300)."""
+        directions = self.joint_shapedirs[..., :BETAS_DIM]
+        return self.joint_template + torch.einsum("...s,jcs->...jc", betas, directions)
 
     def joints(self, rotations: Tensor, rest: Tensor, trans: Tensor | None = None) -> Tensor:
-        """Posed joints (N, 55, 3) in metres.
+        """Return posed joints (N, 55, 3) in metres.
 
         Args:
             rotations: Local rotation matrices (N, 55, 3, 3).
             rest: Rest joints (55, 3) or (N, 55, 3).
-            trans: Translation (N, 3) in metres, or none for zero.
+            trans: Translation (N, 3) in metres. If None, zero.
 
         """
         _, posed = pose_chain(rotations, rest.expand(len(rotations), -1, -1))
@@ -87,31 +84,35 @@ class Body(nn.Module):
         trans: Tensor | None = None,
         subset: Tensor | None = None,
     ) -> Tensor:
-        """Posed vertices (N, V, 3) in metres.
+        """Return posed vertices (N, V, 3) in metres.
 
         Args:
             rotations: Local rotation matrices (N, 55, 3, 3).
             betas: Shape (N, 300).
-            expressions: Face shape (N, 100).
-            trans: Translation (N, 3) in metres, or none for zero.
-            subset: Vertex indices (V,), or none for all.
+            expressions: Expression coefficients (N, 100).
+            trans: Translation (N, 3) in metres. If None, zero.
+            subset: Vertex indices (V,). If None, all vertices.
 
         """
-        return self.skin(
-            rotations, *self.shape(betas, expressions, subset=subset), trans=trans, subset=subset
-        )
+        rest_vertices, rest_joints = self.shape(betas, expressions, subset=subset)
+        return self.skin(rotations, rest_vertices, rest_joints, trans=trans, subset=subset)
 
     def shape(
         self, betas: Tensor, expressions: Tensor | None = None, *, subset: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Rest vertices (N, V, 3) and rest joints (N, 55, 3) from betas (N, 300) and expressions
-        (N, 100) or none.
+        """Return the rest pose: vertices (N, V, 3) and joints (N, 55, 3) in metres.
+
+        Args:
+            betas: Shape (N, 300).
+            expressions: Expression coefficients (N, 100). If None, zero.
+            subset: Vertex indices (V,). If None, all vertices.
+
         """
-        pick = slice(None) if subset is None else subset
+        selected = slice(None) if subset is None else subset
         shape = betas if expressions is None else torch.cat([betas, expressions], dim=-1)
         count = shape.shape[-1]
         return (
-            self.v_template[pick] + blend_shapes(shape, self.shapedirs[pick][..., :count]),
+            self.v_template[selected] + blend_shapes(shape, self.shapedirs[selected][..., :count]),
             self.joint_template + blend_shapes(shape, self.joint_shapedirs[..., :count]),
         )
 
@@ -124,60 +125,79 @@ class Body(nn.Module):
         trans: Tensor | None = None,
         subset: Tensor | None = None,
     ) -> Tensor:
-        """Pose what `shape` gave (with the same subset): vertices (N, V, 3)."""
-        pick = slice(None) if subset is None else subset
-        if self.bends:
-            bend = (
-                rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-            ).flatten(1)
-            rest_vertices = rest_vertices + (bend @ self.posedirs[:, pick].flatten(1)).view(
-                len(bend), -1, 3
-            )
+        """Pose the rest pose that `shape` returned.
+
+        Args:
+            rotations: Local rotation matrices (N, 55, 3, 3).
+            rest_vertices: Rest vertices (N, V, 3) in metres.
+            rest_joints: Rest joints (N, 55, 3) in metres.
+            trans: Translation (N, 3) in metres. If None, zero.
+            subset: Vertex indices (V,) that `shape` was called with.
+
+        Returns:
+            Posed vertices (N, V, 3) in metres.
+
+        """
+        selected = slice(None) if subset is None else subset
+        if self.has_pose_shapes:
+            identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+            bend = (rotations[:, 1:] - identity).flatten(1)
+            correction = bend @ self.posedirs[:, selected].flatten(1)
+            rest_vertices = rest_vertices + correction.view(len(bend), -1, 3)
         turned, placed = pose_chain(rotations, rest_joints)
         moved = placed - (turned * rest_joints.unsqueeze(-2)).sum(-1)
         transforms = torch.cat([turned, moved.unsqueeze(-1)], dim=-1)
-        blended = torch.tensordot(self.weights[pick], transforms, dims=([1], [1])).transpose(0, 1)
+        blended = torch.tensordot(self.weights[selected], transforms, dims=([1], [1])).transpose(
+            0, 1
+        )
         posed = (blended[..., :3] * rest_vertices.unsqueeze(-2)).sum(-1) + blended[..., 3]
         return posed if trans is None else posed + trans.unsqueeze(1)
 
     def subset(self, count: int, among: Tensor | None = None) -> Tensor:
-        """Indices (count,) of vertices spread by farthest-point sampling; 0 takes all 10,475.
+        """Select vertices that are spread over the mesh, by farthest-point sampling.
 
-        `among` (V,) narrows the choice to where it is True.
+        Args:
+            count: Number of vertices. 0 selects all 10,475.
+            among: Mask (V,) of the vertices to select from. If None, all.
+
+        Returns:
+            Vertex indices (count,), ascending.
+
         """
+        indices = torch.arange(self.vertex_count, device=self.v_template.device)
         if count == 0:
-            return torch.arange(self.vertex_count, device=self.v_template.device)
-        choice = torch.arange(self.vertex_count, device=self.v_template.device)
-        choice = choice if among is None else choice[among]
-        points = self.v_template[choice]
+            return indices
+        candidates = indices if among is None else indices[among]
+        points = self.v_template[candidates]
         distance = torch.full((len(points),), torch.inf, device=points.device)
         chosen = [int(points[:, 1].argmax())]
         while len(chosen) < min(count, len(points)):
             distance = torch.minimum(distance, (points - points[chosen[-1]]).norm(dim=-1))
             chosen.append(int(distance.argmax()))
-        return choice[sorted(chosen)]
+        return candidates[sorted(chosen)]
 
     def moved_by_face(self) -> Tensor:
-        """Which vertices (V,) jaw or expressions move, by skinning, by a blend shape or by
-        bending.
+        """Return a mask (V,) of the vertices that jaw or expressions move.
+
+        They move by skinning, by an expression's blend shape or by a pose blend shape of the jaw.
         """
         by_expression = self.shapedirs[..., BETAS_DIM:].abs().amax((1, 2)) > 1e-6
-        by_bending = self.posedirs[9 * (JAW - 1) : 9 * JAW].abs().amax((0, 2)) > 1e-6
-        return (self.weights[:, JAW] > 0) | by_expression | by_bending
+        by_pose_shape = self.posedirs[9 * (JAW - 1) : 9 * JAW].abs().amax((0, 2)) > 1e-6
+        return (self.weights[:, JAW] > 0) | by_expression | by_pose_shape
 
 
 def load_body(path: str | Path) -> Body:
-    """Read a SMPL-X npz with 300 shape and 100 expression components.
+    """Read an SMPL-X npz with 300 shape and 100 expression components.
 
     Raises:
-        InputError: The file is missing, holds pickled objects, or is no SMPL-X model of that size.
+        InputError: The file is missing, cannot be read without pickles, or is not an SMPL-X model
+            of that size.
 
     """
     import smplx
 
     arrays = _read_arrays(Path(path))
-    # smplx unpickles whatever stands in the file it opens, so it is given a copy of the plain
-    # arrays alone.
+    # smplx loads pickled objects of the file that it opens, so it gets a copy of the plain arrays.
     with tempfile.TemporaryDirectory() as folder:
         clean = Path(folder) / "SMPLX_NEUTRAL.npz"
         np.savez(clean, allow_pickle=False, **arrays)
@@ -193,7 +213,7 @@ def load_body(path: str | Path) -> Body:
         raise InputError(
             path,
             "expected SMPL-X's 55 joints, found another kinematic tree",
-            "take the file SMPLX_NEUTRAL_2020.npz",
+            "use the file SMPLX_NEUTRAL_2020.npz",
         )
     directions = torch.cat([model.shapedirs, model.expr_dirs], dim=-1)
     return Body(
@@ -215,36 +235,40 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(
             path,
             "expected the SMPL-X model SMPLX_NEUTRAL_2020.npz, found no such file",
-            "register at https://smpl-x.is.tue.mpg.de, download it (it is licensed and never shipped) and put it there, or point body.path of params.yaml at it; the sample profile makes a stand-in",
+            "register at https://smpl-x.is.tue.mpg.de, download the model (it is licensed and not"
+            " part of this project) and put it there, or set body.path of params.yaml to its place;"
+            " the sample profile writes a stand-in",
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {
-                key: array for key in archive.files if (array := _plain(archive, key)) is not None
-            }
+            loaded = {key: _plain(archive, key) for key in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             path,
             f"expected an npz of plain arrays, found a file that cannot be read safely ({error})",
-            "download the npz form of SMPL-X again; pickled models are never loaded",
+            "download the npz form of SMPL-X again; pickled models are not loaded",
         ) from None
+    arrays = {key: array for key, array in loaded.items() if array is not None}
     missing = [key for key in REQUIRED_KEYS if key not in arrays]
     if missing or arrays["shapedirs"].shape[-1] < BETAS_DIM + EXPRESSION_DIM:
-        found = f"no {', '.join(missing)}" if missing else f"{arrays['shapedirs'].shape[-1]} shapes"
+        components = "" if missing else f"{arrays['shapedirs'].shape[-1]} components"
+        found = f"no {', '.join(missing)}" if missing else components
         raise InputError(
             path,
             f"expected SMPL-X with 300 shape and 100 expression components, found {found}",
-            "take the file SMPLX_NEUTRAL_2020.npz",
+            "use the file SMPLX_NEUTRAL_2020.npz",
         )
     return arrays
 
 
 def _plain(archive: Any, key: str) -> NDArray[Any] | None:
+    """Read an array; None for pickled objects.
+
+    The licensed file holds two dictionaries that are not needed here.
+    """
     try:
         return archive[key]
     except ValueError as error:
-        if "Object arrays" in str(
-            error
-        ):  # The licensed file carries two dictionaries nobody needs here.
+        if "Object arrays" in str(error):
             return None
         raise

@@ -1,10 +1,10 @@
-"""What each auto-encoder reads and writes: a window of motion cut into parts.
+"""The channels that each auto-encoder reads and writes.
 
-Corrected fidelity gives the lower body its velocity in x and z (m/s) with the absolute height y, in
-place of the absolute position: codes then do not depend on where in the room a person stands, and
-the decoded channels, which are supervised, integrate to a translation (`integrate_velocity`).
-Published feeds the absolute position and never supervises what comes out. The global-motion net
-writes (v_x, y, v_z) in both; it reads legs and seven zeros.
+With the rule `ground_velocity` the lower body has its velocity in x and z (m/s) and the absolute
+height y instead of the absolute position. Codes then do not depend on where in the room a person
+stands, and the decoded channels, which are supervised, integrate to a translation. Published code
+reads the absolute position and does not supervise the decoded one. The global-motion network
+writes (v_x, y, v_z) in both cases; it reads legs and seven zeros.
 """
 
 import torch
@@ -22,8 +22,14 @@ PART_CONTACT = slice(57, 61)
 def part_input(
     part: AutoEncoder, motion: Tensor, expressions: Tensor, *, rules: FidelityRules
 ) -> Tensor:
-    """Channels (B, T, D) an auto-encoder reads, from motion (B, T, 337) and expressions (B, T,
-    100).
+    """Return the channels (B, T, D) that an auto-encoder reads.
+
+    Args:
+        part: The auto-encoder.
+        motion: Motion channels (B, T, 337).
+        expressions: Expression coefficients (B, T, 100).
+        rules: Published or corrected behaviour.
+
     """
     if part == "global":
         legs = motion[..., pose_channels("lower")]
@@ -39,12 +45,18 @@ def part_input(
 
 
 def ground_velocity(trans: Tensor) -> Tensor:
-    """(v_x, y, v_z) in m/s and m of translations (..., T, 3)."""
+    """Return (v_x, y, v_z) (..., T, 3) in m/s and m of translations (..., T, 3) in metres."""
     velocity = central_velocity(trans)
     return torch.stack([velocity[..., 0], trans[..., 1], velocity[..., 2]], dim=-1)
 
 
 def integrate_ground(ground: Tensor, start: Tensor) -> Tensor:
-    """Translations (..., T, 3) of (v_x, y, v_z) (..., T, 3) from x and z of `start` (..., 3)."""
+    """Integrate (v_x, y, v_z) to translations (..., T, 3) in metres.
+
+    Args:
+        ground: Velocities and height (..., T, 3) in m/s and m.
+        start: Translation (..., 3) of the first frame, of which x and z are used.
+
+    """
     plane = integrate_velocity(ground[..., (0, 2)], start[..., (0, 2)])
     return torch.stack([plane[..., 0], ground[..., 1], plane[..., 1]], dim=-1)

@@ -1,10 +1,8 @@
 """The 55 SMPL-X joints, the body parts of MambaTalk and the layout of its 337 motion channels.
 
 One frame of motion is 337 numbers: 55 joints x 6D rotation (0:330), translation in metres (330:333)
-and four foot contacts (333:337). Expressions (100) travel beside it. Frames come 30 a second, sound
-16,000 samples a second.
-Source: published loaders and configurations (reference implementation, section 1.2 and 1.4 of the
-paper's code).
+and four foot contacts (333:337). Expression coefficients (100) are a separate array. Motion has 30
+frames per second, audio 16,000 samples per second. Source: published loaders and configurations.
 """
 
 from types import MappingProxyType
@@ -51,63 +49,19 @@ JOINTS: Final = (
 )
 """Joint names in SMPL-X order."""
 
-PARENTS: Final = (
-    -1,
-    0,
-    0,
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-    9,
-    9,
-    12,
-    13,
-    14,
-    16,
-    17,
-    18,
-    19,
-    15,
-    15,
-    15,
-    20,
-    25,
-    26,
-    20,
-    28,
-    29,
-    20,
-    31,
-    32,
-    20,
-    34,
-    35,
-    20,
-    37,
-    38,
-    21,
-    40,
-    41,
-    21,
-    43,
-    44,
-    21,
-    46,
-    47,
-    21,
-    49,
-    50,
-    21,
-    52,
-    53,
+# Pelvis to wrists, then jaw and eyes, which hang on the head (15).
+_BODY_PARENTS: Final = (
+    *(-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19),
+    *(15, 15, 15),
 )
+# Three joints per finger; the first hangs on the wrist (20 left, 21 right).
+_FINGER_PARENTS: Final = tuple(
+    parent
+    for wrist, first in ((20, 25), (21, 40))
+    for joint in range(first, first + 15, 3)
+    for parent in (wrist, joint, joint + 1)
+)
+PARENTS: Final = (*_BODY_PARENTS, *_FINGER_PARENTS)
 """Parent of each joint in the kinematic tree; -1 at the root."""
 
 JOINT_COUNT: Final = 55
@@ -124,11 +78,9 @@ FOOT_JOINTS: Final = (7, 8, 10, 11)
 Part = Literal["face", "upper", "hands", "lower"]
 AutoEncoder = Literal["face", "upper", "hands", "lower", "global"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
-"""The four parts that have codes; their order is that of every per-part tensor and table."""
+"""The four parts that have codes, in the order of all per-part tensors and tables."""
 AUTO_ENCODERS: Final[tuple[AutoEncoder, ...]] = get_args(AutoEncoder)
-"""The five auto-encoders of the representation stage: the four parts, then the global-motion net
-(no codes).
-"""
+"""The five auto-encoders of stage 1: the four parts, and the global-motion network (no codes)."""
 
 PART_JOINTS: Final = MappingProxyType(
     {
@@ -138,24 +90,26 @@ PART_JOINTS: Final = MappingProxyType(
         "lower": (0, 1, 2, 4, 5, 7, 8, 10, 11),
     }
 )
-"""Joints of each part, ascending; the eyes (23, 24) belong to none."""
+"""Joints of each part, ascending. The eyes (23, 24) do not belong to any part."""
 
 PART_DIMS: Final = MappingProxyType(
     {"face": 106, "upper": 78, "hands": 180, "lower": 61, "global": 61}
 )
-"""Channels each auto-encoder reads and writes. Face: jaw 6 + expression 100. Lower and global: legs
-54, translation 3, contact 4."""
+"""Channels that each auto-encoder reads and writes.
+
+Face: jaw 6 + expression 100. Lower and global: legs 54, translation 3, contact 4."""
 
 
 def pose_channels(part: Part) -> NDArray[np.int64]:
-    """Indices of a part's 6D rotations among the 337 motion channels, joints ascending."""
+    """Return the indices of a part's 6D rotations among the 337 channels, joints ascending."""
     joints = np.array(PART_JOINTS[part])
     return (6 * joints[:, None] + np.arange(6)).ravel()
 
 
 def motion_channels(part: Part) -> NDArray[np.int64]:
-    """Indices of all channels of a part among the 337: its rotations; for `lower` translation and
-    contact too.
+    """Return the indices of all channels of a part among the 337.
+
+    These are its rotations, and for `lower` also translation and contact.
     """
     extra = np.arange(POSE_DIM, MOTION_DIM) if part == "lower" else np.arange(0)
     return np.concatenate([pose_channels(part), extra])

@@ -10,6 +10,7 @@ from mambatalk.motion.stand_in.model import write_stand_in
 
 @cache
 def stand_in_file() -> Path:
+    """Return the file of the stand-in body."""
     path = Path(tempfile.mkdtemp()) / "SMPLX_NEUTRAL_2020.npz"
     write_stand_in(path)
     return path
@@ -17,4 +18,5 @@ def stand_in_file() -> Path:
 
 @cache
 def stand_in_body() -> Body:
+    """Return the stand-in body."""
     return load_body(stand_in_file())

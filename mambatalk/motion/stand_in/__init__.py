@@ -1,1 +1,1 @@
-"""A body model in SMPL-X form, made here, where the licensed one is not available."""
+"""A body model in the form of SMPL-X, for machines without the licensed model."""

@@ -1,10 +1,9 @@
-"""The figure of the stand-in body: limbs lofted through cross sections, with skinning weights along
-each.
+"""The figure of the stand-in body: limbs lofted through cross sections, with skinning weights.
 
-Lengths are metres; x is the figure's left, y up, z forward, the pelvis joint at the origin. Every
-limb runs along one axis; its table has one line for each cross section: place on that axis, two
-half widths, two coordinates of the centre (both in the order x, y, z without the axis). The right
-side mirrors the left.
+Lengths are in metres; x is the figure's left, y up, z forward, and the pelvis joint is the origin.
+Every limb follows one axis. Its table has one line per cross section: place on that axis, two half
+widths, two coordinates of the centre (both in the order x, y, z without the axis). The right side
+is the mirrored left side.
 """
 
 from collections.abc import Sequence
@@ -122,11 +121,12 @@ FACE = [
     ((0, 0.604), (0.022, 0.0035), -0.005),
     ((0, 0.570), (0.020, 0.012), 0.006),
 ]
-"""Bumps on the head's front: place (x, y), spread, height. Nose and its tip, brow, eyes, lips,
-mouth, chin.
+"""Bumps on the front of the head: place (x, y), spread, height.
+
+In order: nose, tip of the nose, brow, two eyes, two lips, mouth, chin.
 """
 FINGER_RADII = (0.0, 0.0085, 0.0098, 0.0088, 0.0082, 0.0066, 0.0)
-"""From inside the palm over base, two knuckles and pad to the tip."""
+"""At two points inside the palm, then base, two knuckles, pad and tip."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,11 @@ class Mesh:
 
 
 def mannequin(joints: Array, mirrored: NDArray[np.int64]) -> Mesh:
-    """The whole figure.
+    """Build the whole figure.
 
     Args:
-        joints: Rest joints (55, 3), pelvis at the origin.
-        mirrored: For each joint the one on the other side (55,).
+        joints: Rest joints (55, 3) in metres, pelvis at the origin.
+        mirrored: Index (55,) of each joint's counterpart on the other side.
 
     """
     left = [
@@ -173,24 +173,36 @@ def _limb(
     *,
     spread: float,
 ) -> Mesh:
-    """Loft a table; `chain` names the joint that carries the limb from each place on its axis
-    on.
+    """Build a limb.
+
+    Args:
+        table: Cross sections, as described at the top of this module.
+        axis: Axis that the limb follows.
+        size: Number of rings and of vertices per ring.
+        chain: Places on the axis, ascending, with the joint that moves the limb beyond each.
+        spread: Metres over which neighbouring joints blend.
+
     """
     vertices, faces = _loft(np.array(table, float), axis, *size)
     return Mesh(vertices, faces, _chain_weights(vertices[:, axis], chain, spread))
 
 
 def _loft(table: Array, axis: int, rings: int, sides: int) -> tuple[Array, Faces]:
-    """Smooth rings through the sections, spaced evenly along the outline so that round ends stay
-    round.
+    """Interpolate rings through the cross sections.
+
+    They are spaced evenly along the outline, so that round ends stay round.
+
+    Returns:
+        Vertices (rings x sides, 3) and faces (F, 3).
+
     """
-    outline = np.concatenate([[0], np.linalg.norm(np.diff(table[:, :3], axis=0), axis=1).cumsum()])
+    steps = np.linalg.norm(np.diff(table[:, :3], axis=0), axis=1)
+    outline = np.concatenate([[0], steps.cumsum()])
     place, *rest = PchipInterpolator(outline, table)(np.linspace(0, outline[-1], rings)).T
-    widths, centres = np.array(rest[:2]), np.array(rest[2:])
-    first, second = (
-        (axis + 1) % 3,
-        (axis + 2) % 3,
-    )  # In this order the ring turns left about the axis.
+    widths = np.array(rest[:2])
+    centres = np.array(rest[2:])
+    # In this order the ring is counter-clockwise about the axis, so that faces point outwards.
+    first, second = (axis + 1) % 3, (axis + 2) % 3
     order = [sorted((first, second)).index(k) for k in (first, second)]
     angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     points = np.empty((rings, sides, 3))
@@ -202,54 +214,54 @@ def _loft(table: Array, axis: int, rings: int, sides: int) -> tuple[Array, Faces
 
 def _loft_faces(rings: int, sides: int) -> Faces:
     ring, k = np.meshgrid(np.arange(rings - 1), np.arange(sides), indexing="ij")
-    a, b = ring * sides + k, ring * sides + (k + 1) % sides
-    return np.stack(
-        [np.stack([a, b, a + sides], -1), np.stack([b, b + sides, a + sides], -1)]
-    ).reshape(-1, 3)
+    a = ring * sides + k
+    b = ring * sides + (k + 1) % sides
+    lower = np.stack([a, b, a + sides], -1)
+    upper = np.stack([b, b + sides, a + sides], -1)
+    return np.stack([lower, upper]).reshape(-1, 3)
 
 
 def _chain_weights(place: Array, chain: list[tuple[float, int]], spread: float) -> Array:
-    """Each joint carries from its own place on; neighbours blend over `spread` metres on both sides
+    """Return skinning weights (V, 55) along a limb.
+
+    Each joint moves what lies beyond its place; neighbours blend over `spread` metres on both sides
     of it.
     """
     weights = np.zeros((len(place), 55))
-    reached = [_smooth((place - start + spread) / (2 * spread)) for start, _ in chain] + [
-        np.zeros(len(place))
-    ]
-    for (_, joint), share, following in zip(chain, reached, reached[1:], strict=False):
-        weights[:, joint] += share * (1 - following) if following is not reached[-1] else share
+    reached = [_smooth((place - start + spread) / (2 * spread)) for start, _ in chain]
+    for k, (_, joint) in enumerate(chain):
+        is_last = k + 1 == len(chain)
+        weights[:, joint] += reached[k] if is_last else reached[k] * (1 - reached[k + 1])
     return weights / weights.sum(1, keepdims=True)
 
 
 def _smooth(t: Array) -> Array:
+    """Step smoothly from 0 to 1 while t goes from 0 to 1."""
     t = np.clip(t, 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def _torso() -> Mesh:
-    """Pelvis to neck; the shoulders' corners follow the collar bones."""
+    """Build the trunk from pelvis to neck; the shoulders move with the collar bones."""
     mesh = _limb(
         TORSO, 1, (40, 44), [(-9, 0), (0.10, 3), (0.22, 6), (0.32, 9), (0.50, 12)], spread=0.06
     )
     weights = mesh.weights
     for collar, side in ((13, 1), (14, -1)):
-        share = (
-            0.7
-            * _smooth((side * mesh.vertices[:, 0] - 0.06) / 0.10)
-            * _smooth((mesh.vertices[:, 1] - 0.33) / 0.08)
-        )
+        outwards = _smooth((side * mesh.vertices[:, 0] - 0.06) / 0.10)
+        upwards = _smooth((mesh.vertices[:, 1] - 0.33) / 0.08)
+        share = 0.7 * outwards * upwards
         weights = weights * (1 - share[:, None]) + share[:, None] * np.eye(55)[collar]
     return Mesh(mesh.vertices, mesh.faces, weights)
 
 
 def _head(joints: Array) -> Mesh:
-    """An egg with a nose, hollows for the eyes, lips and a jaw that hangs on its joint."""
+    """Build an egg with a nose, hollows for the eyes, lips, and a jaw that moves with its joint."""
     vertices, faces = _loft(np.array(HEAD, float), 1, 44, 48)
     front = _smooth((vertices[:, 2] - 0.04) / 0.04)
     for (x, y), (wide, high), depth in FACE:
-        bump = np.exp(
-            -0.5 * (((vertices[:, 0] - x) / wide) ** 2 + ((vertices[:, 1] - y) / high) ** 2)
-        )
+        across, along = (vertices[:, 0] - x) / wide, (vertices[:, 1] - y) / high
+        bump = np.exp(-0.5 * (across**2 + along**2))
         vertices[:, 2] += depth * bump * front
     relative = vertices - joints[22]
     jaw = _smooth((-0.008 - relative[:, 1]) / 0.012) * _smooth((relative[:, 2] + 0.03) / 0.05)
@@ -273,7 +285,7 @@ def _eyeball(centre: Array) -> Mesh:
 
 
 def _finger(joints: Array, first: int) -> Mesh:
-    """Three joints from `first` on, from inside the palm to the tip."""
+    """Build the finger of three joints that starts at joint `first`."""
     base, middle, last = joints[first : first + 3]
     tip = last + (last - middle) * 0.9
     centres = np.stack(

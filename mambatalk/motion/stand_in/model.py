@@ -1,10 +1,10 @@
-"""A body in SMPL-X's file format with geometry of our own, for machines without the licensed model.
+"""Write the stand-in body: the file format of SMPL-X with other geometry.
 
 The kinematic tree, the array names and the sizes (10,475 vertices, 300 + 100 shape components) are
-SMPL-X's; the figure is a lofted mannequin, 1.74 m tall in a T-pose, pelvis 0.94 m above the soles
-and 0.36 m below the origin. Beta 0 scales it, beta 1 makes it stouter, the others do nothing;
-expressions are smooth bumps of the face, the first of them the lower lip. Every number made with it
-must say so: `Body.kind` is then "stand-in".
+those of SMPL-X. The figure is a lofted mannequin, 1.74 m tall in a T-pose, with the pelvis 0.94 m
+above the soles and 0.36 m below the origin. Beta 0 scales it, beta 1 makes it wider, the others do
+nothing. Expressions are smooth bumps of the face; the first one moves the lower lip. Whatever is
+computed with it must say so: `Body.kind` is "stand-in".
 """
 
 from pathlib import Path
@@ -24,7 +24,8 @@ PELVIS_HEIGHT = -0.36
 SOLE_HEIGHT = -1.30
 """Height of the soles in the T-pose, metres, when the translation is zero."""
 
-_SIDE = {  # Left joints relative to the pelvis, metres: x to the figure's left, y up, z forward.
+# Joints relative to the pelvis in metres: x to the figure's left, y up, z forward.
+_LEFT = {
     1: (0.085, -0.07, 0.0),
     4: (0.10, -0.47, 0.01),
     7: (0.10, -0.86, -0.02),
@@ -44,6 +45,7 @@ _MIDDLE = {
     15: (0.0, 0.60, 0.01),
     22: (0.0, 0.615, 0.03),
 }
+# First joint of each finger relative to the wrist: distance along the arm, and forward.
 _FINGERS = {
     25: (0.09, 0.03),
     28: (0.095, 0.01),
@@ -52,24 +54,24 @@ _FINGERS = {
     37: (0.03, 0.045),
 }
 _PHALANX = (0.032, 0.024)
+"""Lengths of the first two bones of a finger in metres."""
+_THUMB = 37
+# Right counterpart of each left joint.
 _MIRROR = {1: 2, 4: 5, 7: 8, 10: 11, 13: 14, 16: 17, 18: 19, 20: 21, 23: 24}
 
 
 def rest_skeleton() -> Array:
-    """Joints (55, 3) of the T-pose in metres."""
+    """Return the joints (55, 3) of the T-pose in metres."""
     joints = np.zeros((JOINT_COUNT, 3))
     for joint, place in _MIDDLE.items():
         joints[joint] = place
-    for left, place in _SIDE.items():
+    for left, place in _LEFT.items():
         joints[left] = place
         joints[_MIRROR[left]] = place * np.array([-1, 1, 1])
     for first, (out, depth) in _FINGERS.items():
         for k in range(3):
-            place = joints[20] + (
-                out + sum(_PHALANX[:k]),
-                0.0,
-                depth + (0.012 * k if first == 37 else 0.0),
-            )
+            forward = depth + (0.012 * k if first == _THUMB else 0.0)
+            place = joints[20] + (out + sum(_PHALANX[:k]), 0.0, forward)
             joints[first + k] = place
             joints[first + 15 + k] = place * np.array([-1, 1, 1])
     joints[:, 1] += PELVIS_HEIGHT
@@ -77,7 +79,7 @@ def rest_skeleton() -> Array:
 
 
 def write_stand_in(path: str | Path) -> None:
-    """Write the mannequin as an npz that `smplx` loads; the same bytes every time."""
+    """Write the mannequin as an npz that `smplx` loads, with the same bytes every time."""
     joints = rest_skeleton()
     vertices, faces, weights, regressor = _mesh(joints)
     arrays = {
@@ -108,7 +110,7 @@ def write_stand_in(path: str | Path) -> None:
 
 
 def _mirrored() -> NDArray[np.int64]:
-    """For each joint the one on the other side."""
+    """Return the index (55,) of each joint's counterpart on the other side."""
     other = np.arange(JOINT_COUNT)
     for left, right in _MIRROR.items():
         other[[left, right]] = right, left
@@ -117,8 +119,10 @@ def _mirrored() -> NDArray[np.int64]:
 
 
 def _mesh(joints: Array) -> tuple[Array, NDArray[np.int64], Array, Array]:
-    """The mannequin, four hidden points around each joint whose mean the regressor takes, and
-    unused vertices.
+    """Build vertices, faces, skinning weights and joint regressor.
+
+    The regressor averages four points around each joint, which no face uses. Further unused
+    vertices fill the mesh up to the size of SMPL-X.
     """
     raised = np.array([0, PELVIS_HEIGHT, 0])
     figure = mannequin(joints - raised, _mirrored())
@@ -148,7 +152,7 @@ def _shape_directions(vertices: Array, joints: Array) -> Array:
 
 
 def _expression_directions(vertices: Array, joints: Array) -> Array:
-    """Smooth bumps (V, 3, 100) on the front of the head, millimetres a unit, fixed by a seed."""
+    """Return smooth bumps (V, 3, 100) on the front of the head: millimetres per unit."""
     random = np.random.default_rng(0)
     centre = joints[15] + np.array([0, 0.07, 0.0])
     reach = np.array([0.06, 0.09, 0.03])

@@ -247,7 +247,7 @@ def test_two_files_of_one_clip_are_refused(tmp_path):
     ("key", "value", "message"),
     [
         ("mocap_frame_rate", np.array(60), "expected 30, found 60"),
-        ("poses", np.full((180, 165), np.nan, np.float32), "not finite"),
+        ("poses", np.full((180, 165), np.nan, np.float32), "poses: expected finite numbers"),
     ],
 )
 def test_motion_that_cannot_be_scored_is_one_line(folders, tmp_path, key, value, message):

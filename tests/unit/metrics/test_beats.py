@@ -18,7 +18,7 @@ STOPS = np.arange(75, 420, 30)
 
 
 def _drifting(speed: float = 0.3) -> torch.Tensor:
-    """Return joints that swing and drift sideways at `speed` m/s: slowest at STOPS, but not still."""
+    """Return joints that swing and drift sideways at `speed` m/s: slowest at STOPS, not still."""
     time = np.arange(450)
     swing = 0.2 * np.cos(2 * np.pi * (time - 75) / 60)[:, None] * np.array([0.0, 0.0, 1.0])
     drift = time[:, None] / 30 * speed * np.array([1.0, 0.0, 0.0])

@@ -1,4 +1,4 @@
-"""Contacts and velocities."""
+"""Foot contacts, velocities, and their integration."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from mambatalk.motion.kinematics import (
 )
 
 
-def test_a_foot_is_planted_below_a_centimetre_a_frame():
+def test_a_foot_is_in_contact_below_one_centimetre_per_frame() -> None:
     joints = torch.zeros(4, 55, 3)
     joints[1:, 7, 0] = 0.009
     joints[2:, 8, 2] = 0.011
@@ -22,14 +22,14 @@ def test_a_foot_is_planted_below_a_centimetre_a_frame():
     assert contact[-1].tolist() == [1, 1, 1, 1], "the last frame has no step"
 
 
-def test_velocity_of_a_steady_walk():
+def test_velocity_of_uniform_motion_integrates_to_its_positions() -> None:
     position = torch.arange(10.0)[:, None] * torch.tensor([0.02, 0.0, -0.01])
     velocity = central_velocity(position)
     torch.testing.assert_close(velocity, torch.tensor([0.6, 0.0, -0.3]).expand(10, 3))
     torch.testing.assert_close(integrate_velocity(velocity, position[0]), position)
 
 
-def test_integration_starts_where_told_and_ignores_the_last_velocity():
+def test_integration_begins_at_start_and_ignores_the_last_velocity() -> None:
     velocity = torch.zeros(2, 5, 2)
     velocity[:, -1] = 100
     start = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -37,6 +37,6 @@ def test_integration_starts_where_told_and_ignores_the_last_velocity():
 
 
 @pytest.mark.parametrize("frames", [0, 1])
-def test_a_moment_stands_still(frames):
+def test_a_clip_of_at_most_one_frame_has_velocity_zero_and_full_contact(frames: int) -> None:
     assert central_velocity(torch.ones(2, frames, 3)).tolist() == torch.zeros(2, frames, 3).tolist()
     assert contacts_of_feet(torch.ones(frames, 4, 3)).tolist() == torch.ones(frames, 4).tolist()
