@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from mambatalk.config import config_dict, load_config, parse_config
 from mambatalk.errors import InputError
+from mambatalk.training.modules.generator import LATENT_WEIGHT
 
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted((ROOT / "infra" / "profiles").glob("*.yaml"))
@@ -54,6 +55,9 @@ def test_the_paper_profile_has_the_published_sizes() -> None:
         1.5e-4,
         64,
     )
+    assert (common.lr_decay, common.foot_weight, common.difference_weight) == (0.1, 20.0, 5.0)
+    assert (generator.mask_start, generator.latent_weight) == (0.05, LATENT_WEIGHT)
+    assert paper.train_fgd_encoder.betas == (0.9, 0.99)
     epochs = {
         part: block["epochs"]
         for part, block in config_dict(paper.train_vq).items()

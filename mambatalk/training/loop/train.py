@@ -38,9 +38,9 @@ def train(
     """Train a module in place, or continue its interrupted training.
 
     The order of the windows and all random draws follow `data.seed` alone. With a scratch folder,
-    the state is written there after an epoch and after the last one; a later call with the same
-    arguments continues from it and gives the same bits as an uninterrupted training. After a
-    finished training it trains no more.
+    the state is written there at the ends of epochs, at most every `context.save_seconds`, and
+    after the last one. A later call with the same arguments continues from it and gives the same
+    bits as an uninterrupted training. If that training had finished, no step is made.
 
     Args:
         module: Network and losses; on return in evaluation mode, with the last epoch's weights.
@@ -76,6 +76,7 @@ def train(
             if context.scratch and (due or state.epoch == optim.epochs):
                 state.save(context.scratch)
                 saved = time.monotonic()
+    # Needed after a training that had finished before: no validation has run in this call.
     module.eval()
     return state
 
