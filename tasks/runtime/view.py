@@ -47,7 +47,8 @@ def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
 
     try:
         with Repo(str(root)) as repo:
-            (found,) = repo.stage.collect(stage)
+            # With the path of the file, because DVC looks for it in the working directory.
+            (found,) = repo.stage.collect(f"{Path(root) / 'dvc.yaml'}:{stage}")
             found.save_deps()
             entry = to_single_stage_lockfile(found)
     except DvcException as error:

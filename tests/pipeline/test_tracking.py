@@ -1,5 +1,5 @@
-"""Runs lead from a number to what made it, outlive an outage, and are found again when DVC skipped
-their stage.
+"""MLflow runs lead from a metric to its origin, survive an outage, and are found for stages that
+DVC skipped.
 """
 
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 from tasks.tracking import store as _store
 from tasks.tracking.recorder import Recorder, join_runs
-from tests.pipeline.workspace import ROOT, Workspace, environment
+from tests.pipeline.workspace import ROOT, Workspace, environment, mini_project
 
 MINI = """
 stages:
@@ -56,20 +56,8 @@ def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mini(tmp_path: Path) -> Workspace:
-    """Two small stages, one of them a matrix, run by the frame that every stage of the pipeline
-    runs in.
-    """
-    root = tmp_path / "mini"
-    root.mkdir()
-    (root / "dvc.yaml").write_text(MINI)
-    (root / "mini.py").write_text(STAGE)
-    (root / "params.yaml").write_bytes((ROOT / "infra" / "profiles" / "sample.yaml").read_bytes())
-    workspace = Workspace(root, {**environment(tmp_path), "PYTHONPATH": str(ROOT)})
-    workspace.git("init", "--quiet")
-    assert workspace.dvc("init", "--quiet").returncode == 0
-    workspace.git("add", "--all")
-    workspace.git("commit", "--quiet", "-m", "mini")
-    return workspace
+    """Two small stages, one of them a matrix."""
+    return mini_project(tmp_path, MINI, STAGE)
 
 
 def test_a_run_holds_parameters_curves_and_artefacts(tmp_path: Path) -> None:
@@ -93,7 +81,7 @@ def test_a_run_holds_parameters_curves_and_artefacts(tmp_path: Path) -> None:
     assert [file.path for file in client.list_artifacts(recorder.run_id)] == ["note.txt"]
 
 
-def test_an_outage_stops_nothing_and_is_told(
+def test_an_outage_stops_nothing_and_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "away").touch()
@@ -104,12 +92,12 @@ def test_an_outage_stops_nothing_and_is_told(
         recorder.metrics({"loss": 1.0}, step=step)
     assert time.monotonic() - start < 20
     recorder.close("FINISHED")
-    told = capsys.readouterr().err
-    assert told.count("continuing without it") == 1
-    assert "never reached MLflow" in told
+    output = capsys.readouterr().err
+    assert output.count("continuing without it") == 1
+    assert "never reached MLflow" in output
 
 
-def test_what_waited_during_an_outage_is_written_when_it_ends(
+def test_records_are_sent_when_an_outage_ends(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "away").touch()
@@ -141,9 +129,9 @@ def test_five_stages_may_start_at_once_on_an_empty_store(tmp_path: Path) -> None
         )
         for index in range(5)
     ]
-    told = [process.communicate(timeout=120)[1] for process in running]
+    output = [process.communicate(timeout=120)[1] for process in running]
     assert [process.returncode for process in running] == [0] * 5
-    assert "".join(told) == ""
+    assert "".join(output) == ""
     client, experiment = _store.connect()
     assert {run.info.run_name for run in client.search_runs([experiment])} == set("01234")
 

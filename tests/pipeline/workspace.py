@@ -1,4 +1,4 @@
-"""Checkouts for whole-pipeline tests, with DVC's cache and MLflow's store of their own."""
+"""Repositories for pipeline tests, with their own DVC cache and MLflow store."""
 
 import os
 import shutil
@@ -26,9 +26,7 @@ COPIED = (
 
 @dataclass(frozen=True)
 class Workspace:
-    """A checkout in a folder of its own, and the environment that keeps every tool inside that
-    folder.
-    """
+    """A repository, and the environment that keeps the state of every tool beside it."""
 
     root: Path
     env: dict[str, str]
@@ -53,7 +51,7 @@ class Workspace:
         return self.run(sys.executable, "-m", f"tasks.{module}", *arguments, **env)
 
     def set_params(self, **changes: Any) -> None:
-        """Change `params.yaml` by dotted keys, written with `__` for the dot."""
+        """Change values of `params.yaml`; a key has `__` in place of each dot."""
         path, yaml = self.root / "params.yaml", YAML()
         values = yaml.load(path)
         for key, value in changes.items():
@@ -75,10 +73,30 @@ class Workspace:
         return (self.root / path).read_bytes()
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Environment under which nothing leaves `folder`: DVC's and MLflow's state, caches, no
-    telemetry.
+def mini_project(folder: Path, graph: str, module: str) -> Workspace:
+    """Create a repository of small stages that run as those of the pipeline do.
+
+    Args:
+        folder: Folder for the repository and for the state of all tools.
+        graph: Content of `dvc.yaml`.
+        module: Content of `mini.py`, which the commands of the stages run.
+
     """
+    root = folder / "mini"
+    root.mkdir()
+    (root / "dvc.yaml").write_text(graph)
+    (root / "mini.py").write_text(module)
+    (root / "params.yaml").write_bytes((ROOT / "infra" / "profiles" / "sample.yaml").read_bytes())
+    workspace = Workspace(root, {**environment(folder), "PYTHONPATH": str(ROOT)})
+    workspace.git("init", "--quiet")
+    assert workspace.dvc("init", "--quiet").returncode == 0
+    workspace.git("add", "--all")
+    workspace.git("commit", "--quiet", "-m", "mini")
+    return workspace
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return an environment that keeps the state and caches of DVC and MLflow in a folder."""
     kept = {
         key: value
         for key, value in os.environ.items()
@@ -86,7 +104,8 @@ def environment(folder: Path) -> dict[str, str]:
         and key != "PYTHONDONTWRITEBYTECODE"
     }
     return {
-        # The plainest of shells: it stays between DVC and a stage wherever the stage lets it.
+        # A shell that does not replace itself with its last command: without `exec` in the
+        # command of a stage, it stays between DVC and the stage.
         **kept,
         "SHELL": "/bin/sh",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -99,9 +118,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def checkout(folder: Path, *, profile: str = "tiny") -> Workspace:
-    """Copy the working tree's pipeline, uncommitted changes included, into a git repository of its
-    own.
-    """
+    """Copy the pipeline of the working tree, with uncommitted changes, to a new git repository."""
     root = folder / "checkout"
     for name in COPIED:
         source, target = ROOT / name, root / name
