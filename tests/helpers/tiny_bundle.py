@@ -5,6 +5,7 @@ import torch
 from mambatalk.models.generator.network import Generator, GeneratorConfig
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
 from mambatalk.motion.skeleton import PART_DIMS, PARTS
+from mambatalk.motion.skeleton import AutoEncoder as AutoEncoderName
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
 
@@ -13,6 +14,7 @@ SPEAKER_IDS = (2, 30)
 
 
 def tiny_bundle(seed: int = 0) -> Bundle:
+    """Return the bundle of a seed; the same seed gives the same weights."""
     torch.manual_seed(seed)
     generator = Generator(
         GeneratorConfig(
@@ -27,18 +29,21 @@ def tiny_bundle(seed: int = 0) -> Bundle:
             codebook_size=CODES,
         )
     )
-    # The query that stands for hidden motion starts at zero; a trained one does not.
+    # The query for hidden motion starts at zero, which no trained network has.
     for parameter in generator.parameters():
         parameter.data.add_(0.05 * torch.randn_like(parameter))
     networks = {part: VQVAE(PART_DIMS[part], 12, 2, CODES) for part in PARTS}
     for network in networks.values():
         torch.nn.init.normal_(network.quantizer.embedding.weight)
-    networks["global"] = AutoEncoder(PART_DIMS["global"], 12, 2)
-    for network in (generator, *networks.values()):
-        network.eval().requires_grad_(False)
+    auto_encoders: dict[AutoEncoderName, VQVAE | AutoEncoder] = {
+        **networks,
+        "global": AutoEncoder(PART_DIMS["global"], 12, 2),
+    }
+    for module in (generator, *auto_encoders.values()):
+        module.eval().requires_grad_(False)
     return Bundle(
         generator=generator,
-        auto_encoders=networks,
+        auto_encoders=auto_encoders,
         vocabulary={"PAD": 0, "yes": 4},
         speakers={speaker: index for index, speaker in enumerate(SPEAKER_IDS)},
         fidelity="corrected",

@@ -79,7 +79,6 @@ def save_tiny_model(folder: Path, network: Any, *, tokens: int) -> None:
         conv_dim=(8, 8),
         conv_stride=(16, 20),
         conv_kernel=(16, 20),
-        num_feat_extract_layers=2,
         num_conv_pos_embeddings=4,
         num_conv_pos_embedding_groups=2,
     )

@@ -1,7 +1,8 @@
-"""The bundle's folder and the result's npz: whole, exact, and refused where changed."""
+"""The folder of a bundle: written exactly, and rejected if it was changed."""
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,32 +17,32 @@ from tests.helpers.tiny_bundle import tiny_bundle
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "b"
     tiny_bundle().save(folder)
     return folder
 
 
 @pytest.fixture
-def copy(saved, tmp_path):
+def copy(saved: Path, tmp_path: Path) -> Path:
     return shutil.copytree(saved, tmp_path / "b")
 
 
-def rewrite(copy, **changes):
-    """Change bundle.json as somebody would who also mends its digest."""
+def rewrite(copy: Path, **changes: object) -> None:
+    """Change bundle.json and its digest, as an attacker would."""
     about = json.loads((copy / "bundle.json").read_text())
     about.update(changes)
     del about["digest"]
     (copy / "bundle.json").write_text(json.dumps({**about, "digest": digest(about)}))
 
 
-def refused(copy, message):
+def assert_rejected(copy: Path, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         Bundle.load(copy)
     assert "\n" not in str(error.value)
 
 
-def test_a_saved_bundle_gives_the_same_motion(saved):
+def test_a_saved_bundle_gives_the_same_motion(saved: Path) -> None:
     before, after = tiny_bundle(), Bundle.load(saved)
     request = speech(5, words=np.full(150, 4))
     first, second = (Synthesizer(bundle).generate(request) for bundle in (before, after))
@@ -52,7 +53,7 @@ def test_a_saved_bundle_gives_the_same_motion(saved):
     assert torch.equal(after.rest, before.rest)
 
 
-def test_a_bundle_is_the_same_bytes_twice(saved, tmp_path):
+def test_saving_a_loaded_bundle_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
     Bundle.load(saved).save(tmp_path / "again")
     names = sorted(path.name for path in saved.iterdir())
     assert sorted(path.name for path in (tmp_path / "again").iterdir()) == names
@@ -73,16 +74,16 @@ def test_a_bundle_is_the_same_bytes_twice(saved, tmp_path):
         "rest.json",
     ],
 )
-def test_a_changed_byte_is_one_line(copy, name):
+def test_a_changed_byte_is_reported(copy: Path, name: str) -> None:
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
     (copy / name).write_bytes(content)
-    refused(copy, f"{name}: expected sha256 [0-9a-f]{{64}}, found sha256")
+    assert_rejected(copy, f"{name}: expected sha256 [0-9a-f]{{64}}, found sha256")
 
 
-def test_a_missing_file_is_one_line(copy):
+def test_a_missing_file_is_reported(copy: Path) -> None:
     (copy / "face.safetensors").unlink()
-    refused(copy, "face.safetensors: expected sha256 [0-9a-f]{64}, found no such file")
+    assert_rejected(copy, "face.safetensors: expected sha256 [0-9a-f]{64}, found no such file")
 
 
 @pytest.mark.parametrize(
@@ -93,36 +94,36 @@ def test_a_missing_file_is_one_line(copy):
         ('"30": 1', '"30": 0'),
     ],
 )
-def test_a_changed_word_in_the_description_is_one_line(copy, old, new):
+def test_a_changed_description_is_reported(copy: Path, old: str, new: str) -> None:
     text = (copy / "bundle.json").read_text()
     assert old in text
     (copy / "bundle.json").write_text(text.replace(old, new))
-    refused(copy, "bundle.json: expected digest [0-9a-f]+, found contents of digest")
+    assert_rejected(copy, "bundle.json: expected digest [0-9a-f]+, found contents of digest")
 
 
 @pytest.mark.parametrize("text", ['{"format": 99}', "{}", "[]", "7"])
-def test_an_unknown_format_is_one_line(copy, text):
+def test_an_unknown_format_is_reported(copy: Path, text: str) -> None:
     (copy / "bundle.json").write_text(text)
-    refused(copy, "expected format 2")
+    assert_rejected(copy, "expected format 2")
 
 
-def test_no_bundle_is_one_line(tmp_path):
-    refused(tmp_path, "bundle.json.*found no such file")
+def test_a_folder_without_a_bundle_is_reported(tmp_path: Path) -> None:
+    assert_rejected(tmp_path, "bundle.json.*found no such file")
 
 
 @pytest.mark.parametrize("name", ["../outside.json", "/etc/hostname", "sub/rest.json", "..", ""])
-def test_names_never_leave_the_folder(copy, name):
+def test_file_names_cannot_leave_the_folder(copy: Path, name: str) -> None:
     outside = copy.parent / "outside.json"
     outside.write_text("1")
     (copy / "sub").mkdir()
     shutil.copy(copy / "rest.json", copy / "sub" / "rest.json")
     files = json.loads((copy / "bundle.json").read_text())["files"]
     rewrite(copy, files={**files, name: sha256_file(outside)})
-    refused(copy, "a name outside the folder|no such file")
+    assert_rejected(copy, "a name outside the folder|no such file")
 
 
-def test_a_file_that_is_not_listed_is_not_trusted(copy):
+def test_a_file_that_is_not_listed_is_rejected(copy: Path) -> None:
     files = json.loads((copy / "bundle.json").read_text())["files"]
     del files["vocabulary.json"]
     rewrite(copy, files=files)
-    refused(copy, "vocabulary.json: expected no file of that name, found sha256")
+    assert_rejected(copy, "vocabulary.json: expected no file of that name, found sha256")
