@@ -1,8 +1,8 @@
-"""The one configuration: `params.yaml` as frozen dataclasses, one section per stage, read strictly.
+"""The configuration: `params.yaml` as frozen dataclasses, one section per stage, read strictly.
 
-Tracked fields carry no defaults: a default that changed here would escape DVC. What changes no
-result (device, workers, addresses, log level) is an environment variable or a flag, never a
-parameter.
+Fields have no defaults, because DVC would not notice a default that changes here. Settings that do
+not change results (device, workers, addresses, log level) are environment variables or flags, never
+parameters.
 """
 
 import json
@@ -28,16 +28,14 @@ section = with_config(ConfigDict(extra="forbid", strict=True))
 @section
 @dataclass(frozen=True, kw_only=True)
 class BodyConfig:
-    """The SMPL-X body model that meshes and joints come from."""
+    """The SMPL-X body model, from which meshes and joints are computed."""
 
     path: str
-    """npz in SMPL-X form: the licensed model, or the stand-in that the sample stage writes."""
+    """npz in SMPL-X format: the licensed model, or the stand-in that the sample stage writes."""
     mesh_vertices: Size
-    """Vertices of the mesh losses, spread over the body; 0 takes all 10,475."""
+    """Vertices in the mesh losses, spread over the body; 0 uses all 10,475."""
     mesh_frames: Size
-    """Consecutive frames of each window in the mesh losses of face, upper body and hands; 0 takes
-    all.
-    """
+    """Consecutive frames of a window in the mesh losses of face, upper and hands; 0 uses all."""
 
 
 @section
@@ -261,8 +259,8 @@ def load_config(path: str | Path = "params.yaml") -> Config:
     """Read and check a complete parameter file.
 
     Raises:
-        InputError: The file is missing or broken, a key is unknown or missing, or a value is of the
-            wrong type; the first fault is named.
+        InputError: The file is missing or no YAML, a key is unknown or missing, or a value has the
+            wrong type or is out of range. Only the first fault is reported.
 
     """
     try:
@@ -275,24 +273,28 @@ def load_config(path: str | Path = "params.yaml") -> Config:
         ) from None
     except YAMLError as error:
         raise InputError(
-            path, f"expected a parameter file, found broken YAML ({error})", "mend the line named"
+            path, f"expected a parameter file, found broken YAML ({error})", "correct that line"
         ) from None
 
 
 def parse_config(values: Any, *, where: str = "params.yaml") -> Config:
-    """Check a mapping as `load_config` checks a file."""
+    """Check the nested values of a parameter file; see `load_config`.
+
+    Args:
+        values: Mapping with the sections of `params.yaml`.
+        where: Name of the file in errors.
+
+    """
     try:
-        # Through JSON, whose strict mode still takes a mapping for a dataclass and a list for a
-        # tuple.
+        # Through JSON: in strict mode, only JSON may give a mapping for a dataclass and a list for
+        # a tuple.
         return TypeAdapter(Config).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise _first_fault(error, where) from None
 
 
 def config_dict(value: Any) -> dict[str, Any]:
-    """A configuration (or a section of one) as plain nested values under the keys of
-    `params.yaml`.
-    """
+    """Convert a configuration, or a section of one, to nested values as in `params.yaml`."""
     return TypeAdapter(type(value)).dump_python(value, by_alias=True, mode="json")
 
 
@@ -300,16 +302,13 @@ def _first_fault(error: ValidationError, where: str) -> InputError:
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"]) or "top level"
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        found, do = "an unknown key", "remove it or correct its name"
+        problem = "expected no such key, found an unknown key"
+        hint = "remove it or correct its name"
     elif fault["type"].startswith("missing"):
-        found, do = "no such key", "add it; infra/profiles/ holds complete files"
+        problem = "expected a value, found no such key"
+        hint = "add it; infra/profiles/ holds complete files"
     else:
-        found, do = repr(fault["input"]), "correct the value"
-    expected = (
-        "no such key"
-        if found == "an unknown key"
-        else (
-            "a value" if found == "no such key" else fault["msg"].removeprefix("Input should be ")
-        )
-    )
-    return InputError(f"{where}: {key}", f"expected {expected}, found {found}", do)
+        expected = fault["msg"].removeprefix("Input should be ")
+        problem = f"expected {expected}, found {fault['input']!r}"
+        hint = "correct the value"
+    return InputError(f"{where}: {key}", problem, hint)
