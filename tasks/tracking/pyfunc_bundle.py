@@ -14,8 +14,8 @@ from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
 def example(bundle: Bundle) -> Arrays:
     """Return one second of silence by the first speaker."""
     return {
-        "wave": np.zeros(SAMPLE_RATE, np.float32),
-        "speaker": np.array([min(bundle.speakers)], np.int64),
+        "waveform": np.zeros(SAMPLE_RATE, np.float32),
+        "speaker_id": np.array([min(bundle.speakers)], np.int64),
     }
 
 
@@ -23,7 +23,7 @@ def load(folder: Path) -> Predict:
     """Read the bundle.
 
     Returns:
-        A function from "wave" (S,) float32 at 16 kHz and "speaker" (1,), an id of the corpus, to
+        A function from "waveform" (S,) float32 at 16 kHz and "speaker_id" (1,), an id of the corpus, to
         "poses" (n, 165), "expressions" (n, 100) and "trans" (n, 3) at 30 frames a second.
 
     """
@@ -31,8 +31,8 @@ def load(folder: Path) -> Predict:
 
     def predict(arrays: Arrays) -> Arrays:
         speech = Speech(
-            waveform=np.ascontiguousarray(arrays["wave"], np.float32),
-            speaker_id=int(arrays["speaker"][0]),
+            waveform=np.ascontiguousarray(arrays["waveform"], np.float32),
+            speaker_id=int(arrays["speaker_id"][0]),
         )
         result = synthesizer.generate(speech)
         return {"poses": result.poses, "expressions": result.expressions, "trans": result.trans}

@@ -10,7 +10,7 @@ from mambatalk.models.generator.storage import load_generator
 from mambatalk.motion.skeleton import MOTION_DIM
 from tasks.tracking.pyfunc import Arrays, FolderModel, Predict
 
-INPUTS: Final = ("wave", "words", "speaker", "motion", "mask")
+INPUTS: Final = ("audio", "words", "speaker_index", "motion", "mask")
 _FRAMES: Final = 64
 _SAMPLES: Final = 34_133
 """Samples of a window of 64 frames at 30 frames a second and 16 kHz."""
@@ -21,9 +21,9 @@ def example() -> Arrays:
     mask = np.ones((1, _FRAMES, MOTION_DIM), np.bool_)
     mask[:, :4] = False
     return {
-        "wave": np.zeros((1, _SAMPLES, 3), np.float32),
+        "audio": np.zeros((1, _SAMPLES, 3), np.float32),
         "words": np.zeros((1, _FRAMES), np.int64),
-        "speaker": np.zeros((1, _FRAMES), np.int64),
+        "speaker_index": np.zeros((1, _FRAMES), np.int64),
         "motion": np.zeros((1, _FRAMES, MOTION_DIM), np.float32),
         "mask": mask,
     }
@@ -41,10 +41,10 @@ def load(folder: Path) -> Predict:
 
     @torch.no_grad()
     def predict(arrays: Arrays) -> Arrays:
-        wave, words, speaker, motion, mask = (
+        audio, words, speaker_index, motion, mask = (
             torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in INPUTS
         )
-        output = network(wave, wave[..., :2], words, speaker, motion, mask)
+        output = network(audio, audio[..., :2], words, speaker_index, motion, mask)
         return {part: logits.numpy() for part, logits in output.logits.items()}
 
     return predict

@@ -1,4 +1,4 @@
-"""One checkout in which nothing has run, and one that all tests share after a whole cold build."""
+"""Fixtures: a checkout in which nothing has run, and a shared one with a complete build."""
 
 from pathlib import Path
 
@@ -15,9 +15,7 @@ def empty(tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """One checkout on the profile `tiny` after a whole cold `dvc repro`; tests leave it as they
-    found it.
-    """
+    """A checkout with a complete build of the profile `tiny`; tests restore what they change."""
     workspace = checkout(tmp_path_factory.mktemp("built"))
     done = workspace.dvc("repro")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -1,6 +1,4 @@
-"""Bad input ends in one line that names it and a non-zero exit, and leaves nothing that a later run
-takes for good.
-"""
+"""Bad input is reported in one line with a non-zero exit code and leaves no output behind."""
 
 import fcntl
 import json
@@ -23,7 +21,7 @@ def drop_key(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("break_params", "message"),
     [
         (
             lambda w: w.set_params(sample_corpus__hour=1.0),
@@ -39,13 +37,13 @@ def drop_key(workspace: Workspace) -> None:
     ids=["unknown-key", "missing-key", "wrong-type", "wrong-type-of-a-later-stage"],
 )
 def test_a_bad_parameter_is_one_line(
-    empty: Workspace, spoil: Callable[[Workspace], None], says: str
+    empty: Workspace, break_params: Callable[[Workspace], None], message: str
 ) -> None:
-    spoil(empty)
+    break_params(empty)
     done = empty.stage("sample_corpus")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert says in done.stderr
+    assert message in done.stderr
     assert not (empty.root / "data" / "sample").exists()
     status = json.loads(empty.read("runs/sample_corpus/status.json"))
     assert (status["state"], status["kind"]) == ("failed", "config")
@@ -54,7 +52,7 @@ def test_a_bad_parameter_is_one_line(
 
 @pytest.fixture
 def corpus(built: Workspace, tmp_path: Path) -> Workspace:
-    """A checkout with the sample of the shared one, for spoiling."""
+    """A checkout with its own copy of the built sample corpus, which a test may damage."""
     workspace = checkout(tmp_path)
     shutil.copytree(built.root / "data" / "sample", workspace.root / "data" / "sample")
     return workspace
@@ -82,14 +80,14 @@ def test_a_missing_corpus_root(corpus: Workspace) -> None:
 
 
 @pytest.mark.parametrize("key", ["ingest__root", "ingest__snapshot", "body__path"])
-def test_what_a_person_must_give_is_asked_for_first(corpus: Workspace, key: str) -> None:
+def test_missing_user_files_are_reported_by_the_first_stage(corpus: Workspace, key: str) -> None:
     corpus.set_params(**{key: "data/nowhere"})
     one_line(
         corpus.stage("sample_corpus"), key.replace("__", "."), "nothing at data/nowhere", "expected"
     )
 
 
-def test_a_corpus_that_is_not_its_snapshot(corpus: Workspace) -> None:
+def test_a_corpus_that_differs_from_its_snapshot(corpus: Workspace) -> None:
     wav = next((corpus.root / "data/sample/corpus/wave16k").glob("*.wav"))
     wav.write_bytes(wav.read_bytes() + b"more")
     one_line(corpus.stage("ingest"), wav.name)
@@ -141,7 +139,7 @@ def test_an_empty_split(corpus: Workspace) -> None:
 
 
 def test_a_full_disk(empty: Workspace) -> None:
-    """On a file system of 3 MB, which takes a name space of our own."""
+    """On a file system of 3 MB, mounted in a user namespace."""
     small = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
     (empty.root / "data").mkdir()
     if empty.run(*small, "mount -t tmpfs -o size=3m none data").returncode:
@@ -165,20 +163,20 @@ def test_two_copies_of_a_stage_do_not_run_at_once(corpus: Workspace) -> None:
     assert corpus.stage("ingest").returncode == 0
 
 
-def test_a_signal_that_lands_in_a_finaliser_still_stops_the_stage(corpus: Workspace) -> None:
-    """The interpreter swallows what is raised there."""
+def test_a_signal_during_a_finaliser_stops_the_stage(corpus: Workspace) -> None:
+    """The interpreter swallows exceptions that are raised there."""
     script = """
 import os, signal, sys, time
 from tasks.runtime.stage import execute
 
-class Fading:
+class SignalOnDelete:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0)
 
 def work(context):
-    fading = Fading()
-    del fading
+    victim = SignalOnDelete()
+    del victim
     while True:
         time.sleep(1)
 

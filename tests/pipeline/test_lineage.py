@@ -1,6 +1,4 @@
-"""From one pipeline run in MLflow every stage, number and model of a build is found, and the models
-answer.
-"""
+"""One MLflow run leads to every stage, metric and model of a build, and the models can predict."""
 
 import json
 import sys
@@ -12,7 +10,7 @@ from tests.pipeline.test_repro import ALL, PARTS
 from tests.pipeline.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
-ASK = """
+QUERY = """
 import json, sys, mlflow, numpy as np
 from tasks.tracking.store import connect
 client, experiment = connect()
@@ -34,7 +32,7 @@ print(json.dumps({"tags": tags, "runs": {name: {"tags": run.data.tags, "params":
 
 @pytest.fixture(scope="module")
 def store(built: Workspace) -> dict:
-    done = built.run(sys.executable, "-c", ASK)
+    done = built.run(sys.executable, "-c", QUERY)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -59,14 +57,14 @@ def test_tags_lead_from_a_metric_to_its_origin(store: dict, built: Workspace) ->
     assert store["runs"]["evaluate"]["metrics"]["model.mse.corrected"] == pytest.approx(evaluated)
 
 
-def test_all_models_load_and_answer_without_pickle(store: dict) -> None:
+def test_all_models_predict_without_pickle(store: dict) -> None:
     models = store["models"]
     assert set(models) == {*PARTS, "fgd_encoder", "generator", "bundle"}
     for part in PARTS:
         assert models[part]["run"] == store["runs"][f"train_vq@{part}"]["id"]
     assert models["fgd_encoder"]["out"]["features"][:2] == [2, 4]
     assert set(models["generator"]["out"]) == {"face", "upper", "hands", "lower"}
-    assert models["bundle"]["in"] == ["wave", "speaker"]
+    assert models["bundle"]["in"] == ["waveform", "speaker_id"]
     assert models["bundle"]["out"] == {
         "poses": [30, 165],
         "expressions": [30, 100],
@@ -75,7 +73,7 @@ def test_all_models_load_and_answer_without_pickle(store: dict) -> None:
     assert {model["pickled"] for model in models.values()} == {None}
 
 
-def test_the_stored_weights_are_the_pipeline_s(store: dict, built: Workspace) -> None:
+def test_mlflow_stores_the_weights_of_the_build(store: dict, built: Workspace) -> None:
     home = Path(built.env["MAMBATALK_HOME"])
     ours = built.read("models/vq/face/face.safetensors")
     assert ours in [path.read_bytes() for path in home.rglob("face.safetensors")]

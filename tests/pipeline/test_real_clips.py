@@ -1,4 +1,4 @@
-"""Real BEATX clips go the same way to the end; what so few can tell is said, not hidden."""
+"""Two real BEATX clips run through the whole pipeline, with warnings about so few clips."""
 
 import html
 import json
@@ -17,7 +17,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """`make real` in a checkout of its own, with training cut short."""
+    """A checkout in which `make real` has run with short trainings."""
     workspace = checkout(tmp_path_factory.mktemp("real"))
     profile = workspace.root / "infra" / "profiles" / "clips.yaml"
     profile.write_text(
@@ -33,19 +33,19 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def test_two_real_clips_go_to_the_end(real: Workspace) -> None:
+def test_two_real_clips_are_evaluated(real: Workspace) -> None:
     metrics = json.loads(real.read("runs/real/metrics/metrics.json"))
     assert metrics["clips"] == 1
     assert metrics["rows"]["model"]["mse"]["corrected"] > 0
     assert metrics["body"] == "stand-in"
 
 
-def test_the_fgd_of_so_few_frames_is_marked(real: Workspace) -> None:
+def test_fgd_of_few_frames_has_a_warning(real: Workspace) -> None:
     metrics = json.loads(real.read("runs/real/metrics/metrics.json"))
     assert any("FGD" in warning for warning in metrics["warnings"])
 
 
-def test_validation_is_carved_from_train_and_said(real: Workspace) -> None:
+def test_validation_is_taken_from_the_training_split_with_a_note(real: Workspace) -> None:
     features = json.loads(real.read("runs/real/data/features/features.json"))
     assert features["splits"] == {"test": 1, "train": 1, "val": 1}
     (note,) = features["notes"]
@@ -53,12 +53,12 @@ def test_validation_is_carved_from_train_and_said(real: Workspace) -> None:
     assert note[1:] in html.unescape(real.read("runs/real/reports/index.html").decode())
 
 
-def test_the_checkout_is_as_before(real: Workspace) -> None:
+def test_the_checkout_does_not_change(real: Workspace) -> None:
     changed = real.run("git", "status", "--porcelain").stdout
     assert changed == ""
 
 
-def test_a_wrong_root_is_one_line(empty: Workspace) -> None:
+def test_a_wrong_root_is_reported_in_one_line(empty: Workspace) -> None:
     done = empty.stage("tools.real", "/nowhere/at/all")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1

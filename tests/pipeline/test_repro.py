@@ -1,6 +1,4 @@
-"""The whole pipeline on the profile `tiny`: built cold, rerun, changed, killed, and the same
-twice.
-"""
+"""The whole pipeline on the profile `tiny`: a cold build, its outputs, and a build that was killed."""
 
 import json
 import os
@@ -33,7 +31,7 @@ ALL = [
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
 
 
-def test_every_output_is_there(built: Workspace) -> None:
+def test_every_output_exists(built: Workspace) -> None:
     names = {
         path.relative_to(built.root).as_posix() for path in built.root.rglob("*") if path.is_file()
     }
@@ -52,7 +50,7 @@ def test_every_output_is_there(built: Workspace) -> None:
 
 
 @pytest.mark.parametrize("page", ["reports/index.html", "reports/quality/index.html"])
-def test_every_link_of_a_page_leads_somewhere(built: Workspace, page: str) -> None:
+def test_every_link_of_a_page_has_a_target(built: Workspace, page: str) -> None:
     links = {
         link
         for link in re.findall(r'href="([^"]+)"', built.read(page).decode())
@@ -67,7 +65,7 @@ def test_every_link_of_a_page_leads_somewhere(built: Workspace, page: str) -> No
         ), link
 
 
-def test_the_metrics_have_the_contract_s_shape(built: Workspace) -> None:
+def test_metrics_follow_the_documented_format(built: Workspace) -> None:
     metrics = json.loads(built.read("metrics/metrics.json"))
     assert set(metrics["rows"]) == {
         "model",
@@ -84,14 +82,14 @@ def test_the_metrics_have_the_contract_s_shape(built: Workspace) -> None:
     assert metrics["clips"] > 0
 
 
-def test_nothing_runs_twice(built: Workspace) -> None:
+def test_a_second_build_runs_no_stage(built: Workspace) -> None:
     again = built.dvc("repro")
     assert again.returncode == 0
     assert "Running stage" not in again.stdout
     assert "up to date" in again.stdout
 
 
-def test_dvc_shows_something_worth_reading(built: Workspace) -> None:
+def test_dvc_shows_metrics_and_plots(built: Workspace) -> None:
     shown = json.loads(built.dvc("metrics", "show", "--json").stdout)[""]["data"]
     assert set(shown["metrics/summary.json"]["data"]) == {
         "fgd",
@@ -110,9 +108,7 @@ def test_dvc_shows_something_worth_reading(built: Workspace) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_after_a_kill(built: Workspace, tmp_path: Path) -> None:
-    """DVC is killed in the middle of a training; the training goes with it, and a rerun ends as if
-    nothing had been.
-    """
+    """Killing DVC ends the training it runs; the next build gives the same results."""
     workspace = checkout(tmp_path)
     status = workspace.root / "runs" / "train_vq@lower" / "status.json"
     running = subprocess.Popen(

@@ -1,11 +1,11 @@
-"""DVC's page of plots, with all that it needs inside."""
+"""The page of DVC's plots contains the scripts it needs."""
 
 from dvc_render.html import HTML
 
 from tasks.tools.plots import template
 
 
-def test_the_page_holds_its_scripts_and_room_for_plots() -> None:
+def test_the_page_contains_its_scripts_and_the_plots() -> None:
     page = (
         HTML(template())
         .with_scripts('<script src="https://elsewhere"></script>')
