@@ -138,7 +138,14 @@ class TrainState:
                 f"expected the state of {self._identity}, found that of {found}",
                 "delete it, or use another scratch folder",
             )
-        self._restore(content)
+        try:
+            self._restore(content)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise InputError(
+                path,
+                f"expected the state of this network, found another one ({_first_line(error)})",
+                "delete it, or use another scratch folder",
+            ) from None
         return True
 
     def _content(self) -> dict[str, Any]:

@@ -178,6 +178,14 @@ def test_state_of_another_training_is_refused(
         train_fgd(store, epochs=5, context=context(tmp_path))
 
 
+def test_state_of_a_network_of_another_size_is_refused(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    TRAININGS["fgd"](store, networks, context(tmp_path))
+    with pytest.raises(InputError, match=rf"{STATE_FILE}: expected the state of this network"):
+        train_fgd(store, epochs=4, latent=40, context=context(tmp_path))
+
+
 @pytest.mark.parametrize("damage", ["short", "empty", "text", "flipped"])
 def test_damaged_state_is_one_line(
     store: FeatureStore, networks: Networks, tmp_path: Path, damage: str
