@@ -1,8 +1,9 @@
-"""The configuration: `params.yaml` as frozen dataclasses, one section per stage, read strictly.
+"""The configuration: the sections of `params.yaml` as frozen dataclasses.
 
-Fields have no defaults, because DVC would not notice a default that changes here. Settings that do
-not change results (device, workers, addresses, log level) are environment variables or flags, never
-parameters.
+Unknown keys, missing keys and values of the wrong type are errors. Fields have no defaults, because
+DVC tracks the values in `params.yaml` and would not notice a changed default. Settings that change
+no result (device, number of workers, addresses, log level) are environment variables or options of
+a command, not parameters.
 """
 
 import json
@@ -28,79 +29,92 @@ section = with_config(ConfigDict(extra="forbid", strict=True))
 @section
 @dataclass(frozen=True, kw_only=True)
 class BodyConfig:
-    """The SMPL-X body model, from which meshes and joints are computed."""
+    """The SMPL-X body model, which computes joints and meshes."""
 
     path: str
-    """npz in SMPL-X format: the licensed model, or the stand-in that the sample stage writes."""
+    """npz file of the licensed SMPL-X model, or of the stand-in body written by `sample_corpus`."""
     mesh_vertices: Size
-    """Vertices in the mesh losses, spread over the body; 0 uses all 10,475."""
+    """Vertices in the mesh losses, spread over the body; 0 selects all 10,475."""
     mesh_frames: Size
-    """Consecutive frames of a window in the mesh losses of face, upper and hands; 0 uses all."""
+    """Consecutive frames per window in the mesh losses of face, upper body and hands.
+
+    0 selects all.
+    """
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class SampleCorpusConfig:
-    """The embedded corpus: speech by eSpeak NG, motion from written rules."""
+    """The embedded sample, with speech by eSpeak NG and motion from the motion rules."""
 
     enabled: bool
+    """Whether to generate the sample; false if another corpus is used."""
     hours: Rate
+    """Hours of motion."""
     speakers: Annotated[int, Field(ge=3)]
+    """Number of speakers."""
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class IngestConfig:
-    """Corpus to clip store."""
+    """Reading of the corpus into the clip store."""
 
     root: str
-    """A language folder in BEATX layout."""
+    """Language folder of the corpus in BEATX layout."""
     snapshot: str
-    """What `mambatalk snapshot` wrote of that folder: the only data dependency."""
+    """Snapshot of that folder, written by `mambatalk snapshot`; the only data dependency."""
     speakers: list[int]
-    """Speaker ids to take; empty takes all."""
+    """Ids of the speakers to use. Empty selects all speakers."""
     clips_per_shard: Count
+    """Largest mean number of clips in a Parquet file."""
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class CheckClipsConfig:
-    """Bounds of the per-clip rules."""
+    """Bounds of the data rules for clips."""
 
     min_seconds: Rate
+    """Shortest motion, seconds; shorter clips are quarantined."""
     max_length_gap_seconds: Rate
+    """Largest difference between the lengths of audio and motion, seconds; else quarantined."""
     max_joint_speed: Rate
-    """Fastest joint rotation, radians a second."""
+    """Largest rotation speed of any joint, rad/s; faster clips are quarantined."""
     max_translation_speed: Rate
-    """Fastest the whole body moves, metres a second."""
+    """Largest speed of the whole body, m/s; faster clips are quarantined."""
     max_frozen_seconds: Rate
-    """Longest all joints may stand still to the last bit."""
+    """Longest time without any motion of the body or of one arm, seconds; else quarantined."""
     max_silent_share: Share
+    """Largest share of silence, 0 to 1; more is a warning."""
     max_quarantined: Share
-    """Share of clips that may be left out before the stage fails."""
+    """Largest share of quarantined clips, 0 to 1; with more the stage fails."""
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class FeaturesConfig:
-    """Accepted clips to features."""
+    """Extraction of the features."""
 
     ctc_model: str | None
-    """Folder or hub name of a wav2vec2 CTC model; null leaves the CTC channel at 0."""
+    """Folder or Hugging Face name of a wav2vec2 CTC model; null sets the CTC channel to 0."""
     validation_share: Share
-    """Share of training clips carved for validation where the corpus marks none."""
+    """Share of the training clips to use for validation if the corpus has no validation split."""
     clips_per_shard: Count
+    """Number of clips in a Parquet file."""
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class CheckFeaturesConfig:
-    """Bounds of the per-clip feature rules."""
+    """Bounds of the data rules for features, all of them warnings."""
 
     max_unknown_words: Share
+    """Largest share of frames with a word outside the vocabulary, 0 to 1."""
     max_silent_share: Share
+    """Largest share of silence, 0 to 1."""
     max_floor_offset: Rate
-    """Metres the feet may be from the floor, which lies at height 0."""
+    """Largest distance of the feet from the floor at height 0, metres."""
 
 
 @section
@@ -217,31 +231,36 @@ class TrainGeneratorConfig:
 @section
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Which clips are scored."""
+    """Selection of the clips to evaluate."""
 
     split: Literal["val", "test"]
+    """Split to evaluate."""
     max_clips: Size
-    """0 scores all."""
+    """Largest number of clips; 0 selects all."""
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class RenderConfig:
-    """Videos of generated motion beside ground truth."""
+    """Videos of generated motion next to the ground truth."""
 
     clips: Count
+    """Number of clips to render."""
     seconds: Rate
+    """Longest video, seconds; longer clips are cut."""
     height: Count
-    """Of one figure, in pixels."""
+    """Height of each figure in the video, pixels."""
 
 
 @section
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All of `params.yaml`."""
+    """The content of `params.yaml`."""
 
     seed: int
+    """Seed for the sample, the initial weights and the order of training."""
     fidelity: Fidelity
+    """Behaviour where the published implementation has bugs; docs/fidelity.md lists them."""
     body: BodyConfig
     sample_corpus: SampleCorpusConfig
     ingest: IngestConfig
@@ -256,11 +275,14 @@ class Config:
 
 
 def load_config(path: str | Path = "params.yaml") -> Config:
-    """Read and check a complete parameter file.
+    """Read and check a parameter file.
+
+    Args:
+        path: File with all sections.
 
     Raises:
-        InputError: The file is missing or no YAML, a key is unknown or missing, or a value has the
-            wrong type or is out of range. Only the first fault is reported.
+        InputError: The file is missing or is not YAML, a key is unknown or missing, or a value is
+            invalid. The message names the first error only.
 
     """
     try:
@@ -269,46 +291,50 @@ def load_config(path: str | Path = "params.yaml") -> Config:
         raise InputError(
             path,
             "expected a parameter file, found no such file",
-            "run from the repository root, or `make profile P=sample` to write one",
+            "run in the repository root, or write the file with `make profile P=sample`",
         ) from None
     except YAMLError as error:
         raise InputError(
-            path, f"expected a parameter file, found broken YAML ({error})", "correct that line"
+            path, f"expected valid YAML, found an error ({error})", "correct the line named here"
         ) from None
 
 
 def parse_config(values: Any, *, where: str = "params.yaml") -> Config:
-    """Check the nested values of a parameter file; see `load_config`.
+    """Check a mapping in the same way as `load_config` checks a file.
 
     Args:
-        values: Mapping with the sections of `params.yaml`.
-        where: Name of the file in errors.
+        values: Sections by name.
+        where: Name of the source for error messages.
+
+    Raises:
+        InputError: See `load_config`.
 
     """
     try:
-        # Through JSON: in strict mode, only JSON may give a mapping for a dataclass and a list for
-        # a tuple.
+        # Validated as JSON, because strict validation of Python objects would accept neither
+        # mappings for dataclasses nor lists for tuples.
         return TypeAdapter(Config).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise _first_fault(error, where) from None
+        raise _first_error(error, where) from None
 
 
 def config_dict(value: Any) -> dict[str, Any]:
-    """Convert a configuration, or a section of one, to nested values as in `params.yaml`."""
+    """Convert a configuration, or a section of one, to nested dicts with the keys of the file."""
     return TypeAdapter(type(value)).dump_python(value, by_alias=True, mode="json")
 
 
-def _first_fault(error: ValidationError, where: str) -> InputError:
-    fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"]) or "top level"
-    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+def _first_error(error: ValidationError, where: str) -> InputError:
+    """Convert the first error of a validation."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "top level"
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         problem = "expected no such key, found an unknown key"
         hint = "remove it or correct its name"
-    elif fault["type"].startswith("missing"):
+    elif first["type"].startswith("missing"):
         problem = "expected a value, found no such key"
-        hint = "add it; infra/profiles/ holds complete files"
+        hint = "add it; infra/profiles/ has complete files"
     else:
-        expected = fault["msg"].removeprefix("Input should be ")
-        problem = f"expected {expected}, found {fault['input']!r}"
+        expected = first["msg"].removeprefix("Input should be ")
+        problem = f"expected {expected}, found {first['input']!r}"
         hint = "correct the value"
     return InputError(f"{where}: {key}", problem, hint)

@@ -25,13 +25,16 @@ def drop_key(workspace: Workspace) -> None:
     [
         (
             lambda w: w.set_params(sample_corpus__hour=1.0),
-            "sample_corpus.hour: found an unknown key",
+            "sample_corpus.hour: expected no such key",
         ),
-        (drop_key, "sample_corpus.hours: found no such key"),
-        (lambda w: w.set_params(sample_corpus__hours="long"), "sample_corpus.hours: found 'long'"),
+        (drop_key, "sample_corpus.hours: expected a value, found no such key"),
+        (
+            lambda w: w.set_params(sample_corpus__hours="long"),
+            "sample_corpus.hours: expected a valid number",
+        ),
         (
             lambda w: w.set_params(train_generator__epochs="ten"),
-            "train_generator.epochs: found 'ten'",
+            "train_generator.epochs: expected a valid integer",
         ),
     ],
     ids=["unknown-key", "missing-key", "wrong-type", "wrong-type-of-a-later-stage"],

@@ -1,4 +1,4 @@
-"""The configuration is read strictly: what is wrong is named in one line."""
+"""A configuration with an error is rejected with a message that names the key."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def test_every_profile_is_complete(path: Path) -> None:
     assert load_config(path).train_vq.global_.layers == 4
 
 
-def test_the_four_profiles_are_there() -> None:
+def test_the_four_profiles_exist() -> None:
     assert {path.stem for path in PROFILES} >= {"sample", "tiny", "paper", "clips"}
 
 
@@ -100,19 +100,19 @@ def test_a_wrong_value_is_named(
         parse_config(values)
 
 
-def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_file_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file.*make profile"):
         load_config(tmp_path / "params.yaml")
 
 
-def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
+def test_invalid_yaml_is_reported_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("seed: [1\nbody: }")
     with pytest.raises(InputError) as caught:
         load_config(path)
     assert "\n" not in str(caught.value)
-    assert "broken YAML" in str(caught.value)
+    assert "expected valid YAML" in str(caught.value)
 
 
-def test_a_configuration_survives_the_way_to_plain_values(values: dict[str, Any]) -> None:
+def test_a_configuration_can_be_converted_to_plain_values(values: dict[str, Any]) -> None:
     assert config_dict(parse_config(values)) == values
