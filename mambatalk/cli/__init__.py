@@ -1,13 +1,15 @@
 """The `mambatalk` command.
 
 Exit codes: 0 success; 1 the result is negative (a check or a parity test failed); 2 bad input or
-usage, reported in one line on standard error; 143 stopped by SIGTERM, with the state saved.
+usage, reported in one line on standard error; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.
 Commands import heavy packages only when they run, so that `--help` is fast.
 """
 
 import re
+import signal
 import sys
 from importlib.metadata import requires
+from typing import NoReturn
 
 import typer
 
@@ -41,7 +43,7 @@ def describe() -> None:
     explains a command and shows examples.
 
     **Exit codes:** 0 success; 1 the result is negative, for example a failed check; 2 bad input or
-    usage; 143 stopped by SIGTERM.
+    usage; 130 stopped by Ctrl-C; 143 stopped by SIGTERM.
     """
 
 
@@ -49,8 +51,10 @@ def main() -> None:
     """Run the command line.
 
     An `InputError`, or a missing package of an extra, is reported in one line on standard error
-    with exit code 2.
+    with exit code 2. Ctrl-C and SIGTERM remove temporary files and exit with 130 and 143.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         app(prog_name="mambatalk")
     except InputError as error:
@@ -65,6 +69,12 @@ def main() -> None:
             f"pip install 'mambatalk[{extra}]'\n"
         )
         sys.exit(2)
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    # An exception, because the default action would leave temporary files and processes behind.
+    sys.stderr.write(f"mambatalk: stopped by {signal.Signals(number).name}\n")
+    sys.exit(128 + number)
 
 
 def extra_with(module: str) -> str | None:

@@ -1,7 +1,9 @@
-"""A tiny features folder in the real format, for tests of what reads one."""
+"""A small features folder in the real format."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,19 +17,33 @@ IDENTITY = np.array([1, 0, 0, 0, 1, 0], np.float32)
 
 
 def write_feature_folder(
-    out: Path, *, seconds=(6.0, 4.0, 5.0), splits=("train", "val", "test"), seed=0, ctc=()
+    out: Path,
+    *,
+    seconds: Sequence[float] = (6.0, 4.0, 5.0),
+    splits: Sequence[str] = ("train", "val", "test"),
+    seed: int = 0,
+    ctc: Sequence[int] = (),
 ) -> Path:
-    """`ctc`: places of the clips that have CTC ids, 50 a second."""
+    """Write clips of random motion and audio.
+
+    Args:
+        out: Folder to write.
+        seconds: Duration of each clip.
+        splits: Split of each clip.
+        seed: Random seed.
+        ctc: Indices of the clips that have CTC ids, 50 per second.
+
+    """
     out.mkdir(parents=True)
     random = np.random.default_rng(seed)
     rows = []
     with pq.ParquetWriter(out / "frames-00000.parquet", FRAME) as writer:
-        for place, (length, split) in enumerate(zip(seconds, splits, strict=True)):
+        for index, (length, split) in enumerate(zip(seconds, splits, strict=True)):
             frames = round(length * 30)
             writer.write_table(_frames(random, frames), row_group_size=frames)
-            rows.append(_clip(random, place, split, frames, round((length + 0.3) * 16000)))
-    for place in ctc:
-        rows[place]["ctc"] = random.integers(1, 32, rows[place]["samples"] // 320).tolist()
+            rows.append(_clip(random, index, split, frames, round((length + 0.3) * 16000)))
+    for index in ctc:
+        rows[index]["ctc"] = random.integers(1, 32, rows[index]["samples"] // 320).tolist()
     pq.write_table(pa.Table.from_pylist(rows, FEATURE_CLIP), out / "clips.parquet")
     write_json(
         out / "vocabulary.json",
@@ -41,7 +57,7 @@ def write_feature_folder(
     return out
 
 
-def _frames(random, frames):
+def _frames(random: np.random.Generator, frames: int) -> pa.Table:
     time = np.arange(frames)[:, None] / 30
     wobble = 0.2 * np.sin(
         2 * np.pi * (time * random.uniform(0.3, 1, 330) + random.uniform(0, 1, 330))
@@ -60,25 +76,27 @@ def _frames(random, frames):
     )
 
 
-def _clip(random, place, split, frames, samples):
+def _clip(
+    random: np.random.Generator, index: int, split: str, frames: int, samples: int
+) -> dict[str, Any]:
     wave = (random.normal(0, 0.1, samples) * np.sin(np.arange(samples) / 8000)).astype(np.float32)
     file = io.BytesIO()
     soundfile.write(file, wave, 16000, format="FLAC", subtype="PCM_16")
-    heard = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")[0]
+    decoded = soundfile.read(io.BytesIO(file.getvalue()), dtype="float32")[0]
     return {
-        "clip_id": f"{place + 1}_clip_0_{place}_{place}",
-        "speaker": place + 1,
-        "speaker_index": place % 2,
+        "clip_id": f"{index + 1}_clip_0_{index}_{index}",
+        "speaker": index + 1,
+        "speaker_index": index % 2,
         "split": split,
         "frames": frames,
         "shard": "frames-00000.parquet",
-        "row_group": place,
+        "row_group": index,
         "emotion": 0,
         "betas": random.normal(0, 1, 300).astype(np.float32),
         "audio": file.getvalue(),
         "samples": samples,
-        "wave_mean": float(heard.mean()),
-        "wave_std": float(heard.std()),
+        "wave_mean": float(decoded.mean()),
+        "wave_std": float(decoded.std()),
         "ctc": None,
         "has_text": True,
         "unknown_words": 0.0,

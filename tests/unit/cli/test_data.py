@@ -1,6 +1,7 @@
 """`mambatalk sample`, `snapshot` and `check` as processes: output and exit codes."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from mambatalk.cli.data import check
 from mambatalk.errors import InputError
 from mambatalk.files import read_json
 from mambatalk.sample.build import write_sample
+from tests.helpers.hub_downloads import wait_until
 
 COMMAND = Path(sys.executable).with_name("mambatalk")
 NEEDS_ESPEAK = "eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"
@@ -144,6 +146,24 @@ def test_a_full_temporary_disk_is_one_line(corpus: Path, monkeypatch: pytest.Mon
         InputError, match=r"expected free disk space, found a full disk \(.* MiB free\)"
     ):
         check(corpus)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_command_and_leaves_no_file(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    pytest.importorskip("espeakng_loader", reason=NEEDS_ESPEAK)
+    command: list[str | Path] = [COMMAND, "sample", tmp_path / "corpus", "--hours", "5"]
+    with subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE, text=True) as run:
+        wait_until(lambda: any(tmp_path.rglob("*.wav")))
+        run.send_signal(number)
+        try:
+            assert run.wait(timeout=30) == 128 + number
+        finally:
+            run.kill()
+        assert run.stderr is not None
+        assert run.stderr.read() == f"mambatalk: stopped by {number.name}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["sample", "snapshot", "check", "download"])

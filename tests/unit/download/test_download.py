@@ -65,7 +65,7 @@ def test_a_second_run_adds_files_and_downloads_none_twice(hub: Hub, tmp_path: Pa
         path for path in hub.files if "4_lawrence" in path
     }
     fetch(hub, tmp_path, language="chinese")
-    assert sorted(hub.sent_whole()) == sorted(
+    assert sorted(hub.completed_paths()) == sorted(
         path for path in hub.files if not path.endswith("readme.md")
     )
     assert {path.partition("/")[0] for path in read_json(tmp_path / "download.json")["files"]} == {
@@ -162,7 +162,7 @@ def test_a_disk_that_is_too_small_is_found_before_the_transfer(
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
     with pytest.raises(InputError, match=r"expected 0\.07 GB of free space, found 0\.00 GB"):
         fetch(hub, tmp_path)
-    assert hub.sent_whole() == []
+    assert hub.completed_paths() == []
 
 
 def test_a_second_download_into_the_same_folder_is_refused(hub: Hub, tmp_path: Path) -> None:

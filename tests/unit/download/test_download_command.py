@@ -65,7 +65,7 @@ def test_a_killed_download_resumes_without_downloading_files_twice(
     gate = hub.gate = threading.Semaphore(15)
     arguments: list[str | Path] = [COMMAND, "download", tmp_path, "--accept-licence"]
     with subprocess.Popen(arguments, env=environment(hub), stderr=subprocess.DEVNULL) as process:
-        wait_until(lambda: (len(complete_files()), hub.half_sent()) == (15, 8))
+        wait_until(lambda: (len(complete_files()), hub.unfinished_count()) == (15, 8))
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     kept = complete_files()
@@ -102,7 +102,7 @@ def test_a_signal_stops_the_download_without_waiting_for_transfers(
         text=True,
         stderr=subprocess.PIPE,
     ) as process:
-        wait_until(lambda: hub.half_sent() == 8)
+        wait_until(lambda: hub.unfinished_count() == 8)
         process.send_signal(number)
         try:
             # huggingface_hub would wait ten seconds for the stalled transfers.
@@ -161,7 +161,7 @@ def test_a_dry_run_prints_sizes_and_writes_nothing(hub: Hub, tmp_path: Path) -> 
         ["wave", "10", "400.0"]
     ]
     assert list(tmp_path.iterdir()) == []
-    assert hub.sent_whole() == []
+    assert hub.completed_paths() == []
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_transfer_with_transient_faults_succeeds(
     fetch(hub, tmp_path, speakers=frozenset({2}))
     assert (tmp_path / path).read_bytes() == hub.files[path]
     assert hub.faults[path] == []
-    assert hub.sent_whole().count(path) == (2 if "lie" in faults else 1)
+    assert hub.completed_paths().count(path) == (2 if "lie" in faults else 1)
     assert waits
 
 
@@ -56,7 +56,7 @@ def test_a_large_file_resumes_where_the_connection_dropped(
     hub.faults[path] = ["drop"]
     fetch(hub, tmp_path, speakers=frozenset({2}))
     assert (tmp_path / path).read_bytes() == hub.files[path]
-    assert [entry["range"] for entry in hub.asked(path) if "range" in entry] == [
+    assert [entry["range"] for entry in hub.requests_of(path) if "range" in entry] == [
         None,
         f"bytes={10 * 2**20}-",
     ]
@@ -144,7 +144,7 @@ def test_a_permanent_fault_is_one_line_and_leaves_no_damaged_file(
         assert len([entry for entry in hub.log if entry["status"] == int(fault)]) <= 2
         assert waits == []
     if fault == "lie":
-        assert len(hub.asked(faulty_request)) >= MAX_ATTEMPTS
+        assert len(hub.requests_of(faulty_request)) >= MAX_ATTEMPTS
     assert all(
         content == hub.files[path]
         for path, content in on_disk(tmp_path).items()
