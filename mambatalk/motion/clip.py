@@ -154,7 +154,7 @@ def _frame_rate(array: NDArray[Any], where: str) -> float:
     if not 0 < value < 10_000:
         raise InputError(
             where,
-            "expected one number of frames a second, such as 30,"
+            "expected one number of frames per second, such as 30,"
             f" found {repr(array.tolist())[:60]}",
             "write the clip's frame rate",
         )

@@ -1,11 +1,13 @@
-"""SmplxMotion: reading, writing and slicing a clip, and one line for every file that is not one."""
+"""SmplxMotion: reading, writing and slicing a clip, and the errors for files that are not one."""
 
 import io
 import pickle
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,10 @@ REAL = (
 )
 
 
-def arrays(frames=5):
+Save = Callable[..., None]
+
+
+def arrays(frames: int = 5) -> dict[str, Any]:
     random = np.random.default_rng(0)
     return {
         "betas": random.normal(size=300).astype(np.float32),
@@ -36,15 +41,18 @@ def arrays(frames=5):
     }
 
 
-def npz(save=np.savez, **values):
+def npz(save: Save = np.savez, **changes: Any) -> bytes:
     file = io.BytesIO()
-    save(file, **{key: value for key, value in (arrays() | values).items() if value is not None})
+    values = arrays() | changes
+    save(file, **{key: value for key, value in values.items() if value is not None})
     return file.getvalue()
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_stored_or_compressed_single_or_double(save, kind):
+def test_files_may_be_stored_or_compressed_in_single_or_double(
+    save: Save, kind: type[np.floating]
+) -> None:
     given = arrays()
     motion = SmplxMotion.read(
         npz(save, **{key: given[key].astype(kind) for key in ("poses", "expressions", "trans")})
@@ -59,27 +67,27 @@ def test_stored_or_compressed_single_or_double(save, kind):
     )
 
 
-def test_column_order_of_memory_does_not_matter():
+def test_arrays_in_column_order_are_read() -> None:
     motion = SmplxMotion.read(npz(poses=np.asfortranarray(arrays()["poses"])))
     np.testing.assert_array_equal(motion.poses, arrays()["poses"])
 
 
-def test_what_is_read_may_be_changed():
+def test_arrays_that_were_read_are_writable() -> None:
     motion = SmplxMotion.read(npz())
     motion.poses[0] = 0
     motion.trans[0] = 0
 
 
-def test_a_stated_frame_rate_is_passed_on():
+def test_the_frame_rate_is_that_of_the_file() -> None:
     assert SmplxMotion.read(npz(mocap_frame_rate=np.array(60, np.int64))).fps == 60
 
 
-def test_nan_is_left_for_the_checks():
+def test_nan_is_read_for_the_data_checks_to_find() -> None:
     assert np.isnan(SmplxMotion.read(npz(trans=np.full((5, 3), np.nan))).trans).all()
 
 
 @pytest.mark.parametrize("key", ["poses", "trans", "expressions", "betas", "mocap_frame_rate"])
-def test_a_missing_key_is_named(key):
+def test_a_missing_array_is_named(key: str) -> None:
     with pytest.raises(InputError, match=f"no {key}"):
         SmplxMotion.read(npz(**{key: None}))
 
@@ -95,23 +103,23 @@ def test_a_missing_key_is_named(key):
         ("betas", np.zeros(16, np.float32), "betas"),
         ("poses", np.zeros((5, 165), np.int16), "int16"),
         ("poses", np.zeros((5, 165), complex), "complex"),
-        ("mocap_frame_rate", np.array("30"), "frames a second"),
-        ("mocap_frame_rate", np.array(0), "frames a second"),
-        ("mocap_frame_rate", np.array([30, 30]), "frames a second"),
-        ("mocap_frame_rate", np.array(np.nan), "frames a second"),
+        ("mocap_frame_rate", np.array("30"), "frames per second"),
+        ("mocap_frame_rate", np.array(0), "frames per second"),
+        ("mocap_frame_rate", np.array([30, 30]), "frames per second"),
+        ("mocap_frame_rate", np.array(np.nan), "frames per second"),
     ],
 )
-def test_a_wrong_shape_or_type_is_named(key, value, named):
+def test_an_array_of_the_wrong_shape_or_type_is_named(key: str, value: Any, named: str) -> None:
     with pytest.raises(InputError, match=named):
         SmplxMotion.read(npz(**{key: value}))
 
 
 class Bomb:
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return pytest.fail, ("a pickle was loaded",)
 
 
-def test_pickled_objects_are_refused_unopened():
+def test_pickled_objects_are_not_loaded() -> None:
     with pytest.raises(InputError, match="pickled"):
         SmplxMotion.read(npz(betas=np.array([Bomb()], dtype=object)))
 
@@ -134,49 +142,50 @@ def test_pickled_objects_are_refused_unopened():
     ],
     ids=range(12),
 )
-def test_damaged_files_end_in_one_line(data):
+def test_a_damaged_file_is_an_error_of_one_line(data: bytes) -> None:
     with pytest.raises(InputError) as error:
         SmplxMotion.read(data, where="clip.npz")
     assert str(error.value).startswith("clip.npz")
     assert "\n" not in str(error.value)
 
 
-def test_a_header_that_claims_too_much_allocates_nothing():
+def test_a_header_that_claims_too_much_allocates_nothing() -> None:
     claim, honest = b"(5000000000, 165), }", b"(5, 165), }         "
     data = npz()
     assert honest in data
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(file, "w") as archive:
-        for (
-            name
-        ) in given.namelist():  # Written anew, so that the checksums hold and only the header lies.
+        # Written again, so that the checksums are right and only the header is wrong.
+        for name in given.namelist():
             archive.writestr(name, given.read(name).replace(honest, claim))
     with pytest.raises(InputError, match="3300000000000 bytes"):
         SmplxMotion.read(file.getvalue())
 
 
-def packed(values, compression, *, claims=None):
-    """An npz whose first array is `values`, and whose directory may lie on how large it is."""
+def packed(values: bytes, compression: int, *, claimed: int | None = None) -> bytes:
+    """Return an npz whose arrays are `values`, with another size in its directory if `claimed`."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name in arrays():
             archive.writestr(f"{name}.npy", values)
-    data, size = file.getvalue(), len(values).to_bytes(4, "little")
-    return data if claims is None else data.replace(size, claims.to_bytes(4, "little"))
+    data = file.getvalue()
+    if claimed is None:
+        return data
+    return data.replace(len(values).to_bytes(4, "little"), claimed.to_bytes(4, "little"))
 
 
 @pytest.mark.parametrize(
     ("data", "named"),
     [
         (packed(bytes(2**26), zipfile.ZIP_DEFLATED), "arrays of 335544320 bytes"),
-        (packed(bytes(2**26), zipfile.ZIP_DEFLATED, claims=1000), "damaged"),
+        (packed(bytes(2**26), zipfile.ZIP_DEFLATED, claimed=1000), "damaged"),
         (packed(bytes(2**20), zipfile.ZIP_LZMA), "compression 14"),
         (packed(bytes(2**20), zipfile.ZIP_BZIP2), "compression 12"),
         (packed(b"", zipfile.ZIP_STORED) + b"PK\x01\x02" * 1001, "more than 1000 files"),
     ],
     ids=["as large as it says", "larger than it says", "lzma", "bzip2", "many files"],
 )
-def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(data: bytes, named: str) -> None:
     tracemalloc.start()
     with pytest.raises(InputError, match=named):
         SmplxMotion.read(data)
@@ -185,7 +194,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(data, named):
     assert peak < 2**22
 
 
-def test_a_missing_file_is_one_line(tmp_path):
+def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         SmplxMotion.read(tmp_path / "none.npz")
     with pytest.raises(InputError):
@@ -193,7 +202,7 @@ def test_a_missing_file_is_one_line(tmp_path):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real clips beside the checkout")
-def test_real_clips():
+def test_real_clips() -> None:
     first, second = (SmplxMotion.read(path) for path in sorted(REAL.glob("*.npz")))
     assert (len(first.poses), len(second.poses)) == (1906, 1804)
     assert first.fps == second.fps == 30
@@ -201,7 +210,7 @@ def test_real_clips():
     np.testing.assert_array_equal(first.betas, second.betas)
 
 
-def test_a_written_file_has_the_arrays_of_beatx(tmp_path):
+def test_a_written_file_has_the_arrays_of_beatx(tmp_path: Path) -> None:
     betas = np.linspace(-1, 1, 300, dtype=np.float32)
     motion = replace(smooth_motion(0, 50), betas=betas)
     for name in ("a.npz", "b.npz"):
@@ -229,7 +238,7 @@ def test_a_written_file_has_the_arrays_of_beatx(tmp_path):
         np.testing.assert_array_equal(archive["poses"], motion.poses)
 
 
-def test_a_file_is_read_as_it_was_written(tmp_path):
+def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     motion = smooth_motion(0, 20)
     motion.write(tmp_path / "clip.npz")
     copy = SmplxMotion.read(tmp_path / "clip.npz")
@@ -238,12 +247,12 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
     assert copy.fps == 30
 
 
-def test_a_frame_rate_that_is_not_whole_survives(tmp_path):
+def test_a_fractional_frame_rate_is_written_and_read(tmp_path: Path) -> None:
     replace(smooth_motion(0, 5), fps=29.97).write(tmp_path / "clip.npz")
     assert SmplxMotion.read(tmp_path / "clip.npz").fps == 29.97
 
 
-def test_a_slice_is_a_clip_of_those_frames():
+def test_a_slice_is_a_clip_of_its_frames() -> None:
     motion = smooth_motion(0, 20)
     part = motion[5:12]
     assert len(part) == 7
@@ -266,6 +275,6 @@ def test_a_slice_is_a_clip_of_those_frames():
         ({"fps": float("nan")}, "frame rate"),
     ],
 )
-def test_arrays_that_are_not_one_clip_are_a_value_error(change, named):
+def test_arrays_that_are_not_one_clip_are_an_error(change: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(smooth_motion(0, 20), **change)
