@@ -1,4 +1,6 @@
-"""The baselines are what their names say."""
+"""The baselines: mean pose, random training clip, audio of another clip."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +13,12 @@ from mambatalk.evaluation.baselines import (
     shuffled_audio,
     stored_motion,
 )
-from mambatalk.features.store import open_features
+from mambatalk.features.store import FeatureStore, open_features
 from tests.helpers.feature_folder import write_feature_folder
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> FeatureStore:
     folder = write_feature_folder(
         tmp_path / "features",
         seconds=(6.0, 8.0, 5.0, 4.0, 9.0),
@@ -25,7 +27,7 @@ def store(tmp_path):
     return open_features(folder, tmp_path / "cache")
 
 
-def test_the_mean_pose_is_held_and_is_the_mean_of_training_frames(store):
+def test_the_mean_pose_is_the_mean_of_training_frames(store: FeatureStore) -> None:
     clip = store.clips_in_split("test")[0]
     held = mean_pose(store, clip)
     assert len(held) == clip.frames
@@ -34,7 +36,7 @@ def test_the_mean_pose_is_held_and_is_the_mean_of_training_frames(store):
     np.testing.assert_allclose(held.expressions[0], np.concatenate(frames).mean(0), atol=1e-5)
 
 
-def test_a_random_clip_is_a_stretch_of_training_motion(store):
+def test_a_random_clip_is_part_of_the_training_motion(store: FeatureStore) -> None:
     test = store.clips_in_split("test")[0]
     chosen = random_clip(store, test, seed=0)
     assert len(chosen.poses) == test.frames
@@ -49,7 +51,7 @@ def test_a_random_clip_is_a_stretch_of_training_motion(store):
     assert len(starts) == 1
 
 
-def test_a_random_clip_depends_on_seed_and_clip_alone(store):
+def test_a_random_clip_depends_on_seed_and_clip_alone(store: FeatureStore) -> None:
     one, two = store.clips_in_split("test")[:2]
     same = [random_clip(store, one, seed=0).poses for _ in range(2)]
     np.testing.assert_array_equal(*same)
@@ -58,7 +60,7 @@ def test_a_random_clip_depends_on_seed_and_clip_alone(store):
     assert len(random_clip(store, two, seed=0).poses) == two.frames
 
 
-def test_a_short_training_clip_is_played_there_and_back(store):
+def test_a_short_training_clip_is_played_forwards_and_backwards(store: FeatureStore) -> None:
     longest = store.clips_in_split("test")[2]
     poses = random_clip(store, longest, seed=0).poses
     assert len(poses) == longest.frames
@@ -69,10 +71,10 @@ def test_a_short_training_clip_is_played_there_and_back(store):
             for clip in store.clips_in_split("train")
         ]
     )
-    assert steps.max() <= whole.max() + 1e-6, "no jump where it turns"
+    assert steps.max() <= whole.max() + 1e-6, "no jump where it turns around"
 
 
-def test_shuffled_audio_is_never_the_clips_own(store):
+def test_shuffled_audio_is_that_of_another_clip(store: FeatureStore) -> None:
     clips = store.clips_in_split("test")
     for seed in range(5):
         for clip in clips:
@@ -80,7 +82,7 @@ def test_shuffled_audio_is_never_the_clips_own(store):
     assert shuffled_audio(store, clips[:1], clips[0], seed=0).split == "train"
 
 
-def test_one_clip_in_all_cannot_be_shuffled(tmp_path):
+def test_a_single_clip_without_training_clips_is_an_input_error(tmp_path: Path) -> None:
     store = open_features(
         write_feature_folder(tmp_path / "f", seconds=(4.0,), splits=("test",)), tmp_path / "cache"
     )
@@ -88,6 +90,6 @@ def test_one_clip_in_all_cannot_be_shuffled(tmp_path):
         shuffled_audio(store, store.clips, store.clips[0], seed=0)
 
 
-def test_sound_is_cut_or_begun_anew():
+def test_audio_is_cut_or_repeated_to_a_length() -> None:
     assert fit_length(np.arange(5), 3).tolist() == [0, 1, 2]
     assert fit_length(np.arange(3), 7).tolist() == [0, 1, 2, 0, 1, 2, 0]

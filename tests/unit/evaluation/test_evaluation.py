@@ -1,9 +1,10 @@
-"""Scoring clips to metrics.json: its structure, its rows, and what each must say."""
+"""Scoring clips: the structure of metrics.json, and the values of its rows."""
 
 import json
 import logging
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +12,18 @@ import torch
 
 from mambatalk.errors import InputError
 from mambatalk.evaluation.score import Evaluation, TruthClip
+from mambatalk.metrics.catalogue import METRICS
 from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
 from mambatalk.models.fgd.network import FGDEncoder
+from mambatalk.motion.clip import SmplxMotion
 from tests.helpers.motions import clicks, smooth_motion
 from tests.helpers.stand_in_body import stand_in_body
 
-METRICS = {"fgd", "bc", "l1div", "mse", "lvd", "srgr"}
+Scored = tuple[dict[str, Any], list[dict[str, Any]]]
+"""Content of metrics.json, and the per-clip table."""
 
 
-def _evaluation(*, latent=20, speeds=True):
+def _evaluation(*, latent: int | None = 20, speeds: bool = True) -> Evaluation:
     torch.manual_seed(0)
     return Evaluation(
         body=stand_in_body(),
@@ -29,7 +33,7 @@ def _evaluation(*, latent=20, speeds=True):
     )
 
 
-def _clip(seed, frames=200, **extra):
+def _clip(seed: int, frames: int = 200, **extra: Any) -> TruthClip:
     return TruthClip(
         name=f"1_clip_0_{seed}_{seed}",
         motion=smooth_motion(seed, frames),
@@ -38,7 +42,7 @@ def _clip(seed, frames=200, **extra):
     )
 
 
-def _noisy(motion, scale):
+def _noisy(motion: SmplxMotion, scale: float) -> SmplxMotion:
     random = np.random.default_rng(0)
     turned = random.normal(0, scale, motion.poses.shape).astype(np.float32)
     face = random.normal(0, 10 * scale, motion.expressions.shape).astype(np.float32)
@@ -46,18 +50,18 @@ def _noisy(motion, scale):
 
 
 @pytest.fixture(scope="module")
-def scored():
+def scored() -> Scored:
     evaluation = _evaluation()
-    meaning = [SimpleNamespace(start=0.0, end=3.0, score=0.7)]
+    annotations = [SimpleNamespace(start=0.0, end=3.0, score=0.7)]
     table = []
     for seed in range(4):
-        truth = _clip(seed, 200 + 20 * seed, semantics=meaning if seed else None)
+        truth = _clip(seed, 200 + 20 * seed, semantics=annotations if seed else None)
         near, far = (_noisy(truth.motion, scale) for scale in (0.002, 0.05))
         table += evaluation.add(truth, {"model": near, "random_clip": far})
     return evaluation.result(), table
 
 
-def test_it_has_the_structure_of_metrics_json(scored):
+def test_the_result_has_the_structure_of_metrics_json(scored: Scored) -> None:
     result, _ = scored
     assert set(result) == {
         "rows",
@@ -71,7 +75,7 @@ def test_it_has_the_structure_of_metrics_json(scored):
     }
     assert set(result["rows"]) == {"ground_truth", "model", "random_clip"}
     for row in result["rows"].values():
-        assert set(row) == METRICS
+        assert set(row) == set(METRICS)
         assert all({"published", "corrected"} <= set(variants) for variants in row.values())
     assert (result["clips"], result["frames"], result["body"]) == (
         4,
@@ -82,7 +86,7 @@ def test_it_has_the_structure_of_metrics_json(scored):
     json.dumps(result, allow_nan=False)
 
 
-def test_ground_truth_is_perfect_but_for_the_noise_floor(scored):
+def test_ground_truth_has_no_error_but_the_noise_floor_of_fgd(scored: Scored) -> None:
     truth = scored[0]["rows"]["ground_truth"]
     for metric in ("mse", "lvd"):
         assert truth[metric] == {"published": 0.0, "corrected": 0.0}
@@ -92,12 +96,14 @@ def test_ground_truth_is_perfect_but_for_the_noise_floor(scored):
 
 @pytest.mark.parametrize("metric", ["fgd", "mse", "lvd"])
 @pytest.mark.parametrize("variant", ["published", "corrected"])
-def test_nearer_motion_scores_better(scored, metric, variant):
+def test_motion_closer_to_the_truth_scores_better(
+    scored: Scored, metric: str, variant: str
+) -> None:
     rows = scored[0]["rows"]
     assert 0 < rows["model"][metric][variant] < rows["random_clip"][metric][variant]
 
 
-def test_the_table_holds_each_clip_of_each_row(scored):
+def test_the_table_has_one_line_per_clip_and_row(scored: Scored) -> None:
     result, table = scored
     assert [(line["clip"], line["row"]) for line in table[:3]] == [
         ("1_clip_0_0_0", row) for row in ("ground_truth", "model", "random_clip")
@@ -110,7 +116,7 @@ def test_the_table_holds_each_clip_of_each_row(scored):
     assert lines[1]["srgr_published"] is not None
 
 
-def test_few_rows_are_warned_of(caplog):
+def test_too_few_feature_rows_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     evaluation = _evaluation()
     evaluation.add(_clip(0), {"model": smooth_motion(1)})
     with caplog.at_level(logging.WARNING):
@@ -119,9 +125,11 @@ def test_few_rows_are_warned_of(caplog):
     assert result["warnings"][0] in caplog.text
 
 
-def test_the_noise_floor_is_every_second_clip_against_the_rest():
+def test_the_noise_floor_compares_every_second_clip_with_the_rest() -> None:
     evaluation = _evaluation()
-    encoder, sides = evaluation.encoder, ([], [])
+    encoder = evaluation.encoder
+    assert encoder is not None
+    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for seed in range(4):
         truth = _clip(seed)
         evaluation.add(truth, {"model": truth.motion})
@@ -137,7 +145,7 @@ def test_the_noise_floor_is_every_second_clip_against_the_rest():
     assert rows["model"]["fgd"]["corrected"] == pytest.approx(0, abs=1e-6)
 
 
-def test_what_is_undefined_is_null():
+def test_undefined_metrics_are_null() -> None:
     evaluation = _evaluation(latent=None, speeds=False)
     evaluation.add(_clip(0), {"model": smooth_motion(1)})
     evaluation.add(_clip(1, semantics=[]), {"model": smooth_motion(2)})
@@ -149,7 +157,7 @@ def test_what_is_undefined_is_null():
     assert (result["fgd_rows"], result["event_f1"]["model"], result["warnings"]) == (0, None, [])
 
 
-def test_translation_is_in_no_metric():
+def test_metrics_do_not_depend_on_translation() -> None:
     moved = smooth_motion(0)
     moved = replace(moved, trans=moved.trans + 3)
     plain, shifted = _evaluation(), _evaluation()
@@ -158,7 +166,7 @@ def test_translation_is_in_no_metric():
     assert plain.result()["rows"] == shifted.result()["rows"]
 
 
-def test_corrected_fgd_does_not_see_the_eyes():
+def test_corrected_fgd_ignores_the_eyes() -> None:
     truth = smooth_motion(0)
     looking = truth.poses.copy()
     looking[:, 69:75] = 0.3
@@ -177,14 +185,14 @@ def test_corrected_fgd_does_not_see_the_eyes():
     assert fgd["published"] > 1e-6
 
 
-def test_a_shorter_result_is_scored_on_its_own_frames():
+def test_a_shorter_result_is_scored_on_its_own_frames() -> None:
     evaluation, truth = _evaluation(), _clip(0)
     table = evaluation.add(truth, {"model": truth.motion[:150]})
     assert {line["frames"] for line in table} == {150}
     assert evaluation.result()["rows"]["model"]["mse"]["corrected"] == 0
 
 
-def test_event_f1_is_computed_where_there_are_events():
+def test_event_f1_is_computed_for_clips_with_events() -> None:
     events = [{"kind": "jaw", "time": t} for t in (1.0, 2.0, 3.0)]
     evaluation = _evaluation(latent=None)
     evaluation.add(_clip(0, events=events), {"model": smooth_motion(1)})
@@ -192,14 +200,14 @@ def test_event_f1_is_computed_where_there_are_events():
     assert all(0 <= score <= 1 for score in evaluation.result()["event_f1"].values())
 
 
-def test_rows_must_be_the_same_for_every_clip():
+def test_different_methods_for_another_clip_are_an_input_error() -> None:
     evaluation = _evaluation(latent=None)
     evaluation.add(_clip(0), {"model": smooth_motion(1)})
     with pytest.raises(InputError, match="same methods on every clip"):
         evaluation.add(_clip(1), {"other": smooth_motion(1)})
 
 
-def test_no_clip_and_no_frame_are_errors():
+def test_no_clips_or_no_frames_are_an_input_error() -> None:
     with pytest.raises(InputError, match="no clip"):
         _evaluation(latent=None).result()
     empty = smooth_motion(1)[:0]
