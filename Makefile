@@ -47,6 +47,14 @@ repro: install ## Rebuild everything that params.yaml asks for, then show the me
 test: lint ## The checks of `make lint`, then every test that needs no GPU
 	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup --max-worker-restart=0
 
+.PHONY: coverage
+coverage: install ## Branch coverage, subprocesses included, as a table: make coverage T=tests/unit (all by default)
+	@rm -rf runs/coverage && mkdir -p runs/coverage
+	@export COVERAGE_FILE="$(CURDIR)/runs/coverage/data" OMP_NUM_THREADS=1; code=0; \
+	coverage run -m pytest -n 3 --dist loadgroup --max-worker-restart=0 $(T) || code=$$?; \
+	coverage combine --quiet && coverage json --quiet -o runs/coverage/report.json; \
+	python -m tasks.tools.coverage; exit $$code
+
 .PHONY: fuzz
 fuzz: install ## Thousands of damaged files through the readers, in half a minute
 	@python -m pytest -n 2 -m fuzz tests/fuzz

@@ -1,0 +1,30 @@
+"""The coverage table adds up files by package."""
+
+from typing import Any
+
+from tasks.tools.coverage import table
+
+
+def summary(statements: int, covered: int, branches: int, taken: int) -> dict[str, Any]:
+    return {
+        "summary": {
+            "num_statements": statements,
+            "covered_lines": covered,
+            "num_branches": branches,
+            "covered_branches": taken,
+        }
+    }
+
+
+def test_files_are_added_up_by_package() -> None:
+    files = {
+        "mambatalk/metrics/srgr.py": summary(10, 5, 4, 1),
+        "mambatalk/metrics/face.py": summary(30, 30, 0, 0),
+        "flows/build.py": summary(60, 45, 0, 0),
+    }
+    rows = table({"files": files}).splitlines()[2:]
+    assert rows == [
+        "| `flows` | 60 | 75.0 % | 0 | – |",
+        "| `mambatalk/metrics` | 40 | 87.5 % | 4 | 25.0 % |",
+        "| **all** | 100 | 80.0 % | 4 | 25.0 % |",
+    ]
