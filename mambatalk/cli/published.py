@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from mambatalk.published.importing import FileAccount
+    from mambatalk.published.importing import FileSummary
     from mambatalk.published.parity import Report
 
 app = typer.Typer()
@@ -67,16 +67,16 @@ def import_published(
         typer.echo(f"FGD encoder: {folder}")
     if model.vocabulary is None:
         typer.echo("no vocab.pkl: the bundle has no vocabulary and uses audio only")
-    _print_accounts(model.accounts)
+    _print_summaries(model.summaries)
 
 
-def _print_accounts(accounts: "list[FileAccount]") -> None:
-    for account in accounts:
+def _print_summaries(summaries: "list[FileSummary]") -> None:
+    for summary in summaries:
         typer.echo(
-            f"{account.file}: {account.used} keys used,"
-            f" {account.parameters:,} parameters in the file"
+            f"{summary.file}: {summary.used} keys used,"
+            f" {summary.parameters:,} parameters in the file"
         )
-        for key, reason in account.left_out.items():
+        for key, reason in summary.left_out.items():
             typer.echo(f"  left out: {key} ({reason})")
 
 

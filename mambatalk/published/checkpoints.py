@@ -114,7 +114,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     except Exception as error:  # A damaged pickle can raise any error.
         raise InputError(
             path,
-            f"expected a pickled Vocab with numpy arrays, found another file ({_first_line(error)})",
+            f"expected a pickled Vocab, found another file ({_first_line(error)})",
             DOWNLOAD_AGAIN,
         ) from error
     if len(set(words.values())) != len(words) or min(words.values(), default=0) < 0:

@@ -30,8 +30,8 @@ AUTO_ENCODER_FILES: Final[Mapping[AutoEncoder, str]] = MappingProxyType(
         "global": "foot.bin",
     }
 )
-"""Mind the names: the published configuration `lower_foot` trains the auto-encoder of the lower body,
-and `lower` trains the global-motion network, which is released as `foot.bin`.
+"""Mind the names: the published configuration `lower_foot` trains the auto-encoder of the lower
+body, and `lower` trains the global-motion network, which is released as `foot.bin`.
 """
 GENERATOR_FILE: Final = "mambatalk_100.bin"
 FGD_FILE: Final = "AESKConv_240_100.bin"
@@ -42,8 +42,8 @@ WINDOW: Final = 64
 
 
 @dataclass(frozen=True)
-class FileAccount:
-    """What of one file was imported."""
+class FileSummary:
+    """Summary of the import of one file."""
 
     file: str
     used: int
@@ -62,7 +62,7 @@ class PublishedModel:
     auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder]
     fgd_encoder: FGDEncoder | None
     vocabulary: dict[str, int] | None
-    accounts: list[FileAccount]
+    summaries: list[FileSummary]
 
 
 def import_published_files(directory: Path) -> PublishedModel:
@@ -73,13 +73,13 @@ def import_published_files(directory: Path) -> PublishedModel:
             not fit the others.
 
     """
-    accounts: list[FileAccount] = []
+    summaries: list[FileSummary] = []
 
     def read(file: str, kind: Kind, build: Callable[[Translation], Module]) -> Module:
         translation = translate(
             read_checkpoint(directory / file), kind, where=str(directory / file)
         )
-        accounts.append(_account(file, translation))
+        summaries.append(_summarise(file, translation))
         with misfits_as_input_errors(
             translation.where, expected="the arrays of one published network", hint=CHECK_FILE
         ):
@@ -110,7 +110,7 @@ def import_published_files(directory: Path) -> PublishedModel:
             f" generator's embedding, found ids up to {max(vocabulary.values())}",
             "use the vocabulary that was published with this generator",
         )
-    return PublishedModel(generator, auto_encoders, fgd_encoder, vocabulary, accounts)
+    return PublishedModel(generator, auto_encoders, fgd_encoder, vocabulary, summaries)
 
 
 def to_bundle(model: PublishedModel) -> Bundle:
@@ -124,14 +124,14 @@ def to_bundle(model: PublishedModel) -> Bundle:
         context_frames=CONTEXT_FRAMES,
         window=WINDOW,
         rest=arms_down(),
-        config={"source": "published", "files": [account.file for account in model.accounts]},
+        config={"source": "published", "files": [account.file for account in model.summaries]},
     )
 
 
-def _account(file: str, translation: Translation) -> FileAccount:
+def _summarise(file: str, translation: Translation) -> FileSummary:
     arrays = [*translation.state.items()]
     arrays += [(key, entry.value) for key, entry in translation.left_out.items()]
-    return FileAccount(
+    return FileSummary(
         file=file,
         used=len(translation.state),
         parameters=sum(value.numel() for key, value in arrays if _is_parameter(key)),

@@ -55,10 +55,8 @@ class _Window:
     """Motion (4, 337) that the window starts with."""
     output: GeneratorOutput
     """Latents and logits (1, T, C)."""
-    codes: Codes
-    """Codes (1, T), with near ties resolved as published."""
-    new: Codes
-    """Codes (1, n) of the frames that the window adds."""
+    new_codes: Codes
+    """Codes (1, n) of the frames that the window adds, with near ties resolved as published."""
 
 
 class _RoundedFace(VQVAE):
@@ -124,8 +122,8 @@ class _Rollout:
                 ).resolved
                 for part in PARTS
             }
-            new = synthesizer.new_frames(state, codes)
-            windows.append(_Window(state.context[0], output, codes, new))
+            new_codes = synthesizer.new_frames(state, codes)
+            windows.append(_Window(state.context[0], output, new_codes))
             state = synthesizer.advance(state, codes)
         return windows
 
@@ -133,7 +131,7 @@ class _Rollout:
         """Compare the decoded motion of a run."""
         face = self._rounded_face(mode, len(windows))
         bundle = replace(self.bundle, auto_encoders={**self.bundle.auto_encoders, "face": face})
-        decoded = decode(bundle, join_codes(window.new for window in windows), PUBLISHED)
+        decoded = decode(bundle, join_codes(window.new_codes for window in windows), PUBLISHED)
         trans = integrate_ground(decoded.ground, self._fixture["trans"][:1])
         for key, ours in (
             ("pose", decoded.pose[0]),

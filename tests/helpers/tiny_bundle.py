@@ -35,10 +35,8 @@ def tiny_bundle(seed: int = 0) -> Bundle:
     networks = {part: VQVAE(PART_DIMS[part], 12, 2, CODES) for part in PARTS}
     for network in networks.values():
         torch.nn.init.normal_(network.quantizer.embedding.weight)
-    auto_encoders: dict[AutoEncoderName, VQVAE | AutoEncoder] = {
-        **networks,
-        "global": AutoEncoder(PART_DIMS["global"], 12, 2),
-    }
+    auto_encoders: dict[AutoEncoderName, VQVAE | AutoEncoder] = dict(networks.items())
+    auto_encoders["global"] = AutoEncoder(PART_DIMS["global"], 12, 2)
     for module in (generator, *auto_encoders.values()):
         module.eval().requires_grad_(False)
     return Bundle(

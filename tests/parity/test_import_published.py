@@ -122,12 +122,12 @@ def test_the_imported_bundle_generates_motion(small: Path, tmp_path: Path) -> No
 
 def test_every_key_is_used_or_listed_with_a_reason(small: Path) -> None:
     model = import_published_files(small)
-    for account in model.accounts:
-        assert account.used + len(account.left_out) == len(SMALL_FILES[account.file])
-        assert account.parameters == parameters(SMALL_FILES[account.file])
-        assert all(account.left_out.values())
+    for summary in model.summaries:
+        assert summary.used + len(summary.left_out) == len(SMALL_FILES[summary.file])
+        assert summary.parameters == parameters(SMALL_FILES[summary.file])
+        assert all(summary.left_out.values())
     unused = {key for key in SMALL_FILES["mambatalk_100.bin"] if ".face_q_self_attn." in key}
-    assert unused <= set(model.accounts[-1].left_out)
+    assert unused <= set(model.summaries[-1].left_out)
 
 
 def test_weights_are_loaded_under_the_right_names(small: Path) -> None:
@@ -440,7 +440,7 @@ def test_files_of_full_size_have_the_published_number_of_parameters(tmp_path: Pa
     files = {**AUTO_ENCODER_FILES, "mambatalk_100.bin": generator()}
     write_files(tmp_path, files)
     model = import_published_files(tmp_path)
-    counts = {account.file: account.parameters for account in model.accounts}
+    counts = {summary.file: summary.parameters for summary in model.summaries}
     assert counts == {
         "face.bin": 2_231_168,
         "upper.bin": 2_172_648,
