@@ -98,7 +98,7 @@ def summarize_drift(comparison: Comparison) -> str:
     count = len(comparison.drifted)
     if count:
         large = sum(shift.level == "large" for shift in comparison.drifted)
-        return f"{count} significant shift{'' if count == 1 else 's'}, {large} of them large."
+        return f"{count} significant shift{'' if count == 1 else 's'} ({large} large)."
     tested = any(
         shift.psi is not None for _, shifts in comparison.shifts_by_speaker for shift in shifts
     )

@@ -66,5 +66,7 @@ def plot_waveform(clip: Clip) -> Figure:
 
     words = "no TextGrid" if clip.words is None else "the bars below are words"
     share = silent.mean() if len(silent) else 1.0
-    caption = f"Waveform; grey background is silence (below −50 dB), {share:.0%} of it; {words}."
+    caption = (
+        f"Waveform; silence (below −50 dB, {100 * share:.0f} % of the audio) is grey; {words}."
+    )
     return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))

@@ -160,7 +160,11 @@ def test_a_clean_corpus_has_distributions_and_no_flagged_clip(
             r"Speed of the body in each frame: [\d.]+ m/s at 2\.97 s; 1 frame above",
         ),
         ("long", "same length", r"motion lasts [\d.]+ s, the audio [\d.]+ s: they differ by"),
-        ("silent", "audible", r"silence \(below −50 dB\), 100% of it; the bars below are words"),
+        (
+            "silent",
+            "audible",
+            r"silence \(below −50 dB, 100 % of the audio\) is grey; the bars below are words",
+        ),
         ("copy", "duplicate", r"identical to those of {original} \("),
     ],
 )
@@ -289,7 +293,7 @@ def test_a_shift_is_plotted_and_summarised(clean: ClipStore, tmp_path: Path) -> 
     assert len(comparison.figures) == 1
     assert comparison.clip_changes == {}
     page = write_page(dataclasses.replace(report_on(clean), comparison=comparison), tmp_path)
-    assert "1 significant shift, 1 of them large" in visible_text(page)
+    assert "1 significant shift (1 large)" in visible_text(page)
 
 
 def test_files_that_belong_to_no_clip_are_found() -> None:
