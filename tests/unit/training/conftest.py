@@ -12,7 +12,7 @@ from mambatalk.runtime import make_deterministic
 from tests.helpers.tiny_training import random_auto_encoders, tiny_store
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _one_cpu_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
