@@ -44,7 +44,7 @@ def project(tmp_path: Path) -> Path:
         ("mambatalk/quality/rules.py", "mambatalk.cli"),
         ("mambatalk/files.py", "mambatalk.motion.skeleton"),
         ("mambatalk/synthesis/bundle.py", "tasks.bundle"),
-        ("mambatalk/training/loop.py", "mlflow"),
+        ("mambatalk/training/loop/train.py", "mlflow"),
         ("mambatalk/cli/data.py", "great_expectations"),
         ("tasks/ingest.py", "flows.build"),
         ("tasks/ingest.py", "prefect"),

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mambatalk.cli.evaluate import app
 from mambatalk.errors import InputError
