@@ -29,7 +29,7 @@ def run(context: StageContext) -> None:
     write_quality_page(
         page,
         QualityReport(
-            corpus=f"the clip store {paths.clips}",
+            corpus=f"the clip store {paths.clips.relative_to(paths.root)}",
             store=store,
             rules=rules,
             data_docs=docs,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+# Size and margins in pixels of the SVG's view box.
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 28
 NETWORKS: Final = {
@@ -33,9 +34,8 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Return the pixel of a value."""
-        return round(
-            self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1
-        )
+        share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
 
 
 def curves(folder: Path) -> list[dict[str, Any]]:
@@ -58,17 +58,13 @@ def _chart(title: str, rows: list[dict[str, float]]) -> dict[str, Any]:
     losses = [row[key] for row in rows for key in present]
     x = _axis(min(epochs), max(epochs), LEFT, WIDTH - RIGHT, whole=True)
     y = _axis(min(losses), max(losses), HEIGHT - BOTTOM, TOP)
-    lines = [
-        {
-            "name": name,
-            "points": [
-                (x.at(epoch), y.at(row[key]), f"epoch {epoch:g}: {row[key]:.4g}")
-                for epoch, row in zip(epochs, rows, strict=True)
-            ],
-            "last": f"{rows[-1][key]:.4g}",
-        }
-        for key, name in present.items()
-    ]
+    lines = []
+    for key, name in present.items():
+        points = [
+            (x.at(epoch), y.at(row[key]), f"epoch {epoch:g}: {row[key]:.4g}")
+            for epoch, row in zip(epochs, rows, strict=True)
+        ]
+        lines.append({"name": name, "points": points, "last": f"{rows[-1][key]:.4g}"})
     return {
         "title": title,
         "x": x,
@@ -82,6 +78,17 @@ def _chart(title: str, rows: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def _axis(low: float, high: float, start: float, end: float, *, whole: bool = False) -> Axis:
+    """Build an axis with about five ticks.
+
+    Args:
+        low: Smallest value.
+        high: Largest value.
+        start: Pixel of the low end.
+        end: Pixel of the high end.
+        whole: Whether ticks are whole numbers within the values; if not, the axis is extended to
+            its outer ticks.
+
+    """
     from matplotlib.ticker import MaxNLocator
 
     if low == high:

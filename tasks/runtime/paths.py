@@ -49,9 +49,9 @@ class Paths:
         return self.root / path
 
     def run_folder(self, stage: str) -> Path:
-        """Return a stage's folder for what is no output: status, lock, evidence, scratch.
+        """Return a stage's folder for files that are not outputs: status, lock, evidence, scratch.
 
-        It lies outside DVC's outputs, which DVC deletes before a stage runs and after it fails.
+        DVC deletes outputs before a stage runs and after it fails, and leaves this folder alone.
         `MAMBATALK_RUNS` moves it off `runs/`.
         """
         return self.runs / stage

@@ -34,7 +34,7 @@ PLUMBING: Final = (
     "mambatalk/executors.py",
     "mambatalk/files.py",
     "mambatalk/models/storage.py",
-    # The look of pages. Only the stage `report`, which nothing depends on, declares it.
+    # The style of pages. Only the stage `report`, which nothing depends on, declares it.
     "mambatalk/reporting",
     # How a stage runs and what it records.
     "mambatalk/training/context.py",

@@ -1,7 +1,7 @@
 """Record a stage in MLflow: parameters, metrics, curves, artifacts, models and their origin.
 
-An outage never stops a training: records wait in memory and are sent again later, and a warning
-says how many are lost in the end. No file of the pipeline holds a run id; a run is found by its tag
+An outage never stops a training: records wait in memory and are sent again later; a warning counts
+those that are lost. No file of the pipeline holds a run id; a run is found by its tag
 `stage_fingerprint`.
 """
 
