@@ -55,6 +55,21 @@ coverage: install ## Branch coverage, subprocesses included, as a table: make co
 	coverage combine --quiet && coverage json --quiet -o runs/coverage/report.json; \
 	python -m tasks.tools.coverage; exit $$code
 
+# The module, or a pattern, and the tests that should notice its mutants: by default the unit tests of its package.
+M ?= mambatalk/metrics/*
+MUTATION_TESTS = $(or $(T),tests/unit/$(word 2,$(subst /, ,$(M))))
+
+.PHONY: mutation
+mutation: install ## Mutation testing of one module: make mutation M=mambatalk/metrics/srgr.py
+	@rm -rf runs/mutation && mkdir -p runs/mutation
+	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t runs/mutation
+	@cd runs/mutation && printf '%s\n' '[mutmut]' 'source_paths=mambatalk' 'only_mutate=$(M)' 'use_setproctitle=false' \
+	  'also_copy=' '  tests' '  infra' '  params.yaml' '  dvc.yaml' \
+	  'pytest_add_cli_args_test_selection=$(MUTATION_TESTS)' > setup.cfg
+	@cd runs/mutation && OMP_NUM_THREADS=1 mutmut run --max-children 2
+	@cd runs/mutation && mutmut results | awk '/survived|no tests/ {sub(":$$", "", $$1); print $$1}' \
+	  | while read -r mutant; do mutmut show "$$mutant"; done
+
 .PHONY: fuzz
 fuzz: install ## Thousands of damaged files through the readers, in half a minute
 	@python -m pytest -n 2 -m fuzz tests/fuzz

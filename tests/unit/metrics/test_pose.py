@@ -171,3 +171,22 @@ def test_a_frame_has_the_weight_of_the_first_annotation_that_contains_it() -> No
     np.testing.assert_allclose(
         semantic_weights(annotations, 8), [0.1, 0.1, 0.1, 0.1, 0.7, 0.7, 0.7, 0], atol=1e-6
     )
+
+
+def test_srgr_measures_euclidean_distance() -> None:
+    """0.11 m away; a norm of higher order would give 0.088 m, which is below the threshold."""
+    truth = torch.zeros(1, 55, 3)
+    predicted = truth + 0.11 / 3**0.5
+    assert float(SRGR()(predicted, truth, torch.ones(1))) == 0
+
+
+def test_srgr_adds_weights_in_double_precision() -> None:
+    weights = torch.full((3,), 0.1)
+    perfect = SRGR(variant="evaltools")
+    perfect.update(torch.zeros(3, 55, 3), torch.zeros(3, 55, 3), weights)
+    exact = float(weights.double().sum()) / (3 * 0.1672)
+    assert float(perfect.compute()) == pytest.approx(exact, rel=1e-12)
+
+
+def test_semantic_weights_are_single_precision() -> None:
+    assert semantic_weights([], 5).dtype == np.float32
