@@ -25,7 +25,7 @@ from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS, AutoEncoder, Part
 FORMAT = 2
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Bundle:
     """A trained model with everything that synthesis needs."""
 

@@ -25,7 +25,7 @@ windows of full size need about 1 GB of activations.
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Speech:
     """Speech of one clip, and how the motion for it starts.
 
@@ -93,7 +93,7 @@ class WindowLayout:
         return number * self.hop * per_frame, self.window * per_frame
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ClipInputs:
     """Audio and words of one clip, on the device of the generator."""
 

@@ -31,7 +31,7 @@ from mambatalk.synthesis.decoding import (
 from mambatalk.synthesis.layout import ClipInputs, Speech, WindowLayout, encode_windows
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SynthesisState:
     """What the next window needs from the windows before it, for B clips side by side."""
 
@@ -185,6 +185,8 @@ class Synthesizer:
             InputError: As `generate`.
 
         """
+        if not speeches:
+            return []
         for speech in speeches:
             self._check_audio(speech)
         initial = torch.stack([self.initial_motion(speech.initial_motion) for speech in speeches])

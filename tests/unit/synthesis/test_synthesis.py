@@ -168,6 +168,10 @@ def test_clips_generated_together_match_clips_generated_alone(synthesizer: Synth
             np.testing.assert_allclose(getattr(motion, name), getattr(alone, name), atol=1e-4)
 
 
+def test_no_clips_give_no_motion(synthesizer: Synthesizer) -> None:
+    assert synthesizer.generate_batch([]) == []
+
+
 # Context and position.
 
 
