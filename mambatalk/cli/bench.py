@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from mambatalk.console import progress_bar
+
 if TYPE_CHECKING:
     from mambatalk.bench.measurement import Measurement
 
@@ -17,7 +19,7 @@ SMALL_SAMPLE_HOURS: Final = 0.5
 
 bench = typer.Typer(no_args_is_help=True, help="Measure the speed of this machine.")
 app = typer.Typer()
-app.add_typer(bench, name="bench")
+app.add_typer(bench, name="bench", rich_help_panel="Speed")
 
 
 @bench.command()
@@ -37,6 +39,10 @@ def scan(
     """Compare speed and accuracy of implementations of the selective scan.
 
     The table shows our scan, a loop over steps, a chunked scan and PyTorch's `associative_scan`.
+
+    **Example**
+
+        mambatalk bench scan --batch 64 --threads 2
     """
     import torch
     from rich.console import Console
@@ -87,6 +93,11 @@ def data(
     Speed, memory and disk space are measured. Then one clip is changed and ingested again. All
     files are written to a temporary folder (`TMPDIR` moves it) of about three times the size of the
     corpus. Generating a sample of 10 hours takes about four minutes.
+
+    **Examples**
+
+        mambatalk bench data --hours 1
+        mambatalk bench data --root /data/beat2/beat_english_v2.0.0 --workers 16
     """
     import tempfile
 
@@ -101,8 +112,15 @@ def data(
             corpora = [folder / "small", folder / "large"]
             sizes = (max(SMALL_SAMPLE_HOURS, hours / 10), hours)
             for corpus, size in zip(corpora, sizes, strict=True):
-                typer.echo(f"generating {size:g} h of sample", err=True)
-                write_sample(corpus, hours=size, speakers=8, seed=2021, workers=workers)
+                with progress_bar(f"generating {size:g} h of sample") as progress:
+                    write_sample(
+                        corpus,
+                        hours=size,
+                        speakers=8,
+                        seed=2021,
+                        workers=workers,
+                        progress=progress,
+                    )
 
         measurements = []
         for measurement in measure_data(corpora, folder, workers=workers):

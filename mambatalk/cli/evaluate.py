@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mambatalk.console import progress_bar
+
 if TYPE_CHECKING:
     from mambatalk.models.fgd.network import FGDEncoder
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(rich_help_panel="Results")
 def evaluate(
     result: Annotated[
         Path,
-        typer.Argument(help="A result npz, or a folder of them. A prefix `res_` is ignored."),
+        typer.Argument(
+            metavar="RESULT", help="A result npz, or a folder of them. A prefix `res_` is ignored."
+        ),
     ],
     *,
     truth: Annotated[Path, typer.Option(help="Ground truth npz, or a folder of them.")],
@@ -46,25 +50,40 @@ def evaluate(
         bool, typer.Option("--json", help="Print raw values, intervals and clips as JSON.")
     ] = False,
 ) -> None:
-    """Score result files with FGD, BC, diversity, face MSE, LVD and SRGR.
+    r"""Score result files with FGD, BC, diversity, face MSE, LVD and SRGR.
 
     Each metric is printed as published and corrected. Files in folders are matched by clip name,
     and the table then has 95 % confidence intervals over clips (bootstrap; for FGD jackknife). The
     ground-truth row scores the recordings themselves.
+
+    **Examples**
+
+    Score one clip:
+
+        mambatalk evaluate out.npz --truth 2_scott_0_1_1.npz --audio 2_scott_0_1_1.wav
+
+    Score a folder with all metrics, and print a LaTeX table:
+
+        mambatalk evaluate results/ --truth beat_english_v2.0.0/smplxflame_30 \
+            --audio beat_english_v2.0.0/wave16k --sem beat_english_v2.0.0/sem \
+            --body smplx/SMPLX_NEUTRAL_2020.npz --fgd weights/AESKConv_240_100.bin --format latex
     """
     from mambatalk.evaluation import result_files
     from mambatalk.evaluation.table import check_format, metrics_table
 
     chosen = check_format(layout)
-    scores = result_files.evaluate(
-        result,
-        truth,
-        audio,
-        semantics=sem,
-        body=body,
-        fgd_encoder=_load_fgd_encoder(fgd) if fgd else None,
-        mean_velocity=mean_velocity,
-    )
+    fgd_encoder = _load_fgd_encoder(fgd) if fgd else None
+    with progress_bar("scoring clips") as progress:
+        scores = result_files.evaluate(
+            result,
+            truth,
+            audio,
+            semantics=sem,
+            body=body,
+            fgd_encoder=fgd_encoder,
+            mean_velocity=mean_velocity,
+            progress=progress,
+        )
     if json:
         typer.echo(json_format.dumps(scores, indent=2, sort_keys=True, allow_nan=False))
         return

@@ -5,17 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mambatalk.console import progress_bar
+
 if TYPE_CHECKING:
     from mambatalk.published.importing import FileSummary
     from mambatalk.published.parity import Report
 
 app = typer.Typer()
+PANEL = "Published model"
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def parity(
     directory: Annotated[
-        Path, typer.Argument(help="Folder of reference numbers, one npz per module.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder of reference numbers, one npz per module."),
     ],
     *,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
@@ -25,13 +29,20 @@ def parity(
 ) -> None:
     """Compare our numbers with those of the published implementation.
 
-    Networks, selective scan, features, metrics and synthesis are compared. Exits with 1 if a
-    relative error is larger than its bar: 1e-5 for a module, 1e-4 for synthesis; codes, ids and
-    contacts must be equal.
+    Networks, selective scan, features, metrics and synthesis are compared. The relative error must
+    be at most 1e-5 for a module and 1e-4 for synthesis; codes, ids and contacts must be equal.
+
+    **Exit codes:** 0 all errors are within their bars; 1 an error is larger, or with `--complete`
+    a file is absent; 2 bad input.
+
+    **Example**
+
+        mambatalk parity fixtures/ --complete
     """
     from mambatalk.published.parity import run_parity
 
-    report = run_parity(directory)
+    with progress_bar("comparing files") as progress:
+        report = run_parity(directory, progress=progress)
     if json:
         _print_json(report, complete=complete)
     else:
@@ -39,10 +50,13 @@ def parity(
     raise typer.Exit(0 if report.ok(complete=complete) else 1)
 
 
-@app.command("import-published")
+@app.command("import-published", rich_help_panel=PANEL)
 def import_published(
     directory: Annotated[
-        Path, typer.Argument(help="Folder of the published .bin files and, if there, vocab.pkl.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Folder of the published .bin files and, if there, vocab.pkl."
+        ),
     ],
     *,
     out: Annotated[
@@ -54,6 +68,10 @@ def import_published(
     Reads face, upper, hands, lower_foot, foot and mambatalk_100 (.bin) and, if they are there,
     AESKConv_240_100.bin and vocab.pkl. Every key is used, or listed with the reason why it is not.
     No code in the files is executed.
+
+    **Example**
+
+        mambatalk import-published /data/mambatalk_weights --out bundles/published
     """
     from mambatalk.models.fgd.storage import save_fgd_encoder
     from mambatalk.published.importing import import_published_files, to_bundle

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mambatalk.console import Progress
 from mambatalk.corpus.semantics import read_semantics
 from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
@@ -38,6 +39,7 @@ def evaluate(
     body: str | Path | None = None,
     fgd_encoder: FGDEncoder | None = None,
     mean_velocity: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score result files of any method against ground truth.
 
@@ -50,6 +52,7 @@ def evaluate(
         fgd_encoder: Encoder for FGD. If None, FGD is null.
         mean_velocity: npy of mean joint speeds (55,) for BC. If None, use those of the ground truth
             given.
+        progress: Called after each clip.
 
     Returns:
         The content of `metrics.json`, with "intervals" (95 %, by row, metric and variant),
@@ -76,11 +79,13 @@ def evaluate(
 
     table = []
     lengths = []
-    for clip in clips:
+    for done, clip in enumerate(clips, start=1):
         recording = _read_recording(clip)
         motion = _read_motion(clip.result)
         lengths.append(Lengths.of(recording, motion))
         table += evaluation.add(recording, {RESULT: motion})
+        if progress is not None:
+            progress(done, len(clips))
 
     scores = evaluation.result()
     notes = [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from mambatalk.console import Progress
 from mambatalk.errors import InputError
 from mambatalk.published.fixture import Fixture, Measure
 from mambatalk.published.loading import misfits_as_input_errors
@@ -65,8 +66,12 @@ class Report:
         return all(measure.ok for measure in self.measures) and not (complete and self.absent)
 
 
-def run_parity(directory: Path) -> Report:
+def run_parity(directory: Path, *, progress: Progress | None = None) -> Report:
     """Compare with every known fixture of a folder.
+
+    Args:
+        directory: Folder of npz files.
+        progress: Called after each file.
 
     Raises:
         InputError: The folder does not exist or holds no known fixture, or a fixture is damaged or
@@ -87,8 +92,10 @@ def run_parity(directory: Path) -> Report:
         )
     measures: list[Measure] = []
     with torch.no_grad():
-        for name in present:
+        for done, name in enumerate(present, start=1):
             measures += _check(name, directory / f"{name}.npz")
+            if progress is not None:
+                progress(done, len(present))
     return Report(measures, [name for name in CHECKS if name not in present])
 
 

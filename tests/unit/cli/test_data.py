@@ -164,10 +164,3 @@ def test_a_signal_stops_the_command_and_leaves_no_file(
         assert run.stderr is not None
         assert run.stderr.read() == f"mambatalk: stopped by {number.name}\n"
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("command", ["sample", "snapshot", "check", "download"])
-def test_help_shows_an_example_command(command: str) -> None:
-    code, out, _ = mambatalk(command, "--help")
-    assert code == 0
-    assert f"mambatalk {command} /" in " ".join(out.split())
