@@ -155,8 +155,9 @@ def whole_clip_channels(waveform: NDArray[np.float32], ctc: NDArray[np.integer] 
 
     Past the end of the clip the envelope keeps its last full value, as published.
     """
-    wave = torch.from_numpy(waveform)
-    ids = None if ctc is None else torch.from_numpy(ctc)
+    # Copies, because arrays of a memory-mapped store are read-only.
+    wave = torch.tensor(waveform)
+    ids = None if ctc is None else torch.tensor(ctc)
     return audio_channels(with_look_ahead(wave), *wave_statistics(wave), ids)
 
 

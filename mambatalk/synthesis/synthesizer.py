@@ -262,7 +262,7 @@ class Synthesizer:
                 f"expected shape {expected}, found shape {given.shape}",
                 "give the motion of the first frames",
             )
-        return torch.from_numpy(given)
+        return torch.tensor(given)
 
     def _check_audio(self, speech: Speech) -> None:
         waveform = speech.waveform

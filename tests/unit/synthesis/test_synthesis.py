@@ -168,6 +168,14 @@ def test_clips_generated_together_match_clips_generated_alone(synthesizer: Synth
             np.testing.assert_allclose(getattr(motion, name), getattr(alone, name), atol=1e-4)
 
 
+@pytest.mark.filterwarnings("error")
+def test_read_only_arrays_are_accepted(synthesizer: Synthesizer) -> None:
+    waveform, start = noise(1), initial_motion()
+    waveform.flags.writeable = False
+    start.flags.writeable = False
+    synthesizer.generate(speech(1, waveform=waveform, initial_motion=start))
+
+
 def test_no_clips_give_no_motion(synthesizer: Synthesizer) -> None:
     assert synthesizer.generate_batch([]) == []
 
