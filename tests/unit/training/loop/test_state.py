@@ -8,14 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
+from mambatalk.features.windows import WindowBatch
+from mambatalk.fidelity import CORRECTED
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import Part
 from mambatalk.training.context import TrainContext
-from mambatalk.training.loop.state import STATE_FILE, rng_state, set_rng_state
-from mambatalk.training.loop.train import Trained
+from mambatalk.training.loop.data import TrainingData
+from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
+from mambatalk.training.loop.optim import OptimSettings
+from mambatalk.training.loop.state import STATE_FILE, TrainState, rng_state, set_rng_state
+from mambatalk.training.loop.train import Trained, train
 from tests.helpers.tiny_training import CPU, same_weights, train_fgd, train_gen, train_vq
 
 Networks = dict[Part, VQVAE]
@@ -168,6 +174,33 @@ def test_best_weights_are_those_of_their_epoch(
         not torch.equal(last["best"]["weights"][key], value)
         for key, value in first["module"].items()
     )
+
+
+def test_best_epoch_before_an_interruption_is_kept(store: FeatureStore, tmp_path: Path) -> None:
+    losses = [1.0, 0.5, 0.9, 0.8]
+
+    class Scripted(TrainingModule):
+        """A module whose loss in each epoch is given."""
+
+        def __init__(self) -> None:
+            super().__init__("net")
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
+            return {"only": 0 * self.weight.sum() + losses[step.epoch]}
+
+    def training(tracker: Tracker) -> TrainState:
+        data = TrainingData.of_store(
+            store, length=64, stride=64, audio=False, rules=CORRECTED, batch_size=2, seed=0
+        )
+        optim = OptimSettings(epochs=len(losses), lr=0.1, betas=(0.5, 0.999))
+        return train(Scripted(), data, optim, context(tmp_path, tracker))
+
+    with pytest.raises(Interruption):
+        training(Tracker(stop=2))
+    best = training(Tracker()).best
+    assert best is not None
+    assert (best.epoch, best.loss) == (1, 0.5)
 
 
 def test_state_of_another_training_is_refused(
