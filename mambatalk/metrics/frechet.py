@@ -35,8 +35,7 @@ class FrechetGestureDistance(Metric):
 
     Memory is two (D, D) matrices, whatever the number of clips. Sums are float64, so that the order
     of clips and their split into batches change the result by rounding alone. With fewer than two
-    rows on a side the distance is NaN. With fewer than ten rows per dimension it is inflated: see
-    `estimable`.
+    rows on a side the distance is NaN. With fewer than ten rows per dimension it is inflated.
 
     Args:
         dim: Feature channels D; 240 in published numbers.
@@ -60,16 +59,11 @@ class FrechetGestureDistance(Metric):
         super().__init__()
         self.dim = dim
         self.variant = check_variant(variant, get_args(AnyVariant))
+        shapes: dict[str, tuple[int, ...]] = {"rows": (), "sum": (dim,), "outer": (dim, dim)}
         for side in ("generated", "truth"):
-            self.add_state(
-                f"{side}_rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum"
-            )
-            self.add_state(
-                f"{side}_sum", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum"
-            )
-            self.add_state(
-                f"{side}_outer", torch.zeros(dim, dim, dtype=torch.float64), dist_reduce_fx="sum"
-            )
+            for name, shape in shapes.items():
+                zeros = torch.zeros(shape, dtype=torch.float64)
+                self.add_state(f"{side}_{name}", zeros, dist_reduce_fx="sum")
 
     def update(self, features: Tensor, *, truth: bool) -> None:
         """Add features (..., D) of generated motion or of ground truth.
@@ -99,11 +93,6 @@ class FrechetGestureDistance(Metric):
     def rows(self) -> int:
         """Number of feature rows of the side with fewer."""
         return min(int(self.generated_rows), int(self.truth_rows))
-
-    @property
-    def estimable(self) -> bool:
-        """Whether there are at least ten rows per dimension, below which FGD is inflated."""
-        return self.rows >= ROWS_PER_DIMENSION * self.dim
 
     def _gaussian(self, side: str) -> Gaussian:
         rows, total, outer = (
