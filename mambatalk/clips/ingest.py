@@ -80,14 +80,18 @@ def ingest(
     report = _CountedProgress(progress, len(jobs))
 
     with open_shard_cache(cache) if cache else nullcontext() as earlier:
-        rows = _reuse_shards(shards, jobs, out, earlier) if earlier else {}
-        report.advance(len(rows))
+        keys: dict[ClipJob, str | None] = {}
+        rows: dict[str, Row] = {}
+        if earlier:
+            keys = {job: _cache_key(job) for job in jobs.values()}
+            rows = _reuse_shards(shards, jobs, keys, out, earlier)
+            report.advance(len(rows))
         to_write = {
             file: [jobs[name] for name in names]
             for file, names in shards.items()
             if names[0] not in rows
         }
-        rows |= _write_shards(to_write, out, earlier, workers, report)
+        rows |= _write_shards(to_write, keys, out, earlier, workers, report)
 
     table = build_manifest([rows[name] for name in jobs], splits)
     with atomic_file(out / MANIFEST) as temporary:
@@ -147,14 +151,15 @@ def _listed_files(listed: Mapping[str, Any], clip: ClipId) -> dict[str, Any]:
 def _reuse_shards(
     shards: Mapping[str, Sequence[str]],
     jobs: Mapping[str, ClipJob],
+    keys: Mapping[ClipJob, str | None],
     out: Path,
     earlier: ShardCache,
 ) -> dict[str, Row]:
     """Copy the shards in which no clip has changed to `out`; return the rows of their clips."""
     rows: dict[str, Row] = {}
     for file, names in shards.items():
-        keys = [_cache_key(jobs[name]) for name in names]
-        cached = earlier.restore_shard(keys, out / file)
+        shard_keys = [keys[jobs[name]] for name in names]
+        cached = earlier.restore_shard(shard_keys, out / file)
         if cached is not None:
             for name, clip in zip(names, cached, strict=True):
                 rows[name] = _with_place(clip.row, file, clip.row_group)
@@ -163,6 +168,7 @@ def _reuse_shards(
 
 def _write_shards(
     shards: Mapping[str, Sequence[ClipJob]],
+    keys: Mapping[ClipJob, str | None],
     out: Path,
     earlier: ShardCache | None,
     workers: int,
@@ -172,7 +178,7 @@ def _write_shards(
     jobs = [job for members in shards.values() for job in members]
     cached = {}
     if earlier:
-        found = {job: earlier.find_clip(_cache_key(job)) for job in jobs}
+        found = {job: earlier.find_clip(keys[job]) for job in jobs}
         cached = {job: clip for job, clip in found.items() if clip is not None}
     to_read = [job for job in jobs if job not in cached]
 
@@ -187,33 +193,34 @@ def _write_shards(
                 else (job, next(results))
                 for job in members
             )
-            rows |= _write_shard(out / file, clips, earlier, report)
+            rows |= _write_shard(out / file, clips, keys, earlier, report)
     return rows
 
 
 def _write_shard(
     path: Path,
     clips: Iterable[tuple[ClipJob, ReadResult]],
+    keys: Mapping[ClipJob, str | None],
     earlier: ShardCache | None,
     report: _CountedProgress,
 ) -> dict[str, Row]:
     """Write one shard, add it to the cache and return the rows of its clips."""
     rows: list[Row] = []
-    keys: list[str | None] = []
+    shard_keys: list[str | None] = []
     row_groups: list[int | None] = []
     with ShardWriter(path, CLIP, floats=CLIP_FLOATS) as shard:
         for job, result in clips:
             if isinstance(result, FailedItem):
                 row, table = _row_of_failure(job, result), None
-                keys.append(None)
+                shard_keys.append(None)
             else:
                 row, table = result
-                keys.append(_cache_key(job))
+                shard_keys.append(keys.get(job))
             rows.append(row)
             row_groups.append(None if table is None else shard.add(table))
             report.advance(1)
     if earlier:
-        earlier.add_shard(path, keys, row_groups, rows)
+        earlier.add_shard(path, shard_keys, row_groups, rows)
     return {
         row["clip_id"]: _with_place(row, path.name, row_group)
         for row, row_group in zip(rows, row_groups, strict=True)

@@ -134,10 +134,10 @@ def array_header(data: bytes, rng: random.Random) -> bytes:
     """Change dtype, shape, order or version in the header of an array; checksums stay valid."""
 
     def change(content: bytes) -> bytes:
-        header = (
-            f"{{'descr': {rng.choice(DTYPES)!r}, 'fortran_order': {rng.choice(('False', 'True', '7'))}, "
-            f"'shape': {rng.choice(SHAPES)}, }}"
-        )
+        dtype = rng.choice(DTYPES)
+        order = rng.choice(("False", "True", "7"))
+        shape = rng.choice(SHAPES)
+        header = f"{{'descr': {dtype!r}, 'fortran_order': {order}, 'shape': {shape}, }}"
         text = rng.choice((header, header, header[:-3], header * 2, "x" * 70_000)).encode() + b"\n"
         version = rng.choice((b"\1\0", b"\1\0", b"\2\0", b"\3\0", b"\xff\xff"))
         size = (

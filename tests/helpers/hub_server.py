@@ -151,7 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
         entries = [{"type": "directory", "oid": "0" * 40, "size": 0, "path": f"{folder}/wave16k"}]
         entries += [_entry(path, self.hub.files[path]) for path in paths]
         more = start + PAGE_SIZE < len(entries)
-        link = f'<{self.hub.url}{urlsplit(self.path).path}?recursive=True&cursor={start + PAGE_SIZE}>; rel="next"'
+        next_page = f"{urlsplit(self.path).path}?recursive=True&cursor={start + PAGE_SIZE}"
+        link = f'<{self.hub.url}{next_page}>; rel="next"'
         self._json(entries[start : start + PAGE_SIZE], {"Link": link} if more else {})
 
     def _resolve(self, commit: str, path: str) -> None:
@@ -271,7 +272,9 @@ def _entry(path: str, content: bytes) -> Entry:
     if not path.endswith(LFS_SUFFIXES):
         return plain
     sha256 = hashlib.sha256(content).hexdigest()
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n".encode()
+    pointer = (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n"
+    ).encode()
     lfs = {"oid": sha256, "size": len(content), "pointerSize": len(pointer)}
     return {**plain, "oid": git_hash(pointer), "lfs": lfs, "xetHash": sha256}
 
