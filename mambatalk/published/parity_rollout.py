@@ -133,11 +133,10 @@ class _Rollout:
         bundle = replace(self.bundle, auto_encoders={**self.bundle.auto_encoders, "face": face})
         decoded = decode(bundle, join_codes(window.new_codes for window in windows), PUBLISHED)
         trans = integrate_ground(decoded.ground, self._fixture["trans"][:1])
-        for key, ours in (
-            ("pose", decoded.pose[0]),
-            ("trans", trans[0]),
-            ("exps", decoded.expressions[0]),
-        ):
+        yield from self._fixture.rotations(
+            f"{name}/rec_pose", decoded.pose[0].flatten(1), bar=ROLLOUT_BAR
+        )
+        for key, ours in (("trans", trans[0]), ("exps", decoded.expressions[0])):
             yield self._fixture.close(f"{name}/rec_{key}", ours, bar=ROLLOUT_BAR)
 
     def _rounded_face(self, mode: Mode, count: int) -> VQVAE:
