@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from mambatalk.audio.channels import amplitude_envelope
 from mambatalk.errors import InputError
 from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
@@ -28,7 +29,12 @@ from mambatalk.motion.skeleton import (
 )
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.decoding import Codes, decode, to_smplx
-from mambatalk.synthesis.layout import ClipInputs, WindowLayout, encode_windows
+from mambatalk.synthesis.layout import (
+    ClipInputs,
+    WindowLayout,
+    encode_windows,
+    whole_clip_channels,
+)
 from mambatalk.synthesis.rest import arms_down
 from mambatalk.synthesis.synthesizer import SynthesisState, Synthesizer
 from tests.helpers.speech import initial_motion, noise, speech
@@ -90,6 +96,14 @@ def test_audio_of_a_window_starts_at_its_first_frame_or_drifts_as_published(numb
     assert layout(PUBLISHED).audio_slice(number) == (31_980 * number, 34_112)
     exact = replace(PUBLISHED, exact_audio_slice=True)
     assert layout(exact).audio_slice(number) == (first, length)
+
+
+def test_the_envelope_keeps_its_last_full_value_at_the_end_of_a_clip() -> None:
+    waveform = noise(1)
+    waveform[-1024] = 5.0  # In the last full window, and in no later one.
+    channels = whole_clip_channels(waveform, None)
+    assert torch.equal(channels[:, 0], amplitude_envelope(torch.tensor(waveform)))
+    assert (channels[-1024:, 0] == 5.0).all()
 
 
 # Clips.
