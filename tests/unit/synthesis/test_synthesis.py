@@ -18,6 +18,7 @@ from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import LEGS, PART_CONTACT
+from mambatalk.motion.rotations import axis_angle_to_6d
 from mambatalk.motion.skeleton import (
     CONTACT,
     EXPRESSION_DIM,
@@ -28,7 +29,7 @@ from mambatalk.motion.skeleton import (
     pose_channels,
 )
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.decoding import Codes, decode, to_smplx
+from mambatalk.synthesis.decoding import Codes, DecodedMotion, decode, to_smplx
 from mambatalk.synthesis.layout import (
     ClipInputs,
     WindowLayout,
@@ -312,6 +313,19 @@ def test_only_published_synthesis_passes_contacts_to_the_global_net(
     assert not inputs[0][..., LEGS.stop : PART_CONTACT.start].any()
     (motion,) = to_smplx(decoded, torch.tensor([[1.0, 9.0, 2.0]]), rules)
     assert motion.trans[0, [0, 2]].tolist() == [1.0, 2.0]
+
+
+@BOTH
+def test_only_published_motion_loses_small_angles(rules: FidelityRules) -> None:
+    angles = torch.tensor([1e-4, -2e-4, 5e-5]).expand(1, 2, 55, 3)
+    decoded = DecodedMotion(
+        pose=axis_angle_to_6d(angles).flatten(2),
+        ground=torch.zeros(1, 2, 3),
+        expressions=torch.zeros(1, 2, EXPRESSION_DIM),
+    )
+    (motion,) = to_smplx(decoded, torch.zeros(1, 3), rules)
+    error = np.abs(motion.poses - angles.flatten(2)[0].numpy()).max()
+    assert (error > 1e-5) == (rules == PUBLISHED)
 
 
 def test_the_rest_pose_stands_with_lowered_arms() -> None:
