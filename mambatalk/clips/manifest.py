@@ -46,7 +46,9 @@ def duplicate_columns(table: pd.DataFrame) -> dict[str, list[str | None]]:
         clips that share nothing.
 
     """
-    split = dict(zip(table["clip_id"], table["split"], strict=True))
+    # A clip outside the split table has None, which pandas 3 turns into NaN.
+    known_split = table["split"].astype(object).where(table["split"].notna(), None)
+    split = dict(zip(table["clip_id"], known_split, strict=True))
     content = dict(zip(table["clip_id"], table["content"], strict=True))
     columns: dict[str, list[str | None]] = {}
     leaks: dict[str, str | None] = dict.fromkeys(table["clip_id"])
