@@ -128,14 +128,25 @@ def test_the_threshold_is_read_at_the_beat_itself() -> None:
     assert min(shifted) >= (128 + 60 - 60) / 30 - 1 / 30
 
 
-def test_evaltools_accepts_slower_beats() -> None:
-    """At its stops this motion has a fifth of the mean speed."""
-    joints = _drifting(0.06)
-    low = motion_beats(joints.double().numpy(), SPEEDS, RULES["evaltools"])[0]
-    high = motion_beats(
-        joints.double().numpy(), SPEEDS, replace(RULES["evaltools"], threshold=0.3)
-    )[0]
-    assert len(low) > len(high)
+@pytest.mark.parametrize(
+    ("slowest", "counting"),
+    [(0.4, {"published", "corrected", "evaltools"}), (0.2, {"evaltools"}), (0.05, set())],
+)
+def test_a_beat_must_exceed_a_share_of_the_mean_speed(slowest: float, counting: set[str]) -> None:
+    """0.3 of the joint's mean speed in the published and corrected metric, 0.1 in evaltools."""
+    joints = _drifting(slowest * SPEEDS[0]).double().numpy()
+    found = {
+        variant for variant in VARIANTS if len(motion_beats(joints, SPEEDS, RULES[variant])[0])
+    }
+    assert found == counting
+
+
+def test_a_clip_of_more_than_four_seconds_has_beats() -> None:
+    joints = _drifting().double().numpy()
+    frames = STOPS[2] + 15 + 60
+    assert 120 < frames <= 240
+    assert len(motion_beats(joints[:frames], SPEEDS, RULES["corrected"])[0])
+    assert not len(motion_beats(joints[:120], SPEEDS, RULES["corrected"])[0])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

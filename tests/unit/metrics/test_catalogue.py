@@ -1,7 +1,16 @@
 """The catalogue of metrics: printed numbers, headings, and values read from metrics.json."""
 
 import pytest
+from torchmetrics import Metric
 
+from mambatalk.metrics import (
+    LVD,
+    SRGR,
+    BeatConsistency,
+    FaceMSE,
+    FrechetGestureDistance,
+    L1Diversity,
+)
 from mambatalk.metrics.catalogue import CATALOGUE, METRICS, metric_value
 
 
@@ -49,3 +58,19 @@ def test_values_are_read_by_row_and_variant() -> None:
     assert metric_value(result, "model", "fgd") is None
     assert metric_value(result, "model", "mse", "evaltools") is None
     assert metric_value(result, "model", "event_f1") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("key", "metric"),
+    [
+        ("fgd", FrechetGestureDistance),
+        ("bc", BeatConsistency),
+        ("l1div", L1Diversity),
+        ("mse", FaceMSE),
+        ("lvd", LVD),
+        ("srgr", SRGR),
+    ],
+)
+def test_classes_declare_the_direction_of_the_catalogue(key: str, metric: type[Metric]) -> None:
+    directions = {"lower": False, "higher": True, "nearer to ground truth": None}
+    assert metric.higher_is_better is directions[CATALOGUE[key].better]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mambatalk.metrics import FrechetGestureDistance
+from mambatalk.metrics.frechet import Gaussian, frechet_distance
 
 VARIANTS = ("published", "corrected", "evaltools")
 
@@ -111,3 +112,23 @@ def test_features_of_another_size_or_not_finite_are_an_error(features: torch.Ten
 def test_an_unknown_variant_is_an_error() -> None:
     with pytest.raises(ValueError, match="published or corrected.*'legacy'"):
         FrechetGestureDistance(4, variant="legacy")
+
+
+def _scalar_gaussian(variance: float) -> Gaussian:
+    return Gaussian(np.zeros(1), np.array([[variance]]))
+
+
+def test_evaltools_adds_1e_6_to_both_diagonals() -> None:
+    a, b = 1e-6, 3e-6
+    distance = frechet_distance(_scalar_gaussian(a), _scalar_gaussian(b), variant="evaltools")
+    expected = a + b - 2 * np.sqrt((a + 1e-6) * (b + 1e-6))
+    assert distance == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("imaginary", "defined"), [(1e-4, True), (1e-2, False)])
+def test_a_large_imaginary_part_makes_published_fgd_undefined(
+    imaginary: float, defined: bool
+) -> None:
+    """Rounding can make the product of covariances negative, and its root imaginary."""
+    a, b = _scalar_gaussian(1.0), _scalar_gaussian(-(imaginary**2))
+    assert np.isfinite(frechet_distance(a, b, variant="published")) == defined

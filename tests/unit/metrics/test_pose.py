@@ -70,6 +70,13 @@ def test_published_lvd_ignores_the_first_frame() -> None:
     assert float(LVD()(predicted, truth)) > 0
 
 
+def test_published_lvd_counts_the_second_frame() -> None:
+    truth = torch.zeros(3, 1, 3)
+    predicted = truth.clone()
+    predicted[1] = 0.02
+    assert float(LVD(variant="published")(predicted, truth)) == pytest.approx(0.01, rel=1e-6)
+
+
 def test_published_face_errors_are_averaged_over_the_whole_body() -> None:
     predicted, truth = _points(0, count=9), _points(1, count=9)
     padding = torch.zeros(40, 27, 3)
