@@ -17,7 +17,7 @@ import psutil
 from numpy.typing import NDArray
 
 from mambatalk.bench.measurement import Measurement
-from mambatalk.clips.store import MANIFEST
+from mambatalk.clips.manifest import MANIFEST
 from mambatalk.corpus.layout import FOLDERS
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import InputError

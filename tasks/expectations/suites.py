@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas
 
 from mambatalk.files import atomic_directory, write_json
-from mambatalk.quality.rules import Rule, apply_rules, verdict
+from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules import apply_rules, verdict
 from tasks.expectations.data_docs import write_page
 from tasks.runtime.context import StageContext
 from tasks.runtime.status import DataContractError

@@ -9,7 +9,8 @@ import pandas
 
 from mambatalk.config import Config
 from mambatalk.files import read_json
-from mambatalk.quality.rules import Rule, clip_rules, feature_rules
+from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules import clip_rules, feature_rules
 from tasks.runtime.paths import Paths
 
 CODE: Final = ("mambatalk", "tasks", "dvc.yaml", "params.yaml")

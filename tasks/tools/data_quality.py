@@ -31,7 +31,8 @@ from mambatalk.files import atomic_directory, digest, read_json, write_json
 from mambatalk.quality.comparison import Comparison, PreviousManifest, compare_manifests
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport, find_unmatched_files
-from mambatalk.quality.rules import Rule, clip_rules
+from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules import clip_rules
 from tasks.expectations.data_docs import write_page
 from tasks.expectations.suites import Checked, check
 from tasks.runtime.command import run_command

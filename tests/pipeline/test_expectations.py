@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from mambatalk.config import load_config
-from mambatalk.quality.rules import Rule, apply_rules, clip_rules
+from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules import apply_rules, clip_rules
 from tasks.expectations.suites import check, publish
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
