@@ -176,31 +176,51 @@ def test_best_weights_are_those_of_their_epoch(
     )
 
 
-def test_best_epoch_before_an_interruption_is_kept(store: FeatureStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [None, 2], ids=["whole", "interrupted"])
+def test_weights_of_the_best_epoch_are_kept(
+    store: FeatureStore, tmp_path: Path, stop: int | None
+) -> None:
     losses = [1.0, 0.5, 0.9, 0.8]
 
     class Scripted(TrainingModule):
-        """A module whose loss in each epoch is given."""
+        """A module with a given loss for each epoch, and one weight that falls by 0.1 a step."""
 
         def __init__(self) -> None:
             super().__init__("net")
             self.weight = nn.Parameter(torch.zeros(1))
 
         def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
-            return {"only": 0 * self.weight.sum() + losses[step.epoch]}
+            falling = self.weight.sum() - self.weight.detach().sum()
+            return {"only": falling + losses[step.epoch]}
 
     def training(tracker: Tracker) -> TrainState:
+        # Two windows, so that there is one step in an epoch.
         data = TrainingData.of_store(
             store, length=64, stride=64, audio=False, rules=CORRECTED, batch_size=2, seed=0
         )
         optim = OptimSettings(epochs=len(losses), lr=0.1, betas=(0.5, 0.999))
         return train(Scripted(), data, optim, context(tmp_path, tracker))
 
-    with pytest.raises(Interruption):
-        training(Tracker(stop=2))
+    if stop is not None:
+        with pytest.raises(Interruption):
+            training(Tracker(stop=stop))
     best = training(Tracker()).best
     assert best is not None
     assert (best.epoch, best.loss) == (1, 0.5)
+    assert best.weights["weight"].item() == pytest.approx(-0.2, rel=1e-3)
+
+
+def test_state_that_would_run_code_is_refused(
+    store: FeatureStore, networks: Networks, tmp_path: Path
+) -> None:
+    class Attack:
+        def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+            return Path.touch, (tmp_path / "executed",)
+
+    torch.save({"identity": Attack()}, tmp_path / STATE_FILE)
+    with pytest.raises(InputError, match=r"train_state\.pt: expected a training state"):
+        TRAININGS["fgd"](store, networks, context(tmp_path))
+    assert not (tmp_path / "executed").exists()
 
 
 def test_state_of_another_training_is_refused(
