@@ -209,16 +209,20 @@ def _print_report(report: "QualityReport") -> None:
         clips = ", ".join(found["clip_id"][:CLIPS_SHOWN])
         others = " and others" if len(found) > CLIPS_SHOWN else ""
         reason = found["reason"].iloc[0]
-        typer.echo(f"warning {rule}: {len(found)} clips ({reason}): {clips}{others}")
+        typer.echo(f"warning {rule}: {_count(len(found), 'clip')} ({reason}): {clips}{others}")
 
     for reason in verdict["critical"]:
         typer.echo(f"critical: {reason}")
     if report.unmatched_files:
         typer.echo(f"ignored, name is not a clip id: {', '.join(report.unmatched_files)}")
     typer.echo(
-        f"{len(report.store.manifest)} clips: {len(verdict['accepted'])} accepted,"
-        f" {len(verdict['quarantined'])} quarantined; {verdict['warnings']} warnings"
+        f"{_count(len(report.store.manifest), 'clip')}: {len(verdict['accepted'])} accepted,"
+        f" {len(verdict['quarantined'])} quarantined; {_count(verdict['warnings'], 'warning')}"
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _load_bounds(params: Path | None) -> "CheckClipsConfig":

@@ -1,11 +1,13 @@
 """A data rule: a bound on one column of a table with one row per clip."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pandas as pd
 
 Severity = Literal["critical", "quarantine", "warning"]
+NOTHING: Final = "none"
+"""Expectation of a rule whose column describes a fault: the value itself says what is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Rule:
     def expected(self) -> str:
         """The bound in words, such as "at most 60"."""
         if self.absent:
-            return "none"
+            return NOTHING
         if self.allowed is not None:
             return " or ".join(str(value) for value in self.allowed)
         if self.minimum is not None and self.maximum is not None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mambatalk.config import CheckClipsConfig, CheckFeaturesConfig
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rule import NOTHING, Rule
 
 COLUMNS: Final = ("clip_id", "rule", "severity", "column", "found", "expected", "reason")
 """Columns of the table of findings."""
@@ -442,7 +442,10 @@ def _warning(name: str, column: str, reason: str, **bounds: Any) -> Rule:
 
 def _describe(finding: Any) -> str:
     """Describe one row of the findings in a sentence."""
-    return f"{finding.rule}: {finding.found}; expected {finding.expected} ({finding.reason})"
+    if finding.expected == NOTHING:
+        return f"{finding.rule}: {finding.found} ({finding.reason})"
+    expected = f"expected {finding.expected}, found {finding.found}"
+    return f"{finding.rule}: {expected} ({finding.reason})"
 
 
 def _format_value(value: Any) -> str:

@@ -85,7 +85,7 @@ def test_a_quarantined_clip_is_left_out_with_its_reason() -> None:
     assert result["ok"]
     assert "2_clip_0_2_2" not in result["accepted"]
     assert len(result["accepted"]) == 3
-    assert "long_enough: 1; expected at least 4" in result["quarantined"]["2_clip_0_2_2"][0]
+    assert "long_enough: expected at least 4, found 1" in result["quarantined"]["2_clip_0_2_2"][0]
 
 
 def test_a_leak_an_empty_split_and_too_many_quarantined_clips_are_critical() -> None:

@@ -255,13 +255,13 @@ def test_reasons_against_a_comparison_are_given() -> None:
 def test_quarantined_clips_and_notices_are_shown(build: Callable[..., str]) -> None:
     page = text(
         build(
-            quarantined={"3_<b>x</b>_0_3_3": ["readable: no wav; expected none (cannot be read)"]},
+            quarantined={"3_<b>x</b>_0_3_3": ["readable: no wav (cannot be read)"]},
             notes=["the corpus marks no validation clip: 1 of 2 carved from train"],
         )
     )
     assert "1 of 3 clips were quarantined" in page
     assert "3_<b>x</b>_0_3_3" in page, "a name from the data is text, not markup"
-    assert "no wav; expected none" in page
+    assert "no wav (cannot be read)" in page
     assert "The corpus marks no validation clip: 1 of 2 carved from train." in page
 
 
