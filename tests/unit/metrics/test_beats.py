@@ -9,7 +9,7 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.metrics import BeatConsistency, L1Diversity
 from mambatalk.metrics.beat_consistency import RULES, beat_consistency
-from mambatalk.metrics.beats import alignment, audio_beats, motion_beats
+from mambatalk.metrics.beats import alignment, audio_beats, joint_speed, motion_beats
 
 VARIANTS = ("published", "corrected", "evaltools")
 SPEEDS = np.full(55, 0.3)
@@ -139,6 +139,30 @@ def test_a_beat_must_exceed_a_share_of_the_mean_speed(slowest: float, counting: 
         variant for variant in VARIANTS if len(motion_beats(joints, SPEEDS, RULES[variant])[0])
     }
     assert found == counting
+
+
+@pytest.mark.parametrize(("period", "found"), [(8, True), (6, False)])
+def test_a_beat_is_slower_than_seven_frames_on_both_sides(period: int, found: bool) -> None:
+    """Minima of speed that repeat every 8 frames are beats; every 6 frames they are not."""
+    speed = 1 + 0.5 * np.cos(2 * np.pi * (np.arange(400) + 0.5) / period)
+    # A tiny upward drift, so that a later minimum is never lower than an earlier one by rounding.
+    path = np.cumsum(speed * (1 + 1e-6 * np.arange(400))) / 30
+    joints = np.repeat(path[:, None, None] * np.array([1.0, 0, 0]), 55, axis=1)
+    (beats, *_) = motion_beats(joints, SPEEDS, RULES["corrected"])
+    assert (len(beats) > 10) == found
+
+
+def test_speed_of_one_and_two_frames() -> None:
+    joints = np.zeros((2, 1, 3))
+    joints[1, 0, 0] = 0.1
+    np.testing.assert_allclose(joint_speed(joints), [[3.0], [3.0]])
+    np.testing.assert_array_equal(joint_speed(joints[:1]), [[0.0]])
+
+
+def test_a_clip_of_five_seconds_has_a_value() -> None:
+    metric = BeatConsistency(SPEEDS)
+    assert 0 <= float(metric(_drifting()[:150], _clicks(150, 5, STOPS[:2]))) <= 1
+    assert float(metric.weight) == 30
 
 
 def test_a_clip_of_more_than_four_seconds_has_beats() -> None:

@@ -114,6 +114,11 @@ def test_an_unknown_variant_is_an_error() -> None:
         FrechetGestureDistance(4, variant="legacy")
 
 
+def test_corrected_distance_of_equal_sets_is_never_negative() -> None:
+    distances = [_distance(_features(seed), _features(seed)) for seed in range(30)]
+    assert min(distances) >= 0
+
+
 def _scalar_gaussian(variance: float) -> Gaussian:
     return Gaussian(np.zeros(1), np.array([[variance]]))
 

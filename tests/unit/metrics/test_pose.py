@@ -70,6 +70,17 @@ def test_published_lvd_ignores_the_first_frame() -> None:
     assert float(LVD()(predicted, truth)) > 0
 
 
+@pytest.mark.parametrize(("variant", "weights"), [("published", (3, 11)), ("corrected", (2, 10))])
+def test_lvd_weighs_clips_by_frames_or_by_differences(
+    variant: str, weights: tuple[int, int]
+) -> None:
+    clips = [(_points(k, frames, 9), _points(k + 5, frames, 9)) for k, frames in enumerate((3, 11))]
+    metric = LVD(variant=variant)
+    values = [float(metric(*clip)) for clip in clips]
+    expected = np.average(values, weights=weights)
+    assert float(metric.compute()) == pytest.approx(expected, rel=1e-12)
+
+
 def test_published_lvd_counts_the_second_frame() -> None:
     truth = torch.zeros(3, 1, 3)
     predicted = truth.clone()
