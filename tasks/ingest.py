@@ -24,7 +24,7 @@ def run(context: StageContext) -> None:
             speakers=section.speakers,
             clips_per_shard=section.clips_per_shard,
             workers=workers(),
-            cache=paths.resolve(cache_folder()) / "ingest",
+            cache=cache_folder() / "ingest",
         )
     manifest = pandas.read_parquet(paths.clips / "manifest.parquet")
     seconds = float(manifest["frames"].fillna(0).sum()) / FPS

@@ -86,6 +86,8 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
     terminate_with_parent()
 
     paths = Paths(root)
+    # The library's default is relative to the working directory, which may be another folder.
+    os.environ.setdefault("MAMBATALK_CACHE", str(paths.root / "runs/cache"))
     folder = paths.run_folder(stage)
     fingerprint = None
     try:

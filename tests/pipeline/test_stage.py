@@ -21,6 +21,7 @@ stages:
 STAGE = """
 import os, signal, sys, time
 from pathlib import Path
+from mambatalk.files import cache_folder
 from tasks.runtime.stage import execute
 
 def run(context):
@@ -30,6 +31,7 @@ def run(context):
         checkpoint.write_text("first half")
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
+    (cache_folder() / "decoded").mkdir(parents=True)
     context.paths.fgd.mkdir(parents=True)
     (context.paths.fgd / "weights").write_text(checkpoint.read_text() + f", {context.config.seed}")
 
@@ -77,3 +79,4 @@ def test_a_stage_needs_no_working_directory(project: Workspace, tmp_path: Path) 
         assert done.returncode == code, done.stderr
     assert project.read("models/fgd/weights") == b"first half, 2021"
     assert list(elsewhere.iterdir()) == []
+    assert (project.root / "runs/cache/decoded").is_dir()
