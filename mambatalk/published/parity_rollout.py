@@ -21,7 +21,6 @@ from mambatalk.motion.skeleton import (
     MOTION_DIM,
     PART_JOINTS,
     PARTS,
-    Part,
 )
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.fixture import ROLLOUT_BAR, Fixture, Measure, compare_codes
@@ -113,11 +112,12 @@ class _Rollout:
         windows: list[_Window] = []
         for number in range(count):
             output = synthesizer.predict(state, Fused(*(x[number : number + 1] for x in fused)))
+            scores = synthesizer.code_scores(output)
             codes: Codes = {
                 part: compare_codes(
                     "",
                     "",
-                    code_scores(self.bundle, output, part),
+                    scores[part],
                     fixture[f"{mode}/window/code_{part}"][number : number + 1],
                 ).resolved
                 for part in PARTS
@@ -166,16 +166,6 @@ def _bundle(fixture: Fixture) -> Bundle:
     )
 
 
-def code_scores(bundle: Bundle, output: GeneratorOutput, part: Part) -> Tensor:
-    """Return scores (1, T, codes) whose maximum is the code.
-
-    The face takes the code nearest to its latent, the other parts the most likely code.
-    """
-    if part == "face":
-        return -bundle.part_networks[part].quantizer.distances(output.latent[part])
-    return output.logits[part]
-
-
 def _compare_windows(
     fixture: Fixture, mode: Mode, windows: list[_Window], rollout: _Rollout
 ) -> Iterator[Measure]:
@@ -183,7 +173,9 @@ def _compare_windows(
     yield fixture.close(
         f"{where}/seed", torch.stack([window.context for window in windows]), bar=ROLLOUT_BAR
     )
-    layout = rollout.synthesizer(mode).layout
+    synthesizer = rollout.synthesizer(mode)
+    code_scores = [synthesizer.code_scores(window.output) for window in windows]
+    layout = synthesizer.layout
     slices = torch.tensor([layout.audio_slice(number) for number in range(len(windows))])
     yield fixture.equal(f"{where}/audio_start", slices[:, 0])
     yield fixture.equal(f"{where}/audio_length", slices[:, 1])
@@ -192,7 +184,7 @@ def _compare_windows(
             ours = torch.cat([getattr(window.output, field)[part] for window in windows])
             yield fixture.close(f"{where}/{key}_{part}", ours, bar=ROLLOUT_BAR)
         quantity = f"{where}/code_{part}"
-        scores = torch.cat([code_scores(rollout.bundle, window.output, part) for window in windows])
+        scores = torch.cat([window_scores[part] for window_scores in code_scores])
         yield compare_codes(fixture.name, quantity, scores, fixture[quantity]).measure
 
 

@@ -19,7 +19,7 @@ from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
-from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION
+from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION, Part
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.decoding import (
     Codes,
@@ -127,15 +127,18 @@ class Synthesizer:
             full_mask(motion, self.layout.context_frames),
         )
 
-    def choose_codes(self, output: GeneratorOutput) -> Codes:
-        """Return the codes (B, T) of a window.
+    def code_scores(self, output: GeneratorOutput) -> dict[Part, Tensor]:
+        """Return the score (B, T, codes) of every code; the code of the highest score is chosen.
 
-        The most likely code of each body part; for the face, the code nearest to its latent.
+        The logits of the body parts; for the face, the negative distance to its latent.
         """
-        codes = {part: output.logits[part].argmax(-1) for part in PARTS}
-        face = self.bundle.part_networks["face"]
-        codes["face"] = face.quantizer.nearest(output.latent["face"])
-        return codes
+        face = self.bundle.part_networks["face"].quantizer
+        return {**output.logits, "face": -face.distances(output.latent["face"])}
+
+    def choose_codes(self, output: GeneratorOutput) -> Codes:
+        """Return the codes (B, T) of a window."""
+        scores = self.code_scores(output)
+        return {part: scores[part].argmax(-1) for part in PARTS}
 
     def new_frames(self, state: SynthesisState, codes: Codes) -> Codes:
         """Return the codes of a window without those of its context."""

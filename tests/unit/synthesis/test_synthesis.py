@@ -295,6 +295,16 @@ def test_the_generator_sees_the_context_and_no_other_motion() -> None:
     assert motion[:, 0, plane].any()
 
 
+def test_the_face_takes_the_code_nearest_to_its_latent(synthesizer: Synthesizer) -> None:
+    codebook = synthesizer.bundle.part_networks["face"].quantizer.embedding.weight
+    chosen = torch.arange(64)[None] % CODES
+    latent = dict.fromkeys(PARTS, codebook[chosen] + 0.01)
+    logits = {part: torch.nn.functional.one_hot(15 - chosen, CODES) for part in PARTS}
+    codes = synthesizer.choose_codes(GeneratorOutput(latent, logits))
+    assert torch.equal(codes["face"], chosen)
+    assert torch.equal(codes["upper"], 15 - chosen)
+
+
 # Decoding.
 
 
