@@ -3,7 +3,7 @@
 Results arrive in the order of the items and only a few are in memory at a time. So the output
 depends neither on the executor nor on the number of workers, and memory does not grow with the
 number of clips. If a worker dies, its items are tried again; an item that kills its worker when it
-runs alone is returned as `FailedItem`, and the run goes on.
+runs alone is returned as `FailedItem`, and the run continues.
 
 On a cluster, every worker needs this package, and the corpus and the stores under the same paths.
 """
@@ -239,7 +239,7 @@ class DaskExecutor(_WorkerExecutor):
             raise _connection_lost(error) from None
 
     def _worker_count(self) -> int:
-        # Threads of all workers, asked every time because a cluster may grow and shrink.
+        # Threads of all workers, counted every time, because a cluster may grow and shrink.
         try:
             return max(1, sum(self._client.nthreads().values()))
         except OSError as error:
@@ -283,7 +283,7 @@ def _connect(address: str) -> Iterator["Client"]:
             f"expected a scheduler such as tcp://host:8786, found none at {address} ({error})",
             f"start one with `dask scheduler`, or unset {DASK_ADDRESS} to use this machine",
         ) from None
-    # When the connection is lost, these loggers would print tracebacks beside our one line.
+    # When the connection is lost, these loggers would print tracebacks in addition to our one line.
     for name in ("distributed.client", "distributed.batched"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with client:

@@ -108,13 +108,13 @@ def _accept_licence(out: Path, *, given: bool) -> None:
     if not given and not sys.stdin.isatty():
         raise InputError(
             "licence",
-            "expected that the terms are accepted, found no terminal to ask for it",
+            "expected the terms to be accepted, found no terminal for a prompt",
             "read the terms above and repeat the command with --accept-licence",
         )
     if not given and not typer.confirm("Do you accept these terms?", err=True):
         raise InputError(
             "licence",
-            "expected that the terms are accepted, found that they are not",
+            "expected the terms to be accepted, found that they were declined",
             "nothing was downloaded",
         )
     record_acceptance(out)

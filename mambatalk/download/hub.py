@@ -1,7 +1,7 @@
 """Requests to the hub, with retries.
 
 huggingface_hub does the transport: pagination, redirects, resuming after a dropped connection, and
-waiting when the hub asks for it. It gives up on some transient errors (a 503 instead of a file, a
+waiting when the hub requests it. It gives up on some transient errors (a 503 instead of a file, a
 reset connection), so each request is retried here. Permanent errors end in one line.
 """
 
@@ -39,7 +39,7 @@ MAX_ATTEMPTS: Final = 5
 READ_TIMEOUT: Final = 30.0
 """Seconds without data after which a request fails."""
 MAX_RETRY_WAIT: Final = 120
-"""Longest wait before a retry in seconds, even if the hub asks for more."""
+"""Longest wait before a retry in seconds, even if the hub requests more."""
 _TRANSIENT_STATUS: Final = frozenset({408, 429, 500, 502, 503, 504})
 _BACK_OFF: Final = wait_exponential_jitter(initial=1, max=30)
 _LOG: Final = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def _set_read_timeout(request: httpx2.Request) -> None:
 
 
 def _limit_retry_after(response: httpx2.Response) -> None:
-    """Limit the Retry-After header, because huggingface_hub waits for as long as it says."""
+    """Limit the Retry-After header, because huggingface_hub waits for the full time."""
     seconds = response.headers.get("Retry-After", "")
     if seconds.isdecimal():
         response.headers["Retry-After"] = str(min(int(seconds), MAX_RETRY_WAIT))
@@ -191,7 +191,7 @@ def _is_hex(text: str, length: int) -> bool:
 
 
 def _root_cause(error: BaseException | None) -> BaseException | None:
-    """Return the cause if huggingface_hub wrapped it to say that there is no local copy either."""
+    """Return the cause if huggingface_hub wrapped the error of a missing local copy around it."""
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
         return error.__cause__
     return error

@@ -88,7 +88,7 @@ def held(arrays: Arrays) -> Arrays:
     }
 
 
-def spoil(samples: Any, value: float) -> Any:
+def set_sample(samples: Any, value: float) -> Any:
     samples[RATE] = value
     return samples
 
@@ -201,12 +201,12 @@ READING = [
     fault(
         "NaN in the audio",
         "readable",
-        lambda c: c.wave(CLIP, partial(spoil, value=np.nan), subtype="FLOAT"),
+        lambda c: c.wave(CLIP, partial(set_sample, value=np.nan), subtype="FLOAT"),
     ),
     fault(
         "infinity in the audio",
         "readable",
-        lambda c: c.wave(CLIP, partial(spoil, value=np.inf), subtype="FLOAT"),
+        lambda c: c.wave(CLIP, partial(set_sample, value=np.inf), subtype="FLOAT"),
     ),
     fault("a folder in place of the audio", "readable", lambda c: folder_for(c, "wave")),
     fault(

@@ -119,7 +119,7 @@ def insert_noise(data: bytes, rng: random.Random) -> bytes:
 
 
 def extreme_field(data: bytes, rng: random.Random) -> bytes:
-    """A number of two, four or eight bytes that no honest file holds, mostly near the beginning or
+    """A number of two, four or eight bytes that no valid file has, mostly near the beginning or
     the end.
     """
     code = rng.choice(("<H", "<I", ">I", "<Q"))

@@ -52,11 +52,11 @@ class Hub:
 
     def completed_paths(self) -> list[str]:
         """Return the path of each completed transfer."""
-        return [entry["path"] for entry in self.log if entry.get("whole")]
+        return [entry["path"] for entry in self.log if entry.get("complete")]
 
     def unfinished_count(self) -> int:
         """Return the number of transfers that are in progress or were interrupted."""
-        return sum("range" in entry and "whole" not in entry for entry in self.log)
+        return sum("range" in entry and "complete" not in entry for entry in self.log)
 
     def requests_of(self, path: str, method: str = "GET") -> list[Entry]:
         """Return the log entries of a path."""
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.gate is not None:
             self.hub.gate.acquire()
         self.wfile.write(body[len(body) // 2 :])
-        entry["whole"] = start + len(body) == len(content)
+        entry["complete"] = start + len(body) == len(content)
 
     def _hang_up(self, *, hard: bool) -> None:
         self.wfile.flush()

@@ -154,13 +154,13 @@ def test_words_of_test_clips_alone_are_known_to_published_features_only(
 ) -> None:
     store = store_of(corpus, tmp_path / "out")
     split = store.manifest.set_index("clip_id")["split"]
-    heard = {
+    words_of_clip = {
         clip: {clean(word.text) for word in store.read(clip).words or []} for clip in split.index
     }
-    learnt = set().union(
-        *(heard[clip] for clip in split.index if split[clip] in ("train", "additional"))
+    training_words = set().union(
+        *(words_of_clip[clip] for clip in split.index if split[clip] in ("train", "additional"))
     )
-    new = set().union(*heard.values()) - learnt - {""}
+    new = set().union(*words_of_clip.values()) - training_words - {""}
     assert new
     for fidelity in ("corrected", "published"):
         (tmp_path / fidelity).mkdir()

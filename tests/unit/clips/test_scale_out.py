@@ -135,11 +135,11 @@ def test_a_clip_without_features_is_named_in_the_notes(
 ) -> None:
     def fail(clip: Clip, *arguments: Any, **options: Any) -> Any:
         if clip.clip_id == "1_ada_0_2_2":
-            raise ArithmeticError("nobody foresaw this")
-        return whole(clip, *arguments, **options)
+            raise ArithmeticError("an unexpected error")
+        return frame_features(clip, *arguments, **options)
 
-    whole = clip_features.frame_features
+    frame_features = clip_features.frame_features
     monkeypatch.setattr(clip_features, "frame_features", fail)
     bytes_of(corpus, tmp_path, monkeypatch)
     notes = read_json(tmp_path / "features" / "features.json")["notes"]
-    assert "1_ada_0_2_2 is left out: ArithmeticError: nobody foresaw this" in notes
+    assert "1_ada_0_2_2 is left out: ArithmeticError: an unexpected error" in notes

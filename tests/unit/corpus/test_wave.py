@@ -86,10 +86,10 @@ def test_an_mp3_with_the_suffix_wav_is_read(tmp_path: Path) -> None:
 
 
 def test_a_truncated_wav_is_refused_unless_few_bytes_are_missing() -> None:
-    whole = encode(tone(16_000), 16_000)
+    complete = encode(tone(16_000), 16_000)
     with pytest.raises(InputError, match="expected 16000 bytes of audio, found 8000 bytes"):
-        read_wav(whole[:8_044])
-    assert len(read_wav(whole[:-100])[0]) == 7_950
+        read_wav(complete[:8_044])
+    assert len(read_wav(complete[:-100])[0]) == 7_950
 
 
 def test_a_streamed_wav_of_unknown_length_is_read() -> None:

@@ -1,6 +1,7 @@
 """Content and record of a download, and listings that are refused, with a hub on loopback."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,7 +160,7 @@ def test_files_outside_the_layout_are_not_selected(hub: Hub, tmp_path: Path) -> 
 def test_a_disk_that_is_too_small_is_found_before_the_transfer(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**6}))
     with pytest.raises(InputError, match=r"expected 0\.07 GB of free space, found 0\.00 GB"):
         fetch(hub, tmp_path)
     assert hub.completed_paths() == []

@@ -77,9 +77,9 @@ def test_a_killed_download_resumes_without_downloading_files_twice(
     gate.release(1000)
     done = run(hub, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    asked = {entry["path"] for entry in hub.log[len(first) :] if entry["path"] in wanted}
-    assert asked & kept == set()
-    assert asked <= wanted - kept
+    requested = {entry["path"] for entry in hub.log[len(first) :] if entry["path"] in wanted}
+    assert requested & kept == set()
+    assert requested <= wanted - kept
     assert complete_files() == wanted
     assert all((tmp_path / path).read_bytes() == hub.files[path] for path in wanted)
     assert {path.name for path in tmp_path.iterdir()} == {
