@@ -153,7 +153,7 @@ def test_a_full_disk(empty: Workspace) -> None:
         "code=$?; ls -A data; exit $code",
     )
     assert done.returncode == 2
-    one_line(done, "a full disk", "nothing half-written was kept")
+    one_line(done, "a full disk", "no partial file was kept")
     assert done.stdout == ""
 
 
