@@ -11,10 +11,11 @@ from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PARTS, Part
+from mambatalk.training.codes import encode_codes
 from mambatalk.training.loop.module import Step
 from mambatalk.training.modules import generator as _generator
 from mambatalk.training.modules.generator import GeneratorTraining, drop_text, train_generator
-from tests.helpers.tiny_training import CONTEXT, GENERATOR, same_weights, train_gen
+from tests.helpers.tiny_training import CONTEXT, CPU, GENERATOR, same_weights, train_gen
 
 Networks = dict[Part, VQVAE]
 
@@ -64,6 +65,26 @@ def test_hidden_share_grows_from_its_start_towards_one(
     training, validation = seen[::2], seen[1::2]
     assert training == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert validation == training
+
+
+def test_targets_are_the_codes_of_the_frames_of_each_window(
+    store: FeatureStore, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = encode_codes(store, networks, rules=CORRECTED, device=CPU)
+    original = _generator.step_terms
+    checked: list[int] = []
+
+    def step_terms(network, batch, targets, *arguments, **keywords):  # type: ignore[no-untyped-def]
+        for row, first in enumerate(batch.frames.tolist()):
+            for part in PARTS:
+                expected = codes[part][first : first + 64]
+                np.testing.assert_array_equal(targets[part][row], expected)
+            checked.append(first)
+        return original(network, batch, targets, *arguments, **keywords)
+
+    monkeypatch.setattr(_generator, "step_terms", step_terms)
+    train_gen(store, networks, epochs=1)
+    assert len(set(checked)) > 2
 
 
 def test_latent_weight_scales_the_latent_terms(store: FeatureStore, networks: Networks) -> None:

@@ -8,6 +8,7 @@ import torch
 from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED
 from mambatalk.models.vq.quantizer import Quantizer
+from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import AutoEncoder as Name
 from mambatalk.training.modules.vq import DeadCodeRevival
 from tests.helpers.tiny_training import same_weights, train_vq
@@ -135,3 +136,23 @@ def test_published_training_revives_no_codes_and_ignores_the_data_in_its_weights
     assert same_weights(published.network, switched_off.network)
     corrected = train_vq("hands", store, epochs=30, codebook_size=64, rules=CORRECTED)
     assert not same_weights(published.network, corrected.network)
+
+
+def test_learning_rate_decays_as_configured(store: FeatureStore) -> None:
+    settings: dict[str, Any] = {"epochs": 3, "lr_decay": 0.1}
+    first = train_vq("global", store, decay_epoch=1, **settings)
+    for changes in ({"lr_decay": 0.5}, {"decay_epoch": 2}):
+        other = train_vq("global", store, **({"decay_epoch": 1} | settings | changes))
+        assert not same_weights(first.network, other.network)
+
+
+def test_codebook_learns_from_the_quantisation_loss(store: FeatureStore) -> None:
+    """Without revival, nothing else changes the code vectors."""
+    before, after = (
+        train_vq("hands", store, epochs=1, lr=lr, revive_dead_codes=False).network
+        for lr in (1e-12, 3e-3)
+    )
+    assert isinstance(before, VQVAE)
+    assert isinstance(after, VQVAE)
+    moved = (after.quantizer.embedding.weight - before.quantizer.embedding.weight).detach().abs()
+    assert float(moved.max()) > 1e-4
