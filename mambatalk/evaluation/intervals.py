@@ -74,7 +74,8 @@ def fgd_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Interv
     sides = [[_sums(features) for features in side] for side in (generated, truth)]
     totals = [_total(side) for side in sides]
     left_out = np.array([_distance_without(k, totals, sides) for k in range(clips)])
-    error = np.sqrt((clips - 1) / clips * np.square(left_out - left_out.mean()).sum())
+    variance = (clips - 1) / clips * np.square(left_out - left_out.mean()).sum()
+    error = float(np.sqrt(variance))
     centre = _distance(totals)
     return (
         max(centre - NORMAL_QUANTILE * error, 0.0),

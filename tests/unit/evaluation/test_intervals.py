@@ -1,9 +1,13 @@
 """Confidence intervals over clips."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pytest
 import torch
 
 from mambatalk.evaluation.intervals import Interval, fgd_interval, mean_interval
+from mambatalk.metrics.frechet import Gaussian, frechet_distance
 
 
 def _mean_interval(values: np.ndarray) -> Interval:
@@ -66,5 +70,29 @@ def test_fgd_intervals_contain_fgd_and_narrow_with_more_clips() -> None:
     assert many[1] - many[0] < few[1] - few[0]
 
 
+def _fgd(generated: Sequence[torch.Tensor], truth: Sequence[torch.Tensor]) -> float:
+    rows = (torch.cat(list(side)).double().numpy() for side in (generated, truth))
+    a, b = (Gaussian(side.mean(0), np.cov(side.T)) for side in rows)
+    return frechet_distance(a, b)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_fgd_intervals_equal_the_jackknife_over_clips(scale: float) -> None:
+    """With equal distributions the lower bound is cut at 0."""
+    torch.manual_seed(0)
+    generated = [scale * torch.randn(15 + k, 3) for k in range(5)]
+    truth = [torch.randn(15 + k, 3) for k in range(5)]
+    left_out = np.array(
+        [_fgd(generated[:k] + generated[k + 1 :], truth[:k] + truth[k + 1 :]) for k in range(5)]
+    )
+    error = 1.959964 * np.sqrt(4 / 5 * np.square(left_out - left_out.mean()).sum())
+    centre = _fgd(generated, truth)
+    interval = fgd_interval(generated, truth)
+    assert interval == pytest.approx((max(centre - error, 0.0), centre + error), rel=1e-6)
+    if scale == 1.0:
+        assert centre < error
+
+
 def test_fewer_than_three_clips_have_no_fgd_interval() -> None:
     assert _fgd_interval(2) is None
+    assert _fgd_interval(3) is not None
