@@ -1,8 +1,8 @@
 """Refresh the data-quality report of the configured corpus, with drift against the previous one.
 
-`python -m flows.data_quality` runs the two steps of this tool. `snapshot` writes the snapshot of the
-corpus and the fingerprint of a report on it to `runs/data_quality/current.json`. `report`, needed if
-the last report has another fingerprint, makes a new one.
+`python -m flows.data_quality` runs the two steps of this tool. `snapshot` writes the snapshot of
+the corpus and the fingerprint of a report on it to `runs/data_quality/current.json`. `report`,
+needed if the last report has another fingerprint, makes a new one.
 
 The folder `runs/data_quality/last/` (`MAMBATALK_RUNS` moves it off `runs/`) holds the last report:
 page, Data Docs, manifest, snapshot and summary, and in `previous/` the manifest and summary of the

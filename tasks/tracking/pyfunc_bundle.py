@@ -23,8 +23,9 @@ def load(folder: Path) -> Predict:
     """Read the bundle.
 
     Returns:
-        A function from "waveform" (S,) float32 at 16 kHz and "speaker_id" (1,), an id of the corpus, to
-        "poses" (n, 165), "expressions" (n, 100) and "trans" (n, 3) at 30 frames a second.
+        A function from "waveform" (S,) float32 at 16 kHz and "speaker_id" (1,), an id of the
+        corpus, to "poses" (n, 165), "expressions" (n, 100) and "trans" (n, 3) at 30 frames a
+        second.
 
     """
     synthesizer = Synthesizer(Bundle.load(folder))

@@ -11,7 +11,7 @@ from tests.pipeline.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
 QUERY = """
-import json, sys, mlflow, numpy as np
+import json, mlflow
 from tasks.tracking.store import connect
 client, experiment = connect()
 (parent,) = client.search_runs([experiment], "tags.stage = 'pipeline'")
@@ -20,13 +20,24 @@ runs = {key[4:]: client.get_run(value) for key, value in tags.items() if key.sta
 answers = {}
 for model in client.search_logged_models([experiment]):
     loaded = mlflow.pyfunc.load_model(model.model_uri)
+    outputs = loaded.predict(loaded.input_example)
     answers[model.name] = {
-        "run": model.source_run_id, "out": {k: list(v.shape) for k, v in loaded.predict(loaded.input_example).items()},
+        "run": model.source_run_id,
+        "out": {key: list(array.shape) for key, array in outputs.items()},
         "in": loaded.metadata.signature.inputs.input_names(),
-        "pickled": loaded.metadata.flavors["python_function"].get("python_model")}
-print(json.dumps({"tags": tags, "runs": {name: {"tags": run.data.tags, "params": run.data.params,
-      "metrics": run.data.metrics, "id": run.info.run_id, "status": run.info.status} for name, run in runs.items()},
-      "models": answers}))
+        "pickled": loaded.metadata.flavors["python_function"].get("python_model"),
+    }
+found = {
+    name: {
+        "tags": run.data.tags,
+        "params": run.data.params,
+        "metrics": run.data.metrics,
+        "id": run.info.run_id,
+        "status": run.info.status,
+    }
+    for name, run in runs.items()
+}
+print(json.dumps({"tags": tags, "runs": found, "models": answers}))
 """
 
 

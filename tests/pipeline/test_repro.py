@@ -1,4 +1,4 @@
-"""The whole pipeline on the profile `tiny`: a cold build, its outputs, and a build that was killed."""
+"""The whole pipeline on the profile `tiny`: a cold build, its outputs, and a killed build."""
 
 import json
 import os

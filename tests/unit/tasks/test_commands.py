@@ -42,9 +42,8 @@ def test_an_auto_encoder_is_named_by_its_part(
     assert "Usage: python -m tasks.train_vq" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("tool", [name for name in TOOLS if name != "data_quality"])
+@pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_explains_itself(tool: str, tmp_path: Path) -> None:
-    """`data_quality` is not a command; the flow of that name calls it."""
     done = subprocess.run(
         [sys.executable, "-m", f"tasks.tools.{tool}", "--help"],
         cwd=ROOT,
