@@ -38,8 +38,10 @@ class AudioConv(nn.Conv1d):
         weight = fold_weight(self.weight, stride, group)
         groups = -(-steps // group)
         length = (groups + weight.shape[-1] - 1) * group * stride
-        padded = functional.pad(x.transpose(1, 2), (0, 0, padding, length - padding - x.shape[-1]))
-        folded = padded.reshape(len(x), -1, weight.shape[1]).transpose(1, 2).unsqueeze(2)
+        rows = x.transpose(1, 2)
+        if padding or length != rows.shape[1]:
+            rows = functional.pad(rows, (0, 0, padding, length - padding - rows.shape[1]))
+        folded = rows.reshape(len(x), -1, weight.shape[1]).transpose(1, 2).unsqueeze(2)
         bias = None if self.bias is None else self.bias.repeat(group)
         y = functional.conv2d(folded, weight.unsqueeze(2), bias).squeeze(2).transpose(1, 2)
         return y.reshape(len(x), groups * group, self.out_channels)[:, :steps].transpose(1, 2)

@@ -5,7 +5,7 @@ body.
 import torch
 from torch import Tensor, nn
 
-from mambatalk.models.generator.layers import MLP, PositionalEncoding
+from mambatalk.models.generator.layers import MLP, PositionalEncoding, repeat_batch
 from mambatalk.models.mamba.attention import EncoderLayer
 from mambatalk.models.mamba.block import MambaScan
 from mambatalk.models.vq.vqvae import ConvEncoder
@@ -43,7 +43,8 @@ class GlobalScan(nn.Module):
         """Scan a window.
 
         Args:
-            audio: The face branch's fused features (B, T, audio_dim).
+            audio: The face branch's fused features (B, T, audio_dim), or those of one of n passes
+                (B / n, T, audio_dim).
             speaker: The body branch's speaker vectors (B, T, hidden).
             motion: (B, T, 337).
             mask: True where hidden (B, T, 337); there the learnable query stands.
@@ -54,5 +55,7 @@ class GlobalScan(nn.Module):
         """
         seen = self.motion_encoder(torch.where(mask, self.query, motion))
         body = self.motion_projection(self.motion_mlp(seen)) + self.speaker_attention(speaker)
-        scanned = torch.cat((self.audio_scan(audio), self.motion_scan(seen)), dim=-1)
+        # The audio is the same in every pass, and no dropout acts on it: it is scanned once.
+        scanned_audio = repeat_batch(self.audio_scan(audio), len(motion))
+        scanned = torch.cat((scanned_audio, self.motion_scan(seen)), dim=-1)
         return self.motion_attention(self.position(body)), self.out(scanned)

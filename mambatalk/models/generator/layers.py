@@ -35,3 +35,8 @@ class PositionalEncoding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add the position of each step."""
         return self.dropout(x + self.table[torch.arange(x.shape[1], device=x.device) % PERIOD])
+
+
+def repeat_batch(x: Tensor, size: int) -> Tensor:
+    """Repeat a batch (B, T, C) as a whole until it has `size` rows, a multiple of B."""
+    return x if len(x) == size else x.repeat(size // len(x), 1, 1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mambatalk.models.generator.fusion import Fusion
 from mambatalk.models.generator.global_scan import GlobalScan
+from mambatalk.models.generator.layers import repeat_batch
 from mambatalk.models.generator.local_scan import LocalScan
 from mambatalk.motion.skeleton import Part
 
@@ -119,10 +120,11 @@ class Generator(nn.Module):
     def forward_fused(
         self, fused: Fused, speaker: Tensor, motion: Tensor, mask: Tensor
     ) -> GeneratorOutput:
-        """One pass.
+        """Run one pass, or several side by side.
 
         Args:
-            fused: What `fuse` gave.
+            fused: Output of `fuse` for B windows, or for the B / n windows of n passes that follow
+                each other along the batch.
             speaker: Speaker indices (B, T).
             motion: Motion (B, T, 337): 6D rotations, translation in metres, contacts; 30 fps.
             mask: True where `motion` is hidden (B, T, 337).
@@ -132,7 +134,11 @@ class Generator(nn.Module):
         motion_state, hint = self.global_scan(fused.face, speaker_body, motion, mask)
         return GeneratorOutput(
             *self.local_scan(
-                motion_state, hint, fused.body, self.speaker["face"](speaker), speaker_body
+                motion_state,
+                hint,
+                repeat_batch(fused.body, len(motion)),
+                self.speaker["face"](speaker),
+                speaker_body,
             )
         )
 

@@ -238,7 +238,7 @@ def run_passes(
     """Run one pass for each mask (B, T, 337), side by side as one larger batch."""
     count = len(masks)
     output = network.forward_fused(
-        Fused(*(branch.repeat(count, 1, 1) for branch in fused)),
+        fused,
         speaker.repeat(count, 1),
         motion.repeat(count, 1, 1),
         torch.cat(list(masks)),
