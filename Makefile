@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  then found=$$candidate; break; fi; \
 	done; \
 	if [ -z "$${found:-}" ]; then \
-	  echo "make install: found no Python 3.11 or 3.12 with venv; install one, or say which: make install PYTHON=/path/to/python" >&2; \
+	  echo "make install: found no Python 3.11 or 3.12 with venv; install one, or set its path: make install PYTHON=/path/to/python" >&2; \
 	  exit 2; \
 	fi; \
 	[ -x $(VENV)/bin/python ] || $$found -m venv $(VENV)
