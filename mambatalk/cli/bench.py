@@ -1,4 +1,4 @@
-"""The benchmarks `mambatalk bench scan` and `mambatalk bench data`.
+"""The benchmarks `mambatalk bench scan`, `mambatalk bench step` and `mambatalk bench data`.
 
 They print measurements of this machine, with targets where there are any, and exit with code 0.
 """
@@ -69,6 +69,34 @@ def scan(
     console.print(
         f"batch {batch}, {channels} channels, state {state}, {steps} steps, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+
+
+@bench.command()
+def step(
+    *,
+    profile: Annotated[Path, typer.Option(help="Parameter file with the sizes.")] = Path(
+        "params.yaml"
+    ),
+    steps: Annotated[int, typer.Option(min=1, help="Steps to measure.")] = 20,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of PyTorch.")] = 1,
+) -> None:
+    """Measure a training step of the generator at the size of a profile.
+
+    **Example**
+
+        mambatalk bench step --threads 2
+    """
+    from mambatalk.bench.step import measure_generator_step
+    from mambatalk.config import load_config
+    from mambatalk.runtime import device, make_deterministic
+
+    config = load_config(profile)
+    make_deterministic(config.seed, threads)
+    seconds = measure_generator_step(config, steps=steps, device=device())
+    typer.echo(
+        f"generator: {1e3 * seconds:.1f} ms a step, median of {steps} "
+        f"({device().type}, {threads} threads, batch {config.train_generator.batch_size})"
     )
 
 
