@@ -12,9 +12,8 @@ from mambatalk.features.windows import WindowBatch, window_samples
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.network import Generator, GeneratorConfig
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS
-from mambatalk.training.loop.module import Step
+from mambatalk.training.loop.module import Step, total
 from mambatalk.training.loop.optim import OptimSettings, build_optimizer
-from mambatalk.training.losses import total
 from mambatalk.training.modules.generator import GeneratorTraining
 
 VOCABULARY: Final = 400
