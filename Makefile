@@ -93,3 +93,4 @@ lint: install ## Style, types, package order, and dvc.yaml against the imports; 
 	@mypy
 	@lint-imports --no-cache
 	@python -m tasks.tools.graph
+	@python -m tasks.tools.diagrams --check
