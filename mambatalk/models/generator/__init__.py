@@ -1,1 +1,1 @@
-"""Speech to motion codes."""
+"""The generator: speech to motion codes."""

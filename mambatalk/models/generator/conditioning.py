@@ -1,4 +1,4 @@
-"""What the generator is shown of the motion, the same in training and synthesis."""
+"""Preparation of the generator's input motion, used by training and synthesis."""
 
 import torch
 from torch import Tensor
@@ -7,19 +7,36 @@ from mambatalk.motion.skeleton import TRANSLATION
 
 
 def full_mask(motion: Tensor, context_frames: int) -> Tensor:
-    """Mask like motion (B, T, 337): True (hidden) everywhere but in the first frames."""
+    """Create the mask that hides all motion except the first frames.
+
+    Args:
+        motion: Motion (B, T, 337).
+        context_frames: Number of visible frames at the start of the window.
+
+    Returns:
+        Boolean mask (B, T, 337), True where motion is hidden.
+
+    """
     mask = torch.ones_like(motion, dtype=torch.bool)
     mask[:, :context_frames] = False
     return mask
 
 
 def relative_motion(motion: Tensor) -> Tensor:
-    """Motion (B, T, 337) with x and z counted from the window's first frame; the height stays.
+    """Subtract the window's first x and z from the translation; the height y is not changed.
 
-    Where in the room a person stands says nothing about what to do next. Corrected fidelity, in
-    training and synthesis.
+    The position of a person in the room carries no information about the next motion. Corrected
+    fidelity uses this in training and synthesis.
+
+    Args:
+        motion: Motion (B, T, 337), translation in metres.
+
+    Returns:
+        New motion (B, T, 337).
+
     """
     motion = motion.clone()
+    # x and z, the first and the last of the three channels.
     plane = (TRANSLATION.start, TRANSLATION.stop - 1)
     motion[..., plane] -= motion[:, :1, plane]
     return motion

@@ -1,6 +1,4 @@
-"""The generator's global scan: partly hidden motion, speaker and sound to one state of the whole
-body.
-"""
+"""Global scan of the generator: partly hidden motion, speaker and audio to a state of the body."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +11,19 @@ from mambatalk.motion.skeleton import MOTION_DIM
 
 
 class GlobalScan(nn.Module):
-    """Encode the motion, attend over it, and scan it and the sound. Source: paper, global scan."""
+    """Motion encoder, attention over motion and speaker, and scans of motion and audio.
+
+    Source: paper, global scan.
+
+    Args:
+        hidden: Channels of the states.
+        audio_dim: Channels of the fused features.
+        motion_dim: Channels of the encoded motion.
+        motion_layers: Layers of the motion encoder.
+        heads: Attention heads.
+        dropout: Probability of dropout.
+
+    """
 
     def __init__(
         self,
@@ -40,22 +50,23 @@ class GlobalScan(nn.Module):
     def forward(
         self, audio: Tensor, speaker: Tensor, motion: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Scan a window.
+        """Process a window.
 
         Args:
-            audio: The face branch's fused features (B, T, audio_dim), or those of one of n passes
-                (B / n, T, audio_dim).
-            speaker: The body branch's speaker vectors (B, T, hidden).
-            motion: (B, T, 337).
-            mask: True where hidden (B, T, 337); there the learnable query stands.
+            audio: Fused features of the face branch (B, T, audio_dim), or (B / n, T, audio_dim) if
+                the batch holds n passes over the same windows.
+            speaker: Speaker vectors of the body branch (B, T, hidden).
+            motion: Motion (B, T, 337).
+            mask: True where motion is hidden (B, T, 337). A learnable vector replaces it there.
 
         Returns:
-            The body's state (B, T, hidden) and the hint for the face (B, T, hidden).
+            State of the body (B, T, hidden) and hint for the face (B, T, hidden).
 
         """
-        seen = self.motion_encoder(torch.where(mask, self.query, motion))
-        body = self.motion_projection(self.motion_mlp(seen)) + self.speaker_attention(speaker)
-        # The audio is the same in every pass, and no dropout acts on it: it is scanned once.
+        visible = self.motion_encoder(torch.where(mask, self.query, motion))
+        body = self.motion_projection(self.motion_mlp(visible)) + self.speaker_attention(speaker)
+
+        # The audio is the same in every pass and has no dropout, so one scan serves all passes.
         scanned_audio = repeat_batch(self.audio_scan(audio), len(motion))
-        scanned = torch.cat((scanned_audio, self.motion_scan(seen)), dim=-1)
+        scanned = torch.cat((scanned_audio, self.motion_scan(visible)), dim=-1)
         return self.motion_attention(self.position(body)), self.out(scanned)

@@ -1,4 +1,4 @@
-"""Small layers of the generator: the two-layer MLP and the periodic positional encoding."""
+"""Small layers of the generator: a two-layer MLP and a periodic positional encoding."""
 
 import math
 
@@ -8,18 +8,30 @@ from torch import Tensor, nn
 from mambatalk.models.mamba.attention import Dropout
 
 PERIOD = 64
+"""Steps after which the positional encoding repeats; the length of a window."""
 
 
 class MLP(nn.Sequential):
-    """Linear, LeakyReLU 0.2, linear: (..., dim) to (..., out)."""
+    """Linear layer, LeakyReLU with slope 0.2, linear layer: (..., dim) to (..., out).
+
+    Args:
+        dim: Channels of the input.
+        hidden: Inner width.
+        out: Channels of the output.
+
+    """
 
     def __init__(self, dim: int, hidden: int, out: int) -> None:
         super().__init__(nn.Linear(dim, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, out))
 
 
 class PositionalEncoding(nn.Module):
-    """Adds fixed sinusoids that repeat every 64 steps, then drops out. (B, T, dim) to (B, T,
-    dim).
+    """Fixed sinusoids that repeat every 64 steps, added to the input, followed by dropout.
+
+    Args:
+        dim: Channels of input and output.
+        dropout: Probability of dropout.
+
     """
 
     table: Tensor
@@ -33,10 +45,19 @@ class PositionalEncoding(nn.Module):
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the position of each step."""
+        """Add the encoding of each step to (B, T, dim)."""
         return self.dropout(x + self.table[torch.arange(x.shape[1], device=x.device) % PERIOD])
 
 
 def repeat_batch(x: Tensor, size: int) -> Tensor:
-    """Repeat a batch (B, T, C) as a whole until it has `size` rows, a multiple of B."""
+    """Repeat a batch as a whole.
+
+    Args:
+        x: Batch (B, T, C).
+        size: Number of rows of the result, a multiple of B.
+
+    Returns:
+        Batch (size, T, C).
+
+    """
     return x if len(x) == size else x.repeat(size // len(x), 1, 1)

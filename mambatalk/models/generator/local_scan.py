@@ -1,6 +1,4 @@
-"""The generator's local scans: from the body's state to latents and code logits of the four
-parts.
-"""
+"""Local scans of the generator: state of the body to latents and code logits of four parts."""
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +12,28 @@ BODY_PARTS: tuple[Part, ...] = ("upper", "hands", "lower")
 
 
 class LocalScan(nn.Module):
-    """Attend from the body's state to sound and words, then scan each part. Source: paper, local
-    scan.
+    """Attention from the state of the body to audio and words, then a scan for each part.
 
-    The published code adds the speaker to the attention's query and then overwrites it; so the
-    speaker enters after it.
+    Source: paper, local scan. The published code adds the speaker to the query of the attention and
+    then overwrites the sum, so here the speaker is added after the attention.
 
-    The published attention knows where a frame of the body is, but not where a frame of the sound
-    is: shuffling the sound's frames changes nothing but for what a frame holds of its neighbours,
-        and no stroke can be timed by it.
-    With `aligned` its scores fall with the distance in time (`time_bias`).
+    The published attention adds a positional encoding to the frames of the body but not to those of
+    the audio. The order of the audio frames therefore has no effect, and the attention cannot align
+    a gesture with a word. With `aligned`, the scores decrease with the distance in time
+    (`time_bias`).
+
+    Args:
+        hidden: Channels of the states.
+        audio_dim: Channels of the fused features.
+        code_dim: Channels of a latent.
+        codebook_size: Number of codes.
+        face_layers: Mamba layers of the face's scan.
+        decoder_layers: Layers of the attention to the audio.
+        decoder_heads: Heads of the attention to the audio.
+        heads: Attention heads in the scans of the body parts.
+        dropout: Probability of dropout.
+        aligned: Whether the attention to the audio prefers frames that are near in time.
+
     """
 
     def __init__(
@@ -41,7 +51,8 @@ class LocalScan(nn.Module):
         aligned: bool,
     ) -> None:
         super().__init__()
-        self.heads, self.aligned = decoder_heads, aligned
+        self.heads = decoder_heads
+        self.aligned = aligned
         self.position = PositionalEncoding(hidden, dropout)
         self.memory = nn.Linear(audio_dim, hidden)
         self.decoder = Decoder(hidden, decoder_heads, dropout, decoder_layers)
@@ -68,23 +79,25 @@ class LocalScan(nn.Module):
         speaker_face: Tensor,
         speaker_body: Tensor,
     ) -> tuple[dict[Part, Tensor], dict[Part, Tensor]]:
-        """Scan a window.
+        """Process a window.
 
         Args:
-            body: The body's state (B, T, hidden).
-            hint: The hint for the face (B, T, hidden).
-            audio: The body branch's fused features (B, T, audio_dim).
-            speaker_face: (B, T, hidden).
-            speaker_body: (B, T, hidden).
+            body: State of the body (B, T, hidden).
+            hint: Hint for the face (B, T, hidden).
+            audio: Fused features of the body branch (B, T, audio_dim).
+            speaker_face: Speaker vectors of the face branch (B, T, hidden).
+            speaker_body: Speaker vectors of the body branch (B, T, hidden).
 
         Returns:
-            Latents (B, T, code_dim) and code logits (B, T, codebook_size) by part.
+            Latents (B, T, code_dim) and code logits (B, T, codebook_size) of each part.
 
         """
         states = self._body_states(body, audio, speaker_body)
-        states["face"] = self.scan["face"](
-            self.mix["face"](torch.cat((self.position(speaker_face), hint), dim=-1))
-        )
+
+        # The face does not use the attention. Its hint holds the audio of the same frame.
+        face = torch.cat((self.position(speaker_face), hint), dim=-1)
+        states["face"] = self.scan["face"](self.mix["face"](face))
+
         latent = {part: self.to_latent[part](states[part]) for part in PARTS}
         return latent, {part: self.to_logits[part](latent[part]) for part in PARTS}
 
@@ -92,25 +105,35 @@ class LocalScan(nn.Module):
         bias = None
         if self.aligned:
             bias = time_bias(audio.shape[1], self.heads, audio.device)
+
         body = body + self.decoder(self.position(body), self.memory(audio), bias)
         own = {part: self.part_mlp[part](body) for part in BODY_PARTS}
+
         states = {}
         for part in BODY_PARTS:
+            # Each part also receives the sum of the two other parts.
             one, other = (own[name] for name in BODY_PARTS if name != part)
-            mixed = self.mix[part](
-                torch.cat((self.position(own[part] + speaker), one + other), dim=-1)
-            )
-            states[part] = self.scan[part](mixed) + own[part]
+            pair = torch.cat((self.position(own[part] + speaker), one + other), dim=-1)
+            states[part] = self.scan[part](self.mix[part](pair)) + own[part]
         return states
 
 
 def time_bias(steps: int, heads: int, device: torch.device | None = None) -> Tensor:
-    """What is added to the scores of attention (heads, steps, steps): each head's slope times the
-    distance in frames.
+    """Compute a bias that lowers attention scores with the distance in time.
 
-    Slopes are 2^(-8/heads), 2^(-16/heads), and so on to 2^-8, so that one head hears a few frames
-    and another all.
-    Source: Press et al. 2022, attention with linear biases; here on both sides.
+    The bias is the negative slope of a head times the distance in frames. The slopes are
+    2^(-8/heads), 2^(-16/heads), ..., 2^-8, so the first head covers a few frames and the last head
+    the whole window. Source: Press et al. 2022, attention with linear biases; here the bias is
+    symmetric in time.
+
+    Args:
+        steps: Number of frames of the body and of the audio.
+        heads: Number of attention heads.
+        device: Device of the result. If None, the default device.
+
+    Returns:
+        Bias (heads, steps, steps) to add to the attention scores.
+
     """
     slopes = 2.0 ** (-8 / heads * torch.arange(1, heads + 1, device=device))
     time = torch.arange(steps, device=device)

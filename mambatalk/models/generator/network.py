@@ -1,9 +1,9 @@
-"""The generator: sound, words, speaker and partly hidden motion to latents and codes of four body
-parts.
+"""The generator: audio, words, speaker and partly hidden motion to codes of four body parts.
 
-All parts of a window come out at once, one latent and one row of code logits per frame. Source:
-paper, model section; published `MambaTalk`. Dropped because nothing reads its result: the face
-branch's speaker attention (3,546,624 parameters of the published 199,366,553 at full size).
+One pass predicts all parts and all frames of a window: a latent and a row of code logits per part
+and frame. Source: paper, model section; published `MambaTalk`. The speaker attention of the
+published face branch is left out because its result is not used (3,546,624 of 199,366,553
+parameters at full size).
 """
 
 from dataclasses import dataclass
@@ -18,63 +18,100 @@ from mambatalk.models.generator.local_scan import LocalScan
 from mambatalk.motion.skeleton import Part
 
 FACE_CHANNELS = 3
+"""Audio channels of the face branch."""
+
 BODY_CHANNELS = 2
+"""Audio channels of the body branch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    """Sizes of a generator; the defaults are the published ones where the corpus does not set
-    them.
-    """
+    """Sizes of a generator. The defaults are the published sizes."""
 
     vocabulary_size: int
+    """Number of words; it depends on the corpus and has no default."""
+
     speakers: int = 25
+    """Number of rows of the speaker embeddings."""
+
     hidden: int = 768
+    """Channels of the states."""
+
     audio_dim: int = 512
+    """Channels of the fused audio and word features."""
+
     audio_width: int = 128
-    """Channels of the sound encoders' first blocks."""
+    """Channels of the first blocks of the audio encoders."""
+
     word_dim: int = 300
+    """Channels of a word's embedding."""
+
     motion_dim: int = 256
     """Channels of the encoded input motion."""
+
     code_dim: int = 256
-    """Channels of a code vector: the auto-encoders' width."""
+    """Channels of a latent; the width of the auto-encoders."""
+
     codebook_size: int = 256
+    """Number of codes per part."""
+
     dropout: float = 0.1
+    """Probability of dropout."""
+
     attention_heads: int = 4
+    """Heads of the attention in the global scan, and of the attention to the audio."""
+
     local_heads: int = 8
+    """Heads of the attention in the local scans."""
+
     decoder_layers: int = 8
+    """Layers of the attention to the audio."""
+
     motion_layers: int = 3
+    """Layers of the motion encoder."""
+
     face_layers: int = 4
+    """Mamba layers of the face's local scan."""
+
     aligned: bool = False
-    """Whether the body's attention to the sound leans to each frame's own time; published, it
-    cannot tell times.
+    """Whether the attention of the body to the audio prefers frames that are near in time.
+
+    The published attention does not know the time of an audio frame; see `LocalScan`.
     """
 
 
 class Fused(NamedTuple):
-    """What sound and words give, the same for every mask."""
+    """Fused audio and word features of both branches. They do not depend on motion or mask."""
 
     face: Tensor
-    """(B, T, audio_dim)."""
+    """Features of the face branch (B, T, audio_dim)."""
+
     body: Tensor
-    """(B, T, audio_dim)."""
+    """Features of the body branch (B, T, audio_dim)."""
 
 
 class GeneratorOutput(NamedTuple):
-    """What the generator says of each part."""
+    """Predictions of the generator for each part."""
 
     latent: dict[Part, Tensor]
-    """Code vectors (B, T, code_dim)."""
+    """Latents (B, T, code_dim)."""
+
     logits: dict[Part, Tensor]
     """Unnormalised log-probabilities of the codes (B, T, codebook_size)."""
 
 
 class Generator(nn.Module):
-    """The network; see `GeneratorConfig` for its sizes."""
+    """The generator network.
+
+    Args:
+        config: Sizes.
+
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
+        audio_channels = {"face": FACE_CHANNELS, "body": BODY_CHANNELS}
         self.fusion = nn.ModuleDict(
             {
                 branch: Fusion(
@@ -84,7 +121,7 @@ class Generator(nn.Module):
                     vocabulary_size=config.vocabulary_size,
                     word_dim=config.word_dim,
                 )
-                for branch, channels in (("face", FACE_CHANNELS), ("body", BODY_CHANNELS))
+                for branch, channels in audio_channels.items()
             }
         )
         self.speaker = nn.ModuleDict(
@@ -112,35 +149,45 @@ class Generator(nn.Module):
         )
 
     def fuse(self, wave_face: Tensor, wave_body: Tensor, words: Tensor) -> Fused:
-        """Sound channels (B, S, 3) and (B, S, 2) at 16 kHz and word ids (B, T) to features, once
-        for all passes.
+        """Compute the features of audio and words, which all passes over a window share.
+
+        Args:
+            wave_face: Audio channels of the face branch (B, S, 3) at 16 kHz.
+            wave_body: Audio channels of the body branch (B, S, 2) at 16 kHz.
+            words: Word ids (B, T), one per frame at 30 fps.
+
+        Returns:
+            Features of both branches.
+
         """
         return Fused(self.fusion["face"](wave_face, words), self.fusion["body"](wave_body, words))
 
     def forward_fused(
         self, fused: Fused, speaker: Tensor, motion: Tensor, mask: Tensor
     ) -> GeneratorOutput:
-        """Run one pass, or several side by side.
+        """Predict latents and logits from fused features, in one pass or several in one batch.
 
         Args:
-            fused: Output of `fuse` for B windows, or for the B / n windows of n passes that follow
-                each other along the batch.
+            fused: Output of `fuse` for the B windows. If the batch consists of n passes over the
+                same windows, one pass after the other, for the B / n windows of one pass.
             speaker: Speaker indices (B, T).
             motion: Motion (B, T, 337): 6D rotations, translation in metres, contacts; 30 fps.
             mask: True where `motion` is hidden (B, T, 337).
 
+        Returns:
+            Predictions for all parts and frames.
+
         """
         speaker_body = self.speaker["body"](speaker)
-        motion_state, hint = self.global_scan(fused.face, speaker_body, motion, mask)
-        return GeneratorOutput(
-            *self.local_scan(
-                motion_state,
-                hint,
-                repeat_batch(fused.body, len(motion)),
-                self.speaker["face"](speaker),
-                speaker_body,
-            )
+        body, hint = self.global_scan(fused.face, speaker_body, motion, mask)
+        latent, logits = self.local_scan(
+            body,
+            hint,
+            repeat_batch(fused.body, len(motion)),
+            self.speaker["face"](speaker),
+            speaker_body,
         )
+        return GeneratorOutput(latent, logits)
 
     def forward(
         self,
@@ -151,5 +198,5 @@ class Generator(nn.Module):
         motion: Tensor,
         mask: Tensor,
     ) -> GeneratorOutput:
-        """`fuse`, then `forward_fused`."""
+        """Run `fuse` and `forward_fused`. See there for the arguments."""
         return self.forward_fused(self.fuse(wave_face, wave_body, words), speaker, motion, mask)

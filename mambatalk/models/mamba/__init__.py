@@ -1,1 +1,1 @@
-"""Selective state space blocks and their scan."""
+"""Mamba blocks, their selective scan, and the Transformer layers used beside them."""

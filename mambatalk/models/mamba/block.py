@@ -1,8 +1,9 @@
-"""Mamba-1 blocks and the two stacks that MambaTalk builds of them.
+"""Mamba-1 blocks and the two stacks of them that MambaTalk uses.
 
-Source: Mamba, section 3.4; paper, local and global scan; published `MambaScan` and `MambaModel`.
-`MambaScan` is causal and can stream: `stream` takes the next steps of a sequence and the state
-after the former ones, and gives what the full pass gives at those steps.
+`MambaScan` is causal and supports streaming: `stream` takes the next steps of a sequence and the
+state after the previous ones, and returns what `forward` returns for those steps of the whole
+sequence. Source: Mamba, section 3.4; paper, local and global scan; published `MambaScan` and
+`MambaModel`.
 """
 
 import math
@@ -19,20 +20,30 @@ from mambatalk.models.mamba.scan import backend_name, selective_scan
 
 
 class MambaState(NamedTuple):
-    """What a block remembers of the past."""
+    """State of a block between two calls of `stream`."""
 
     conv: Tensor
     """Last inputs of the convolution (B, inner, kernel - 1)."""
+
     ssm: Tensor
     """State of the scan (B, inner, N)."""
 
 
 class MambaBlock(nn.Module):
-    """The Mamba-1 block, (B, T, dim) to (B, T, dim), causal."""
+    """Causal Mamba-1 block.
+
+    Args:
+        dim: Channels of input and output.
+        state: Size N of the scan's state per inner channel.
+        kernel: Taps of the convolution.
+        expand: Inner channels per channel of the input.
+
+    """
 
     def __init__(self, dim: int, *, state: int = 16, kernel: int = 4, expand: int = 2) -> None:
         super().__init__()
-        inner, self.rank = expand * dim, math.ceil(dim / 16)
+        inner = expand * dim
+        self.rank = math.ceil(dim / 16)
         self.in_proj = nn.Linear(dim, 2 * inner, bias=False)
         self.conv1d = nn.Conv1d(inner, inner, kernel, groups=inner)
         self.x_proj = nn.Linear(inner, self.rank + 2 * state, bias=False)
@@ -45,29 +56,49 @@ class MambaBlock(nn.Module):
         self._initialise_steps()
 
     def _initialise_steps(self) -> None:
-        """Spread the first step sizes log-uniformly over [0.001, 0.1]."""
-        nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
+        """Initialise the step sizes log-uniformly in [0.001, 0.1]."""
+        bound = self.rank**-0.5
+        nn.init.uniform_(self.dt_proj.weight, -bound, bound)
+
         low, high = math.log(1e-3), math.log(0.1)
-        steps = torch.exp(low + torch.rand(self.dt_proj.out_features) * (high - low)).clamp(
-            min=1e-4
-        )
+        log_steps = low + torch.rand(self.dt_proj.out_features) * (high - low)
+        steps = torch.exp(log_steps).clamp(min=1e-4)
         with torch.no_grad():
-            # Inverse of softplus.
+            # The inverse of the softplus that `selective_scan` applies.
             self.dt_proj.bias.copy_(steps + (-torch.expm1(-steps)).log())
 
     def initial_state(self, batch: int) -> MambaState:
-        """The state before a sequence: zeros."""
-        inner, kernel = self.conv1d.in_channels, self.conv1d.kernel_size[0]
+        """Return the state at the start of a sequence, which is zero.
+
+        Args:
+            batch: Number of sequences.
+
+        Returns:
+            State for the first call of `stream`.
+
+        """
+        inner = self.conv1d.in_channels
+        kernel = self.conv1d.kernel_size[0]
         return MambaState(
-            self.D.new_zeros(batch, inner, kernel - 1), self.D.new_zeros(batch, *self.A_log.shape)
+            conv=self.D.new_zeros(batch, inner, kernel - 1),
+            ssm=self.D.new_zeros(batch, *self.A_log.shape),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The whole sequence at once."""
+        """Process whole sequences (B, T, dim) to (B, T, dim)."""
         return self._run(x, None)[0]
 
     def stream(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
-        """The next steps (B, t, dim), t >= 1, of a sequence."""
+        """Process the next steps of a sequence.
+
+        Args:
+            x: The next steps (B, t, dim), t >= 1.
+            state: State after the previous steps.
+
+        Returns:
+            Output (B, t, dim) and the state after these steps.
+
+        """
         return self._run(x, state)
 
     def _run(self, x: Tensor, state: MambaState | None) -> tuple[Tensor, MambaState]:
@@ -78,7 +109,7 @@ class MambaBlock(nn.Module):
         sizes = [self.rank, size, size]
         low_rank, B, C = self.x_proj(u.transpose(1, 2)).split(sizes, dim=2)
         if backend_name(x) == "mamba_ssm":
-            # The kernel wants time innermost in memory; our scan wants channels there.
+            # The kernel needs time innermost in memory, the PyTorch scan needs channels there.
             delta = self.dt_proj.weight @ low_rank.transpose(1, 2)
         else:
             delta = functional.linear(low_rank, self.dt_proj.weight).transpose(1, 2)
@@ -98,8 +129,12 @@ class MambaBlock(nn.Module):
 
 
 class GatedMLP(nn.Module):
-    """Linear, gate by SiLU, linear; the inner width is rounded up to a multiple of 128. (..., dim)
-    to (..., dim).
+    """Linear layer, SiLU gate, linear layer.
+
+    Args:
+        dim: Channels of input and output.
+        hidden: Inner width, rounded up to a multiple of 128 as published.
+
     """
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -109,13 +144,19 @@ class GatedMLP(nn.Module):
         self.fc2 = nn.Linear(hidden, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply to every step alone."""
+        """Map (..., dim) to (..., dim), each step by itself."""
         y, gate = self.fc1(x).chunk(2, dim=-1)
         return self.fc2(y * functional.silu(gate))
 
 
 class MambaLayer(nn.Module):
-    """Normalise, Mamba, add; normalise, gated MLP, add. (B, T, dim) to (B, T, dim), causal."""
+    """Mamba block and gated MLP, each with a norm before and a skip connection around it.
+
+    Args:
+        dim: Channels of input and output.
+        hidden: Inner width of the MLP.
+
+    """
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -125,20 +166,28 @@ class MambaLayer(nn.Module):
         self.mlp = GatedMLP(dim, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The whole sequence at once."""
-        return self._feed(x + self.mixer(self.norm(x)))
+        """Process whole sequences (B, T, dim) to (B, T, dim)."""
+        return self._add_mlp(x + self.mixer(self.norm(x)))
 
     def stream(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
-        """The next steps of a sequence."""
+        """Process the next steps of a sequence. See `MambaBlock.stream` for the arguments."""
         y, state = self.mixer.stream(self.norm(x), state)
-        return self._feed(x + y), state
+        return self._add_mlp(x + y), state
 
-    def _feed(self, x: Tensor) -> Tensor:
+    def _add_mlp(self, x: Tensor) -> Tensor:
         return x + self.mlp(self.norm2(x))
 
 
 class MambaScan(nn.Module):
-    """Mamba layers, a norm and a linear map: (B, T, dim) to (B, T, out), causal."""
+    """Causal stack of Mamba layers, followed by a norm and a linear layer.
+
+    Args:
+        dim: Channels of the input.
+        hidden: Inner width of the layers' MLPs.
+        out: Channels of the output.
+        layers: Number of Mamba layers.
+
+    """
 
     def __init__(self, dim: int, hidden: int, out: int, layers: int) -> None:
         super().__init__()
@@ -148,29 +197,55 @@ class MambaScan(nn.Module):
         _initialise(self, layers)
 
     def initial_state(self, batch: int) -> list[MambaState]:
-        """The state of every layer before a sequence."""
-        return [
-            layer.mixer.initial_state(batch) for layer in cast(Iterable[MambaLayer], self.layers)
-        ]
+        """Return the state of every layer at the start of a sequence.
+
+        Args:
+            batch: Number of sequences.
+
+        Returns:
+            State for the first call of `stream`, one entry per layer.
+
+        """
+        layers = cast(Iterable[MambaLayer], self.layers)
+        return [layer.mixer.initial_state(batch) for layer in layers]
 
     def forward(self, x: Tensor) -> Tensor:
-        """The whole sequence at once."""
+        """Process whole sequences (B, T, dim) to (B, T, out)."""
         for layer in self.layers:
             x = layer(x)
         return self.out(self.norm(x))
 
     def stream(self, x: Tensor, state: list[MambaState]) -> tuple[Tensor, list[MambaState]]:
-        """The next steps (B, t, dim), t >= 1, of a sequence, and the state to go on from."""
-        after = []
-        for layer, before in zip(cast(Iterable[MambaLayer], self.layers), state, strict=True):
-            x, now = layer.stream(x, before)
-            after.append(now)
-        return self.out(self.norm(x)), after
+        """Process the next steps of a sequence.
+
+        Args:
+            x: The next steps (B, t, dim), t >= 1.
+            state: State of every layer after the previous steps.
+
+        Returns:
+            Output (B, t, out) and the state of every layer after these steps.
+
+        """
+        layers = cast(Iterable[MambaLayer], self.layers)
+        new_state = []
+        for layer, layer_state in zip(layers, state, strict=True):
+            x, new_layer_state = layer.stream(x, layer_state)
+            new_state.append(new_layer_state)
+        return self.out(self.norm(x)), new_state
 
 
 class MambaAttention(nn.Module):
-    """One attention layer, Mamba layers and a norm: (B, T, dim) to (B, T, dim); the attention sees
-    both ways.
+    """One attention layer, Mamba layers and a norm.
+
+    The attention covers the whole window, so the stack is not causal.
+
+    Args:
+        dim: Channels of input and output.
+        hidden: Inner width of the Mamba layers' MLPs.
+        layers: Number of Mamba layers.
+        heads: Attention heads.
+        dropout: Probability of dropout in the attention layer.
+
     """
 
     def __init__(
@@ -183,7 +258,7 @@ class MambaAttention(nn.Module):
         _initialise(self, layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The whole window at once."""
+        """Process a whole window (B, T, dim) to (B, T, dim)."""
         x = self.attention(x)
         for layer in self.layers:
             x = layer(x)
@@ -191,8 +266,11 @@ class MambaAttention(nn.Module):
 
 
 def _initialise(stack: nn.Module, layers: int) -> None:
-    """Published initialisation: no biases but the step sizes', residual projections smaller the
-    deeper the stack.
+    """Initialise a stack as published.
+
+    Biases are zero, except those of the step sizes. The projections that end a residual branch are
+    scaled down by the square root of the number of branches, so that the sum does not grow with
+    the depth.
     """
     for name, module in stack.named_modules():
         if not isinstance(module, nn.Linear):

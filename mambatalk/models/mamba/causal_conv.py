@@ -1,6 +1,6 @@
-"""The short depthwise convolution before the scan, followed by SiLU.
+"""The short causal depthwise convolution before the scan, followed by SiLU.
 
-It uses causal-conv1d's kernel on CUDA and PyTorch elsewhere.
+It uses the kernel of causal-conv1d on CUDA and PyTorch elsewhere.
 """
 
 from functools import cache
@@ -17,23 +17,23 @@ from mambatalk.models.mamba.scan import backend_name
 def causal_conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Convolve each channel with its past and apply SiLU.
+    """Convolve each channel causally and apply SiLU.
 
     Args:
         x: Input (B, E, T).
-        weight: Taps, oldest first (E, 1, K).
-        bias: Bias (E,) or None.
-        past: The K - 1 inputs before `x` (B, E, K - 1); None stands for zeros.
+        weight: Taps (E, 1, K), oldest first.
+        bias: Bias (E,). If None, no bias.
+        past: The K - 1 inputs (B, E, K - 1) before `x`. If None, zeros.
 
     Returns:
-        Output (B, E, T) and the last K - 1 inputs, for the next call.
+        Output (B, E, T) and the last K - 1 inputs (B, E, K - 1), the `past` of the next call.
 
     """
     taps = weight.shape[-1]
     padded = functional.pad(x, (taps - 1, 0)) if past is None else torch.cat((past, x), dim=-1)
     kernel = _kernel() if past is None and backend_name(x) == "mamba_ssm" else None
     if kernel is not None:
-        # Both kernels want time innermost; the scan would copy otherwise.
+        # This kernel and the scan's need time innermost; the scan would make a copy otherwise.
         y = kernel(x.contiguous(), weight.squeeze(1), bias, activation="silu")
     elif x.is_cuda:
         y = functional.silu(functional.conv1d(padded, weight, bias, groups=len(weight)))
@@ -44,14 +44,24 @@ def causal_conv(
 
 
 class _DepthwiseConv(torch.autograd.Function):
-    """A sum of shifted products, for channels innermost in memory.
+    """Depthwise convolution as a sum of shifted products, for channels innermost in memory.
 
-    On a CPU it takes a third of the time of oneDNN's depthwise convolution, forward and backward.
+    On a CPU, forward and backward take a third of the time of oneDNN's depthwise convolution.
     """
 
     @staticmethod
     def forward(ctx: Any, padded: Tensor, weight: Tensor) -> Tensor:
-        """Convolve (B, T + K - 1, E) with (E, K) to (B, T, E)."""
+        """Convolve.
+
+        Args:
+            ctx: Context for the backward pass.
+            padded: Past and input (B, T + K - 1, E).
+            weight: Taps (E, K), oldest first.
+
+        Returns:
+            Output (B, T, E).
+
+        """
         steps = padded.shape[1] - weight.shape[1] + 1
         rows = weight.T.contiguous()
         y = padded[:, :steps] * rows[0]
@@ -63,7 +73,7 @@ class _DepthwiseConv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gradients of the padded input and of the weight."""
+        """Compute the gradients of the padded input and of the weight."""
         padded, rows = ctx.saved_tensors
         grad_y = grad_y.contiguous()
         steps = grad_y.shape[1]

@@ -1,12 +1,12 @@
 """The recurrence of the selective scan in PyTorch, with a backward pass written by hand.
 
-A loop over time that works on blocks of a few steps, in buffers small enough for the processor's
-cache: a step costs memory traffic, not arithmetic. Only the state before each block is kept; the
-backward pass computes the states of a block again, which costs less than reading them back from
-memory. Exact at any step size, and deterministic.
+The loop over time works on blocks of a few steps, in buffers small enough for the cache, because
+memory traffic and not arithmetic takes most of the time of a step. Only the state before each block
+is saved. The backward pass recomputes the states of a block, which takes less time than reading
+them back from memory. The result is exact at any step size, and deterministic.
 
-Inside, arrays are (B, T, N, E): with the long channel axis last, every broadcast and every sum runs
-over contiguous memory. Tensors whose memory is already (B, T, E) are used without a copy.
+Internal arrays are (B, T, N, E): with the long channel axis last, every broadcast and every sum
+runs over contiguous memory. Inputs whose memory is already (B, T, E) are used without a copy.
 """
 
 import math
@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK_NUMBERS = 2**18
-"""Numbers in one buffer: 1 MiB in single precision."""
+"""Elements of one buffer: 1 MiB in single precision."""
 
 
 class Recurrence(torch.autograd.Function):
-    """h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t, y_t = C_t h_t.
+    """Recurrence h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t with output y_t = C_t h_t.
 
-    Differentiable in all six inputs.
+    It is differentiable with respect to all six inputs.
     """
 
     @staticmethod
@@ -45,7 +45,7 @@ class Recurrence(torch.autograd.Function):
             A: Decay rates (E, N), negative.
             B: Input weights (B, N, T).
             C: Output weights (B, N, T).
-            state: State (B, E, N) before the first step; None is zero.
+            state: State (B, E, N) before the first step. If None, zero.
 
         Returns:
             Output (B, E, T) and the state (B, E, N) after the last step.
@@ -73,7 +73,7 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
-        """Run backward in time."""
+        """Run backward in time: gradients of the six inputs from those of the two outputs."""
         source, *inputs, kept = _split_saved(ctx.saved_tensors)
         x = _Inputs(*inputs)
         grad_y = _channels_last(grad_y)
@@ -91,7 +91,7 @@ class Recurrence(torch.autograd.Function):
             grad_output = grad_y[:, block, None]
             step = x.delta[:, block]
 
-            # Gradient of each state: through its own output, and through the next state.
+            # Gradient of each state: from its own output, and from the next state.
             grad = blocks.buffer("grad", block)
             torch.mul(grad_output, x.C[:, block, :, None], out=grad)
             grads = grad.unbind(1)
@@ -101,8 +101,8 @@ class Recurrence(torch.autograd.Function):
                 grads[t].addcmul_(decays[t + 1], grads[t + 1])
             after = decays[0] * grads[0]
 
-            # A row times a matrix: the same product as a matrix times a column costs seven times
-            # as much in MKL.
+            # Row times matrix: MKL takes seven times as long for the same product written as
+            # matrix times column.
             grad_C[:, block] = (grad_output @ states.transpose(2, 3)).squeeze(2)
             grad_B[:, block] = (x.drive[:, block, None] @ grad.transpose(2, 3)).squeeze(2)
             grad_drive = (x.B[:, block, None] @ grad).squeeze(2)
@@ -132,19 +132,23 @@ class _Inputs(NamedTuple):
     """The inputs of the recurrence with time before channels."""
 
     delta: Tensor
-    """(B, T, E)."""
+    """Step sizes (B, T, E)."""
+
     drive: Tensor
-    """delta u (B, T, E)."""
+    """Product delta u (B, T, E)."""
+
     A: Tensor
-    """(N, E)."""
+    """Decay rates (N, E)."""
+
     B: Tensor
-    """(B, T, N)."""
+    """Input weights (B, T, N)."""
+
     C: Tensor
-    """(B, T, N)."""
+    """Output weights (B, T, N)."""
 
 
 class _Blocks:
-    """Runs of steps that share buffers."""
+    """Blocks of consecutive steps, and the buffers that they share."""
 
     def __init__(self, x: _Inputs) -> None:
         batch, steps, channels = x.delta.shape
@@ -161,22 +165,30 @@ class _Blocks:
         ]
 
     def zero_state(self) -> Tensor:
-        """A state (B, N, E) of zeros."""
+        """Return a state (B, N, E) of zeros."""
         return self._x.delta.new_zeros(self._state_shape)
 
     def buffer(self, name: str, block: slice) -> Tensor:
-        """The memory (B, t, N, E) of this name, with the length of a block."""
+        """Return the buffer of a name as (B, t, N, E), where t is the length of the block."""
+        state_numel = math.prod(self._state_shape)
         if name not in self._buffers:
-            numbers = self._length * math.prod(self._state_shape)
-            self._buffers[name] = self._x.delta.new_empty(numbers)
+            self._buffers[name] = self._x.delta.new_empty(self._length * state_numel)
         batch, size, channels = self._state_shape
-        count = block.stop - block.start
-        used = self._buffers[name][: count * math.prod(self._state_shape)]
-        return used.view(batch, count, size, channels)
+        steps = block.stop - block.start
+        used = self._buffers[name][: steps * state_numel]
+        return used.view(batch, steps, size, channels)
 
     def run(self, block: slice, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the decays and the states of a block, both (B, t, N, E), from the state before
-        it.
+        """Compute the decays and the states of a block.
+
+        Args:
+            block: Steps of the block.
+            before: State (B, N, E) before its first step.
+
+        Returns:
+            Decays exp(delta A) and states, both (B, t, N, E), in shared buffers that the next call
+            overwrites.
+
         """
         x = self._x
         decay = self.buffer("decay", block)

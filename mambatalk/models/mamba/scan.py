@@ -1,8 +1,8 @@
-"""The selective scan of Mamba: mamba-ssm's kernel on CUDA, our own PyTorch scan everywhere else.
+"""The selective scan of Mamba, with the mamba-ssm kernel on CUDA and PyTorch elsewhere.
 
-h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, then gated by SiLU(z).
-`mambatalk bench scan` measures our scan (`recurrence.py`) against the other ways to write it.
-Source: Mamba, sections 3.2 and 3.3.
+The scan computes h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, then
+multiplies y with the gate SiLU(z). `mambatalk bench scan` compares the PyTorch scan
+(`recurrence.py`) with other implementations. Source: Mamba, sections 3.2 and 3.3.
 """
 
 import logging
@@ -34,7 +34,7 @@ def selective_scan(
     state: Tensor | None = None,
     backend: Backend | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Scan a sequence.
+    """Run the selective scan over a sequence.
 
     Args:
         u: Input (B, E, T).
@@ -42,16 +42,16 @@ def selective_scan(
         A: Negative decay rates (E, N).
         B: Input weights (B, N, T).
         C: Output weights (B, N, T).
-        D: Weights of the input in the output (E,).
-        z: Gate (B, E, T).
-        delta_bias: Added to `delta` (E,).
-        delta_softplus: Pass the step sizes through softplus.
-        state: State (B, E, N) that the sequence goes on from; None starts at zero.
-        backend: None takes `backend_name(u)`.
+        D: Weights (E,) of the input in the output. If None, zero.
+        z: Gate (B, E, T) before SiLU. If None, no gate.
+        delta_bias: Bias (E,) added to `delta`. If None, no bias.
+        delta_softplus: Whether to apply softplus to the step sizes.
+        state: State (B, E, N) before the first step. If None, zero.
+        backend: Implementation. If None, `backend_name(u)`.
 
     Returns:
-        Output (B, E, T) and the state (B, E, N) after the last step, from which the next call can
-        go on. The kernel passes no gradient through that state; ours does.
+        Output (B, E, T) with the dtype of `u`, and the state (B, E, N) after the last step, the
+        `state` of the next call. Only the PyTorch scan passes gradients through that state.
 
     """
     backend = backend or backend_name(u)
@@ -68,6 +68,8 @@ def selective_scan(
             delta_softplus=delta_softplus,
             return_last_state=True,
         )
+
+    # Rounding errors would accumulate over the steps, so half precision is not used here.
     with torch.autocast(u.device.type, enabled=False):
         x, steps, inputs, outputs = (_at_least_single(tensor) for tensor in (u, delta, B, C))
         steps = steps if delta_bias is None else steps + delta_bias[:, None]
@@ -82,10 +84,18 @@ def selective_scan(
 
 
 def backend_name(tensor: Tensor) -> Backend:
-    """Backend for tensors like this one; the first call for a kind of device says so in the log.
+    """Choose the implementation of the scan for the device of a tensor, and log the choice once.
 
-    The kernel's backward adds in no fixed order, so `torch.use_deterministic_algorithms(True)`
-    rules it out for training; with `warn_only=True`, or without gradients, it stays.
+    The backward pass of the kernel adds in no fixed order, so the kernel is not used for training
+    under `torch.use_deterministic_algorithms(True)`. It is used with `warn_only=True`, and where
+    gradients are disabled.
+
+    Args:
+        tensor: Input of the scan.
+
+    Returns:
+        Name of the implementation.
+
     """
     strict = (
         torch.are_deterministic_algorithms_enabled()
@@ -98,20 +108,21 @@ def backend_name(tensor: Tensor) -> Backend:
 def _choose(device: str, deterministic: bool) -> Backend:
     backend: Backend = "torch"
     if device != "cuda":
-        why = f"on {device}"
+        reason = f"on {device}"
     elif deterministic:
-        why = "on cuda: deterministic algorithms are asked for"
+        reason = "on cuda: deterministic algorithms are required"
     elif _kernel() is None:
-        why = "on cuda: mamba-ssm's kernel cannot be imported"
+        reason = "on cuda: the kernel of mamba-ssm cannot be imported"
     else:
-        backend, why = "mamba_ssm", "on cuda"
-    log.info("selective scan: %s (%s)", backend, why)
+        backend = "mamba_ssm"
+        reason = "on cuda"
+    log.info("selective scan: %s (%s)", backend, reason)
     return backend
 
 
 @cache
 def _kernel() -> Any:
-    # A wheel for another torch or CUDA raises OSError from the loader, not ImportError.
+    # A wheel built for another version of torch or CUDA raises OSError from the dynamic loader.
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
     except (ImportError, OSError):
@@ -127,10 +138,13 @@ def _kernel_from(
     C: Tensor,
     state: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The kernel, which knows no initial state, from one: the recurrence is linear in it."""
+    """Run the kernel from an initial state, which it does not support itself.
+
+    The recurrence is linear in the state, so the decayed initial state is added to the result.
+    """
     y, last = _kernel()(u, steps, A, B, C, delta_softplus=False, return_last_state=True)
-    held = torch.exp(steps.cumsum(-1)[..., None] * A[:, None]) * state[:, :, None]
-    return y + torch.einsum("betn,bnt->bet", held, C), last + held[:, :, -1]
+    decayed = torch.exp(steps.cumsum(-1)[..., None] * A[:, None]) * state[:, :, None]
+    return y + torch.einsum("betn,bnt->bet", decayed, C), last + decayed[:, :, -1]
 
 
 def _at_least_single(x: Tensor) -> Tensor:

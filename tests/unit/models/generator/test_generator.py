@@ -1,0 +1,176 @@
+"""The generator: which inputs affect which outputs, sizes, audio encoder and fusion."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from mambatalk.models.generator.audio_encoder import AudioEncoder
+from mambatalk.models.generator.fusion import Fusion, fit_steps
+from mambatalk.models.generator.layers import PositionalEncoding
+from mambatalk.models.generator.network import Generator, GeneratorConfig, GeneratorOutput
+from mambatalk.motion.skeleton import MOTION_DIM, PARTS
+
+CONFIG = GeneratorConfig(
+    vocabulary_size=30,
+    speakers=3,
+    hidden=32,
+    audio_dim=24,
+    audio_width=4,
+    word_dim=20,
+    motion_dim=16,
+    code_dim=12,
+    codebook_size=18,
+)
+BODY_PARTS = set(PARTS) - {"face"}
+
+
+@pytest.fixture(scope="module")
+def generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(CONFIG).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def inputs() -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    return {
+        "wave_face": torch.randn(2, 34133, 3, generator=draw),
+        "wave_body": torch.randn(2, 34133, 2, generator=draw),
+        "words": torch.randint(30, (2, 64), generator=draw),
+        "speaker": torch.tensor([[0], [2]]).expand(2, 64),
+        "motion": torch.randn(2, 64, MOTION_DIM, generator=draw),
+        "mask": torch.rand(2, 64, MOTION_DIM, generator=draw) < 0.5,
+    }
+
+
+def _all_equal(first: GeneratorOutput, second: GeneratorOutput) -> bool:
+    pairs = [*zip(first, second, strict=True)]
+    return all(torch.equal(one[part], other[part]) for one, other in pairs for part in PARTS)
+
+
+def test_outputs_have_one_row_per_frame_and_part(
+    generator: Generator, inputs: dict[str, Tensor]
+) -> None:
+    output = generator(**inputs)
+    latent_shapes = {part: tuple(output.latent[part].shape) for part in PARTS}
+    logits_shapes = {part: tuple(output.logits[part].shape) for part in PARTS}
+    assert latent_shapes == dict.fromkeys(PARTS, (2, 64, CONFIG.code_dim))
+    assert logits_shapes == dict.fromkeys(PARTS, (2, 64, CONFIG.codebook_size))
+
+
+def test_pass_with_fused_features_equals_the_full_pass(
+    generator: Generator, inputs: dict[str, Tensor]
+) -> None:
+    fused = generator.fuse(inputs["wave_face"], inputs["wave_body"], inputs["words"])
+    rest = {name: inputs[name] for name in ("speaker", "motion", "mask")}
+    assert _all_equal(generator.forward_fused(fused, **rest), generator(**inputs))
+
+
+def test_only_visible_motion_affects_the_output(
+    generator: Generator, inputs: dict[str, Tensor]
+) -> None:
+    before = generator(**inputs)
+    noise = torch.randn(2, 64, MOTION_DIM, generator=torch.Generator().manual_seed(2))
+    mask, motion = inputs["mask"], inputs["motion"]
+    hidden_changed = inputs | {"motion": torch.where(mask, noise, motion)}
+    visible_changed = inputs | {"motion": torch.where(mask, motion, noise)}
+    assert _all_equal(generator(**hidden_changed), before)
+    assert not _all_equal(generator(**visible_changed), before)
+
+
+def test_face_is_causal_and_body_uses_the_whole_window(
+    generator: Generator, inputs: dict[str, Tensor]
+) -> None:
+    before = generator(**inputs).latent
+    words = inputs["words"].clone()
+    words[:, 40:] = (words[:, 40:] + 7) % 30
+    after = generator(**inputs | {"words": words}).latent
+
+    torch.testing.assert_close(after["face"][:, :40], before["face"][:, :40])
+    assert not torch.allclose(after["face"][:, 40:], before["face"][:, 40:])
+    for part in BODY_PARTS:
+        assert not torch.allclose(after[part][:, :20], before[part][:, :20])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("wave_face", {"face"}),
+        ("wave_body", BODY_PARTS),
+        ("words", set(PARTS)),
+        ("speaker", set(PARTS)),
+    ],
+)
+def test_each_input_affects_the_expected_parts(
+    generator: Generator, inputs: dict[str, Tensor], name: str, expected: set[str]
+) -> None:
+    changed = {
+        "wave_face": inputs["wave_face"].flip(1),
+        "wave_body": inputs["wave_body"].flip(1),
+        "words": (inputs["words"] + 1) % 30,
+        "speaker": 1 - inputs["speaker"].clamp(max=1),
+    }
+    before = generator(**inputs).latent
+    after = generator(**inputs | {name: changed[name]}).latent
+    assert {part for part in PARTS if not torch.equal(after[part], before[part])} == expected
+
+
+def test_dropout_makes_training_passes_differ(inputs: dict[str, Tensor]) -> None:
+    torch.manual_seed(0)
+    generator = Generator(CONFIG).eval()
+    fused = generator.fuse(inputs["wave_face"], inputs["wave_body"], inputs["words"])
+    rest = [inputs[name] for name in ("speaker", "motion", "mask")]
+    generator.train()
+    first = generator.forward_fused(fused, *rest)
+    second = generator.forward_fused(fused, *rest)
+    assert not _all_equal(first, second)
+
+
+def test_full_size_has_the_published_parameters_without_the_unused_ones() -> None:
+    with torch.device("meta"):
+        generator = Generator(GeneratorConfig(vocabulary_size=11195))
+    count = sum(parameter.numel() for parameter in generator.parameters())
+    assert count == 199_366_553 - 3_546_624
+
+
+@pytest.mark.parametrize("samples", [34133, 34112])
+def test_both_published_window_lengths_give_64_steps(samples: int) -> None:
+    with torch.no_grad():
+        features = AudioEncoder(3, 4, 8).eval()(torch.zeros(1, samples, 3))
+    assert features.shape == (1, 64, 8)
+
+
+def test_missing_steps_repeat_the_last_ones() -> None:
+    x = torch.arange(5.0).view(1, 5, 1)
+    assert fit_steps(x, 3).flatten().tolist() == [0, 1, 2]
+    assert fit_steps(x, 7).flatten().tolist() == [0, 1, 2, 3, 4, 3, 4]
+
+
+def test_audio_shorter_than_half_of_the_frames_is_rejected() -> None:
+    x = torch.arange(5.0).view(1, 5, 1)
+    assert fit_steps(x, 10).shape == (1, 10, 1)
+    with pytest.raises(ValueError, match="expected audio of at least 6 steps for 11 frames"):
+        fit_steps(x, 11)
+
+
+def test_fused_features_are_between_word_and_audio_features() -> None:
+    torch.manual_seed(0)
+    fusion = Fusion(channels=2, audio_dim=8, audio_width=4, vocabulary_size=9, word_dim=6).eval()
+    wave = torch.randn(1, 34112, 2)
+    words = torch.arange(64)[None] % 9
+    with torch.no_grad():
+        word = fusion.word_projection(fusion.embedding(words))
+        audio = fusion.audio(wave)
+        fused = fusion(wave, words)
+    assert (fused <= torch.maximum(word, audio) + 1e-6).all()
+    assert (fused >= torch.minimum(word, audio) - 1e-6).all()
+
+
+def test_positional_encoding_repeats_every_64_steps_at_any_length() -> None:
+    encoding = PositionalEncoding(10, dropout=0.0)
+    table = encoding(torch.zeros(1, 300, 10))[0]
+    torch.testing.assert_close(table[:64], table[64:128])
+    assert table[3, 0] == pytest.approx(math.sin(3))
+    assert table[3, 1] == pytest.approx(math.cos(3))
