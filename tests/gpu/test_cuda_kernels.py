@@ -1,40 +1,53 @@
-"""The CUDA kernels of mamba-ssm and causal-conv1d against our own code, values and gradients."""
+"""The CUDA kernels of mamba-ssm and causal-conv1d against PyTorch, outputs and gradients."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import pytest
 import torch
+from torch import Tensor
 
 from mambatalk.models.mamba import causal_conv as causal_conv_module
 from mambatalk.models.mamba import scan
 from mambatalk.models.mamba.block import MambaScan
 from mambatalk.models.mamba.causal_conv import causal_conv
-from mambatalk.models.mamba.scan import selective_scan
+from mambatalk.models.mamba.scan import Backend, selective_scan
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
     pytest.mark.skipif(scan._kernel() is None, reason="mamba-ssm cannot be imported"),
 ]
-FORWARD_BAR, GRADIENT_BAR = 1e-5, 1e-4
+
+FORWARD_BAR = 1e-5
+GRADIENT_BAR = 1e-4
+
+
+class ScanResult(NamedTuple):
+    """Output, last state and gradients of one scan."""
+
+    y: Tensor
+    last: Tensor
+    gradients: dict[str, Tensor]
 
 
 @pytest.fixture(autouse=True)
-def _full_precision(monkeypatch):
+def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
-def relative_error(ours, theirs):
-    return float(
-        (ours.double().cpu() - theirs.double().cpu()).abs().max()
-        / theirs.double().abs().max().cpu()
-    )
+def _relative_error(value: Tensor, expected: Tensor) -> float:
+    value = value.detach().double().cpu()
+    expected = expected.detach().double().cpu()
+    return float((value - expected).abs().max() / expected.abs().max())
 
 
-def scan_inputs(batch, channels, steps, state=16, device="cuda"):
+def _scan_inputs(batch: int, channels: int, steps: int, state: int = 16) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
 
-    def draw(*shape):
-        return torch.randn(*shape, generator=generator).to(device)
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).cuda()
 
     return {
         "u": draw(batch, channels, steps),
@@ -48,105 +61,111 @@ def scan_inputs(batch, channels, steps, state=16, device="cuda"):
     }
 
 
-def values_and_gradients(inputs, backend):
+def _run_scan(inputs: Mapping[str, Tensor], backend: Backend | None) -> ScanResult:
     leaves = {name: value.clone().requires_grad_() for name, value in inputs.items()}
     y, last = selective_scan(**leaves, backend=backend)
     weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y)
-    return (
-        y,
-        last,
-        dict(
-            zip(leaves, torch.autograd.grad((y * weights).sum(), [*leaves.values()]), strict=True)
-        ),
-    )
+    gradients = torch.autograd.grad((y * weights).sum(), [*leaves.values()])
+    return ScanResult(y, last, dict(zip(leaves, gradients, strict=True)))
 
 
 @pytest.mark.parametrize("sizes", [(2, 24, 100), (8, 1536, 64), (1, 1536, 300)])
-def test_scan_kernel_is_our_scan(sizes):
-    inputs = scan_inputs(*sizes)
-    kernel, ours = values_and_gradients(inputs, "mamba_ssm"), values_and_gradients(inputs, "torch")
-    assert relative_error(kernel[0], ours[0]) <= FORWARD_BAR
-    assert relative_error(kernel[1], ours[1]) <= FORWARD_BAR
-    for name, gradient in kernel[2].items():
-        assert relative_error(gradient, ours[2][name]) <= GRADIENT_BAR, name
+def test_scan_kernel_agrees_with_the_pytorch_scan(sizes: tuple[int, int, int]) -> None:
+    inputs = _scan_inputs(*sizes)
+    kernel = _run_scan(inputs, "mamba_ssm")
+    expected = _run_scan(inputs, "torch")
+    assert _relative_error(kernel.y, expected.y) <= FORWARD_BAR
+    assert _relative_error(kernel.last, expected.last) <= FORWARD_BAR
+    for name, gradient in kernel.gradients.items():
+        assert _relative_error(gradient, expected.gradients[name]) <= GRADIENT_BAR, name
 
 
-def test_our_scan_on_cuda_is_our_scan_on_the_cpu():
-    inputs = scan_inputs(4, 96, 64)
-    cuda = values_and_gradients(inputs, "torch")
-    cpu = values_and_gradients({name: value.cpu() for name, value in inputs.items()}, "torch")
-    assert relative_error(cuda[0], cpu[0]) <= FORWARD_BAR
-    for name, gradient in cuda[2].items():
-        assert relative_error(gradient, cpu[2][name]) <= GRADIENT_BAR, name
+def test_pytorch_scan_agrees_on_cuda_and_cpu() -> None:
+    inputs = _scan_inputs(4, 96, 64)
+    cuda = _run_scan(inputs, "torch")
+    cpu = _run_scan({name: value.cpu() for name, value in inputs.items()}, "torch")
+    assert _relative_error(cuda.y, cpu.y) <= FORWARD_BAR
+    for name, gradient in cuda.gradients.items():
+        assert _relative_error(gradient, cpu.gradients[name]) <= GRADIENT_BAR, name
 
 
-def test_scan_kernel_goes_on_from_a_state():
-    inputs = scan_inputs(2, 64, 50)
+def test_scan_kernel_resumes_from_a_state() -> None:
+    inputs = _scan_inputs(2, 64, 50)
     whole, last = selective_scan(**inputs, backend="torch")
-    state, pieces = None, []
-    for part in (slice(0, 20), slice(20, 21), slice(21, 50)):
+
+    state = None
+    pieces = []
+    for steps in (slice(0, 20), slice(20, 21), slice(21, 50)):
         piece = {
-            name: value[..., part].contiguous() if value.dim() == 3 else value
+            name: value[..., steps].contiguous() if value.dim() == 3 else value
             for name, value in inputs.items()
         }
         y, state = selective_scan(**piece, state=state, backend="mamba_ssm")
         pieces.append(y)
-    assert relative_error(torch.cat(pieces, dim=-1), whole) <= FORWARD_BAR
-    assert relative_error(state, last) <= FORWARD_BAR
+
+    assert state is not None
+    assert _relative_error(torch.cat(pieces, dim=-1), whole) <= FORWARD_BAR
+    assert _relative_error(state, last) <= FORWARD_BAR
 
 
-def test_convolution_kernel_is_the_convolution(monkeypatch):
+def _run_convolution(*inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    x, weight, bias = (value.clone().requires_grad_() for value in inputs)
+    y, _ = causal_conv(x, weight, bias, None)
+    return y, torch.autograd.grad(y.square().sum(), [x, weight, bias])
+
+
+def test_convolution_kernel_agrees_with_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert causal_conv_module._kernel() is not None, "causal-conv1d cannot be imported"
     torch.manual_seed(0)
-    x, weight, bias = (
-        torch.randn(*shape, device="cuda") for shape in ((4, 64, 33), (64, 1, 4), (64,))
-    )
-    with_kernel = convolve(x, weight, bias)
+    shapes = ((4, 64, 33), (64, 1, 4), (64,))
+    inputs = [torch.randn(*shape, device="cuda") for shape in shapes]
+    y, gradients = _run_convolution(*inputs)
     monkeypatch.setattr(causal_conv_module, "_kernel", lambda: None)
-    plain = convolve(x, weight, bias)
-    assert relative_error(with_kernel[0], plain[0]) <= FORWARD_BAR
-    for ours, theirs in zip(with_kernel[1], plain[1], strict=True):
-        assert relative_error(ours, theirs) <= GRADIENT_BAR
+    expected_y, expected_gradients = _run_convolution(*inputs)
+
+    assert _relative_error(y, expected_y) <= FORWARD_BAR
+    for gradient, expected in zip(gradients, expected_gradients, strict=True):
+        assert _relative_error(gradient, expected) <= GRADIENT_BAR
 
 
-def convolve(*inputs):
-    leaves = [value.clone().requires_grad_() for value in inputs]
-    y, _ = causal_conv(*leaves, None)
-    return y, torch.autograd.grad(y.square().sum(), leaves)
-
-
-def test_kernels_run_without_being_asked_for_and_say_so(caplog):
+def test_kernel_is_used_by_default_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     scan._choose.cache_clear()
     with caplog.at_level("INFO", logger="mambatalk.models.mamba.scan"):
         for _ in range(2):
-            selective_scan(**scan_inputs(1, 8, 10))
+            selective_scan(**_scan_inputs(1, 8, 10))
     assert [record.getMessage() for record in caplog.records] == [
         "selective scan: mamba_ssm (on cuda)"
     ]
 
 
-def test_deterministic_training_leaves_the_kernel_and_gives_the_same_bits():
+def test_deterministic_training_uses_pytorch_and_repeats_bit_for_bit() -> None:
     torch.use_deterministic_algorithms(True)
     try:
         assert scan.backend_name(torch.zeros(1, device="cuda")) == "torch"
         with torch.no_grad():
             assert scan.backend_name(torch.zeros(1, device="cuda")) == "mamba_ssm"
-        runs = [values_and_gradients(scan_inputs(8, 128, 64), None) for _ in range(2)]
+        first = _run_scan(_scan_inputs(8, 128, 64), None)
+        second = _run_scan(_scan_inputs(8, 128, 64), None)
     finally:
         torch.use_deterministic_algorithms(False)
-    assert torch.equal(runs[0][0], runs[1][0])
-    assert all(torch.equal(gradient, runs[1][2][name]) for name, gradient in runs[0][2].items())
+
+    assert torch.equal(first.y, second.y)
+    for name, gradient in first.gradients.items():
+        assert torch.equal(gradient, second.gradients[name]), name
 
 
-def test_a_stack_on_cuda_streams_what_the_full_pass_gives():
+def test_stack_on_cuda_streams_the_results_of_the_full_pass() -> None:
     torch.manual_seed(0)
-    stack, x = MambaScan(64, 64, 32, layers=3).eval(), torch.randn(2, 24, 64)
+    stack = MambaScan(64, 64, 32, layers=3).eval()
+    x = torch.randn(2, 24, 64)
     with torch.no_grad():
         cpu = stack(x)
-        stack, x = stack.cuda(), x.cuda()
-        state, pieces = stack.initial_state(2), []
+        stack = stack.cuda()
+        x = x.cuda()
+        state = stack.initial_state(2)
+        pieces = []
         for piece in x.split([1] * 8 + [16], dim=1):
             y, state = stack.stream(piece, state)
             pieces.append(y)
-        assert relative_error(stack(x), cpu) <= FORWARD_BAR
-        assert relative_error(torch.cat(pieces, dim=1), cpu) <= FORWARD_BAR
+        assert _relative_error(stack(x), cpu) <= FORWARD_BAR
+        assert _relative_error(torch.cat(pieces, dim=1), cpu) <= FORWARD_BAR
