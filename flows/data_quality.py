@@ -1,10 +1,10 @@
 """Report on the quality of the corpus, once or on a schedule: `python -m flows.data_quality`.
 
-`--every HOURS` or `--cron "0 6 * * *"` sets a schedule. If the corpus or a rule differs from the last
-report, or with `--force`, the clips are ingested into a temporary store and checked. The page
-`runs/data_quality/last/index.html` shows them, and how far they have drifted from the previous report.
-Nothing of the pipeline changes: DVC trains again when a new snapshot is committed, and this page is
-what to read before that.
+`--every HOURS` or `--cron "0 6 * * *"` sets a schedule. If the corpus or a rule differs from the
+last report, or with `--force`, the clips are ingested into a temporary store and checked. The page
+`runs/data_quality/last/index.html` shows the results, and the drift from the previous report. The
+flow does not change the pipeline's data. DVC trains again when a new snapshot is committed; read
+this page before that.
 
 The flow run's state, and the last line printed, is clean, warn or fail. Exit code 0: clean or warn.
 1: fail, a critical rule is broken and the stage check_clips would stop. 2: bad input.

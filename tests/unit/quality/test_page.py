@@ -151,7 +151,8 @@ def test_a_clean_corpus_has_distributions_and_no_flagged_clip(
         (
             "spike",
             "joint speed",
-            r"Fastest joint in each frame: [\d.]+ rad/s at (1\.97|2\.00) s \(left wrist\); 2 frames",
+            r"Fastest joint in each frame: [\d.]+ rad/s at (1\.97|2\.00) s"
+            r" \(left wrist\); 2 frames",
         ),
         ("frozen", "frozen", r"nothing moves in the marked 2\.5 s"),
         (

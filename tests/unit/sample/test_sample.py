@@ -1,4 +1,4 @@
-"""The embedded sample has the layout of BEATX, is reproducible, and is written completely or not."""
+"""The embedded sample has the layout of BEATX, is reproducible, and is written as a whole."""
 
 import json
 import subprocess
