@@ -7,11 +7,11 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
-# A build starts Python some twenty times: without bytecode each start would compile its imports anew.
+# A build starts Python about twenty times; without bytecode each start would compile all imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
 # uv reads neither pip's variables nor its configuration. A folder of wheels holds the right build of torch for this
-# machine; without one uv asks the driver which build that is.
+# machine; without one uv selects the build by the installed driver.
 BRIDGE = export UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \
 	[ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"; \
 	[ -n "$$UV_FIND_LINKS" ] && backend= || backend=--torch-backend=auto
@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 .PHONY: repro
-repro: install ## Rebuild everything that params.yaml asks for, then show the metrics and where to look
+repro: install ## Rebuild what has changed for params.yaml, then print the metrics and where the results are
 	@dvc repro
 	@python -m tasks.tools.summary
 

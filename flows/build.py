@@ -1,7 +1,7 @@
 """Build the pipeline stage by stage: `python -m flows.build`.
 
 DVC decides whether a stage runs, Prefect when and where. Each stage is a task run with its own
-retries, timeout and log, and its state says whether it ran or was up to date. Stages of a matrix
+retries, timeout and log, and its state is named "Ran" or "Up to date". Stages of a matrix
 run in parallel if each has a GPU, one after the other otherwise. With no server configured, Prefect
 starts a temporary one for the length of the run.
 """
@@ -67,7 +67,7 @@ def stage_task(root: str, stage: str, stale: bool, timeout_hours: float) -> Stat
 
 @task(task_run_name="dvc repro", cache_policy=NO_CACHE, persist_result=False)
 def whole_task(root: str, targets: list[str], timeout_hours: float) -> None:
-    """Run one `dvc repro` for everything: less to see, less to wait for."""
+    """Run one `dvc repro` for all stages, which is faster and shows fewer details."""
     workspace = Workspace.open(root)
     with reserve_place(workspace) as variables:
         run_whole(
@@ -97,7 +97,7 @@ def build(
         timeout_hours: Longest time a stage, or the whole `dvc repro`, may take.
 
     Returns:
-        What became of each stage: "Ran", "Up to date", or "Built" for mode "whole".
+        Outcome of each stage: "Ran", "Up to date", or "Built" for mode "whole".
 
     Raises:
         StageError: A stage failed, or is still stale after the run.

@@ -22,9 +22,9 @@ class ProcessGroup:
     """The running commands of one flow run, which one call stops.
 
     A group is the current one within its `with` block and in the tasks that are submitted there:
-    Prefect's thread pool copies context variables into every task. Tasks thus need no parameter
-    that cannot be serialised. A task without a group, in a process of its own for example, gets
-    a new one; the end of that process then ends its commands.
+    Prefect's thread pool copies context variables into every task. Tasks therefore need no
+    parameter that cannot be serialised. A task without a group, in a process of its own for
+    example, gets a new one; the end of that process then ends its commands.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class ProcessGroup:
                 self._running.discard(process)
 
     def stop(self) -> None:
-        """Terminate every command, and let no other start."""
+        """Terminate every command, and prevent further ones from starting."""
         with self._lock:
             self.stopped = True
             for process in self._running:

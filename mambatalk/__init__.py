@@ -5,8 +5,8 @@ Selective state space models over discrete motion codes. The public API:
 - `Bundle`: a trained model, `Bundle.load("bundle")`.
 - `Synthesizer`: speech in, motion out, with the networks of a bundle.
 - `Speech`: the input of a `Synthesizer`.
-- `SmplxMotion`: one clip of motion, and the npz file of this field.
-- `evaluate`: every metric of result files, whatever method made them.
+- `SmplxMotion`: one clip of SMPL-X motion, which reads and writes npz files.
+- `evaluate`: every metric, for the result files of any method.
 
 Names are imported on first use, so that `import mambatalk` is fast and does not import torch.
 """

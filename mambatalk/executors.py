@@ -107,7 +107,7 @@ class _WorkerExecutor(ABC):
     ) -> Iterator[R | FailedItem]:
         """Yield the oldest result, or all pending results if a worker died.
 
-        The death of a process breaks the whole pool, and the futures do not say which item caused
+        The death of a process breaks the whole pool, and the futures do not show which item caused
         it. Running each failed item alone finds out.
         """
         try:

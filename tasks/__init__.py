@@ -3,5 +3,5 @@
 import os
 
 # OpenMP reads this when torch loads it. Threads that spin while they wait make two threads many
-# times slower than one as soon as another process wants a core; passive threads sleep.
+# times slower than one as soon as another process needs a core; passive threads sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -43,7 +43,7 @@ def run(context: StageContext) -> None:
         checked,
         docs=paths.data_docs / "clips",
         title="Clips",
-        lead="One row per clip of the store: what was recorded, and what its files say.",
+        lead="One row per clip of the store, with measurements of its motion, audio and words.",
     )
     accepted = {key: checked.verdict[key] for key in ("accepted", "quarantined")}
     write_json(paths.accepted, accepted)

@@ -1,4 +1,4 @@
-"""CTC token ids by a wav2vec2 model: which sound is spoken, about 50 times a second."""
+"""CTC token ids by a wav2vec2 model: what is spoken, about 50 times per second."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final

@@ -40,7 +40,7 @@ def sample(
     """Write a synthetic corpus in BEATX layout.
 
     The speech comes from eSpeak NG (`pip install 'mambatalk[sample]'`). The motion follows known
-    rules, so that a test can tell whether a model has learned them: jaw and face follow the
+    rules, so that a test can measure whether a model has learned them: jaw and face follow the
     phones, arms and head beat on stressed syllables, and eight words have a gesture of their own.
     `OUT/events/` lists every such event.
 

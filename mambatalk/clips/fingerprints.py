@@ -2,7 +2,7 @@
 
 They depend on the content, not on the bytes of the file. A motion fingerprint keeps the frames
 with the smallest hashes (bottom-k sampling: A. Broder, On the Resemblance and Containment of
-Documents, 1997), so parts of one recording keep the same frames wherever it was cut.
+Documents, 1997), so parts of one recording keep the same frames, independent of the cut.
 """
 
 import hashlib

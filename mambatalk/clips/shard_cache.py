@@ -203,7 +203,7 @@ def _load_clips(notes: Path) -> dict[str, CachedClip] | None:
 def _signature(shard: Path) -> list[int] | None:
     """Return size and modification time of a shard, or None if it does not exist.
 
-    The file may be a hard link to a file of a clip store that somebody wrote into.
+    The file may be a hard link to a file of a clip store that was overwritten.
     """
     if not shard.exists():
         return None

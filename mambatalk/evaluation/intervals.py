@@ -58,7 +58,7 @@ def fgd_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Interv
     """Return the 95 % jackknife interval of FGD over clips.
 
     The jackknife leaves out one clip at a time. A bootstrap repeats clips, which lowers the rank of
-    the covariances and thereby raises FGD.
+    the covariances and so raises FGD.
 
     Args:
         generated: FGD features (m, D) of each generated clip.

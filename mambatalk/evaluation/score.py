@@ -48,7 +48,7 @@ class TruthClip:
 class Evaluation:
     """Accumulates the metrics of several methods over clips.
 
-    Memory holds one clip and running sums, whatever the number of clips.
+    Memory holds one clip and running sums, for any number of clips.
 
     Args:
         body: Body model that poses joints and faces.
@@ -184,7 +184,7 @@ class Evaluation:
             return
         row = self.rows[name]
         if name == GROUND_TRUTH:
-            # The noise floor: every second clip stands in for generated motion.
+            # The noise floor: every second clip takes the place of generated motion.
             row.add_features(real, truth=self.clips % 2 == 0)
         else:
             row.add_features(real, truth=True)

@@ -1,6 +1,6 @@
 """Windows: slices of equal length from clips, gathered into batches of tensors.
 
-A window is a pair of clip and first frame, and it lies inside its clip. Its audio begins at the
+A window is a pair of clip and first frame, and it is inside its clip. Its audio begins at the
 sample of its first frame, floor(first / 30 * 16000), as in the published training. Published
 synthesis uses 533 samples per frame instead, which drifts from this; corrected synthesis does not.
 """

@@ -33,7 +33,7 @@ class Gaussian:
 class FrechetGestureDistance(Metric):
     """FGD over features that are added clip by clip.
 
-    Memory is two (D, D) matrices, whatever the number of clips. Sums are float64, so that the order
+    Memory is two (D, D) matrices, for any number of clips. Sums are float64, so that the order
     of clips and their split into batches change the result by rounding alone. With fewer than two
     rows on a side the distance is NaN. With fewer than ten rows per dimension it is inflated.
 

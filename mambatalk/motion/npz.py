@@ -1,4 +1,4 @@
-"""Read npz files from untrusted sources: no pickles, and no allocation on a header's word alone."""
+"""Read npz files from untrusted sources: no pickles, no allocation from an unverified header."""
 
 import io
 import zipfile
@@ -100,7 +100,7 @@ def _read_member(archive: zipfile.ZipFile, key: str, name: str) -> NDArray[Any]:
 
     with archive.open(entry) as file:
         # Read one byte past the stated size, so that zipfile reaches the end and verifies the
-        # checksum. Without a limit it would unpack whatever the file holds.
+        # checksum. Without a limit it would unpack any amount of data.
         member = io.BytesIO(file.read(entry.file_size + 1))
     shape, fortran, dtype = _read_header(member)
     if dtype.hasobject:

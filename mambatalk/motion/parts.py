@@ -2,7 +2,7 @@
 
 With the rule `ground_velocity` the lower body has its velocity in x and z (m/s) and the absolute
 height y instead of the absolute position. Codes then do not depend on where in the room a person
-stands, and the decoded channels, which are supervised, integrate to a translation. Published code
+is, and the decoded channels, which are supervised, integrate to a translation. Published code
 reads the absolute position and does not supervise the decoded one. The global-motion network
 writes (v_x, y, v_z) in both cases; it reads legs and seven zeros.
 """

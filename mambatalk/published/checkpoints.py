@@ -47,7 +47,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise InputError(
             path,
             f"expected {expected}, found no state dict",
-            "check that the file is the one that its name says",
+            "check that name and content of the file belong together",
         )
     weights = {key: _finite(value, f"{path}: {key}") for key, value in state.items()}
     return _without_shared_memory(weights)
@@ -136,7 +136,7 @@ class _Vocab:
 class _Ignored:
     """Stands in for numpy's classes. The word vectors are not needed: the generator holds them.
 
-    numpy itself would allocate arrays of whatever size a damaged or hostile pickle states.
+    numpy itself would allocate arrays of any size that a damaged or hostile pickle states.
     """
 
     def __init__(self, *arguments: object) -> None: ...

@@ -30,8 +30,10 @@ AUTO_ENCODER_FILES: Final[Mapping[AutoEncoder, str]] = MappingProxyType(
         "global": "foot.bin",
     }
 )
-"""Mind the names: the published configuration `lower_foot` trains the auto-encoder of the lower
-body, and `lower` trains the global-motion network, which is released as `foot.bin`.
+"""File of each auto-encoder.
+
+The names are confusing: the published configuration `lower_foot` trains the auto-encoder of the
+lower body, and `lower` trains the global-motion network, which is released as `foot.bin`.
 """
 GENERATOR_FILE: Final = "mambatalk_100.bin"
 FGD_FILE: Final = "AESKConv_240_100.bin"
@@ -69,8 +71,8 @@ def import_published_files(directory: Path) -> PublishedModel:
     """Read a folder of published files. The FGD encoder and the vocabulary may be missing.
 
     Raises:
-        InputError: A file is missing or damaged, is another network than its name says, or does
-            not fit the others.
+        InputError: A file is missing or damaged, or its content does not match its name or the
+            other files.
 
     """
     summaries: list[FileSummary] = []

@@ -106,7 +106,7 @@ class Translation:
             raise InputError(
                 f"{self.where}: {name}",
                 "expected a published state dict, found no such key",
-                "check that the file is complete and the one that its name says",
+                "check that the file is complete and that its name is right",
             )
         return tuple(self.state[name].shape)
 
@@ -122,7 +122,7 @@ def translate(published: Mapping[str, Tensor], kind: Kind, *, where: str) -> Tra
         where: Path of the file, for error messages.
 
     Raises:
-        InputError: Two keys stand for the same array.
+        InputError: Two keys name the same array.
 
     """
     state: dict[str, Tensor] = {}

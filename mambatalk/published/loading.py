@@ -12,7 +12,7 @@ from mambatalk.published.keymap import Translation
 
 Module = TypeVar("Module", bound=nn.Module)
 
-CHECK_FILE: Final = "check that the file is complete and the one that its name says"
+CHECK_FILE: Final = "check that the file is complete and that its name is right"
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def misfits_as_input_errors(where: object, *, expected: str, hint: str) -> Itera
     """
     try:
         yield
-    except InputError:  # A ValueError too, but one that says already what is wrong.
+    except InputError:  # A subclass of ValueError that already describes the fault.
         raise
     except (
         ArithmeticError,

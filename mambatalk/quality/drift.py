@@ -3,7 +3,7 @@
 The population stability index (PSI) measures how large a shift is. Credit scoring, where the index
 comes from, reads values below 0.1 as no shift and values from 0.25 as a large one. The PSI ignores
 chance: for samples of n and m clips from one distribution it is about (bins - 1)(1/n + 1/m). The
-two-sample Kolmogorov-Smirnov test says whether chance explains the shift, with p-values corrected
+two-sample Kolmogorov-Smirnov test shows whether chance explains the shift, with p-values corrected
 for the number of tests (Benjamini and Hochberg). A shift is reported if it is both large enough and
 significant.
 

@@ -104,5 +104,5 @@ def select_measures(table: pd.DataFrame, rules: Sequence[Rule]) -> list[Measure]
 
 
 def to_numbers(column: pd.Series) -> "pd.Series[float]":
-    """Convert a column to float64; missing values become NaN whatever the column's type."""
+    """Convert a column to float64; missing values of any type become NaN."""
     return pd.to_numeric(column, errors="coerce").astype("float64")

@@ -44,7 +44,7 @@ class FrameSeries:
     names: tuple[str, ...] | None = None
     """Names of the channels; None if there is only one."""
     frozen: Callable[[Mask], Mask] | None = None
-    """Map channels that stand still (frames, channels) to frames to shade.
+    """Map channels without motion (frames, channels) to frames to shade.
 
     If None, the largest value is marked instead.
     """

@@ -7,7 +7,7 @@ import pandas as pd
 
 Severity = Literal["critical", "quarantine", "warning"]
 NOTHING: Final = "none"
-"""Expectation of a rule whose column describes a fault: the value itself says what is wrong."""
+"""Expectation of a rule whose column describes a fault: the value itself describes it."""
 
 
 @dataclass(frozen=True, kw_only=True)

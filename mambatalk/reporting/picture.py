@@ -22,7 +22,7 @@ _VARIABLES: Final = {
     BASE: "base",
     BAD: "bad",
 }
-"""Variables of style.css by the colour that stands for them while drawing."""
+"""Variables of style.css, by the colour that is replaced by them after drawing."""
 _INCH: Final = 72
 _SETTINGS: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",

@@ -120,7 +120,7 @@ _Callback = ctypes.CFUNCTYPE(
 def speak(sentences: Sequence[str], voice: Voice) -> list[Utterance]:
     """Speak sentences with one voice.
 
-    The same arguments always give the same samples, whatever was spoken before.
+    The same arguments always give the same samples, independent of earlier calls.
 
     Args:
         sentences: Words separated by single spaces, without digits or symbols.

@@ -44,7 +44,7 @@ def plan_clips(styles: list[SpeakerStyle], *, hours: float, seed: int) -> list[C
     minimum = MIN_CLIPS * MIN_MEAN_SECONDS / 3600
     if hours < minimum:
         raise InputError(
-            "hours", f"expected at least {minimum:.3f}, found {hours}", "ask for a longer sample"
+            "hours", f"expected at least {minimum:.3f}, found {hours}", "request a longer sample"
         )
     count = max(MIN_CLIPS, round(hours * 3600 / MEAN_SECONDS))
     share = np.random.default_rng([seed, 1]).uniform(0.6, 1.5, count)

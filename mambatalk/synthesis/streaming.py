@@ -49,7 +49,7 @@ def stream(
 
     Raises:
         InputError: The speaker is unknown, the audio ends before the first frame, or the synthesis
-            is published, which drops frames that it knows only at the end.
+            is published, which drops the last frames; how many is known only at the end.
 
     """
     if not synthesizer.rules.cover_all_frames:
@@ -112,7 +112,7 @@ class _ReceivedAudio:
         return self.received >= first + length + LOOK_AHEAD
 
     def window(self, number: int) -> Fused:
-        """Encode a window (1, T, C), padded past the end, and forget the audio before it."""
+        """Encode a window (1, T, C), padded past the end, and delete the audio before it."""
         layout = self._synthesizer.layout
         first, length = layout.audio_slice(number)
         self._wave = self._wave[first - self._first :]

@@ -1,1 +1,1 @@
-"""How a stage runs: its context, paths, status, and what DVC knows about it."""
+"""How a stage runs: its context, paths, status, and its entry in `dvc.yaml`."""

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class StageView:
-    """One stage as DVC sees it now."""
+    """The present state of one stage, as DVC computes it."""
 
     params: tuple[str, ...]
     """Dotted keys of `params.yaml` that the stage declares."""
@@ -82,7 +82,7 @@ def _fingerprint(entry: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Undeclared:
-    """Stands in for a parameter that the stage does not declare; every attribute raises."""
+    """Placeholder for a parameter that the stage does not declare; every attribute raises."""
 
     key: str
 

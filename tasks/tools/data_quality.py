@@ -114,7 +114,7 @@ def refresh_report(config: Config, paths: Paths) -> dict[str, Any]:
                 out / "data_docs" / "index.html",
                 checked.result,
                 title="Clips",
-                lead="One row per clip: what was recorded, and what its files say.",
+                lead="One row per clip, with measurements of its motion, audio and words.",
             )
             report = QualityReport(
                 corpus=f"{config.ingest.root}, snapshot {found['digest'][:12]}",
@@ -217,7 +217,7 @@ def _summary(checked: Checked, comparison: Comparison | None) -> dict[str, Any]:
 def command(
     step: Annotated[
         Literal["snapshot", "report"],
-        typer.Argument(help="snapshot: what the corpus is now. report: check it."),
+        typer.Argument(help="snapshot: describe the corpus. report: check it."),
     ],
 ) -> None:
     """Run one step in the current directory, the root of a checkout."""

@@ -93,7 +93,7 @@ def _requirements() -> list[str]:
     requirements = [Requirement(line) for line in requires("mambatalk") or ()]
     # Those with a marker belong to an extra.
     names = ["mlflow", *(one.name for one in requirements if not one.marker)]
-    # Without local version labels such as +cpu, which package indexes do not know.
+    # Without local version labels such as +cpu, which package indexes do not have.
     return [f"{name}=={version(name).split('+')[0]}" for name in names]
 
 

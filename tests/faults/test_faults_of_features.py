@@ -25,7 +25,7 @@ REAL = Path(__file__).parents[2].parent / "shared" / "beatx_clips" / "beat_engli
 
 
 def slide(corpus: Corpus) -> None:
-    """Move the body back and forth while its feet stand still."""
+    """Move the body back and forth while its feet do not move."""
     glide = 0.25 * np.sin(np.arange(corpus.frames(CLIP)) / 12)
     corpus.add(CLIP, "trans", glide[:, None] * (1, 0, 0))
 

@@ -107,7 +107,7 @@ def command(toy: Workspace, *arguments: str, **variables: str) -> Iterator["subp
 def test_no_process_outlives_a_killed_build(
     toy: Workspace, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Neither the stage, nor DVC, nor Prefect's temporary server."""
+    """The stage, DVC and Prefect's temporary server all end."""
     instruct(toy, "first", "hang")
     mark = {"MARK": str(tmp_path)}
     with command(toy, PREFECT_LOGGING_LEVEL="INFO", **mark) as process:

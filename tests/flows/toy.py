@@ -30,7 +30,7 @@ stages:
 """
 
 STAGE_PY = '''
-"""Write a stage's output, after doing what one line of instructions/STAGE says, if there is one.
+"""Write a stage's output, after following one line of instructions/STAGE, if there is one.
 
 hang: sleep. meet OTHER: wait until the stage OTHER runs as well. KIND: fail with this kind.
 """

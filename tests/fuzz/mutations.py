@@ -158,9 +158,7 @@ def array_content(data: bytes, rng: random.Random) -> bytes:
 
 
 def archive_structure(data: bytes, rng: random.Random) -> bytes:
-    """Members renamed, lost, twice there, packed in another way, or a comment that looks like
-    another archive.
-    """
+    """Rename, remove, duplicate or repack members, or add a comment that resembles an archive."""
     members = _members(data)
     if not members:
         return data

@@ -53,7 +53,7 @@ def shell_blocks(path: Path) -> list[Block]:
     """Read the shell blocks of a Markdown document.
 
     Raises:
-        ValueError: A block names no language; "text" is for what nobody executes.
+        ValueError: A block names no language; "text" marks blocks that are not executed.
 
     """
     name = path.relative_to(ROOT).as_posix()

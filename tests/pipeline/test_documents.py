@@ -27,7 +27,7 @@ ELSEWHERE = {
     "mambatalk parity FOLDER": "tests/parity/test_parity.py",
     "mambatalk import-published WEIGHTS --out bundle": "tests/parity/test_import_published.py",
 }
-# The documents' placeholders, and the build's own files that stand for them here.
+# The documents' placeholders, and the files of the build that replace them here.
 SUBSTITUTIONS = {
     "/data/beat_english_v2.0.0": "data/sample/corpus",
     " my_corpus ": " data/sample/corpus ",

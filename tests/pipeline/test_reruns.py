@@ -104,7 +104,7 @@ def test_a_docstring_of_plumbing_reruns_nothing(recorded: Recorded, path: str) -
 
 
 def test_all_plumbing_together_reruns_nothing(recorded: Recorded) -> None:
-    """But for the style of pages, which the report shows."""
+    """The style of pages is an exception, because the report contains it."""
     root = recorded.workspace.root
     with ExitStack() as edits:
         for entry in PLUMBING:

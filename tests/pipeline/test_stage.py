@@ -17,7 +17,7 @@ stages:
     params: [seed]
     outs: [models/fgd]
 """
-# Stands for a training: it is stopped after its first checkpoint, and finishes from the second run.
+# In place of a training: it is stopped after its first checkpoint, and finishes in the second run.
 STAGE = """
 import os, signal, sys, time
 from pathlib import Path

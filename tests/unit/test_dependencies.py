@@ -101,7 +101,7 @@ def _parse(requirements: list[str]) -> Declared:
 
 
 def installed_by(extra: str) -> frozenset[str]:
-    """Packages that `pip install mambatalk[extra]` asks for."""
+    """Packages that `pip install mambatalk[extra]` requires."""
     own = declared()[extra]
     parts = [installed_by(include) for include in own.includes]
     return frozenset().union(own.packages, declared()[BASE].packages, *parts)

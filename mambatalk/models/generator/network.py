@@ -76,7 +76,7 @@ class GeneratorConfig:
     aligned: bool = False
     """Whether the attention of the body to the audio prefers frames that are near in time.
 
-    The published attention does not know the time of an audio frame; see `LocalScan`.
+    The published attention does not depend on the time of an audio frame; see `LocalScan`.
     """
 
 

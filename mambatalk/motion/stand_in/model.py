@@ -3,8 +3,8 @@
 The kinematic tree, the array names and the sizes (10,475 vertices, 300 + 100 shape components) are
 those of SMPL-X. The figure is a lofted mannequin, 1.74 m tall in a T-pose, with the pelvis 0.94 m
 above the soles and 0.36 m below the origin. Beta 0 scales it, beta 1 makes it wider, the others do
-nothing. Expressions are smooth bumps of the face; the first one moves the lower lip. Whatever is
-computed with it must say so: `Body.kind` is "stand-in".
+nothing. Expressions are smooth bumps of the face; the first one moves the lower lip. Results
+computed with it must be marked: `Body.kind` is "stand-in".
 """
 
 from pathlib import Path

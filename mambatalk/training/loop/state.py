@@ -180,7 +180,7 @@ class TrainState:
 
 def rng_state() -> dict[str, Any]:
     """Return the states of all global random number generators as tensors and plain values."""
-    # The overloads of `get_state` do not tell the legacy tuple from the dictionary.
+    # The overloads of `get_state` do not distinguish the legacy tuple from the dictionary.
     numpy_state: Any = np.random.get_state(legacy=True)
     name, keys, position, has_gauss, gauss = numpy_state
     return {

@@ -256,7 +256,7 @@ def run_passes(
 def drop_text(words: Tensor, probability: float) -> Tensor:
     """Replace the word ids (B, T) of random windows by padding.
 
-    The network thereby also learns to work from audio alone.
+    The network learns from these windows to work from audio alone.
     """
     dropped = torch.rand(len(words), 1, device=words.device) < probability
     return torch.where(dropped, PAD, words)

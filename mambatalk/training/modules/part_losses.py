@@ -225,7 +225,7 @@ def _global_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Los
         "foot": loss.foot_weight * foot_sliding(feet, contact),
     }
     if loss.rules.mesh_velocity_along_time:
-        # Along the vertex index, as published, this term is 0 whatever the error.
+        # Along the vertex index, as published, this term is 0 for any error.
         mesh_differences = total(difference(error, order=order).square().mean() for order in (1, 2))
         terms["mesh_differences"] = loss.difference_weight * loss.mesh_weight * mesh_differences
     return terms

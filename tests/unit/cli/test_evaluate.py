@@ -118,7 +118,7 @@ def test_ground_truth_given_as_result_scores_as_ground_truth(folders: Path) -> N
 def test_a_note_names_clips_that_were_scored_in_part(
     folders: Path, tmp_path: Path, frames: int, seconds: int, named: str | None
 ) -> None:
-    """A method that writes the first part of each clip must not look like one that writes all."""
+    """Users must see that a method wrote only the first part of each clip."""
     source = folders / "results" / f"gt_{NAMES[0]}.npz"
     SmplxMotion.read(source)[:frames].write(tmp_path / "result_1.npz")
     soundfile.write(tmp_path / "audio.wav", clicks(180)[: seconds * 16_000], 16_000)

@@ -177,7 +177,7 @@ def test_words_of_test_clips_alone_are_known_to_published_features_only(
         assert not new & known or fidelity == "published"
 
 
-def test_validation_is_carved_from_train_and_said_so() -> None:
+def test_missing_validation_split_is_taken_from_training_clips_with_a_note() -> None:
     splits = {"a": "train", "b": "train", "c": "train", "d": "test"}
     settled, notes = complete_splits(splits, {"a": "3", "b": "1", "c": "2", "d": "4"}, 0.1)
     assert settled == {"a": "train", "b": "val", "c": "train", "d": "test"}

@@ -176,7 +176,7 @@ class TestReal:
         assert peak is None or np.abs(samples).max() == pytest.approx(peak, abs=1e-3)
         np.testing.assert_array_equal(samples, np.round(samples * 2**15) / 2**15)
 
-    def test_float_and_integer_twins_agree(self) -> None:
+    def test_the_same_audio_in_float_and_integer_agrees(self) -> None:
         integer, _ = read_wav(SHARED / "open_speech/cold_corpus.wav")
         floating, _ = read_wav(SHARED / "open_speech/cold_corpus_32bit_float.wav")
         np.testing.assert_allclose(integer, floating, atol=2e-4)

@@ -72,7 +72,7 @@ def test_a_large_file_resumes_where_the_connection_dropped(
         path_of("2_scott_0_1_1"),
     ],
 )
-def test_a_retry_waits_for_as_long_as_the_hub_asks(
+def test_a_retry_waits_as_long_as_the_hub_requests(
     hub: Hub, tmp_path: Path, waits: list[float], faulty_request: str, status: str
 ) -> None:
     hub.faults[faulty_request] = [status, status]

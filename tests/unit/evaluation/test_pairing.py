@@ -32,7 +32,7 @@ def test_files_in_folders_are_matched_by_clip_name(folders: Path) -> None:
         assert (pair.semantics is not None) == (pair.name == NAMES[0])
 
 
-def test_single_files_are_matched_whatever_their_names(tmp_path: Path) -> None:
+def test_single_files_with_any_names_are_matched(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("res_mine.npz", "truth.npz", "speech.wav")]
     for path in paths:
         path.touch()

@@ -233,7 +233,7 @@ def count_passes(network: Generator, batch: WindowBatch, rules: FidelityRules) -
 
 
 @pytest.mark.parametrize("aligned", [False, True], ids=["published", "corrected"])
-def test_the_published_body_cannot_tell_when_a_sound_comes(
+def test_published_body_does_not_depend_on_the_order_of_audio_frames(
     batch: WindowBatch, aligned: bool
 ) -> None:
     network = tiny_generator(aligned=aligned).eval()

@@ -1,4 +1,4 @@
-"""A stage gets everything through its context, and the context keeps it inside the checkout."""
+"""A stage receives everything through its context, whose paths are inside the checkout."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ class MemoryRecorder(Recorder):
 
 
 class FakeTrained:
-    """Stands for what a training returns."""
+    """Placeholder for the result of a training."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.network = object()

@@ -1,4 +1,4 @@
-"""The report shows what the files say, checks the model, and needs no network."""
+"""The report shows the metrics of the build, checks the model, and needs no network."""
 
 import csv
 import re

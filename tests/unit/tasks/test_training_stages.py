@@ -21,7 +21,7 @@ EPOCHS = 4
 
 
 class Stopped(Exception):
-    """Stands for the signal that stops a stage."""
+    """Raised in place of the signal that stops a stage."""
 
 
 class MemoryRecorder(Recorder):

@@ -83,7 +83,7 @@ def test_resumed_training_gives_the_same_bits(
     whole = training(store, networks, context(None))
     for epoch in stops:
         interrupt(training, store, networks, tmp_path, epoch=epoch)
-        # Whatever else draws random numbers in between has no influence.
+        # Random numbers drawn in between by other code have no influence.
         torch.rand(7), np.random.rand(7), random.random()
     resumed = training(store, networks, context(tmp_path))
     assert same_weights(whole.network, resumed.network)
@@ -133,7 +133,7 @@ def test_new_run_gets_the_whole_curve_and_the_same_run_only_the_rest(
         assert rows == resumed.curve.rows[-len(expected) :]
 
 
-def test_state_is_written_after_the_last_epoch_however_rarely(
+def test_state_is_written_after_the_last_epoch_at_any_interval(
     store: FeatureStore, networks: Networks, tmp_path: Path
 ) -> None:
     with pytest.raises(Interruption):

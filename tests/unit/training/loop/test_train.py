@@ -154,7 +154,7 @@ def test_learning_rate_is_constant_without_a_decay_epoch(store: FeatureStore) ->
 def test_gradients_of_all_parameters_are_clipped_to_one_norm(
     store: FeatureStore, clip_norm: float | None, expected: float
 ) -> None:
-    """Adam hides the scale of a gradient, so the optimizer's first moment is looked at."""
+    """Adam hides the scale of a gradient, so the test reads the optimizer's first moment."""
     slope = torch.tensor([3.0, 4.0])
     module = OneWeight(lambda module, batch, step: (module.weight * slope).sum(), torch.zeros(2))
     settings = optim(clip_norm=clip_norm, betas=(0.5, 0.999))
@@ -248,7 +248,7 @@ def test_all_terms_are_minimised_and_reported(store: FeatureStore) -> None:
 
 
 def test_random_draws_of_training_follow_the_seed_of_the_data_alone(store: FeatureStore) -> None:
-    """Whatever was drawn before the training has no influence, such as the initial weights."""
+    """Earlier random draws, such as the initial weights, have no influence."""
 
     def losses(seed: int, *, before: int) -> list[float]:
         torch.manual_seed(before)

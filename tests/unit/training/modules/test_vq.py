@@ -24,7 +24,7 @@ def test_auto_encoder_learns(part: Name, store: FeatureStore) -> None:
 
 
 def test_face_learns_its_jaw_although_expressions_are_noise(store: FeatureStore) -> None:
-    # After the first epoch the network knows little more than the mean pose.
+    # After the first epoch the output of the network is little more than the mean pose.
     rows = train_vq("face", store, epochs=60).curve.rows
     assert rows[-1]["train/geodesic"] < 0.85 * rows[0]["train/geodesic"]
 
