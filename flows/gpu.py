@@ -62,7 +62,7 @@ def places(workspace: Workspace) -> list[Place]:
     belong to one workspace.
     """
     gpus = _visible_gpus()
-    count = _wanted_count()
+    count = _configured_count()
     if gpus:
         folder = home() / "gpu"
         return [
@@ -73,7 +73,7 @@ def places(workspace: Workspace) -> list[Place]:
     return [Place(folder / f"{number}.lock", {}) for number in range(count or 1)]
 
 
-def _wanted_count() -> int | None:
+def _configured_count() -> int | None:
     text = os.environ.get("MAMBATALK_SLOTS")
     if not text:
         return None

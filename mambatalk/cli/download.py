@@ -77,7 +77,7 @@ def download(
     language_folder(language)
     speaker_ids = None if speakers is None else parse_speakers(speakers)
     if not dry_run:
-        _accept_licence(out, given=accept_licence)
+        _accept_licence(out, accepted=accept_licence)
     api = connect()
     with _transfer_bar() as (progress, on_error):
         plan = plan_download(
@@ -99,19 +99,19 @@ def download(
     )
 
 
-def _accept_licence(out: Path, *, given: bool) -> None:
+def _accept_licence(out: Path, *, accepted: bool) -> None:
     from mambatalk.download.licence import NOTICE, is_accepted, record_acceptance
 
     if is_accepted(out):
         return
     typer.echo(NOTICE, err=True)
-    if not given and not sys.stdin.isatty():
+    if not accepted and not sys.stdin.isatty():
         raise InputError(
             "licence",
             "expected the terms to be accepted, found no terminal for a prompt",
             "read the terms above and repeat the command with --accept-licence",
         )
-    if not given and not typer.confirm("Do you accept these terms?", err=True):
+    if not accepted and not typer.confirm("Do you accept these terms?", err=True):
         raise InputError(
             "licence",
             "expected the terms to be accepted, found that they were declined",

@@ -15,7 +15,7 @@ from mambatalk.published.loading import (
     CHECK_FILE,
     check_derived,
     load_translated,
-    misfits_as_input_errors,
+    shape_errors_as_input_errors,
 )
 
 
@@ -51,6 +51,6 @@ def import_fgd_encoder(path: Path) -> FGDEncoder:
 
     """
     translation = translate(read_checkpoint(path), "fgd", where=str(path))
-    with misfits_as_input_errors(path, expected="the FGD encoder", hint=CHECK_FILE):
+    with shape_errors_as_input_errors(path, expected="the FGD encoder", hint=CHECK_FILE):
         encoder = build_fgd_encoder(translation)
     return encoder

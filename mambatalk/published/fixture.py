@@ -83,7 +83,7 @@ class Fixture:
             )
         return self._arrays[key]
 
-    def beside(self, name: str) -> "Fixture":
+    def sibling(self, name: str) -> "Fixture":
         """Read another fixture of the same folder."""
         return Fixture(self._path.with_name(f"{name}.npz"))
 

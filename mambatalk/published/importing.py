@@ -17,7 +17,7 @@ from mambatalk.published.building import build_auto_encoder, build_generator, bu
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import build_fgd_encoder
 from mambatalk.published.keymap import Kind, Translation, translate
-from mambatalk.published.loading import CHECK_FILE, Module, misfits_as_input_errors
+from mambatalk.published.loading import CHECK_FILE, Module, shape_errors_as_input_errors
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
 
@@ -82,7 +82,7 @@ def import_published_files(directory: Path) -> PublishedModel:
             read_checkpoint(directory / file), kind, where=str(directory / file)
         )
         summaries.append(_summarise(file, translation))
-        with misfits_as_input_errors(
+        with shape_errors_as_input_errors(
             translation.where, expected="the arrays of one published network", hint=CHECK_FILE
         ):
             module = build(translation)

@@ -16,7 +16,7 @@ CHECK_FILE: Final = "check that the file is complete and that its name is right"
 
 
 @contextmanager
-def misfits_as_input_errors(where: object, *, expected: str, hint: str) -> Iterator[None]:
+def shape_errors_as_input_errors(where: object, *, expected: str, hint: str) -> Iterator[None]:
     """Report errors of torch and Python that arrays of the wrong shape cause as bad input.
 
     Raises:

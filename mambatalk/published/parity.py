@@ -9,7 +9,7 @@ import torch
 from mambatalk.console import Progress
 from mambatalk.errors import InputError
 from mambatalk.published.fixture import Fixture, Measure
-from mambatalk.published.loading import misfits_as_input_errors
+from mambatalk.published.loading import shape_errors_as_input_errors
 from mambatalk.published.parity_functions import (
     check_features,
     check_metrics,
@@ -103,7 +103,7 @@ def _check(name: str, path: Path) -> list[Measure]:
     # Wrong numbers are rows of the table; arrays that fit no network are bad input.
     hint = "make the file again with the published implementation"
     try:
-        with misfits_as_input_errors(path, expected=f"the arrays of {name}", hint=hint):
+        with shape_errors_as_input_errors(path, expected=f"the arrays of {name}", hint=hint):
             return list(CHECKS[name](Fixture(path)))
     except InputError as error:
         if ".npz" in error.location:

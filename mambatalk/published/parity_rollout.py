@@ -151,7 +151,7 @@ def _bundle(fixture: Fixture) -> Bundle:
     """Build a bundle from the networks of a fixture; it has no vocabulary and no speakers."""
     states = {name: fixture.state("auto_encoder", f"state_{name}") for name in AUTO_ENCODERS}
     return Bundle(
-        generator=build_generator(fixture.beside("generator").state("generator")),
+        generator=build_generator(fixture.sibling("generator").state("generator")),
         auto_encoders={
             **{part: build_vqvae(states[part]) for part in PARTS},
             "global": build_auto_encoder(states["global"]),

@@ -108,13 +108,17 @@ def arm_rotations(angles: Curve, side: int) -> dict[int, Curve]:
 
     """
     swing, spread, twist, elbow, roll, wrist, _ = angles.T
-    shoulder = _about("x", -swing) * _about("z", spread - _HANG) * _about("x", -twist)
+    shoulder = (
+        _rotation_about("x", -swing)
+        * _rotation_about("z", spread - _HANG)
+        * _rotation_about("x", -twist)
+    )
     # Forearm rotation is shared between elbow and wrist.
-    wrist_roll = _about("x", -0.7 * roll)
+    wrist_roll = _rotation_about("x", -0.7 * roll)
     joints = {
         16: shoulder,
-        18: _about("y", -elbow) * _about("x", -0.3 * roll),
-        20: wrist_roll * _about("z", -wrist),
+        18: _rotation_about("y", -elbow) * _rotation_about("x", -0.3 * roll),
+        20: wrist_roll * _rotation_about("z", -wrist),
     }
     return {joint + side: _mirror(rotation.as_rotvec(), side) for joint, rotation in joints.items()}
 
@@ -132,7 +136,7 @@ def finger_rotations(angles: Curve, side: int) -> Curve:
     return _mirror(bend, side).reshape(len(curl), 45)
 
 
-def _about(axis: str, angle: Curve) -> Rotation:
+def _rotation_about(axis: str, angle: Curve) -> Rotation:
     return Rotation.from_rotvec(angle[:, None] * np.eye(3)["xyz".index(axis)])
 
 

@@ -88,7 +88,7 @@ class Bundle:
             write_json(out / "vocabulary.json", self.vocabulary)
             write_json(out / "config.json", self.config)
             write_json(out / "rest.json", self.rest.tolist())
-            about = {
+            description = {
                 "format": FORMAT,
                 "fidelity": self.fidelity,
                 "context_frames": self.context_frames,
@@ -96,7 +96,7 @@ class Bundle:
                 "speakers": {str(speaker): index for speaker, index in self.speakers.items()},
                 "files": {path.name: sha256_file(path) for path in sorted(out.iterdir())},
             }
-            write_json(out / "bundle.json", {**about, "digest": digest(about)})
+            write_json(out / "bundle.json", {**description, "digest": digest(description)})
 
     @classmethod
     def load(cls, folder: str | Path) -> "Bundle":
@@ -107,43 +107,43 @@ class Bundle:
 
         """
         folder = Path(folder)
-        about = _read_about(folder / "bundle.json")
+        description = _read_description(folder / "bundle.json")
         present = {
             path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json")
         }
-        for name in sorted(present.union(about["files"]) - {"bundle.json"}):
-            _check_file(folder, name, about["files"].get(name))
+        for name in sorted(present.union(description["files"]) - {"bundle.json"}):
+            _check_file(folder, name, description["files"].get(name))
         return cls(
             generator=load_generator(folder),
             auto_encoders={name: load_auto_encoder(folder, name) for name in AUTO_ENCODERS},
             vocabulary=read_json(folder / "vocabulary.json"),
-            speakers={int(speaker): index for speaker, index in about["speakers"].items()},
-            fidelity=about["fidelity"],
-            context_frames=about["context_frames"],
-            window=about["window"],
+            speakers={int(speaker): index for speaker, index in description["speakers"].items()},
+            fidelity=description["fidelity"],
+            context_frames=description["context_frames"],
+            window=description["window"],
             rest=torch.tensor(read_json(folder / "rest.json")),
             config=read_json(folder / "config.json"),
         )
 
 
-def _read_about(path: Path) -> dict[str, Any]:
+def _read_description(path: Path) -> dict[str, Any]:
     """Read `bundle.json` and verify its format and digest."""
-    about = read_json(path)
-    version = about.get("format") if isinstance(about, dict) else None
+    description = read_json(path)
+    version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT:
         raise InputError(
             path,
             f"expected format {FORMAT}, found format {version}",
             "make the bundle again with this version",
         )
-    stated = about.pop("digest", None)
-    if digest(about) != stated:
+    stated = description.pop("digest", None)
+    if digest(description) != stated:
         raise InputError(
             path,
-            f"expected digest {stated}, found contents of digest {digest(about)}",
+            f"expected digest {stated}, found contents of digest {digest(description)}",
             "download or make the bundle again",
         )
-    return about
+    return description
 
 
 def _check_file(folder: Path, name: str, expected: str | None) -> None:

@@ -31,7 +31,7 @@ class TrainingData:
     """Seed for the order of the windows and for all random draws of the steps."""
 
     @classmethod
-    def of_store(
+    def from_store(
         cls,
         store: FeatureStore,
         *,

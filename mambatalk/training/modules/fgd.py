@@ -62,7 +62,7 @@ def train_fgd_encoder(
     encoder = FGDEncoder(config.latent)
     decoder = FGDDecoder(config.latent, config.decoder_hidden)
     module = FGDTraining(encoder, decoder).to(context.device)
-    data = TrainingData.of_store(
+    data = TrainingData.from_store(
         store,
         length=config.window,
         stride=config.stride,

@@ -171,7 +171,7 @@ def train_generator(
         config,
         rules,
     )
-    data = TrainingData.of_store(
+    data = TrainingData.from_store(
         store,
         length=config.window,
         stride=config.stride,

@@ -155,7 +155,7 @@ def train_auto_encoder(
     network = build_auto_encoder(
         part, width=common.width, layers=config.layers, codebook_size=common.codebook_size
     ).to(context.device)
-    data = TrainingData.of_store(
+    data = TrainingData.from_store(
         store,
         length=common.window,
         stride=common.stride,

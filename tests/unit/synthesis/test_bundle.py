@@ -30,10 +30,10 @@ def copy(saved: Path, tmp_path: Path) -> Path:
 
 def rewrite(copy: Path, **changes: object) -> None:
     """Change bundle.json and its digest, as an attacker would."""
-    about = json.loads((copy / "bundle.json").read_text())
-    about.update(changes)
-    del about["digest"]
-    (copy / "bundle.json").write_text(json.dumps({**about, "digest": digest(about)}))
+    description = json.loads((copy / "bundle.json").read_text())
+    description.update(changes)
+    del description["digest"]
+    (copy / "bundle.json").write_text(json.dumps({**description, "digest": digest(description)}))
 
 
 def assert_rejected(copy: Path, message: str) -> None:

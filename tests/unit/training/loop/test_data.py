@@ -11,8 +11,8 @@ from mambatalk.training.loop.data import TrainingData
 from tests.helpers.tiny_training import CPU
 
 
-def of_store(store: FeatureStore, *, length: int = 64, stride: int = 20) -> TrainingData:
-    return TrainingData.of_store(
+def windows_of(store: FeatureStore, *, length: int = 64, stride: int = 20) -> TrainingData:
+    return TrainingData.from_store(
         store,
         length=length,
         stride=stride,
@@ -24,18 +24,18 @@ def of_store(store: FeatureStore, *, length: int = 64, stride: int = 20) -> Trai
 
 
 def test_training_windows_overlap_and_validation_windows_do_not(store: FeatureStore) -> None:
-    data = of_store(store)
+    data = windows_of(store)
     assert data.train.tolist() == [[0, first] for first in range(0, 180 - 64 + 1, 20)]
     assert data.validation.tolist() == [[1, 0]]
 
 
 def test_clips_shorter_than_a_window_are_one_line(store: FeatureStore) -> None:
     with pytest.raises(InputError, match="split val: expected a clip of 150 frames, found no win"):
-        of_store(store, length=150)
+        windows_of(store, length=150)
 
 
 def test_subsample_is_evenly_spaced_over_the_training_windows(store: FeatureStore) -> None:
-    data = of_store(store, stride=1)
+    data = windows_of(store, stride=1)
     batches = list(data.subsample(CPU, count=20))
     frames = torch.cat([batch.frames for batch in batches])
     assert np.unique(np.diff(frames)).tolist() == [len(data.train) // 20]

@@ -195,7 +195,7 @@ def test_weights_of_the_best_epoch_are_kept(
 
     def training(tracker: Tracker) -> TrainState:
         # Two windows, so that there is one step in an epoch.
-        data = TrainingData.of_store(
+        data = TrainingData.from_store(
             store, length=64, stride=64, audio=False, rules=CORRECTED, batch_size=2, seed=0
         )
         optim = OptimSettings(epochs=len(losses), lr=0.1, betas=(0.5, 0.999))
