@@ -52,11 +52,16 @@ def clone(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspa
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
 
-    (root / ".venv").mkdir()
-    (root / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
-    (root / ".venv" / ".installed").touch()
+    # The environment of this test run under the clone's own path, so that `make` installs nothing.
+    environment_root = root / ".venv"
+    environment_root.mkdir()
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (environment_root / name).symlink_to(Path(sys.prefix) / name)
+    (environment_root / ".installed").touch()
     workspace = Workspace(root, {**environment(folder), "PYTHONPATH": str(root)})
     workspace.git("add", "--all")
+    # A first build leaves these for the user to commit.
+    workspace.git("rm", "--cached", "-r", "--quiet", "dvc.lock", "metrics", "plots")
     workspace.git("commit", "--quiet", "-m", "clone")
     return workspace
 

@@ -49,7 +49,7 @@ def test_validation_is_taken_from_the_training_split_with_a_note(real: Workspace
     features = json.loads(real.read("runs/real/data/features/features.json"))
     assert features["splits"] == {"test": 1, "train": 1, "val": 1}
     (note,) = features["notes"]
-    assert "marks no validation clip" in note
+    assert "no validation split" in note
     assert note[1:] in html.unescape(real.read("runs/real/reports/index.html").decode())
 
 
