@@ -22,7 +22,14 @@ WARM_UP: Final = 3
 
 
 def measure_generator_step(config: Config, *, steps: int, device: torch.device) -> float:
-    """Return the median seconds of a step: forward, backward, clipping and the optimizer."""
+    """Return the median seconds of a step: forward, backward, clipping and the optimizer.
+
+    Args:
+        config: Configuration with the sizes and the batch size.
+        steps: Number of steps to measure.
+        device: Where to compute.
+
+    """
     torch.manual_seed(config.seed)
     settings = config.train_generator
     rules = FidelityRules.of(config.fidelity)

@@ -49,7 +49,18 @@ def build_snapshot(
 def write_snapshot(
     root: str | Path, out: str | Path, *, workers: int = 2, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Write `build_snapshot(root)` as JSON, atomically, and return it."""
+    """Write `build_snapshot(root)` as JSON, atomically, and return it.
+
+    Args:
+        root: Language folder in BEATX layout.
+        out: File to write.
+        workers: Number of files hashed in parallel.
+        progress: Called after each file.
+
+    Raises:
+        InputError: As `build_snapshot`, or `out` cannot be written.
+
+    """
     value = build_snapshot(root, workers=workers, progress=progress)
     write_json(out, value)
     return value

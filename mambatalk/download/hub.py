@@ -153,6 +153,11 @@ def resolve_revision(api: HfApi, revision: str) -> str:
 def list_files(api: HfApi, commit: str, folder: str) -> list[RemoteFile]:
     """Return every file below a folder of the data set at one commit.
 
+    Args:
+        api: From `connect`.
+        commit: Commit hash.
+        folder: Folder of the data set.
+
     Raises:
         InputError: There is no such commit or folder, or the hub does not answer.
 

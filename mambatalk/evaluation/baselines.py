@@ -58,6 +58,11 @@ def random_clip(store: FeatureStore, clip: ClipInfo, *, seed: int) -> SmplxMotio
     The part is of the same speaker where that speaker has training clips. A training clip that is
     too short is played forwards and backwards. The same seed and clip give the same part.
 
+    Args:
+        store: Features.
+        clip: Clip whose length and speaker are used.
+        seed: Seed of the choice.
+
     Raises:
         InputError: There is no training clip.
 

@@ -134,7 +134,17 @@ def batches(
     audio: bool,
     device: torch.device | str = "cpu",
 ) -> Iterator[WindowBatch]:
-    """Yield batches of windows in the given order; the last one may be smaller."""
+    """Yield batches of windows in the given order; the last one may be smaller.
+
+    Args:
+        store: Features.
+        rows: Windows (W, 2) from `windows`.
+        length: Frames of a window.
+        batch_size: Windows of a batch.
+        audio: Whether to compute the audio channels.
+        device: Device of the tensors.
+
+    """
     for start in range(0, len(rows), batch_size):
         chosen = rows[start : start + batch_size]
         yield gather_batch(store, chosen, length, audio=audio, device=device)

@@ -82,7 +82,15 @@ CATALOGUE: Final = _by_key(*METRICS.values(), EVENT_F1)
 def metric_value(
     result: Mapping[str, Any], row: str, key: str, variant: str = "corrected"
 ) -> float | None:
-    """Read one raw value out of the content of `metrics.json`; None where it is undefined."""
+    """Read one raw value out of the content of `metrics.json`; None where it is undefined.
+
+    Args:
+        result: Content of `metrics.json`.
+        row: Name of the method.
+        key: Key of the metric.
+        variant: Variant of the metric.
+
+    """
     if key == EVENT_F1.key:
         return result[key][row]
     return result["rows"][row][key].get(variant)

@@ -119,6 +119,12 @@ def frechet_distance(a: Gaussian, b: Gaussian, *, variant: AnyVariant = "correct
 
     The variants agree to rounding on covariances of full rank. The result is NaN where the
     published root is imaginary.
+
+    Args:
+        a: Moments of the generated motion.
+        b: Moments of the ground truth.
+        variant: How the root is computed; see `FrechetGestureDistance`.
+
     """
     if variant == "corrected":
         root = _trace_of_root(a.covariance, b.covariance)

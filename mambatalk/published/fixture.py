@@ -103,7 +103,15 @@ class Fixture:
     def close(
         self, quantity: str, ours: Tensor, key: str | None = None, *, bar: float = MODULE_BAR
     ) -> Measure:
-        """Compare with the array `key` (by default named as the quantity) by relative error."""
+        """Compare with the array `key` (by default named as the quantity) by relative error.
+
+        Args:
+            quantity: Name of the quantity.
+            ours: Our array.
+            key: Name of the published array. If None, `quantity`.
+            bar: Largest error that passes.
+
+        """
         return Measure(self.name, quantity, relative_error(ours, self[key or quantity]), bar)
 
     def rotations(self, quantity: str, ours: Tensor, *, bar: float) -> Iterator[Measure]:

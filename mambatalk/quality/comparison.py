@@ -51,7 +51,17 @@ class Comparison:
 def compare_manifests(
     previous: PreviousManifest, manifest: pd.DataFrame, rules: Sequence[Rule]
 ) -> Comparison:
-    """Compare two manifests in all measures that the report plots."""
+    """Compare two manifests in all measures that the report plots.
+
+    Args:
+        previous: Manifest of the earlier snapshot.
+        manifest: Current manifest, one row per clip.
+        rules: Rules whose columns are compared as well.
+
+    Returns:
+        Shifts of every measure by speaker, figures of the largest ones, and the changed clips.
+
+    """
     before = add_derived_columns(previous.manifest)
     now = add_derived_columns(manifest)
     measures = [

@@ -34,7 +34,15 @@ class Figure:
 def mark_bounds(
     axes: "Axes", rule: Rule, values: Floats, *, along: Literal["x", "y"] = "y"
 ) -> None:
-    """Draw a rule's bounds as lines where they are close enough to `values` to be visible."""
+    """Draw a rule's bounds as lines where they are close enough to `values` to be visible.
+
+    Args:
+        axes: Axes to draw on.
+        rule: Its minimum and maximum are drawn.
+        values: The plotted values.
+        along: Axis of the values: "y" draws horizontal lines, "x" vertical ones.
+
+    """
     draw_line = axes.axhline if along == "y" else axes.axvline
     for bound in (rule.minimum, rule.maximum):
         if bound is not None and bound <= 1.2 * float(values.max()):
@@ -42,7 +50,15 @@ def mark_bounds(
 
 
 def shade_intervals(axes: "Axes", flags: NDArray[np.bool_], rate: float, colour: str) -> None:
-    """Shade the background of each run of True, given `rate` flags per second."""
+    """Shade the background of each run of True, given `rate` flags per second.
+
+    Args:
+        axes: Axes with time in seconds along x.
+        flags: Whether to shade, for each sample (n,).
+        rate: Samples per second.
+        colour: Colour of the background.
+
+    """
     padded = np.concatenate([[0], flags.astype(np.int8), [0]])
     edges = np.flatnonzero(np.diff(padded))
     for start, end in zip(edges[::2], edges[1::2], strict=True):

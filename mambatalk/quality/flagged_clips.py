@@ -33,6 +33,15 @@ def illustrate_flagged_clips(
 
     The first clips of every rule come before the second ones, so that one frequent fault does not
     hide the others.
+
+    Args:
+        store: Clips and their manifest.
+        findings: Result of `rules.apply_rules`.
+        rules: The rules that were applied.
+
+    Returns:
+        The clips with their figures, sorted by clip id.
+
     """
     severe = findings[findings["severity"] != "warning"]
     rank_within_rule = severe.groupby("rule").cumcount()

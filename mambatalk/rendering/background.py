@@ -48,7 +48,15 @@ def draw_background(camera: Camera, floor: float) -> Picture:
 
 
 def draw_shadow(picture: Picture, vertices: Floats, camera: Camera, floor: float) -> None:
-    """Darken the floor below a mesh (V, 3) in metres, in place."""
+    """Darken the floor below a mesh (V, 3) in metres, in place.
+
+    Args:
+        picture: Picture (height, width, 3).
+        vertices: Vertices (V, 3) in metres.
+        camera: Camera, whose picture has the same size.
+        floor: Height of the floor in metres.
+
+    """
     flat = vertices.copy()
     rise = flat[:, 1] - floor
     flat[:, 1] = floor

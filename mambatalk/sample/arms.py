@@ -65,7 +65,17 @@ _FINGER_SPREAD: Final = np.repeat([0.10, 0.0, -0.16, -0.08, 0.0], 3) * np.tile([
 
 
 def arm_angles(time: Curve, style: SpeakerStyle, stresses: list[Stress]) -> tuple[Curve, Curve]:
-    """Return the angles (n, 7) of the left and right arm at times (n,) in seconds."""
+    """Return the angles (n, 7) of the left and right arm at times (n,) in seconds.
+
+    Args:
+        time: Times (n,) in seconds.
+        style: The speaker.
+        stresses: Stressed syllables, each with a beat or a gesture.
+
+    Returns:
+        Angles of the left and of the right arm, in radians and in the order of `ARM_ANGLES`.
+
+    """
     rest = (rest_angles(style, 0), rest_angles(style, 1))
     arms = [np.tile(rest[0], (len(time), 1)), np.tile(rest[1], (len(time), 1))]
     for stress in stresses:

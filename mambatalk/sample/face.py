@@ -72,6 +72,12 @@ def expressions(time: Curve, phones: list[Interval], emphasis: Curve) -> Curve:
     """Return expression coefficients (n, 100) at times (n,) in seconds.
 
     Every mouth shape is one direction; the brows follow emphasis (n,).
+
+    Args:
+        time: Times (n,) in seconds.
+        phones: ARPAbet phones without silences.
+        emphasis: Emphasis (n,), at least 0.
+
     """
     one_hot = []
     for phone in phones:

@@ -56,6 +56,15 @@ def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
 
     The global-motion network was trained without contacts in its input. Published synthesis passes
     it the predicted contacts all the same; corrected synthesis passes zeros.
+
+    Args:
+        bundle: Bundle with the auto-encoders.
+        codes: Code indices (B, n) of the four parts.
+        rules: Published or corrected decoding.
+
+    Returns:
+        Motion of B clips in the representation of the networks.
+
     """
     parts = decode_parts(bundle, codes)
     pose = assemble_pose(parts, PARTS, rules)
@@ -73,7 +82,14 @@ def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
 
 
 def assemble_pose(parts: PartMotion, chosen: tuple[Part, ...], rules: FidelityRules) -> Tensor:
-    """Return the pose (B, n, 330) of the chosen parts; every other joint is at identity."""
+    """Return the pose (B, n, 330) of the chosen parts; every other joint is at identity.
+
+    Args:
+        parts: Decoder outputs (B, n, D) of the four parts.
+        chosen: Parts to include.
+        rules: Published or corrected orthonormalisation.
+
+    """
     like = parts["upper"]
     pose = like.new_tensor([1, 0, 0, 0, 1, 0]).repeat(*like.shape[:2], JOINT_COUNT)
     for part in chosen:

@@ -47,6 +47,12 @@ def look_up(mark: str, vocabulary: dict[str, int], *, rules: FidelityRules) -> i
     Published: a single space is PAD, and the mark keeps its punctuation, although the vocabulary
     was built without it, so `well,` is unknown. Corrected: the mark is cleaned as for the
     vocabulary, and an empty one is PAD.
+
+    Args:
+        mark: Text of a TextGrid interval.
+        vocabulary: Word to id.
+        rules: Published or corrected words.
+
     """
     if not rules.consistent_words:
         return PAD if mark == " " else vocabulary.get(mark, UNKNOWN)

@@ -38,13 +38,26 @@ def l1_of_differences(predicted: Tensor, target: Tensor, *, axis: int = TIME) ->
     """Return the L1 error of first plus second differences along an axis.
 
     Along time these are the errors of velocity and acceleration.
+
+    Args:
+        predicted: Predicted values.
+        target: True values of the same shape.
+        axis: Axis of the differences.
+
     """
     error = predicted - target
     return total(difference(error, order=order, axis=axis).abs().mean() for order in (1, 2))
 
 
 def mse_of_differences(predicted: Tensor, target: Tensor, *, axis: int = TIME) -> Tensor:
-    """Return the mean squared error of first plus second differences along an axis."""
+    """Return the mean squared error of first plus second differences along an axis.
+
+    Args:
+        predicted: Predicted values.
+        target: True values of the same shape.
+        axis: Axis of the differences.
+
+    """
     error = predicted - target
     return total(difference(error, order=order, axis=axis).square().mean() for order in (1, 2))
 

@@ -9,7 +9,16 @@ NAME = "fgd_encoder"
 
 
 def save_fgd_encoder(folder: str | Path, network: FGDEncoder) -> None:
-    """Write the encoder to a folder."""
+    """Write the encoder to a folder.
+
+    Args:
+        folder: Where to write; it is created if needed.
+        network: The encoder.
+
+    Raises:
+        InputError: The folder cannot be written to.
+
+    """
     save_network(folder, NAME, network, {"latent": network.latent})
 
 

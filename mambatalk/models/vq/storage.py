@@ -8,7 +8,17 @@ from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
 
 
 def save_auto_encoder(folder: str | Path, name: str, network: VQVAE | AutoEncoder) -> None:
-    """Write one auto-encoder to NAME.safetensors and NAME.json in a folder."""
+    """Write one auto-encoder to NAME.safetensors and NAME.json in a folder.
+
+    Args:
+        folder: Where to write; it is created if needed.
+        name: Name of both files.
+        network: The auto-encoder.
+
+    Raises:
+        InputError: The folder cannot be written to.
+
+    """
     first = network.encoder[0]
     sizes = {
         "dim": first.in_channels,
@@ -23,6 +33,10 @@ def save_auto_encoder(folder: str | Path, name: str, network: VQVAE | AutoEncode
 
 def load_auto_encoder(folder: str | Path, name: str) -> Any:
     """Read one auto-encoder that `save_auto_encoder` wrote.
+
+    Args:
+        folder: Where both files are.
+        name: Name of both files.
 
     Returns:
         A `VQVAE`, or for the global-motion net an `AutoEncoder`; see `load_network`.

@@ -112,6 +112,16 @@ def validate(
 
     Random draws (masks, frames of the mesh terms) are the same at every call, and the training's
     random number generators are left as they were.
+
+    Args:
+        module: Network and losses.
+        data: Windows of the validation split.
+        step: Position in the schedule.
+        context: Its device is used.
+
+    Returns:
+        Means over windows, by name with the prefix of the split.
+
     """
     module.eval()
     means = _Means()

@@ -54,14 +54,28 @@ LATENT_WEIGHT: Final = 3.0
 def latent_loss(
     output: GeneratorOutput, vectors: Mapping[Part, Tensor], weight: float = LATENT_WEIGHT
 ) -> Tensor:
-    """Return the weighted mean squared error of latents (B, T, C), summed over parts."""
+    """Return the weighted mean squared error of latents (B, T, C), summed over parts.
+
+    Args:
+        output: Output of the generator.
+        vectors: Code vectors (B, T, C) of the true codes, by part.
+        weight: Factor on the sum.
+
+    """
     return total(weight * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS)
 
 
 def index_loss(
     output: GeneratorOutput, codes: Mapping[Part, Tensor], parts: tuple[Part, ...] = PARTS
 ) -> Tensor:
-    """Return the cross-entropy of codes (B, T), summed over parts."""
+    """Return the cross-entropy of codes (B, T), summed over parts.
+
+    Args:
+        output: Output of the generator.
+        codes: True codes (B, T) by part.
+        parts: Parts to include.
+
+    """
     return total(
         functional.cross_entropy(output.logits[part].flatten(0, 1), codes[part].flatten())
         for part in parts
@@ -235,7 +249,19 @@ def step_terms(
 def run_passes(
     network: Generator, fused: Fused, speaker: Tensor, motion: Tensor, masks: Sequence[Tensor]
 ) -> list[GeneratorOutput]:
-    """Run one pass for each mask (B, T, 337), side by side as one larger batch."""
+    """Run one pass for each mask (B, T, 337), side by side as one larger batch.
+
+    Args:
+        network: The generator.
+        fused: Features of audio and words of B windows.
+        speaker: Speaker indices (B, T).
+        motion: Motion (B, T, 337).
+        masks: Mask of each pass, True where motion is hidden.
+
+    Returns:
+        Output of each pass.
+
+    """
     count = len(masks)
     output = network.forward_fused(
         fused,

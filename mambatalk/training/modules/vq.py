@@ -215,7 +215,15 @@ def train_auto_encoder(
 def build_auto_encoder(
     part: Name, *, width: int, layers: int, codebook_size: int
 ) -> VQVAE | AutoEncoder:
-    """Build a new auto-encoder of a part."""
+    """Build a new auto-encoder of a part.
+
+    Args:
+        part: The part; "global" gets an auto-encoder without a codebook.
+        width: Channels of the latents.
+        layers: Layers of encoder and decoder.
+        codebook_size: Number of codes.
+
+    """
     if part == "global":
         return AutoEncoder(PART_DIMS[part], width, layers)
     return VQVAE(PART_DIMS[part], width, layers, codebook_size)
