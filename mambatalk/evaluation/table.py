@@ -47,13 +47,16 @@ def metrics_table(result: Mapping[str, Any], layout: Format) -> str:
     """
     if layout == "csv":
         return _csv(result)
+
     headings = ["method", "variant", *(metric.heading for metric in METRICS.values())]
-    lines = [
-        [method, variant, *(_cell(result, method, metric, variant) for metric in METRICS.values())]
-        for variant in get_args(AnyVariant)
-        for method, row in result["rows"].items()
-        if any(variant in row[key] for key in METRICS)
-    ]
+    lines = []
+    for variant in get_args(AnyVariant):
+        for method, row in result["rows"].items():
+            # A row may lack a variant.
+            if any(variant in row[key] for key in METRICS):
+                cells = [_cell(result, method, metric, variant) for metric in METRICS.values()]
+                lines.append([method, variant, *cells])
+
     alignment = ("left", "left", *("right" for _ in METRICS))
     # Cells are text already; left to itself tabulate would parse and reformat the numbers.
     text = tabulate(

@@ -109,9 +109,11 @@ def _count_violations(
 
 
 def _speaker_rows(table: pd.DataFrame, quarantined: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "speaker": f"{speaker} {' / '.join(sorted(set(clips['name'])))}",
+    rows = []
+    for speaker, clips in table.groupby("speaker"):
+        names = " / ".join(sorted(set(clips["name"])))
+        row = {
+            "speaker": f"{speaker} {names}",
             "clips": len(clips),
             "minutes": float(to_numbers(clips["motion_seconds"]).sum()) / 60,
             "splits": [int((clips["split"] == split).sum()) for split in SPLITS],
@@ -120,5 +122,5 @@ def _speaker_rows(table: pd.DataFrame, quarantined: Sequence[str]) -> list[dict[
             "semantics": int(clips["has_semantics"].sum()),
             "quarantined": int(clips["clip_id"].isin(quarantined).sum()),
         }
-        for speaker, clips in table.groupby("speaker")
-    ]
+        rows.append(row)
+    return rows

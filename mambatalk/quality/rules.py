@@ -400,16 +400,15 @@ def verdict(
         by clip id; `critical`, reasons to stop; `warnings`, their number.
 
     """
+    quarantine_findings = findings[findings["severity"] == "quarantine"]
     quarantined = {
         str(clip): [_describe(row) for row in rows.itertuples()]
-        for clip, rows in findings[findings["severity"] == "quarantine"].groupby("clip_id")
+        for clip, rows in quarantine_findings.groupby("clip_id")
     }
     accepted = [clip for clip in table["clip_id"] if clip not in quarantined]
 
-    critical = [
-        f"{row.clip_id}: {_describe(row)}"
-        for row in findings[findings["severity"] == "critical"].itertuples()
-    ]
+    critical_findings = findings[findings["severity"] == "critical"]
+    critical = [f"{row.clip_id}: {_describe(row)}" for row in critical_findings.itertuples()]
     splits = set(table.loc[table["clip_id"].isin(accepted), "split"])
     critical += [
         f"split {split}: no clip is left" for split in ("train", "test") if split not in splits

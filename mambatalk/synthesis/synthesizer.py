@@ -288,4 +288,8 @@ class Synthesizer:
 def join_codes(windows: Iterable[Codes], frames: int | None = None) -> Codes:
     """Join the codes (B, n) of consecutive windows and keep the first `frames` frames."""
     parts = list(windows)
-    return {part: torch.cat([codes[part] for codes in parts], dim=1)[:, :frames] for part in PARTS}
+    joined = {}
+    for part in PARTS:
+        codes = [window[part] for window in parts]
+        joined[part] = torch.cat(codes, dim=1)[:, :frames]
+    return joined

@@ -22,18 +22,14 @@ ROWS: Final = {
 
 def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one row per method, with a cell for each of `columns`."""
-    cells = columns(evaluation)
-    return [
-        {
-            "key": row,
-            "name": name,
-            "cells": [
-                CATALOGUE[key].format(metric_value(evaluation, row, key, variant))
-                for key, variant in cells
-            ],
-        }
-        for row, name in ROWS.items()
-    ]
+    rows = []
+    for row, name in ROWS.items():
+        cells = [
+            CATALOGUE[key].format(metric_value(evaluation, row, key, variant))
+            for key, variant in columns(evaluation)
+        ]
+        rows.append({"key": row, "name": name, "cells": cells})
+    return rows
 
 
 def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:

@@ -29,16 +29,15 @@ def table(evaluation: dict[str, Any]) -> Table:
     result = Table(title=title, title_justify="left")
     result.add_column("")
     with_events = any(score is not None for score in evaluation[EVENT_F1.key].values())
-    for metric in (*METRICS.values(), *([EVENT_F1] if with_events else [])):
+    metrics = [*METRICS.values(), EVENT_F1] if with_events else [*METRICS.values()]
+    for metric in metrics:
         result.add_column(metric.heading, justify="right")
     for row in evaluation["rows"]:
-        cells = [
-            " / ".join(
-                metric.format(metric_value(evaluation, row, metric.key, variant))
-                for variant in ("published", "corrected")
-            )
-            for metric in METRICS.values()
-        ]
+        cells = []
+        for metric in METRICS.values():
+            published = metric.format(metric_value(evaluation, row, metric.key, "published"))
+            corrected = metric.format(metric_value(evaluation, row, metric.key, "corrected"))
+            cells.append(f"{published} / {corrected}")
         if with_events:
             cells.append(EVENT_F1.format(metric_value(evaluation, row, EVENT_F1.key)))
         result.add_row(row.replace("_", " "), *cells)
