@@ -162,7 +162,8 @@ def archive_structure(data: bytes, rng: random.Random) -> bytes:
     members = _members(data)
     if not members:
         return data
-    kind, chosen = rng.randrange(5), rng.choice(sorted(members))
+    kind = rng.randrange(5)
+    chosen = rng.choice(sorted(members))
     names = {
         name: rng.choice(("../" + name, "/" + name, name + "\0", name.upper(), "\x1b[2J", ""))
         if kind == 0 and name == chosen

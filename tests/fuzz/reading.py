@@ -68,7 +68,10 @@ def write_line(**line: Any) -> None:
 
 def main() -> None:
     """Read the mutations FIRST to FIRST + COUNT."""
-    kind, folder, first, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    kind = sys.argv[1]
+    folder = Path(sys.argv[2])
+    first = int(sys.argv[3])
+    count = int(sys.argv[4])
     seeds = [path.read_bytes() for path in sorted(folder.iterdir())]
     limit()
     for number in range(first, first + count):

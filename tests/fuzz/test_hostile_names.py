@@ -107,7 +107,8 @@ def error_message(place: str, name: str, root: Path, out: Path) -> str:
 def test_a_hostile_name_writes_nothing_outside_the_output(
     place: str, number: int, root: Path, tmp_path: Path
 ) -> None:
-    name, out = hostile_name(number), tmp_path / "out"
+    name = hostile_name(number)
+    out = tmp_path / "out"
     if not add_name(place, name, root):
         return
     out.mkdir()

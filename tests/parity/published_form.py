@@ -88,7 +88,8 @@ def audio_encoder(channels: int, width: int, out: int) -> Shapes:
 
 
 def mamba(dim: int) -> Shapes:
-    inner, rank = 2 * dim, math.ceil(dim / 16)
+    inner = 2 * dim
+    rank = math.ceil(dim / 16)
     return {
         "A_log": (inner, 16),
         "D": (inner,),
@@ -103,7 +104,8 @@ def mamba(dim: int) -> Shapes:
 
 
 def mamba_layers(dim: int, hidden: int, layers: int) -> Shapes:
-    width, shapes = -(-hidden // 128) * 128, {}
+    width = -(-hidden // 128) * 128
+    shapes = {}
     for k in range(layers):
         shapes |= under(
             f"layers.{k}",

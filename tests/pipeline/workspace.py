@@ -52,7 +52,8 @@ class Workspace:
 
     def set_params(self, **changes: Any) -> None:
         """Change values of `params.yaml`; a key has `__` in place of each dot."""
-        path, yaml = self.root / "params.yaml", YAML()
+        path = self.root / "params.yaml"
+        yaml = YAML()
         values = yaml.load(path)
         for key, value in changes.items():
             node, *rest = values, *key.split("__")

@@ -186,7 +186,8 @@ def test_corrected_fgd_ignores_the_eyes() -> None:
 
 
 def test_a_shorter_result_is_scored_on_its_own_frames() -> None:
-    evaluation, truth = _evaluation(), _clip(0)
+    evaluation = _evaluation()
+    truth = _clip(0)
     table = evaluation.add(truth, {"model": truth.motion[:150]})
     assert {line["frames"] for line in table} == {150}
     assert evaluation.result()["rows"]["model"]["mse"]["corrected"] == 0

@@ -54,7 +54,8 @@ def test_clicks_on_the_beat_score_higher_than_clicks_between_beats() -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_input_that_is_not_one_finite_clip_is_an_error(variant: str) -> None:
-    joints, waveform = _drifting(), _clicks(450, 15, STOPS)
+    joints = _drifting()
+    waveform = _clicks(450, 15, STOPS)
     for points, audio in (
         (joints * torch.nan, waveform),
         (joints, waveform * np.nan),
@@ -97,7 +98,8 @@ def test_published_uses_two_more_seconds_of_a_longer_file() -> None:
 
 
 def test_published_measures_folded_positions() -> None:
-    joints, waveform = _noise(0), _clicks(450, 15, STOPS)
+    joints = _noise(0)
+    waveform = _clicks(450, 15, STOPS)
     folded = float(BeatConsistency(SPEEDS, variant="published")(joints, waveform))
     plain = beat_consistency(joints, waveform, SPEEDS, replace(RULES["published"], folded=False))
     by_hand = beat_consistency(
@@ -109,8 +111,10 @@ def test_published_measures_folded_positions() -> None:
 
 def test_l1_diversity_does_not_change_bc() -> None:
     """In the published code it overwrites its argument, so that the order of calls matters."""
-    joints, waveform = _noise(0), _clicks(450, 15, STOPS)
-    before, copy = _score(joints, waveform), joints.clone()
+    joints = _noise(0)
+    waveform = _clicks(450, 15, STOPS)
+    before = _score(joints, waveform)
+    copy = joints.clone()
     L1Diversity(variant="published")(joints)
     assert torch.equal(joints, copy)
     assert _score(joints, waveform) == before

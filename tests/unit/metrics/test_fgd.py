@@ -29,7 +29,8 @@ def _distance(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_distance_is_zero_for_equal_sets_and_grows_with_noise(variant: str) -> None:
-    truth, noise = _features(0), torch.randn(400, 8, generator=torch.Generator().manual_seed(1))
+    truth = _features(0)
+    noise = torch.randn(400, 8, generator=torch.Generator().manual_seed(1))
     assert _distance(truth, truth, variant) == pytest.approx(0, abs=1e-4)
     distances = [_distance(truth + share * noise, truth, variant) for share in (0.1, 0.3, 1.0)]
     assert 0 < distances[0] < distances[1] < distances[2]

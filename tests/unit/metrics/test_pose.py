@@ -19,7 +19,8 @@ def _points(seed: int, frames: int = 40, count: int = 55) -> torch.Tensor:
 
 @pytest.mark.parametrize("variant", BOTH)
 def test_diversity_is_zero_without_motion_and_scales_with_it(variant: str) -> None:
-    still, moving = torch.ones(40, 55, 3), _points(0)
+    still = torch.ones(40, 55, 3)
+    moving = _points(0)
     assert float(L1Diversity(variant=variant)(still)) == 0
     value = float(L1Diversity(variant=variant)(moving))
     assert float(L1Diversity(variant=variant)(3 * moving)) == pytest.approx(3 * value, rel=1e-5)
@@ -151,13 +152,15 @@ def test_points_that_are_not_one_finite_clip_are_an_error(update: Callable[[], N
 
 
 def test_perfect_recall_is_one_in_the_corrected_variant_alone() -> None:
-    joints, weights = _points(0), torch.full((40,), 0.33)
+    joints = _points(0)
+    weights = torch.full((40,), 0.33)
     assert float(SRGR()(joints, joints, weights)) == pytest.approx(1)
     assert float(SRGR(variant="published")(joints, joints, weights)) == pytest.approx(2, rel=1e-6)
 
 
 def test_recall_uses_the_sum_of_coordinates_or_the_distance() -> None:
-    truth, weights = torch.zeros(10, 55, 3), torch.full((10,), 0.165)
+    truth = torch.zeros(10, 55, 3)
+    weights = torch.full((10,), 0.165)
     off = truth + 0.05  # 0.15 by the sum, 0.087 by distance.
     assert float(SRGR(variant="published")(off, truth, weights)) == 0
     assert float(SRGR()(off, truth, weights)) == pytest.approx(1)
@@ -166,7 +169,8 @@ def test_recall_uses_the_sum_of_coordinates_or_the_distance() -> None:
 
 def test_frames_are_weighted_by_their_semantic_score() -> None:
     truth = torch.zeros(4, 55, 3)
-    predicted, weights = truth.clone(), torch.tensor([0.0, 1.0, 0.0, 3.0])
+    predicted = truth.clone()
+    weights = torch.tensor([0.0, 1.0, 0.0, 3.0])
     predicted[3] += 1
     assert float(SRGR()(predicted, truth, weights)) == 0.25
     predicted[[0, 2]] += 1

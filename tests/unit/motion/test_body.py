@@ -80,7 +80,8 @@ def test_joints_equal_those_of_smplx_with_zero_expression(
 
 
 def test_a_subset_has_the_vertices_of_the_whole_mesh(motion: Tensors) -> None:
-    body, given = stand_in_body(), _rotations(motion)
+    body = stand_in_body()
+    given = _rotations(motion)
     subset = body.subset(50)
     arguments = given, motion["betas"], motion["expressions"]
     torch.testing.assert_close(
@@ -141,7 +142,8 @@ def test_the_faces_of_the_stand_in_point_outwards() -> None:
 
 def test_the_first_beta_scales_and_the_first_expression_moves_the_lip() -> None:
     body = stand_in_body()
-    betas, still = torch.zeros(2, 300), torch.eye(3).repeat(2, 55, 1, 1)
+    betas = torch.zeros(2, 300)
+    still = torch.eye(3).repeat(2, 55, 1, 1)
     betas[1, 0] = 2
     small, large = body.vertices(still, betas, torch.zeros(2, 100))
     assert float(large[:, 1].max() - large[:, 1].min()) > 1.03 * float(

@@ -135,7 +135,8 @@ def test_the_backdrop_is_plain_and_the_floor_has_a_grid() -> None:
 def test_the_whole_figure_is_in_the_picture() -> None:
     motion = smooth_motion(0, 40)
     scene = Scene(motion, stand_in_body())
-    floor, box = scene.floor(), scene.box()
+    floor = scene.floor()
+    box = scene.box()
     camera = shared_camera([box], floor, width=150, height=180)
     (picture,) = scene.pictures(
         np.array([20]), centre=box.centre, camera=camera, floor=floor, colour=(200, 40, 40)

@@ -35,7 +35,8 @@ def pieces(waveform: NDArray[np.float32], samples: int) -> Iterator[NDArray[np.f
 def test_a_stream_gives_the_motion_of_the_whole_recording(
     synthesizer: Synthesizer, seconds: float, samples: int
 ) -> None:
-    waveform, start = noise(seconds), initial_motion((2.0, 1.3, -1.0))
+    waveform = noise(seconds)
+    start = initial_motion((2.0, 1.3, -1.0))
     whole = synthesizer.generate(speech(seconds, initial_motion=start))
     streamed = list(
         stream(

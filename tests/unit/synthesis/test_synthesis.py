@@ -185,7 +185,8 @@ def test_clips_generated_together_match_clips_generated_alone(synthesizer: Synth
 
 @pytest.mark.filterwarnings("error")
 def test_read_only_arrays_are_accepted(synthesizer: Synthesizer) -> None:
-    waveform, start = noise(1), initial_motion()
+    waveform = noise(1)
+    start = initial_motion()
     waveform.flags.writeable = False
     start.flags.writeable = False
     synthesizer.generate(speech(1, waveform=waveform, initial_motion=start))

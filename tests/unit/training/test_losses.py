@@ -191,9 +191,11 @@ def test_published_global_mesh_differences_would_be_zero_for_any_error(
     batch: WindowBatch,
 ) -> None:
     loss = part_loss("upper", "published")
-    body, count = loss.body, LENGTH
+    body = loss.body
+    count = LENGTH
     turn = torch.eye(3).expand(count, 55, 3, 3)
-    betas, face = batch.betas[:1].expand(count, -1), batch.expressions[0]
+    betas = batch.betas[:1].expand(count, -1)
+    face = batch.expressions[0]
     trans = batch.motion[0, :, TRANSLATION]
     ours, theirs = (
         body.vertices(turn, betas, face, trans=move, subset=loss.vertices)[None]
