@@ -56,7 +56,7 @@ def test_targets_are_built_with_their_ancestors_alone(prefect: None, toy: Worksp
     assert not (toy.root / "out/right").exists()
 
 
-def test_mode_whole_is_one_repro(prefect: None, toy: Workspace) -> None:
+def test_mode_whole_runs_one_repro(prefect: None, toy: Workspace) -> None:
     assert run(toy, mode="whole") == dict.fromkeys(STAGES, "Built")
 
 

@@ -181,7 +181,7 @@ def test_the_exit_code_says_that_training_would_stop(server: str, workspace: Wor
         ((), "", "corpus: expected a corpus in BEATX layout, found no such folder"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(
+def test_bad_input_is_reported_in_one_line_with_exit_code_2(
     workspace: Workspace, arguments: tuple[str, ...], server_url: str, message: str
 ) -> None:
     if not arguments:

@@ -24,7 +24,7 @@ def run(toy: Workspace, stage: str, *, timeout: float = 60) -> tuple[str, list[s
     return run_stage(toy, stage, on_line=lines.append, timeout=timeout), lines
 
 
-def test_graph_is_dvcs_with_one_stage_for_each_entry_of_a_matrix(toy: Workspace) -> None:
+def test_graph_of_dvc_is_read_with_one_stage_for_each_matrix_entry(toy: Workspace) -> None:
     graph = read_graph(toy)
     assert graph.parents == {
         "first": frozenset(),

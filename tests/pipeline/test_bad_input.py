@@ -39,7 +39,7 @@ def drop_key(workspace: Workspace) -> None:
     ],
     ids=["unknown-key", "missing-key", "wrong-type", "wrong-type-of-a-later-stage"],
 )
-def test_a_bad_parameter_is_one_line(
+def test_a_bad_parameter_is_reported_in_one_line(
     empty: Workspace, break_params: Callable[[Workspace], None], message: str
 ) -> None:
     break_params(empty)

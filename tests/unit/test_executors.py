@@ -174,7 +174,7 @@ def test_a_cluster_without_workers_is_refused(monkeypatch: pytest.MonkeyPatch) -
             pass
 
 
-def test_a_scheduler_that_stops_during_the_run_is_one_line() -> None:
+def test_a_scheduler_that_stops_during_the_run_is_reported_in_one_line() -> None:
     distributed = pytest.importorskip("distributed")
     dask = pytest.importorskip("dask")
     with (
@@ -191,7 +191,9 @@ def test_a_scheduler_that_stops_during_the_run_is_one_line() -> None:
             list(results)
 
 
-def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_does_not_answer_is_reported_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr("mambatalk.executors.CONNECT_SECONDS", 0.5)
     monkeypatch.setenv(DASK_ADDRESS, "tcp://127.0.0.1:1")

@@ -137,7 +137,9 @@ def test_the_result_is_printed_even_if_the_report_cannot_be_written(
 @pytest.mark.skipif(
     not Path("/dev/full").exists(), reason="/dev/full, a device without space, exists on Linux only"
 )
-def test_a_full_temporary_disk_is_one_line(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_temporary_disk_is_reported_in_one_line(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fill(*_: object, **__: object) -> None:
         Path("/dev/full").write_text("x")
 

@@ -186,7 +186,7 @@ def test_missing_validation_split_is_taken_from_training_clips_with_a_note() -> 
     assert complete_splits(marked, dict.fromkeys(marked, ""), 0.1) == (marked, [])
 
 
-def test_an_empty_split_is_one_line() -> None:
+def test_an_empty_split_is_reported_in_one_line() -> None:
     with pytest.raises(InputError, match="in split test, found none"):
         complete_splits({"a": "train", "b": "val"}, {"a": "1", "b": "2"}, 0.1)
 

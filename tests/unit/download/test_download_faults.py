@@ -127,7 +127,7 @@ def test_a_stalled_connection_times_out(
         ("revision", "404", "404 from the hub"),
     ],
 )
-def test_a_permanent_fault_is_one_line_and_leaves_no_damaged_file(
+def test_a_permanent_fault_is_reported_in_one_line_and_leaves_no_damaged_file(
     hub: Hub, tmp_path: Path, waits: list[float], faulty_request: str, fault: str, named: str
 ) -> None:
     hub.faults[faulty_request] = [f"{fault}*"]
@@ -152,7 +152,7 @@ def test_a_permanent_fault_is_one_line_and_leaves_no_damaged_file(
     )
 
 
-def test_an_unreachable_hub_is_one_line(tmp_path: Path, waits: list[float]) -> None:
+def test_an_unreachable_hub_is_reported_in_one_line(tmp_path: Path, waits: list[float]) -> None:
     with running(Hub({}, REVISION)) as hub:
         pass
     with pytest.raises(InputError, match="check the network"):
@@ -169,7 +169,7 @@ def test_an_unreachable_hub_is_one_line(tmp_path: Path, waits: list[float]) -> N
         b'[{"type": "file", "path": "x", "oid": "y", "size": "large"}]',
     ],
 )
-def test_an_answer_that_is_not_from_a_hub_is_one_line(
+def test_an_answer_that_is_not_from_a_hub_is_reported_in_one_line(
     hub: Hub, tmp_path: Path, answer: bytes
 ) -> None:
     hub.faults["tree"] = [answer]

@@ -56,7 +56,7 @@ def test_a_tool_explains_itself(tool: str, tmp_path: Path) -> None:
     assert len(done.stdout.split()) > 15
 
 
-def test_bad_input_of_a_tool_is_one_line() -> None:
+def test_bad_input_of_a_tool_is_reported_in_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tasks.tools.profile", "huge"],
         cwd=ROOT,

@@ -285,7 +285,7 @@ def test_mesh_terms_of_sampled_frames_are_those_of_the_whole_mesh_there(
         assert torch.equal(sampled[name], whole[name])
 
 
-def test_too_few_mesh_frames_for_an_acceleration_are_one_line() -> None:
+def test_too_few_mesh_frames_for_an_acceleration_are_reported_in_one_line() -> None:
     with pytest.raises(
         InputError, match="body.mesh_frames: expected at least 3, or 0 for all, found 2"
     ):

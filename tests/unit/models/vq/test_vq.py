@@ -83,7 +83,7 @@ def test_stored_auto_encoder_is_read_back_whole(
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "other size", "other network"])
-def test_weights_that_do_not_load_are_one_line(damage: str, tmp_path: Path) -> None:
+def test_weights_that_do_not_load_are_reported_in_one_line(damage: str, tmp_path: Path) -> None:
     save_auto_encoder(tmp_path, "part", VQVAE(6, 8, 2, 5))
     weights, sizes = tmp_path / "part.safetensors", tmp_path / "part.json"
     if damage == "missing":

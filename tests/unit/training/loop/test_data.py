@@ -29,7 +29,7 @@ def test_training_windows_overlap_and_validation_windows_do_not(store: FeatureSt
     assert data.validation.tolist() == [[1, 0]]
 
 
-def test_clips_shorter_than_a_window_are_one_line(store: FeatureStore) -> None:
+def test_clips_shorter_than_a_window_are_reported_in_one_line(store: FeatureStore) -> None:
     with pytest.raises(InputError, match="split val: expected a clip of 150 frames, found no win"):
         windows_of(store, length=150)
 

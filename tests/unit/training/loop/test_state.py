@@ -240,7 +240,7 @@ def test_state_of_a_network_of_another_size_is_refused(
 
 
 @pytest.mark.parametrize("damage", ["short", "empty", "text", "flipped"])
-def test_damaged_state_is_one_line(
+def test_damaged_state_is_reported_in_one_line(
     store: FeatureStore, networks: Networks, tmp_path: Path, damage: str
 ) -> None:
     TRAININGS["fgd"](store, networks, context(tmp_path))

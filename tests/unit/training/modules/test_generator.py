@@ -122,7 +122,9 @@ def test_module_state_is_the_network_alone(
     assert all(key.startswith("network.") for key in modules[0].state_dict())
 
 
-def test_codes_of_other_features_are_one_line(store: FeatureStore, networks: Networks) -> None:
+def test_codes_of_other_features_are_reported_in_one_line(
+    store: FeatureStore, networks: Networks
+) -> None:
     codes = {part: np.zeros(17, np.int16) for part in PARTS}
     with pytest.raises(
         InputError, match="codes of face: expected the features' 450 frames, found 17"
