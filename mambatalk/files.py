@@ -62,6 +62,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         with full_disk_errors(path):
             yield temporary
         with path_errors(path, expected="a writable file"):
+            # Temporary files are readable by their owner only.
             temporary.chmod(0o644)
             temporary.replace(path)
     finally:
@@ -87,6 +88,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
             yield temporary
         with path_errors(path, expected="a writable folder"):
             temporary.chmod(0o755)
+            # A rename cannot replace a folder that has files.
             shutil.rmtree(path, ignore_errors=True)
             temporary.replace(path)
     finally:

@@ -98,6 +98,7 @@ def _generate(
         ctc=None if tokens is None else fit_length(tokens.numpy(), clip.samples),
     )
     motion = Synthesizer(bundle).generate(speech)
+    # The network does not predict the body shape, so metrics use that of the recording.
     return replace(motion, betas=clip.betas)
 
 

@@ -121,6 +121,7 @@ def check_free_space(plan: DownloadPlan, out: Path) -> None:
 
     """
     needed = sum(file.size for file in plan.missing(out)) + SPARE_BYTES
+    # The folder itself may not exist yet.
     existing = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < needed:
@@ -150,6 +151,7 @@ def _fetch_all(
                 if progress is not None:
                     progress(complete_bytes, plan.size)
         except BaseException as error:
+            # Files that have not started are cancelled. Leaving the pool waits for the others.
             pool.shutdown(wait=False, cancel_futures=True)
             if on_error is not None and isinstance(error, InputError):
                 on_error(error)

@@ -69,6 +69,7 @@ def motion_beats(joints: Array, mean_velocity: Array, rule: BeatRule) -> list[Ar
     too_short = len(speed) <= 2 * MARGIN
     fast = np.zeros_like(speed, dtype=bool) if too_short else speed > rule.threshold
     inner = speed[MARGIN : len(speed) - MARGIN]
+    # Without the shift, indices of the cut motion are used for the uncut one, as published.
     shift = MARGIN if rule.aligned else 0
     beats = []
     for joint in UPPER_JOINTS:

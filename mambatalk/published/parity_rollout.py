@@ -109,19 +109,15 @@ class _Rollout:
         state = synthesizer.start(
             self._motion[None, : layout.context_frames], fixture["speaker"].reshape(1)
         )
+        # The loop of `Synthesizer.generate`, written out because the codes are changed on the way.
         windows: list[_Window] = []
         for number in range(count):
             output = synthesizer.predict(state, Fused(*(x[number : number + 1] for x in fused)))
             scores = synthesizer.code_scores(output)
-            codes: Codes = {
-                part: compare_codes(
-                    "",
-                    "",
-                    scores[part],
-                    fixture[f"{mode}/window/code_{part}"][number : number + 1],
-                ).resolved
-                for part in PARTS
-            }
+            codes: Codes = {}
+            for part in PARTS:
+                published = fixture[f"{mode}/window/code_{part}"][number : number + 1]
+                codes[part] = compare_codes("", "", scores[part], published).resolved
             new_codes = synthesizer.new_frames(state, codes)
             windows.append(_Window(state.context[0], output, new_codes))
             state = synthesizer.advance(state, codes)

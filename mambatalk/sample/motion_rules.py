@@ -82,6 +82,8 @@ def generate_motion(
         first = _FIRST_FINGER[side]
         poses[:, first : first + 15] = finger_rotations(angles, side).reshape(-1, 15, 3)
     poses[:, _JAW, 0] = jaw_angle(time, track.phones)
+
+    # Last, because the legs are solved for the pelvis that the trunk has set.
     root = Rotation.from_rotvec(poses[:, _PELVIS])
     foot = Rotation.from_euler("y", style.turn)
     for joint, rotation in leg_rotations(stance, rest, root, foot).items():
@@ -90,6 +92,7 @@ def generate_motion(
     emphasis = np.zeros(len(time))
     for stress in track.stresses:
         emphasis += stress.level * bump(time, stress.time, rise=0.3, fall=0.5)
+
     events = [*_speech_events(track, style), *stance.events]
     events.sort(key=lambda event: (event["time"], event["kind"]))
     motion = SmplxMotion(

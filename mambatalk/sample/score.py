@@ -45,6 +45,7 @@ def event_f1(motion: SmplxMotion, events: Sequence[dict[str, Any]]) -> float:
     """
     poses = np.asarray(motion.poses, np.float64)
     fps = motion.fps
+    # A result may be shorter than the speech; events past its end are not counted.
     end = (len(poses) - 1) / fps
     events = [event for event in events if event["time"] <= end]
 
@@ -103,6 +104,7 @@ def _find_peaks(
 
     """
     smooth = gaussian_filter1d(signal, fps / 30)
+    # Percentiles, so that single frames do not set the range.
     low, high = np.percentile(smooth, [1, 99])
     if high - low < min_range:
         return []
@@ -138,6 +140,8 @@ def _find_word_gestures(poses: Curve, fps: float) -> dict[str, list[float]]:
     lift = _arm_lift(poses)
     rest = np.median(arms[lift <= np.percentile(lift, 25)], axis=0)
     gestures = np.stack([_gesture_pose(word) - rest for word in GESTURES])
+
+    # How similar the direction of the displacement is to each gesture, and how far it has gone.
     moved = arms - rest
     products = moved @ gestures.T
     completion = products / (gestures**2).sum(axis=1)

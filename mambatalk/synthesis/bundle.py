@@ -108,6 +108,7 @@ class Bundle:
         """
         folder = Path(folder)
         description = _read_description(folder / "bundle.json")
+        # Files that are not listed are errors too: a loader could read them unverified.
         present = {
             path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json")
         }
@@ -149,6 +150,7 @@ def _read_description(path: Path) -> dict[str, Any]:
 def _check_file(folder: Path, name: str, expected: str | None) -> None:
     """Verify one file; `expected` is its sha256, or None if `bundle.json` does not list it."""
     path = folder / name
+    # The names come from `bundle.json`, which may be from an untrusted source.
     if os.path.basename(name) != name:
         found = "a name outside the folder"
     elif not path.is_file():

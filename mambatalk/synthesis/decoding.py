@@ -70,6 +70,7 @@ def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
     pose = assemble_pose(parts, PARTS, rules)
     lower = parts["lower"]
 
+    # The global-motion network was trained with zeros in place of the translation.
     legs = pose[..., pose_channels("lower")]
     ground_input = torch.cat([legs, torch.zeros_like(lower[..., LEGS.stop :])], dim=-1)
     if not rules.zero_contacts_for_global_net:

@@ -121,6 +121,7 @@ class Recorder:
 
     def close(self, status: str) -> None:
         """Write the waiting records, end the run, and warn if records are lost."""
+        # Try once more, even if the last attempt failed a moment ago.
         self._outage_until = None if self._outage_until is None else 0.0
         self._record_points()
         self._record(lambda client, run: client.set_terminated(run, status))
@@ -131,6 +132,7 @@ class Recorder:
             )
 
     def _record_points(self) -> None:
+        # The closure below keeps the old list, and new points go to a new one.
         points, self._points = self._points, []
         self._record(lambda client, run: client.log_batch(run, metrics=points))
 
@@ -144,6 +146,7 @@ class Recorder:
         try:
             client, run = self._open()
             while self._waiting:
+                # A record is removed only after it has been written, so a failure keeps it.
                 self._waiting[0](client, run)
                 del self._waiting[0]
         except (MlflowException, SQLAlchemyError, OSError) as error:
