@@ -53,7 +53,7 @@ def measure_generator_step(config: Config, *, steps: int, device: torch.device) 
     codes = {part: torch.randint(size, (frames,), device=device) for part in PARTS}
     codebooks = {part: torch.randn(size, width, device=device) for part in PARTS}
     module = GeneratorTraining(network, codes, codebooks, settings, rules).to(device).train()
-    optim = OptimSettings(epochs=2, lr=settings.lr, betas=settings.betas)
+    optim = OptimSettings(epochs=2, lr=settings.lr, betas=settings.betas, fused=True)
     optimizer = build_optimizer(module, optim)
     batch = _random_batch(settings.batch_size, settings.window, device)
 

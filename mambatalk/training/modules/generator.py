@@ -195,7 +195,11 @@ def train_generator(
         seed=seed,
     )
     optim = OptimSettings(
-        epochs=config.epochs, lr=config.lr, betas=config.betas, clip_norm=config.clip_norm
+        epochs=config.epochs,
+        lr=config.lr,
+        betas=config.betas,
+        clip_norm=config.clip_norm,
+        fused=True,
     )
     curve = train(module, data, optim, context).curve
     return Trained(network, curve.final("val"), curve)
