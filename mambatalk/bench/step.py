@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from mambatalk.config import Config
 from mambatalk.features.windows import WindowBatch, window_samples
 from mambatalk.fidelity import FidelityRules
-from mambatalk.models.generator.network import Generator, GeneratorConfig
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS
 from mambatalk.training.loop.module import Step, total
-from mambatalk.training.loop.optim import OptimSettings, build_optimizer
-from mambatalk.training.modules.generator import GeneratorTraining
+from mambatalk.training.loop.optim import build_optimizer
+from mambatalk.training.modules.generator import (
+    GeneratorTraining,
+    build_generator,
+    optim_settings,
+)
 
 VOCABULARY: Final = 400
 SPEAKERS: Final = 3
@@ -33,28 +36,21 @@ def measure_generator_step(config: Config, *, steps: int, device: torch.device) 
     torch.manual_seed(config.seed)
     settings = config.train_generator
     rules = FidelityRules.of(config.fidelity)
-    size, width = config.train_vq.common.codebook_size, config.train_vq.common.width
-    network = Generator(
-        GeneratorConfig(
-            vocabulary_size=VOCABULARY,
-            speakers=SPEAKERS,
-            hidden=settings.hidden,
-            audio_dim=settings.audio_dim,
-            audio_width=settings.audio_width,
-            word_dim=settings.word_dim,
-            motion_dim=width,
-            code_dim=width,
-            codebook_size=size,
-            dropout=settings.dropout,
-            aligned=rules.time_aligned_attention,
-        )
+    size = config.train_vq.common.codebook_size
+    width = config.train_vq.common.width
+    network = build_generator(
+        settings,
+        vocabulary_size=VOCABULARY,
+        speakers=SPEAKERS,
+        codebook_size=size,
+        code_dim=width,
+        rules=rules,
     )
     frames = settings.batch_size * settings.window
     codes = {part: torch.randint(size, (frames,), device=device) for part in PARTS}
     codebooks = {part: torch.randn(size, width, device=device) for part in PARTS}
     module = GeneratorTraining(network, codes, codebooks, settings, rules).to(device).train()
-    optim = OptimSettings(epochs=2, lr=settings.lr, betas=settings.betas, fused=True)
-    optimizer = build_optimizer(module, optim)
+    optimizer = build_optimizer(module, optim_settings(settings))
     batch = _random_batch(settings.batch_size, settings.window, device)
 
     seconds = []

@@ -163,20 +163,13 @@ def train_generator(
         part: networks[part].quantizer.embedding.weight.detach().to(device) for part in PARTS
     }
     codebook_size, code_dim = codebooks["upper"].shape
-    network = Generator(
-        GeneratorConfig(
-            vocabulary_size=vocabulary_size,
-            speakers=speakers,
-            hidden=config.hidden,
-            audio_dim=config.audio_dim,
-            audio_width=config.audio_width,
-            word_dim=config.word_dim,
-            motion_dim=code_dim,
-            code_dim=code_dim,
-            codebook_size=codebook_size,
-            dropout=config.dropout,
-            aligned=rules.time_aligned_attention,
-        )
+    network = build_generator(
+        config,
+        vocabulary_size=vocabulary_size,
+        speakers=speakers,
+        codebook_size=codebook_size,
+        code_dim=code_dim,
+        rules=rules,
     )
     module = GeneratorTraining(
         network,
@@ -194,15 +187,56 @@ def train_generator(
         batch_size=config.batch_size,
         seed=seed,
     )
-    optim = OptimSettings(
+    curve = train(module, data, optim_settings(config), context).curve
+    return Trained(network, curve.final("val"), curve)
+
+
+def build_generator(
+    config: TrainGeneratorConfig,
+    *,
+    vocabulary_size: int,
+    speakers: int,
+    codebook_size: int,
+    code_dim: int,
+    rules: FidelityRules,
+) -> Generator:
+    """Build a new generator of the configured size.
+
+    Args:
+        config: The section `train_generator` of the configuration.
+        vocabulary_size: Number of word ids.
+        speakers: Number of speaker indices.
+        codebook_size: Codes of each auto-encoder.
+        code_dim: Channels of a code vector.
+        rules: Published or corrected attention to the audio.
+
+    """
+    return Generator(
+        GeneratorConfig(
+            vocabulary_size=vocabulary_size,
+            speakers=speakers,
+            hidden=config.hidden,
+            audio_dim=config.audio_dim,
+            audio_width=config.audio_width,
+            word_dim=config.word_dim,
+            motion_dim=code_dim,
+            code_dim=code_dim,
+            codebook_size=codebook_size,
+            dropout=config.dropout,
+            aligned=rules.time_aligned_attention,
+        )
+    )
+
+
+def optim_settings(config: TrainGeneratorConfig) -> OptimSettings:
+    """Return the optimizer's settings of a generator."""
+    return OptimSettings(
         epochs=config.epochs,
         lr=config.lr,
         betas=config.betas,
         clip_norm=config.clip_norm,
         fused=True,
     )
-    curve = train(module, data, optim, context).curve
-    return Trained(network, curve.final("val"), curve)
 
 
 def step_terms(
