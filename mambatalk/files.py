@@ -1,4 +1,4 @@
-"""Atomic writes, canonical JSON and digests.
+"""Atomic writes, canonical JSON, digests, and the lock of the cache of compiled functions.
 
 A file or folder written through this module is either complete or absent, so an interrupted run
 leaves nothing half-written behind.
@@ -249,3 +249,16 @@ def digest(value: Any) -> str:
     """Return the hexadecimal SHA-256 of a JSON-serialisable value, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def compile_lock() -> Iterator[None]:
+    """Import a module with functions that numba compiles while other processes wait.
+
+    The first import compiles into a cache that all processes of the environment share. Two
+    processes that fill it at the same time can leave code there that crashes.
+    """
+    from filelock import FileLock
+
+    with FileLock(Path(tempfile.gettempdir()) / f"mambatalk-numba-{os.getuid()}.lock"):
+        yield

@@ -1,16 +1,14 @@
 """Audio onsets, the beats that motion is compared with."""
 
-import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mambatalk.files import compile_lock
 from mambatalk.motion.skeleton import SAMPLE_RATE
 
 
@@ -30,15 +28,7 @@ def audio_onsets(waveform: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @cache
 def _onset_detect() -> Callable[..., Any]:
-    """Import librosa, which takes 2 s, and 19 s of CPU time when an environment first does it.
-
-    The first import compiles functions into a cache that all processes of the environment share.
-    Two processes that fill it at the same time can leave code there that crashes, so one process
-    imports while the others wait.
-    """
-    from filelock import FileLock
-
-    lock = Path(tempfile.gettempdir()) / f"mambatalk-librosa-{os.getuid()}.lock"
-    with FileLock(lock):
+    """Import librosa, which takes 2 s, and 19 s of CPU time when an environment first does it."""
+    with compile_lock():
         from librosa.onset import onset_detect
     return onset_detect

@@ -6,10 +6,14 @@ are folded (`fold_weight`). Source: paper, audio features; published `WavEncoder
 """
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from mambatalk.models.mamba.compiled.load import is_compiled
+from mambatalk.models.mamba.compiled.norm import CompiledNorm
 
 STRIDES = (5, 6, 1, 6, 1, 3)
 """Strides of the six blocks."""
@@ -20,60 +24,54 @@ PADDING = (1600, 0, 7, 0, 7, 0)
 BRANCH_BLOCKS = (2, 4)
 """Indices of the blocks whose output feeds a side branch."""
 
+TAPS = 15
+"""Taps of every convolution."""
+
+SLOPE = 0.01
+"""Slope of the leaky ReLUs for negative numbers."""
+
 FEW_CHANNELS = 16
 """Convolutions with fewer input channels are folded to have about this many."""
 
 
-class AudioConv(nn.Conv1d):
-    """A convolution that is also fast on a CPU if it has few channels."""
+def audio_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int, padding: int
+) -> Tensor:
+    """Convolve on a CPU, where PyTorch is slow for few channels.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve.
+    Args:
+        x: Input (B, C, S).
+        weight: Weights (O, C, K).
+        bias: Offsets (O,). If None, zero.
+        stride: Input samples per output sample.
+        padding: Zeros on both sides of the input.
 
-        Args:
-            x: Input (B, C, S).
+    Returns:
+        Output (B, O, S'), with channels innermost in memory.
 
-        Returns:
-            Output (B, C', S'); on a CPU with channels innermost in memory.
+    """
+    channels_out, channels_in, kernel = weight.shape
+    if channels_in >= FEW_CHANNELS:
+        image = x.transpose(1, 2).contiguous().transpose(1, 2).unsqueeze(2)
+        kernels = weight.unsqueeze(2)
+        return functional.conv2d(image, kernels, bias, (1, stride), (0, padding)).squeeze(2)
 
-        """
-        if x.is_cuda:
-            return super().forward(x)
+    # For 2, 3 or 8 channels oneDNN takes several times as long as the arithmetic needs.
+    steps = (x.shape[-1] + 2 * padding - kernel) // stride + 1
+    group = max(1, FEW_CHANNELS // (stride * channels_in))
+    folded_weight = fold_weight(weight, stride, group)
+    groups = -(-steps // group)
+    length = (groups + folded_weight.shape[-1] - 1) * group * stride
 
-        stride = self.stride[0]
-        padding = int(self.padding[0])
-        if self.in_channels >= FEW_CHANNELS:
-            image = x.transpose(1, 2).contiguous().transpose(1, 2).unsqueeze(2)
-            kernel = self.weight.unsqueeze(2)
-            return functional.conv2d(image, kernel, self.bias, (1, stride), (0, padding)).squeeze(2)
+    # Pad or crop to whole steps of the folded convolution.
+    rows = x.transpose(1, 2)
+    if padding or length != rows.shape[1]:
+        rows = functional.pad(rows, (0, 0, padding, length - padding - rows.shape[1]))
+    folded = rows.reshape(len(x), -1, folded_weight.shape[1]).transpose(1, 2).unsqueeze(2)
 
-        # For 2, 3 or 8 channels oneDNN takes several times as long as the arithmetic needs.
-        steps = (x.shape[-1] + 2 * padding - self.kernel_size[0]) // stride + 1
-        group = max(1, FEW_CHANNELS // (stride * self.in_channels))
-        weight = fold_weight(self.weight, stride, group)
-        groups = -(-steps // group)
-        length = (groups + weight.shape[-1] - 1) * group * stride
-
-        # Pad or crop to whole steps of the folded convolution.
-        rows = x.transpose(1, 2)
-        if padding or length != rows.shape[1]:
-            rows = functional.pad(rows, (0, 0, padding, length - padding - rows.shape[1]))
-        folded = rows.reshape(len(x), -1, weight.shape[1]).transpose(1, 2).unsqueeze(2)
-
-        bias = None if self.bias is None else self.bias.repeat(group)
-        y = functional.conv2d(folded, weight.unsqueeze(2), bias).squeeze(2).transpose(1, 2)
-        return y.reshape(len(x), groups * group, self.out_channels)[:, :steps].transpose(1, 2)
-
-
-class AudioNorm(nn.BatchNorm1d):
-    """A batch norm that reads and writes memory with channels innermost on a CPU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise each channel of (B, C, S) over batch and time."""
-        if x.is_cuda:
-            return super().forward(x)
-        rows = x.transpose(1, 2)
-        return super().forward(rows.flatten(0, 1)).view(rows.shape).transpose(1, 2)
+    offset = None if bias is None else bias.repeat(group)
+    y = functional.conv2d(folded, folded_weight.unsqueeze(2), offset).squeeze(2).transpose(1, 2)
+    return y.reshape(len(x), groups * group, channels_out)[:, :steps].transpose(1, 2)
 
 
 def fold_weight(weight: Tensor, stride: int, group: int) -> Tensor:
@@ -125,24 +123,99 @@ class AudioBlock(nn.Module):
         same: bool = False,
     ) -> None:
         super().__init__()
-        self.conv1 = AudioConv(channels_in, channels_out, 15, stride, padding)
-        self.bn1 = AudioNorm(channels_out)
-        self.conv2 = AudioConv(channels_out, channels_out, 15, padding=7)
-        self.bn2 = AudioNorm(channels_out)
-        self.activation = nn.LeakyReLU(0.01)
+        self.conv1 = nn.Conv1d(channels_in, channels_out, TAPS, stride, padding)
+        self.bn1 = nn.BatchNorm1d(channels_out)
+        self.conv2 = nn.Conv1d(channels_out, channels_out, TAPS, padding=TAPS // 2)
+        self.bn2 = nn.BatchNorm1d(channels_out)
+        self.activation = nn.LeakyReLU(SLOPE)
         self.shortcut: nn.Module = (
             nn.Identity()
             if same
             else nn.Sequential(
-                AudioConv(channels_in, channels_out, 15, stride, padding),
-                AudioNorm(channels_out),
+                nn.Conv1d(channels_in, channels_out, TAPS, stride, padding),
+                nn.BatchNorm1d(channels_out),
             )
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, channels_in, S) to (B, channels_out, S'), with S' steps of `stride` samples."""
-        y = self.bn2(self.conv2(self.activation(self.bn1(self.conv1(x)))))
-        return self.activation(y + self.shortcut(x))
+        if x.is_cuda:
+            y = self.bn2(self.conv2(self.activation(self.bn1(self.conv1(x)))))
+            return self.activation(y + self.shortcut(x))
+
+        # The first convolution and the shortcut read the same input, so they run as one.
+        if isinstance(self.shortcut, nn.Sequential):
+            conv, norm = cast(tuple[nn.Conv1d, nn.BatchNorm1d], tuple(self.shortcut))
+            y = _normalised(_convolved(x, self.conv1, conv), (self.bn1, SLOPE), (norm, 1.0))
+            # Split in the order of memory; otherwise the gradient is copied twice.
+            y, skip = (part.transpose(1, 2) for part in y.transpose(1, 2).chunk(2, dim=-1))
+        else:
+            y = _normalised(_convolved(x, self.conv1), (self.bn1, SLOPE))
+            skip = x
+        y = _normalised(_convolved(y, self.conv2), (self.bn2, 1.0))
+        return self.activation(y + skip)
+
+
+def _convolved(x: Tensor, *convs: nn.Conv1d) -> Tensor:
+    """Apply convolutions of the same size to (B, C, S), their outputs side by side."""
+    first = convs[0]
+    weight = _joined([conv.weight for conv in convs])
+    bias = _joined([cast(Tensor, conv.bias) for conv in convs])
+    return audio_conv(x, weight, bias, stride=first.stride[0], padding=int(first.padding[0]))
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+
+
+def _normalised(x: Tensor, *norms: tuple[nn.BatchNorm1d, float]) -> Tensor:
+    """Apply batch norms, each followed by a leaky ReLU of a slope, to parts of the channels.
+
+    Args:
+        x: Input (B, C, S), with channels innermost in memory.
+        norms: Norm and slope of each part, in order. Slope 1 is no activation.
+
+    Returns:
+        Output (B, C, S), with channels innermost in memory.
+
+    """
+    rows = x.transpose(1, 2)
+    if not (norms[0][0].training and is_compiled(x)):
+        parts = rows.flatten(0, 1).split([norm.num_features for norm, _ in norms], dim=1)
+        outputs = [
+            functional.leaky_relu(norm(part), slope)
+            for part, (norm, slope) in zip(parts, norms, strict=True)
+        ]
+        return torch.cat(outputs, dim=1).view(rows.shape).transpose(1, 2)
+
+    weight = _joined([norm.weight for norm, _ in norms])
+    bias = _joined([norm.bias for norm, _ in norms])
+    slopes = _joined([x.new_full((norm.num_features,), slope) for norm, slope in norms])
+    y, mean, variance = CompiledNorm.apply(rows, weight, bias, slopes, norms[0][0].eps)
+    first = 0
+    for norm, _ in norms:
+        part = slice(first, first + norm.num_features)
+        update_running_statistics(norm, mean[part], variance[part], rows.shape[:2].numel())
+        first = part.stop
+    return y.transpose(1, 2)
+
+
+def update_running_statistics(
+    norm: nn.BatchNorm1d, mean: Tensor, variance: Tensor, count: int
+) -> None:
+    """Update the running statistics of a batch norm as `nn.BatchNorm1d` does.
+
+    Args:
+        norm: The batch norm.
+        mean: Mean (C,) of a batch.
+        variance: Variance (C,) of a batch, divided by the number of values.
+        count: Number of values of each channel in the batch.
+
+    """
+    momentum = cast(float, norm.momentum)
+    cast(Tensor, norm.running_mean).lerp_(mean, momentum)
+    cast(Tensor, norm.running_var).lerp_(variance * (count / (count - 1)), momentum)
+    cast(Tensor, norm.num_batches_tracked).add_(1)
 
 
 class AudioEncoder(nn.Module):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from mambatalk.models.generator.layers import MLP, PositionalEncoding, repeat_batch
-from mambatalk.models.mamba.attention import EncoderLayer
+from mambatalk.models.generator.layers import MLP, PositionalEncoding
+from mambatalk.models.mamba.attention import EncoderLayer, repeat_batch
 from mambatalk.models.mamba.block import MambaScan
 from mambatalk.models.vq.vqvae import ConvEncoder
 from mambatalk.motion.skeleton import MOTION_DIM

@@ -47,17 +47,3 @@ class PositionalEncoding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Add the encoding of each step to (B, T, dim)."""
         return self.dropout(x + self.table[torch.arange(x.shape[1], device=x.device) % PERIOD])
-
-
-def repeat_batch(x: Tensor, size: int) -> Tensor:
-    """Repeat a batch as a whole.
-
-    Args:
-        x: Batch (B, T, C).
-        size: Number of rows of the result, a multiple of B.
-
-    Returns:
-        Batch (size, T, C).
-
-    """
-    return x if len(x) == size else x.repeat(size // len(x), 1, 1)

@@ -84,7 +84,8 @@ class LocalScan(nn.Module):
         Args:
             body: State of the body (B, T, hidden).
             hint: Hint for the face (B, T, hidden).
-            audio: Fused features of the body branch (B, T, audio_dim).
+            audio: Fused features of the body branch (B, T, audio_dim), or (B / n, T, audio_dim) if
+                the batch holds n passes over the same windows.
             speaker_face: Speaker vectors of the face branch (B, T, hidden).
             speaker_body: Speaker vectors of the body branch (B, T, hidden).
 

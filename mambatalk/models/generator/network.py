@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from mambatalk.models.generator.fusion import Fusion
 from mambatalk.models.generator.global_scan import GlobalScan
-from mambatalk.models.generator.layers import repeat_batch
 from mambatalk.models.generator.local_scan import LocalScan
 from mambatalk.motion.skeleton import Part
 
@@ -183,7 +182,7 @@ class Generator(nn.Module):
         latent, logits = self.local_scan(
             body,
             hint,
-            repeat_batch(fused.body, len(motion)),
+            fused.body,
             self.speaker["face"](speaker),
             speaker_body,
         )

@@ -8,28 +8,25 @@ reads all scores two more times.
 """
 
 from copy import deepcopy
-from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-DRAWS = 2**16
-"""Dropout uses 16 random bits per element, so its probability is rounded to a multiple of 2^-16."""
+from mambatalk.models.mamba.compiled.dropout import CompiledAttention, CompiledDropout
+from mambatalk.models.mamba.compiled.load import is_compiled
 
 
 class Dropout(nn.Dropout):
-    """Dropout like `nn.Dropout`, with a faster random mask on a CPU.
+    """Dropout like `nn.Dropout`, in compiled loops on a CPU.
 
-    On CUDA it calls `nn.Dropout`. The two draw different masks from the same random seed.
+    The loops draw other random numbers from the same seed than PyTorch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Zero random elements of `x` in training, and scale the others by 1 / (1 - p)."""
-        if not self.training or not self.p or x.is_cuda:
-            return super().forward(x)
-        return x * dropout_mask(x, self.p)
+        if self.training and self.p and is_compiled(x):
+            return CompiledDropout.apply(x, self.p)
+        return super().forward(x)
 
 
 class EncoderLayer(nn.Module):
@@ -92,7 +89,7 @@ class DecoderLayer(nn.Module):
 
         Args:
             x: Window (B, T, dim).
-            memory: Memory (B, S, dim).
+            memory: Memory (B, S, dim), or (B / n, S, dim) for n passes over the same windows.
             bias: Bias (heads, T, S) added to the scores of the attention to the memory. If None,
                 no bias.
 
@@ -137,8 +134,9 @@ def attend(
     Args:
         attention: Module that holds the parameters, the number of heads and the dropout.
         x: Queries before their projection (B, T, dim).
-        memory: Keys and values before their projection (B, S, dim).
-            If it is `x` itself, the three projections run as one product.
+        memory: Keys and values before their projection (B, S, dim), or (B / n, S, dim) if the batch
+            holds n passes over the same windows. If it is `x` itself, the three projections run as
+            one product.
         bias: Bias (heads, T, S) added to the scores. If None, no bias.
 
     Returns:
@@ -146,105 +144,37 @@ def attend(
 
     """
     dim = attention.embed_dim
+    heads = attention.num_heads
     weight = attention.in_proj_weight
     offset = attention.in_proj_bias
     if memory is x:
-        projected = functional.linear(x, weight, offset).chunk(3, dim=-1)
+        projected = [functional.linear(x, weight, offset)]
     else:
         query = functional.linear(x, weight[:dim], offset[:dim])
         key_and_value = functional.linear(memory, weight[dim:], offset[dim:])
-        projected = query, *key_and_value.chunk(2, dim=-1)
-
-    # (B, T, dim) to (B, heads, T, dim / heads).
-    q, k, v = (part.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for part in projected)
-    bias = None if bias is None else bias.to(q.dtype)
+        projected = [query, repeat_batch(key_and_value, len(x))]
+    bias = None if bias is None else bias.to(x.dtype)
 
     probability = attention.dropout if attention.training else 0.0
-    if probability and not x.is_cuda:
-        y = _DropoutAttention.apply(q, k, v, bias, probability)
+    if probability and is_compiled(x):
+        y = CompiledAttention.apply(heads, probability, bias, *projected)
     else:
+        parts = [part for packed in projected for part in packed.split(dim, dim=-1)]
+        q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts)
         y = functional.scaled_dot_product_attention(q, k, v, bias, dropout_p=probability)
-    return attention.out_proj(y.transpose(1, 2).flatten(2))
+        y = y.transpose(1, 2).flatten(2)
+    return attention.out_proj(y)
 
 
-class _DropoutAttention(torch.autograd.Function):
-    """Attention with dropout of the attention weights, on a CPU.
-
-    Each product is arranged so that the few channels of a head are the rows of the result. With
-    the channels as columns, MKL takes four times as long.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, probability: float
-    ) -> Tensor:
-        """Compute attention.
-
-        Args:
-            ctx: Context for the backward pass.
-            query: Queries (B, H, T, d).
-            key: Keys (B, H, S, d).
-            value: Values (B, H, S, d).
-            bias: Bias (H, T, S) added to the scores. If None, no bias. It gets no gradient.
-            probability: Probability of dropout.
-
-        Returns:
-            Output (B, H, T, d).
-
-        """
-        shape = query.shape
-        scale = shape[-1] ** -0.5
-        query = (query * scale).flatten(0, 1)
-        key = key.flatten(0, 1)
-        value = value.flatten(0, 1)
-
-        scores = query @ key.transpose(1, 2)
-        if bias is not None:
-            scores.unflatten(0, shape[:2]).add_(bias)
-        weights = scores.softmax(-1)
-        mask = dropout_mask(weights, probability)
-        y = value.transpose(1, 2) @ (weights * mask).transpose(1, 2)
-
-        ctx.scale = scale
-        ctx.save_for_backward(query, key, value, weights, mask)
-        return y.transpose(1, 2).unflatten(0, shape[:2])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the gradients of query, key and value; bias and probability get None."""
-        query, key, value, weights, mask = ctx.saved_tensors
-        batch = grad_y.shape[:2]
-        grad_y = grad_y.flatten(0, 1)
-
-        grad_value = grad_y.transpose(1, 2) @ (weights * mask)
-        grad_weights = (grad_y @ value.transpose(1, 2)).mul_(mask)
-        # The backward pass of softmax.
-        product = grad_weights.mul_(weights)
-        grad_scores = product.addcmul_(weights, product.sum(-1, keepdim=True), value=-1)
-        grad_query = (key.transpose(1, 2) @ grad_scores.transpose(1, 2)).mul_(ctx.scale)
-        grad_key = query.transpose(1, 2) @ grad_scores
-        gradients = (
-            grad.transpose(1, 2).unflatten(0, batch) for grad in (grad_query, grad_key, grad_value)
-        )
-        return *gradients, None, None
-
-
-def dropout_mask(x: Tensor, probability: float) -> Tensor:
-    """Draw a random mask for dropout.
+def repeat_batch(x: Tensor, size: int) -> Tensor:
+    """Repeat a batch as a whole.
 
     Args:
-        x: Tensor whose shape, dtype and device the mask takes.
-        probability: Probability of dropping an element.
+        x: Batch (B, T, C).
+        size: Number of rows of the result, a multiple of B.
 
     Returns:
-        Mask to multiply with: 0 for a dropped element, 1 over the share of kept elements otherwise.
+        Batch (size, T, C).
 
     """
-    count = x.numel()
-    # One random 64-bit word gives the 16 bits of four elements. `None` is the end of its range.
-    words = torch.empty(-(-count // 4), dtype=torch.int64, device=x.device)
-    draws = words.random_(-(2**63), None).view(torch.int16)[:count].view(x.shape)
-    dropped = round(probability * DRAWS)
-    mask = torch.empty(x.shape, dtype=x.dtype, device=x.device).copy_(draws)
-    return mask.ge_(dropped - DRAWS // 2).mul_(DRAWS / (DRAWS - dropped))
+    return x if len(x) == size else x.repeat(size // len(x), 1, 1)

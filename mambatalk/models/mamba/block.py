@@ -102,7 +102,8 @@ class MambaBlock(nn.Module):
         return self._run(x, state)
 
     def _run(self, x: Tensor, state: MambaState | None) -> tuple[Tensor, MambaState]:
-        u, z = self.in_proj(x).transpose(1, 2).chunk(2, dim=1)
+        # Split in the order of memory; otherwise the gradient is copied twice.
+        u, z = (part.transpose(1, 2) for part in self.in_proj(x).chunk(2, dim=-1))
         u, conv = causal_conv(u, self.conv1d.weight, self.conv1d.bias, state and state.conv)
 
         size = self.A_log.shape[1]

@@ -1,8 +1,9 @@
-"""The selective scan of Mamba, with the mamba-ssm kernel on CUDA and PyTorch elsewhere.
+"""The selective scan of Mamba: the mamba-ssm kernel on CUDA, compiled loops on a CPU, or PyTorch.
 
 The scan computes h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, then
-multiplies y with the gate SiLU(z). `mambatalk bench scan` compares the PyTorch scan
-(`recurrence.py`) with other implementations. Source: Mamba, sections 3.2 and 3.3.
+multiplies y with the gate SiLU(z). The compiled loops are for single precision; PyTorch
+(`recurrence.py`) serves double precision, and CUDA without the kernel or where results must be
+deterministic. `mambatalk bench scan` compares them. Source: Mamba, sections 3.2 and 3.3.
 """
 
 import logging
@@ -13,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mambatalk.models.mamba.compiled.load import is_available
+from mambatalk.models.mamba.compiled.scan import CompiledScan
 from mambatalk.models.mamba.recurrence import Recurrence
 
-Backend = Literal["mamba_ssm", "torch"]
+Backend = Literal["mamba_ssm", "numba", "torch"]
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,6 @@ def selective_scan(
     D: Tensor | None = None,
     z: Tensor | None = None,
     delta_bias: Tensor | None = None,
-    delta_softplus: bool = True,
     state: Tensor | None = None,
     backend: Backend | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -45,13 +47,12 @@ def selective_scan(
         D: Weights (E,) of the input in the output. If None, zero.
         z: Gate (B, E, T) before SiLU. If None, no gate.
         delta_bias: Bias (E,) added to `delta`. If None, no bias.
-        delta_softplus: Whether to apply softplus to the step sizes.
         state: State (B, E, N) before the first step. If None, zero.
         backend: Implementation. If None, `backend_name(u)`.
 
     Returns:
         Output (B, E, T) with the dtype of `u`, and the state (B, E, N) after the last step, the
-        `state` of the next call. Only the PyTorch scan passes gradients through that state.
+        `state` of the next call. The kernel passes no gradients through that state.
 
     """
     backend = backend or backend_name(u)
@@ -65,26 +66,32 @@ def selective_scan(
             D,
             z=z,
             delta_bias=delta_bias,
-            delta_softplus=delta_softplus,
+            delta_softplus=True,
             return_last_state=True,
         )
 
     # Rounding errors would accumulate over the steps, so half precision is not used here.
     with torch.autocast(u.device.type, enabled=False):
         x, steps, inputs, outputs = (_at_least_single(tensor) for tensor in (u, delta, B, C))
+        gate = None if z is None else _at_least_single(z)
+        if backend == "numba":
+            y, last = CompiledScan.apply(x, steps, A, inputs, outputs, D, gate, delta_bias, state)
+            return y.to(u.dtype), last
+
         steps = steps if delta_bias is None else steps + delta_bias[:, None]
-        steps = functional.softplus(steps) if delta_softplus else steps
-        if backend == "torch" or state is None:
+        steps = functional.softplus(steps)
+        if backend == "torch":
             y, last = Recurrence.apply(x, steps, A, inputs, outputs, state)
         else:
+            assert state is not None
             y, last = _kernel_from(x, steps, A, inputs, outputs, state)
         y = y if D is None else y + D[:, None] * x
-        y = y if z is None else y * functional.silu(_at_least_single(z))
+        y = y if gate is None else y * functional.silu(gate)
     return y.to(u.dtype), last
 
 
 def backend_name(tensor: Tensor) -> Backend:
-    """Choose the implementation of the scan for the device of a tensor, and log the choice once.
+    """Choose the implementation of the scan for a tensor, and log the choice once.
 
     The backward pass of the kernel adds in no fixed order, so the kernel is not used for training
     under `torch.use_deterministic_algorithms(True)`. It is used with `warn_only=True`, and where
@@ -101,21 +108,26 @@ def backend_name(tensor: Tensor) -> Backend:
         torch.are_deterministic_algorithms_enabled()
         and not torch.is_deterministic_algorithms_warn_only_enabled()
     )
-    return _choose(tensor.device.type, tensor.is_cuda and strict and torch.is_grad_enabled())
+    deterministic = tensor.is_cuda and strict and torch.is_grad_enabled()
+    return _choose(tensor.device.type, tensor.dtype == torch.float64, deterministic)
 
 
 @cache
-def _choose(device: str, deterministic: bool) -> Backend:
+def _choose(device: str, double: bool, deterministic: bool) -> Backend:
     backend: Backend = "torch"
-    if device != "cuda":
-        reason = f"on {device}"
-    elif deterministic:
-        reason = "on cuda: deterministic algorithms are required"
-    elif _kernel() is None:
-        reason = "on cuda: the kernel of mamba-ssm cannot be imported"
-    else:
-        backend = "mamba_ssm"
-        reason = "on cuda"
+    reason = f"on {device}"
+    if double:
+        reason += ": double precision"
+    elif device == "cpu":
+        if is_available():
+            backend = "numba"
+    elif device == "cuda":
+        if deterministic:
+            reason += ": deterministic algorithms are required"
+        elif _kernel() is None:
+            reason += ": the kernel of mamba-ssm cannot be imported"
+        else:
+            backend = "mamba_ssm"
     log.info("selective scan: %s (%s)", backend, reason)
     return backend
 

@@ -168,8 +168,8 @@ def test_chosen_backend_is_logged_once_per_device(
     with caplog.at_level(logging.INFO, logger="mambatalk.models.mamba.scan"):
         for gradients in (True, False, True):
             with torch.set_grad_enabled(gradients):
-                selective_scan(**_inputs())
-    assert [record.getMessage() for record in caplog.records] == ["selective scan: torch (on cpu)"]
+                selective_scan(**_inputs(dtype=torch.float32))
+    assert [record.getMessage() for record in caplog.records] == ["selective scan: numba (on cpu)"]
 
 
 @pytest.mark.parametrize("error", [ImportError, OSError])
@@ -187,7 +187,7 @@ def test_pytorch_scan_is_used_if_the_kernel_cannot_be_loaded(
     scan._kernel.cache_clear()
     scan._choose.cache_clear()
     try:
-        assert scan._choose("cuda", False) == "torch"
+        assert scan._choose("cuda", False, False) == "torch"
     finally:
         scan._kernel.cache_clear()
         scan._choose.cache_clear()
