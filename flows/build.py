@@ -1,9 +1,9 @@
 """Build the pipeline stage by stage: `python -m flows.build`.
 
 DVC decides whether a stage runs, Prefect when and where. Each stage is a task run with its own
-retries, timeout and log, and its state is named "Ran" or "Up to date". Stages of a matrix
-run in parallel if each has a GPU, one after the other otherwise. With no server configured, Prefect
-starts a temporary one for the length of the run.
+retries, timeout and log, and its state is named "Ran", "Restored" (from DVC's run cache) or
+"Up to date". Stages of a matrix run in parallel if each has a GPU, one after the other otherwise.
+With no server configured, Prefect starts a temporary one for the length of the run.
 """
 
 import sys
@@ -50,7 +50,7 @@ def is_retryable(task: Any, run: Any, state: State) -> bool:
     persist_result=False,
 )
 def stage_task(root: str, stage: str, stale: bool, timeout_hours: float) -> State:
-    """Run one stage if it may be stale; the state's name is "Ran" or "Up to date"."""
+    """Run one stage if it may be stale; the state's name is its outcome."""
     if not stale:
         return Completed(name="Up to date", message=f"{stage}: nothing it depends on has changed")
     workspace = Workspace.open(root)
@@ -97,7 +97,7 @@ def build(
         timeout_hours: Longest time a stage, or the whole `dvc repro`, may take.
 
     Returns:
-        Outcome of each stage: "Ran", "Up to date", or "Built" for mode "whole".
+        Outcome of each stage: "Ran", "Restored", "Up to date", or "Built" for mode "whole".
 
     Raises:
         StageError: A stage failed, or is still stale after the run.

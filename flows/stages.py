@@ -19,9 +19,13 @@ from typing import Final, Literal
 from flows.commands import CommandsStoppedError, OnLine, run_command
 from flows.workspace import Workspace
 
+Outcome = Literal["Ran", "Restored", "Up to date"]
+"""What happened to a stage. "Restored": DVC's run cache held the outputs of an earlier run with the
+same command, parameters and dependencies."""
 RETRYABLE_KINDS: Final = ("transient", "interrupted")
 _LOCK_HELD: Final = "Unable to acquire lock"
 _UNCHANGED: Final = "didn't change, skipping"
+_RESTORED: Final = "is cached - skipping run"
 
 
 class StageError(Exception):
@@ -126,7 +130,7 @@ def run_stage(
     on_line: OnLine,
     timeout: float,
     variables: Mapping[str, str] | None = None,
-) -> Literal["Ran", "Up to date"]:
+) -> Outcome:
     """Run one stage whose upstream stages are up to date.
 
     Args:
@@ -159,7 +163,9 @@ def run_stage(
     if code:
         kind, message = _failure(workspace, stage, lines)
         raise StageError(stage, kind, message)
-    return "Up to date" if any(_UNCHANGED in line for line in lines) else "Ran"
+    if any(_UNCHANGED in line for line in lines):
+        return "Up to date"
+    return "Restored" if any(_RESTORED in line for line in lines) else "Ran"
 
 
 def run_whole(

@@ -50,6 +50,18 @@ def test_a_stage_runs_once_and_is_then_up_to_date(toy: Workspace) -> None:
     assert "first" in changed_stages(toy)
 
 
+def test_an_earlier_result_is_restored_and_not_run_again(toy: Workspace) -> None:
+    params = toy.root / "params.yaml"
+    before = params.read_text()
+    assert run(toy, "first")[0] == "Ran"
+    params.write_text("word: other\n")
+    assert run(toy, "first")[0] == "Ran"
+    params.write_text(before)
+    outcome, lines = run(toy, "first")
+    assert outcome == "Restored"
+    assert "hello from first" not in lines
+
+
 def test_a_folder_without_parameters_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a checkout.*found no params\.yaml"):
         Workspace.open(tmp_path)

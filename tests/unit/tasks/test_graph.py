@@ -184,6 +184,15 @@ def test_every_task_is_a_stage() -> None:
     assert modules == set(STAGES)
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_enters_the_run_cache(stage: str) -> None:
+    """DVC leaves a stage out of its run cache if one of its `outs` (not metrics or plots) has
+    `cache: false`; see `no_cache_outs` in `dvc.stage.Stage.run`.
+    """
+    options = [entry for entry in STAGES[stage]["outs"] if isinstance(entry, dict)]
+    assert options == []
+
+
 def test_every_path_of_the_code_is_under_an_output() -> None:
     outs: set[str] = set()
     for body in STAGES.values():
