@@ -79,7 +79,8 @@ profile: install ## Switch params.yaml to a profile: make profile P=paper (sampl
 	@python -m tasks.tools.profile "$(P)"
 
 .PHONY: real
-real: install ## The same pipeline on a corpus of your own, beside this checkout: make real ROOT=/path/to/beat_english_v2.0.0
+real: $(if $(ROOT),install) ## The same pipeline on a corpus of your own, beside this checkout: make real ROOT=/path/to/beat_english_v2.0.0
+	$(if $(ROOT),,$(error make real: expected the folder of a corpus, found no ROOT; set it: make real ROOT=/path/to/beat_english_v2.0.0))
 	@python -m tasks.tools.real "$(ROOT)"
 
 .PHONY: plots

@@ -33,7 +33,7 @@ class BodyConfig:
     """The SMPL-X body model, which computes joints and meshes."""
 
     path: str
-    """npz file of the licensed SMPL-X model, or of the stand-in body written by `sample_corpus`."""
+    """npz file of the licensed SMPL-X model, or of the stand-in body that `prepare` writes."""
     mesh_vertices: Size
     """Vertices in the mesh losses, spread over the body; 0 selects all 10,475."""
     mesh_frames: Size

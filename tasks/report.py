@@ -10,6 +10,7 @@ from mambatalk.metrics.catalogue import CATALOGUE
 from mambatalk.reporting import html
 from tasks.report_page.charts import curves
 from tasks.report_page.facts import facts
+from tasks.report_page.little_data import little_data
 from tasks.report_page.numbers import (
     TABLE_1_KEYS,
     clip_table,
@@ -46,11 +47,13 @@ def content(config: Config, paths: Paths) -> dict[str, Any]:
     evaluation = read_json(paths.evaluation)
     found = facts(config, paths)
     results = verdicts(evaluation)
+    limits = little_data(found, evaluation)
     return {
         "facts": found,
         "evaluation": evaluation,
         "split": config.evaluate.split,
-        "headline": headline(results),
+        "headline": limits.headline if limits else headline(results),
+        "limits": limits,
         "verdicts": results,
         "not_comparable": not_comparable(
             found, evaluation, published_fgd=config.train_fgd_encoder.published is not None

@@ -1,44 +1,68 @@
 """Run the pipeline on your own corpus, beside this checkout: `python -m tasks.tools.real CORPUS`.
 
-The build has its own git worktree in `runs/real/`, on the commit checked out here, and shares DVC's
-cache. This checkout does not change, so nothing has to be undone. The profile is `clips`; for a
-complete corpus and a real body model use `make profile P=paper`.
+The build has its own git worktree, on the commit checked out here, and shares DVC's cache, so that
+a corpus that was built before is restored and not trained again. This checkout does not change. The
+worktree is `runs/real.new` while the build runs, and becomes `runs/real` when it is complete; until
+then the results of the last build stay there. Runs are recorded in their own MLflow experiment. The
+profile is `clips`; for a complete corpus and a real body model use `make profile P=paper`.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from mambatalk.corpus.snapshot import write_snapshot
+from mambatalk.console import progress_bar
+from mambatalk.corpus.snapshot import build_snapshot
 from mambatalk.errors import InputError
+from mambatalk.files import write_json
 from tasks.runtime.command import run_command
 from tasks.tools.profile import switch
 from tasks.tools.summary import show
 
 WORKTREE: Final = Path("runs/real")
+"""The last complete build."""
+UNFINISHED: Final = Path("runs/real.new")
+"""The build that runs, or that was stopped: the next one continues it."""
+EXPERIMENT: Final = "mambatalk-real"
 
 
-def prepare(corpus: Path, worktree: Path) -> None:
+def take_snapshot(root: str) -> tuple[Path, dict[str, Any]]:
+    """Return the absolute path and the snapshot of a corpus.
+
+    Raises:
+        InputError: `root` is empty, not a folder, or not a corpus in BEATX layout.
+
+    """
+    hint = "set it: make real ROOT=/path/to/beat_english_v2.0.0"
+    # An empty path would be the working directory.
+    if not root:
+        raise InputError("make real", "expected the folder of a corpus, found no ROOT", hint)
+    corpus = Path(root).resolve()
+    if not corpus.is_dir():
+        raise InputError(
+            "make real", f"expected a folder in BEATX layout, found ROOT={corpus}", hint
+        )
+    with progress_bar("reading the corpus") as progress:
+        return corpus, build_snapshot(corpus, progress=progress)
+
+
+def prepare(corpus: Path, snapshot: dict[str, Any], worktree: Path) -> None:
     """Create or update a git worktree that reads `corpus` with the profile `clips`.
 
     Raises:
-        InputError: `corpus` is not a folder.
+        InputError: `worktree` is a folder, but not a git worktree.
 
     """
-    if not corpus.is_dir():
-        raise InputError(
-            "make real",
-            f"expected a folder in BEATX layout, found ROOT={corpus}",
-            "set it: make real ROOT=/path/to/beat_english_v2.0.0",
-        )
     commit = _git("rev-parse", "HEAD")
+    _git("worktree", "prune")
     if worktree.exists():
+        _check_worktree(worktree)
         _git("-C", str(worktree), "checkout", "--quiet", "--force", "--detach", commit)
     else:
-        _git("worktree", "prune")
         _git("worktree", "add", "--quiet", "--detach", str(worktree), commit)
     cache = str(Path(".dvc/cache").resolve())
     subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", cache], cwd=worktree, check=True)
@@ -46,7 +70,26 @@ def prepare(corpus: Path, worktree: Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(corpus, target_is_directory=True)
     switch("clips", worktree)
-    write_snapshot(link, worktree / "data" / "snapshot.json")
+    write_json(worktree / "data" / "snapshot.json", snapshot)
+
+
+def replace(worktree: Path, new: Path) -> None:
+    """Replace a git worktree, which may be missing, with a new one.
+
+    Raises:
+        InputError: `worktree` is a folder, but not a git worktree.
+
+    """
+    if worktree.exists():
+        _check_worktree(worktree)
+        _git("worktree", "remove", "--force", str(worktree))
+    _git("worktree", "move", str(new), str(worktree))
+
+
+def _check_worktree(folder: Path) -> None:
+    # In any other folder below the checkout, git would change the checkout itself.
+    if not (folder / ".git").is_file():
+        raise InputError(folder, "expected a git worktree, found another folder", "rename it")
 
 
 def _git(*arguments: str) -> str:
@@ -56,15 +99,26 @@ def _git(*arguments: str) -> str:
 
 
 def command(
-    corpus: Annotated[Path, typer.Argument(help="Folder in BEATX layout.")],
+    corpus: Annotated[str, typer.Argument(help="Folder in BEATX layout.")],
 ) -> None:
     """Prepare the worktree, build everything in it, and show the metrics."""
-    prepare(corpus.resolve(), WORKTREE)
-    if code := subprocess.run(["dvc", "repro"], cwd=WORKTREE, check=False).returncode:
-        sys.exit(code)
+    root, snapshot = take_snapshot(corpus)
+    prepare(root, snapshot, UNFINISHED)
+    environment = {**os.environ, "MLFLOW_EXPERIMENT_NAME": EXPERIMENT}
+    done = subprocess.run(["dvc", "repro"], cwd=UNFINISHED, env=environment, check=False)
+    if done.returncode:
+        sys.stderr.write(
+            f"make real: the build stopped; the paths above are in {UNFINISHED}, "
+            "and the same command continues it\n"
+        )
+        sys.exit(done.returncode)
+    replace(WORKTREE, UNFINISHED)
     show(WORKTREE)
     sys.stdout.write(
-        f"the build is in {WORKTREE}; `git worktree remove --force {WORKTREE}` deletes it\n"
+        f"{'experiment':>13}  {EXPERIMENT}, in the list of experiments of that interface\n\n"
+        "This was a trial with short training. It shows that the corpus passes every stage, not "
+        "how good a model it can train; the report says what its numbers mean.\n"
+        f"`git worktree remove --force {WORKTREE}` deletes it.\n"
     )
 
 

@@ -1,7 +1,8 @@
 """The MLflow store, its experiment, and the tags that lead from a run to its origin.
 
 The store is `MLFLOW_TRACKING_URI` if set, otherwise a SQLite database and a folder of artifacts
-under `MAMBATALK_HOME` (default ~/.local/share/mambatalk), shared by all checkouts.
+under `MAMBATALK_HOME` (default ~/.local/share/mambatalk), shared by all checkouts. The experiment
+is `MLFLOW_EXPERIMENT_NAME` if set, otherwise "mambatalk".
 """
 
 import logging
@@ -55,12 +56,13 @@ def connect() -> tuple["MlflowClient", str]:
     mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI") or local)
     with FileLock(home() / "mlflow.lock", timeout=60):
         client = mlflow.MlflowClient()
-        found = client.get_experiment_by_name(EXPERIMENT)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+        found = client.get_experiment_by_name(name)
         if found:
             return client, found.experiment_id
         # A server chooses the place of its artifacts; SQLite would take the working directory.
         place = (home() / "artifacts").as_uri() if mlflow.get_tracking_uri() == local else None
-        return client, client.create_experiment(EXPERIMENT, place)
+        return client, client.create_experiment(name, place)
 
 
 def lineage(config: Config, root: Path) -> dict[str, str]:

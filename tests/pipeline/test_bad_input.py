@@ -43,12 +43,12 @@ def test_a_bad_parameter_is_reported_in_one_line(
     empty: Workspace, break_params: Callable[[Workspace], None], message: str
 ) -> None:
     break_params(empty)
-    done = empty.stage("sample_corpus")
+    done = empty.stage("prepare")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
     assert not (empty.root / "data" / "sample").exists()
-    status = json.loads(empty.read("runs/sample_corpus/status.json"))
+    status = json.loads(empty.read("runs/prepare/status.json"))
     assert (status["state"], status["kind"]) == ("failed", "config")
     assert empty.dvc("repro").returncode != 0
 
@@ -85,9 +85,7 @@ def test_a_missing_corpus_root(corpus: Workspace) -> None:
 @pytest.mark.parametrize("key", ["ingest__root", "ingest__snapshot", "body__path"])
 def test_missing_user_files_are_reported_by_the_first_stage(corpus: Workspace, key: str) -> None:
     corpus.set_params(**{key: "data/nowhere"})
-    one_line(
-        corpus.stage("sample_corpus"), key.replace("__", "."), "nothing at data/nowhere", "expected"
-    )
+    one_line(corpus.stage("prepare"), key.replace("__", "."), "nothing at data/nowhere", "expected")
 
 
 def test_a_corpus_that_differs_from_its_snapshot(corpus: Workspace) -> None:
@@ -149,7 +147,7 @@ def test_a_full_disk(empty: Workspace) -> None:
         pytest.skip("mounting a small file system is not allowed here")
     done = empty.run(
         *small,
-        "mount -t tmpfs -o size=3m none data && python -m tasks.sample_corpus; "
+        "mount -t tmpfs -o size=3m none data && python -m tasks.prepare; "
         "code=$?; ls -A data; exit $code",
     )
     assert done.returncode == 2

@@ -2,11 +2,25 @@
 
 import html
 import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.pipeline.workspace import ROOT, Workspace, checkout
 
+EXPERIMENTS = """
+import json
+from tasks.tracking.store import connect
+client, _ = connect()
+stages = {}
+for experiment in client.search_experiments():
+    runs = client.search_runs([experiment.experiment_id])
+    stages[experiment.name] = [run.data.tags["stage"] for run in runs]
+print(json.dumps(stages))
+"""
 CLIPS = ROOT.parent / "shared" / "beatx_clips" / "beat_english_v2.0.0"
 pytestmark = [
     pytest.mark.slow,
@@ -15,8 +29,15 @@ pytestmark = [
 ]
 
 
+@dataclass(frozen=True)
+class Built(Workspace):
+    """A checkout in which `make real` has run, and what it printed."""
+
+    log: str
+
+
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def real(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """A checkout in which `make real` has run with short trainings."""
     workspace = checkout(tmp_path_factory.mktemp("real"))
     profile = workspace.root / "infra" / "profiles" / "clips.yaml"
@@ -30,7 +51,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace.git("commit", "--all", "--quiet", "-m", "short")
     done = workspace.stage("tools.real", str(CLIPS))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return workspace
+    return Built(workspace.root, workspace.env, done.stdout + done.stderr)
 
 
 def test_two_real_clips_are_evaluated(real: Workspace) -> None:
@@ -53,9 +74,48 @@ def test_validation_is_taken_from_the_training_split_with_a_note(real: Workspace
     assert note[1:] in html.unescape(real.read("runs/real/reports/index.html").decode())
 
 
+def test_the_report_says_what_so_little_data_can_show(real: Workspace) -> None:
+    page = html.unescape(real.read("runs/real/reports/index.html").decode())
+    assert "it is too small to judge a model" in page
+    assert "1 clip cannot tell a difference from chance" in page
+
+
+def test_the_log_names_no_sample(real: Built) -> None:
+    assert "Running stage 'ingest'" in real.log
+    assert "sample" not in real.log
+
+
+def test_its_runs_have_their_own_experiment(real: Workspace) -> None:
+    done = real.run(sys.executable, "-c", EXPERIMENTS, MLFLOW_EXPERIMENT_NAME="mambatalk-real")
+    stages = json.loads(done.stdout)
+    assert {"pipeline", "train_generator", "evaluate"} <= set(stages["mambatalk-real"])
+    assert "mambatalk" not in stages
+
+
 def test_the_checkout_does_not_change(real: Workspace) -> None:
     changed = real.run("git", "status", "--porcelain").stdout
     assert changed == ""
+
+
+def test_a_second_run_on_the_same_corpus_runs_no_stage(real: Workspace) -> None:
+    before = real.read("runs/real/metrics/metrics.json")
+    again = real.stage("tools.real", str(CLIPS))
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-3000:]
+    assert "is cached - skipping run" in again.stdout
+    assert "Running stage" not in again.stdout
+    assert real.read("runs/real/metrics/metrics.json") == before
+    assert not (real.root / "runs/real.new").exists()
+
+
+def test_a_build_that_stops_keeps_the_earlier_results(real: Workspace, tmp_path: Path) -> None:
+    before = real.read("runs/real/metrics/metrics.json")
+    damaged = tmp_path / "corpus"
+    shutil.copytree(CLIPS, damaged, ignore=shutil.ignore_patterns("*.npz", "*.wav"))
+    (damaged / "train_test_split.csv").write_text("no table\n")
+    done = real.stage("tools.real", str(damaged))
+    assert done.returncode != 0
+    assert "the paths above are in runs/real.new" in done.stderr
+    assert real.read("runs/real/metrics/metrics.json") == before
 
 
 def test_a_wrong_root_is_reported_in_one_line(empty: Workspace) -> None:
@@ -63,3 +123,22 @@ def test_a_wrong_root_is_reported_in_one_line(empty: Workspace) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "ROOT=/nowhere/at/all" in done.stderr
+    assert not (empty.root / "runs").exists()
+
+
+def test_without_a_root_one_line_is_printed_and_nothing_is_written(empty: Workspace) -> None:
+    shutil.copy(ROOT / "Makefile", empty.root)
+    before = sorted(empty.root.rglob("*"))
+    done = empty.run("make", "real")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "make real ROOT=/path/to" in done.stderr
+    assert sorted(empty.root.rglob("*")) == before
+
+
+def test_a_folder_that_is_no_worktree_is_left_alone(empty: Workspace) -> None:
+    (empty.root / "runs/real.new").mkdir(parents=True)
+    done = empty.stage("tools.real", str(CLIPS))
+    assert done.returncode == 2
+    assert "runs/real.new: expected a git worktree" in done.stderr

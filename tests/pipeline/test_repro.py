@@ -14,7 +14,7 @@ from tests.pipeline.workspace import Workspace, checkout
 
 PARTS = ("face", "upper", "hands", "lower", "global")
 ALL = [
-    "sample_corpus",
+    "prepare",
     "ingest",
     "check_clips",
     "features",

@@ -165,7 +165,7 @@ def test_features_rerun_everything_downstream(recorded: Recorded) -> None:
         append(file)
         stages = recorded.reruns()
     assert {"features", "check_features"} | TRAINING <= stages
-    assert not {"sample_corpus", "ingest", "check_clips"} & stages
+    assert not {"prepare", "ingest", "check_clips"} & stages
 
 
 @pytest.mark.parametrize(
@@ -195,4 +195,4 @@ def test_one_parameter_reruns_what_depends_on_it(
         recorded.workspace.set_params(**{key: value})
         stages = recorded.reruns()
     assert first | {"report"} <= stages
-    assert not ({"sample_corpus", "ingest"} | spared) & stages
+    assert not ({"prepare", "ingest"} | spared) & stages

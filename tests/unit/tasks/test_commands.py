@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import sample_corpus, train_vq
+from tasks import prepare, train_vq
 from tasks.runtime import stage as _stage
 
 ROOT = Path(__file__).parents[3]
@@ -22,13 +22,13 @@ def test_a_stage_takes_no_arguments(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["sample_corpus", *arguments])
+    monkeypatch.setattr(sys, "argv", ["prepare", *arguments])
     monkeypatch.setattr(_stage, "execute", lambda *_: pytest.fail("it ran"))
     with pytest.raises(SystemExit) as end:
-        sample_corpus.main()
+        prepare.main()
     output = capsys.readouterr()
     assert end.value.code == code
-    assert "python -m tasks.sample_corpus" in output.out + output.err
+    assert "python -m tasks.prepare" in output.out + output.err
     assert list(tmp_path.iterdir()) == []
 
 

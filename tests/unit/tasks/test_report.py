@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from mambatalk.config import Config, load_config
 from mambatalk.files import write_json
 from tasks import report
+from tasks.report_page.little_data import little_data
 from tasks.report_page.numbers import published_table
 from tasks.report_page.verdicts import headline, not_comparable, verdicts
 from tasks.runtime.paths import Paths
@@ -250,6 +252,48 @@ def test_reasons_against_a_comparison_are_given() -> None:
     assert "sample" in " ".join(
         not_comparable({**facts, "sample": True}, like_the_paper, published_fgd=True)
     )
+
+
+FEW = {
+    "sample": False,
+    "minutes": 2.1,
+    "clips": 2,
+    "splits": [("train", 1, 1), ("test", 1, 1)],
+    "speakers": ["2 scott"],
+    "quarantined": {},
+}
+
+
+def test_a_small_recorded_corpus_gets_no_verdict_on_the_model() -> None:
+    limits = little_data(FEW, evaluation(clips=1, warnings=["FGD of 5 feature rows"]))
+    assert limits is not None
+    assert "too small to judge a model" in limits.headline[0]
+    text = " ".join(limits.not_shown)
+    for words in ("2.1 minutes", "1 clip cannot tell a difference", "FGD", "other speakers"):
+        assert words in text
+
+
+def test_limits_name_only_what_applies() -> None:
+    several = {**FEW, "speakers": ["1 ada", "2 bruno"]}
+    limits = little_data(several, evaluation(clips=6))
+    assert limits is not None
+    text = " ".join(limits.not_shown)
+    for words in ("from chance", "FGD", "other speakers"):
+        assert words not in text
+
+
+@pytest.mark.parametrize("change", [{"sample": True}, {"minutes": 75.0}])
+def test_the_sample_and_a_large_corpus_are_judged(change: dict[str, Any]) -> None:
+    assert little_data({**FEW, **change}, evaluation()) is None
+
+
+def test_the_page_of_a_small_corpus_says_so(build: Callable[..., str]) -> None:
+    build()
+    recorded = replace(CONFIG, sample_corpus=replace(CONFIG.sample_corpus, enabled=False))
+    page = text(report.render(report.content(recorded, Paths())))
+    assert "too small to judge a model" in page
+    assert "It does not show" in page
+    assert "It does not show" not in text(build())
 
 
 def test_quarantined_clips_and_notices_are_shown(build: Callable[..., str]) -> None:

@@ -1,8 +1,8 @@
-"""Stage sample_corpus: generate the embedded sample corpus, its snapshot and the stand-in body.
+"""Stage prepare: check the user's files; write the stand-in body, and the embedded sample.
 
-With another corpus configured, only the stand-in body is written, and only if the configuration
-uses it. As the first stage, it also checks that the files a user must provide exist, so that a
-missing one is reported before hours of computation.
+The body is written if the configuration uses it, the sample if it is the configured corpus. The
+files that a user must provide are checked in this first stage, so that a missing one is reported
+before hours of computation.
 """
 
 from typing import Any
@@ -81,7 +81,7 @@ def _check_user_files(config: Config, paths: Paths) -> None:
 
 def main() -> None:
     """Run the stage."""
-    stage_command("sample_corpus", run, __doc__)
+    stage_command("prepare", run, __doc__)
 
 
 if __name__ == "__main__":
