@@ -214,6 +214,8 @@ def _exit_now(bar: "RichProgress", message: str, code: int) -> NoReturn:
 
     This loses nothing: complete files stay, and the next run resumes the unfinished ones.
     """
+    # The threads still run; their log lines must not hide the reason.
+    logging.disable()
     bar.stop()
     sys.stderr.write(f"mambatalk: {message}\n")
     sys.stderr.flush()

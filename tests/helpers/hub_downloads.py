@@ -77,7 +77,8 @@ def on_disk(out: Path) -> dict[str, bytes]:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait until another thread or process has made a condition true."""
-    deadline = time.monotonic() + 30
+    # A busy machine that measures coverage needs half a minute to start a command's workers.
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.005)

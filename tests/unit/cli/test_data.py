@@ -157,9 +157,9 @@ def test_a_signal_stops_the_command_and_leaves_no_file(
     pytest.importorskip("espeakng_loader", reason=NEEDS_ESPEAK)
     command: list[str | Path] = [COMMAND, "sample", tmp_path / "corpus", "--hours", "5"]
     with subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE, text=True) as run:
-        wait_until(lambda: any(tmp_path.rglob("*.wav")))
-        run.send_signal(number)
         try:
+            wait_until(lambda: any(tmp_path.rglob("*.wav")))
+            run.send_signal(number)
             assert run.wait(timeout=30) == 128 + number
         finally:
             run.kill()
