@@ -1,8 +1,12 @@
 """The coverage table adds up files by package."""
 
+from pathlib import Path
 from typing import Any
 
-from tasks.tools.coverage import table
+import pytest
+
+from mambatalk.files import write_json
+from tasks.tools.coverage import FOLDER, command, table
 
 
 def summary(statements: int, covered: int, branches: int, taken: int) -> dict[str, Any]:
@@ -28,3 +32,14 @@ def test_files_are_added_up_by_package() -> None:
         "| `mambatalk/metrics` | 40 | 87.5 % | 4 | 25.0 % |",
         "| **all** | 100 | 80.0 % | 4 | 25.0 % |",
     ]
+
+
+def test_the_table_is_printed_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_json(FOLDER / "report.json", {"files": {"tasks/ingest.py": summary(4, 3, 0, 0)}})
+    command()
+    out = capsys.readouterr().out
+    assert "| **all** | 4 | 75.0 % | 0 | – |" in out
+    assert (FOLDER / "table.md").read_text(encoding="utf-8") == out

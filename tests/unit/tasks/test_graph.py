@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from ruamel.yaml import YAML
 
 from mambatalk.config import Config, load_config
 from tasks.runtime.paths import Paths
 from tasks.runtime.view import restrict
-from tasks.tools.graph import PLUMBING, find_differences, imported_files, stage_module
+from tasks.tools import graph as _graph
+from tasks.tools.graph import PLUMBING, check, find_differences, imported_files, stage_module
 
 ROOT = Path(__file__).parents[3]
 GRAPH = ROOT / "dvc.yaml"
@@ -60,6 +62,21 @@ def covers(key: str, names: list[str]) -> bool:
 
 def test_code_dependencies_agree_with_the_imports() -> None:
     assert find_differences(STAGES) == []
+
+
+def test_differences_are_printed_and_give_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_graph, "find_differences", lambda _: ["ingest: one", "features: two"])
+    with pytest.raises(typer.Exit) as end:
+        check()
+    assert end.value.exit_code == 1
+    assert capsys.readouterr().out == "ingest: one\nfeatures: two\n"
+
+    monkeypatch.setattr(_graph, "find_differences", lambda _: [])
+    with pytest.raises(typer.Exit) as end:
+        check()
+    assert end.value.exit_code == 0
 
 
 def test_the_graph_can_be_read_by_a_person() -> None:

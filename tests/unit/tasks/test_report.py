@@ -319,3 +319,10 @@ def test_a_network_that_was_imported_has_no_curve(build: Callable[..., str]) -> 
     build()
     Path("plots/train_fgd_encoder.csv").write_text("epoch,train/loss,val/loss\n")
     assert report.render(report.content(CONFIG, Paths())).count("<polyline") == 2 * 6
+
+
+def test_without_any_estimate_no_check_counts() -> None:
+    undecided = [replace(one, passed=None) for one in verdicts(evaluation())]
+    first, second = headline(undecided)
+    assert first == "These clips are too few to check the model"
+    assert second.startswith("Not estimable: FGD against the mean pose;")

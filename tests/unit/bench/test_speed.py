@@ -1,0 +1,73 @@
+"""`mambatalk bench scan` and `bench step` measure, and print what they measured."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from mambatalk.bench.measurement import Measurement
+from mambatalk.bench.scan import SCANS, measure_scans
+from mambatalk.cli.bench import app
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(*arguments: object) -> str:
+    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_all_scans_agree_with_the_loop_in_double_precision() -> None:
+    timings = measure_scans(batch=2, channels=3, state=4, steps=11, repeat=1)
+    assert [timing.name for timing in timings] == list(SCANS)
+    assert all(timing.error < 1e-4 for timing in timings)
+    assert all(timing.forward > 0 and timing.backward > 0 for timing in timings)
+
+
+def test_scans_are_compared_in_a_table() -> None:
+    sizes = ("--batch", 2, "--channels", 3, "--state", 4, "--steps", 11, "--repeat", 1)
+    out = run("bench", "scan", *sizes, "--threads", 1)
+    assert all(name in out for name in SCANS)
+    assert "batch 2, 3 channels, state 4, 11 steps, 1 threads" in " ".join(out.split())
+
+
+def test_a_step_of_a_profile_is_measured(tmp_path: Path) -> None:
+    yaml = YAML()
+    values = yaml.load(ROOT / "infra" / "profiles" / "tiny.yaml")
+    values["train_generator"]["batch_size"] = 1
+    profile = tmp_path / "params.yaml"
+    yaml.dump(values, profile)
+    out = run("bench", "step", "--profile", profile, "--steps", 1)
+    assert out.startswith("generator: ")
+    assert "ms a step, median of 1" in out
+
+
+def test_measurements_are_printed_with_their_targets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        Measurement("speed", 600, "clips/s", 500, higher_is_better=True),
+        Measurement("memory", 3, "GiB", 2),
+        Measurement("hours", 5, "h"),
+    ]
+    monkeypatch.setattr("mambatalk.bench.data.measure_data", lambda *_, **__: iter(rows))
+    out = run("bench", "data", "--root", tmp_path)
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
+    assert ["speed", "600 clips/s", "at least 500", "yes"] in cells
+    assert ["memory", "3 GiB", "at most 2", "no"] in cells
+    assert ["hours", "5 h", "", ""] in cells
+
+
+def test_a_small_and_a_large_sample_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory must not grow with the corpus, so that two sizes are needed."""
+    written: list[tuple[str, float]] = []
+
+    def write_sample(folder: Path, *, hours: float, **_: object) -> None:
+        written.append((folder.name, hours))
+
+    monkeypatch.setattr("mambatalk.sample.build.write_sample", write_sample)
+    monkeypatch.setattr("mambatalk.bench.data.measure_data", lambda *_, **__: iter(()))
+    run("bench", "data", "--hours", 20)
+    assert written == [("small", 2), ("large", 20)]
