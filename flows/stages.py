@@ -117,8 +117,9 @@ def changed_stages(workspace: Workspace) -> set[str]:
         check=False,
     )
     if result.returncode:
-        lines = result.stderr.strip().splitlines() or ["no error message"]
-        raise StageError("dvc status", "config", lines[-1])
+        # Of a dvc.yaml that cannot be read, DVC prints the reason first and an excerpt last.
+        message = " ".join(result.stderr.split()) or "no error message"
+        raise StageError("dvc status", "config", message)
     changed = json.loads(result.stdout or "{}")
     return {name.split(":")[-1] for name in changed}
 

@@ -80,9 +80,10 @@ def _translation_speed(motion: SmplxMotion) -> Floats:
     return np.linalg.norm(np.diff(motion.trans, axis=0), axis=-1)[:, None] * FPS
 
 
-def _distance_from_start(motion: SmplxMotion) -> Floats:
+def _place_on_floor(motion: SmplxMotion) -> Floats:
+    """Return the place along each axis of the floor; its largest value is the range."""
     on_floor = motion.trans[:, (0, 2)]
-    return np.linalg.norm(on_floor - on_floor[0], axis=-1)[:, None]
+    return on_floor - on_floor.min(axis=0)
 
 
 def _height(motion: SmplxMotion) -> Floats:
@@ -121,7 +122,12 @@ FRAME_SERIES: Final[Mapping[str, FrameSeries]] = {
     "max_angle": FrameSeries("Largest rotation", "rad", _angles, JOINTS),
     **{f"angle_{group}": _group_angles(group, joints) for group, joints in JOINT_GROUPS.items()},
     "max_translation_speed": FrameSeries("Speed of the body", "m/s", _translation_speed),
-    "translation_range": FrameSeries("Distance from the start", "m", _distance_from_start),
+    "translation_range": FrameSeries(
+        "Distance along an axis of the floor from its lowest place",
+        "m",
+        _place_on_floor,
+        ("x", "z"),
+    ),
     "translation_rise": FrameSeries("Height above the lowest point", "m", _height),
     "max_expression": FrameSeries(
         "Largest expression coefficient", "", lambda motion: np.abs(motion.expressions)

@@ -177,6 +177,7 @@ def test_the_exit_code_says_that_training_would_stop(server: str, workspace: Wor
     ("arguments", "server_url", "message"),
     [
         (("--every", "24"), "", "no PREFECT_API_URL"),
+        (("--every", "24", "--cron", "0 6 * * *"), "http://127.0.0.1:1/api", "found two"),
         (("--cron", "at six"), "http://127.0.0.1:1/api", "cron's format, found 'at six'"),
         ((), "", "corpus: expected a corpus in BEATX layout, found no such folder"),
     ],

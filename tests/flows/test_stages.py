@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from flows.commands import ProcessGroup
-from flows.stages import StageError, changed_stages, read_graph, run_stage
+from flows.gpu import places
+from flows.stages import StageError, changed_stages, read_graph, run_module, run_stage
 from flows.workspace import Workspace
 from mambatalk.errors import InputError
 from tests.flows.toy import instruct
@@ -119,3 +121,57 @@ def test_no_stage_outlives_the_process_that_started_it(
     os.close(stage)
     instruct(toy, "first")
     assert run(toy, "first")[0] == "Ran"
+
+
+def test_a_stage_that_is_killed_counts_as_interrupted(toy: Workspace) -> None:
+    instruct(toy, "first", "hang")
+
+    def kill(line: str) -> None:
+        if "hello from first" in line:
+            os.kill(int((toy.paths.runs / "first/pid").read_text()), signal.SIGKILL)
+
+    with pytest.raises(StageError, match="was killed") as failure:
+        run_stage(toy, "first", on_line=kill, timeout=60)
+    assert failure.value.kind == "interrupted"
+
+
+def test_a_stage_that_does_not_start_fails_with_dvc_s_last_line(toy: Workspace) -> None:
+    with pytest.raises(StageError, match="fourth") as failure:
+        run(toy, "fourth")
+    assert failure.value.kind == "unexpected"
+
+
+def test_a_lock_that_another_command_holds_is_transient(toy: Workspace) -> None:
+    with Repo(str(toy.root)) as repo, repo.lock, pytest.raises(StageError) as failure:
+        run(toy, "first")
+    assert failure.value.kind == "transient"
+
+
+def test_a_graph_that_dvc_cannot_read_is_an_error_of_configuration(toy: Workspace) -> None:
+    (toy.root / "dvc.yaml").write_text("stages: [")
+    with pytest.raises(StageError, match=r"dvc\.yaml' is invalid.* line 2") as failure:
+        changed_stages(toy)
+    assert failure.value.kind == "config"
+
+
+@pytest.mark.parametrize(("arguments", "kind"), [(["huge"], "config"), (["--help"], None)])
+def test_the_exit_code_of_a_module_decides_the_kind(arguments: list[str], kind: str | None) -> None:
+    """Exit code 2 is bad input; the last line of the output is the message."""
+    checkout = Workspace.open(ROOT)
+    lines: list[str] = []
+    if kind is None:
+        run_module(checkout, "tasks.tools.profile", *arguments, on_line=lines.append, timeout=60)
+        assert any("Usage" in line for line in lines)
+        return
+    with pytest.raises(StageError, match="P=huge") as failure:
+        run_module(checkout, "tasks.tools.profile", *arguments, on_line=lines.append, timeout=60)
+    assert failure.value.kind == kind
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+def test_a_number_of_places_that_is_none_is_refused(
+    toy: Workspace, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("MAMBATALK_SLOTS", value)
+    with pytest.raises(InputError, match=f"MAMBATALK_SLOTS: .* found '{value}'"):
+        places(toy)

@@ -1,14 +1,16 @@
 """`mambatalk sample`, `snapshot` and `check` as processes: output and exit codes."""
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from mambatalk.cli.data import check
+from mambatalk.cli.data import app, check
 from mambatalk.errors import InputError
 from mambatalk.files import read_json
 from mambatalk.sample.build import write_sample
@@ -59,6 +61,7 @@ def test_a_snapshot_of_a_sample_lists_every_file(tmp_path: Path) -> None:
         (("check", "nowhere"), "no such folder"),
         (("sample", "out", "--hours", "0.0001"), "hours"),
         (("sample", "taken"), "other content"),
+        (("sample", "taken/file"), "expected a folder, found a file"),
     ],
 )
 def test_bad_input_is_reported_in_one_line_with_exit_code_2(
@@ -166,3 +169,12 @@ def test_a_signal_stops_the_command_and_leaves_no_file(
         assert run.stderr is not None
         assert run.stderr.read() == f"mambatalk: stopped by {number.name}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corpus_of_which_most_is_unusable_is_critical(corpus: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    for path in sorted((root / "smplxflame_30").iterdir())[3:]:
+        path.write_bytes(b"not an npz file")
+    done = CliRunner().invoke(app, ["check", str(root), "--workers", "1"])
+    assert done.exit_code == 1
+    assert "critical: 9 of 12 clips" in done.stdout

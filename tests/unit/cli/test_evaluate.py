@@ -216,3 +216,27 @@ def test_motion_that_cannot_be_scored_is_an_input_error(
 def test_an_unknown_format_is_an_input_error(on_folders: Run) -> None:
     with pytest.raises(InputError, match="markdown, latex, csv"):
         on_folders("--format", "excel")
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "message"),
+    [
+        ("--mean-velocity", b"no array", r"speeds\.npy: expected"),
+        ("--fgd", b"no checkpoint", r"speeds\.npy: expected"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_input_error(
+    folders: Path, tmp_path: Path, option: str, content: bytes, message: str
+) -> None:
+    """A file, and not a folder, is taken for the published FGD encoder."""
+    path = tmp_path / "speeds.npy"
+    path.write_bytes(content)
+    name = NAMES[0]
+    with pytest.raises(InputError, match=message):
+        _run(
+            folders / "results" / f"res_{name}.npz",
+            folders / "results" / f"gt_{name}.npz",
+            folders / "audio" / f"{name}.wav",
+            option,
+            path,
+        )

@@ -200,3 +200,13 @@ def test_the_manifest_states_the_format_of_the_audio_file(corpus: Path, tmp_path
     row = store.manifest.iloc[0]
     assert (row["channels"], row["encoding"]) == (2, "FLOAT")
     np.testing.assert_allclose(store.read(path.stem).waveform, waveform, atol=2e-7)
+
+
+def test_a_store_that_is_missing_or_lacks_a_clip_names_the_stage(
+    corpus: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"found no manifest.*run the stage ingest"):
+        ClipStore(tmp_path)
+    store = store_of(corpus, tmp_path / "out")
+    with pytest.raises(InputError, match="9_nobody_0_1_1"):
+        store.read("9_nobody_0_1_1")

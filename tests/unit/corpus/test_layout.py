@@ -148,3 +148,9 @@ def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
         check_root(tmp_path / "nowhere")
     with pytest.raises(InputError, match="smplxflame_30"):
         check_root(tmp_path)
+
+
+def test_a_split_table_with_an_endless_field_is_refused(tmp_path: Path) -> None:
+    path = _table(tmp_path, f"id,type\n{'x' * 200_000},train\n")
+    with pytest.raises(InputError, match="found invalid CSV"):
+        read_split_table(path)

@@ -226,3 +226,9 @@ def test_the_record_does_not_depend_on_the_order_of_downloads(hub: Hub, tmp_path
     one, two = ((tmp_path / name / "download.json").read_text() for name in ("one", "two"))
     assert one == two
     assert json.loads(one)["files"]
+
+
+def test_a_repository_without_a_corpus_is_refused(hub: Hub, tmp_path: Path) -> None:
+    del hub.files[f"{ENGLISH}/train_test_split.csv"]
+    with pytest.raises(InputError, match="expected a corpus in BEATX layout, found no .*split"):
+        fetch(hub, tmp_path)

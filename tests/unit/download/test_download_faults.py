@@ -1,14 +1,16 @@
 """Downloads from a hub with faults: dropped connections, wrong content, errors and waits."""
 
+import errno
 import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from mambatalk.download import hub as download_hub
-from mambatalk.download.hub import MAX_ATTEMPTS, MAX_RETRY_WAIT, REVISION
+from mambatalk.download.hub import MAX_ATTEMPTS, MAX_RETRY_WAIT, REVISION, with_retries
 from mambatalk.errors import InputError
 from tests.helpers.hub_downloads import ENGLISH, corpus, fetch, on_disk, path_of
 from tests.helpers.hub_server import Hub, running
@@ -175,3 +177,22 @@ def test_an_answer_that_is_not_from_a_hub_is_reported_in_one_line(
     hub.faults["tree"] = [answer]
     with pytest.raises(InputError, match="check HF_ENDPOINT"):
         fetch(hub, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "full"), "expected free disk space, found OSError: .*free some"),
+        (OSError(errno.EDQUOT, "quota"), "expected free disk space"),
+        (PermissionError(errno.EACCES, "denied"), "expected a writable folder"),
+        (OfflineModeIsEnabled("offline"), "unset HF_HUB_OFFLINE"),
+    ],
+)
+def test_an_error_of_this_machine_is_not_blamed_on_the_network(
+    error: Exception, message: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(InputError, match=message):
+        with_retries("clip.npz", fail)

@@ -214,3 +214,19 @@ def test_no_clips_or_no_frames_are_an_input_error() -> None:
     empty = smooth_motion(1)[:0]
     with pytest.raises(InputError, match="without frames"):
         _evaluation(latent=None).add(_clip(0), {"model": empty})
+
+
+def test_enough_feature_rows_give_no_warning() -> None:
+    evaluation = _evaluation()
+    for seed in range(6):
+        # 600 frames have 36 rows of features: 216 rows for 20 dimensions.
+        evaluation.add(_clip(seed, 600), {"model": smooth_motion(10 + seed, 600)})
+    assert evaluation.result()["warnings"] == []
+
+
+def test_a_clip_shorter_than_the_encoder_s_stride_has_no_fgd() -> None:
+    evaluation = _evaluation()
+    evaluation.add(_clip(0, 30), {"model": smooth_motion(1, 30)})
+    rows = evaluation.result()["rows"]
+    assert rows["model"]["fgd"]["corrected"] is None
+    assert rows["model"]["mse"]["corrected"] > 0

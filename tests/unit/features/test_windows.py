@@ -1,5 +1,6 @@
 """Windows of clips, their audio, and the memory-mapped store that they are cut from."""
 
+import io
 import multiprocessing
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -253,3 +255,15 @@ def test_audio_that_cannot_be_decoded_is_an_input_error(folder: Path, tmp_path: 
     bad = copy_with_changes(folder, tmp_path / "f", 0, audio=b"not FLAC")
     with pytest.raises(InputError, match="clip 1_clip_0_0_0: expected FLAC audio"):
         open_features(bad, tmp_path / "cache")
+
+
+def test_audio_at_another_rate_is_refused(tmp_path: Path) -> None:
+    folder = write_feature_folder(tmp_path / "f")
+    table = pq.read_table(folder / "clips.parquet")
+    audio = io.BytesIO()
+    soundfile.write(audio, np.zeros(8000, np.float32), 8000, format="FLAC")
+    rows = table.to_pylist()
+    rows[1]["audio"] = audio.getvalue()
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), folder / "clips.parquet")
+    with pytest.raises(InputError, match="expected audio at 16000 Hz, found 8000 Hz"):
+        open_features(folder, tmp_path / "cache")

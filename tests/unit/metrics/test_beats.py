@@ -9,7 +9,7 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.metrics import BeatConsistency, L1Diversity
 from mambatalk.metrics.beat_consistency import RULES, beat_consistency
-from mambatalk.metrics.beats import alignment, audio_beats, joint_speed, motion_beats
+from mambatalk.metrics.beats import BeatRule, alignment, audio_beats, joint_speed, motion_beats
 
 VARIANTS = ("published", "corrected", "evaltools")
 SPEEDS = np.full(55, 0.3)
@@ -201,10 +201,48 @@ def test_clips_without_a_value_are_left_out_of_the_mean(variant: str) -> None:
 
 
 def test_mean_velocity_of_another_shape_or_zero_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="shape"):
+    expected = "mean joint speeds: expected 55 speeds in metres per second, positive for the upper"
+    with pytest.raises(InputError, match=rf"^{expected}.*shape.*; use mean_velocity\.npy"):
         BeatConsistency(np.ones(54))
-    with pytest.raises(InputError, match="speed of 0"):
+    with pytest.raises(InputError, match=rf"^{expected}.*speed of 0.*; use mean_velocity\.npy"):
         BeatConsistency(np.zeros(55))
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+def test_without_audio_there_is_no_onset(rule: BeatRule) -> None:
+    """Audio of at most two seconds has none left after the cut."""
+    onsets = audio_beats(np.zeros(32_000, np.float32), 60, rule)
+    assert onsets.shape == (0,)
+
+
+def test_short_audio_is_padded_at_its_end() -> None:
+    """Otherwise every onset would move, or the padding would be as long as the audio."""
+    clicks = _clicks(450, 15, STOPS)[: 10 * 16_000]
+    padded = np.concatenate([clicks, np.zeros(5 * 16_000, np.float32)])
+    rule = RULES["corrected"]
+    assert audio_beats(clicks, 450, rule).tolist() == audio_beats(padded, 450, rule).tolist()
+
+
+@pytest.mark.parametrize("frames", [1, 60, 120, 121, 130])
+def test_a_clip_of_at_most_four_seconds_has_no_beats(frames: int) -> None:
+    joints = _drifting().double().numpy()[:frames]
+    assert all(len(times) == 0 for times in motion_beats(joints, SPEEDS, RULES["corrected"]))
+
+
+@pytest.mark.parametrize("frames", [150, 180])
+def test_a_clip_of_five_or_six_seconds_has_beats(frames: int) -> None:
+    joints = _drifting().double().numpy()[:frames]
+    inside = STOPS[(STOPS >= 67) & (frames - 67 > STOPS)]
+    for times in motion_beats(joints, SPEEDS, RULES["corrected"]):
+        np.testing.assert_allclose(times, (inside - 60) / 30, atol=1 / 30)
+
+
+def test_an_error_names_joints_or_waveform() -> None:
+    metric = BeatConsistency(SPEEDS)
+    with pytest.raises(ValueError, match="^joints: expected"):
+        metric.update(_drifting() * torch.nan, np.zeros(16_000, np.float32))
+    with pytest.raises(ValueError, match=r"^waveform: expected one finite channel \(S,\),"):
+        metric.update(_drifting(), np.zeros((16_000, 2), np.float32))
 
 
 def _noise(seed: int, frames: int = 450) -> torch.Tensor:

@@ -32,7 +32,15 @@ def test_numbers_are_printed_in_the_units_of_papers(key: str, value: float, text
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0.0, "0.000"), (12345.6, "12,346"), (1e-5, "1.00e-05"), (2.5e7, "2.50e+07")],
+    [
+        (None, "–"),
+        (0.0, "0.000"),
+        (0.001, "0.001"),
+        (12345.6, "12,346"),
+        (1e-5, "1.00e-05"),
+        (1e6, "1.00e+06"),
+        (2.5e7, "2.50e+07"),
+    ],
 )
 def test_numbers_of_any_size_are_readable(value: float | None, text: str) -> None:
     assert CATALOGUE["l1div"].format(value) == text
@@ -52,10 +60,13 @@ def test_headings_name_the_printed_unit() -> None:
 
 
 def test_values_are_read_by_row_and_variant() -> None:
+    row: dict[str, dict[str, float | None]]
     row = {key: {"published": 1.0, "corrected": None} for key in METRICS}
+    row["bc"]["corrected"] = 2.0
     result = {"rows": {"model": row}, "event_f1": {"model": 0.5}}
     assert metric_value(result, "model", "fgd", "published") == 1.0
     assert metric_value(result, "model", "fgd") is None
+    assert metric_value(result, "model", "bc") == 2.0, "corrected is the default"
     assert metric_value(result, "model", "mse", "evaltools") is None
     assert metric_value(result, "model", "event_f1") == 0.5
 

@@ -138,3 +138,33 @@ def test_a_large_imaginary_part_makes_published_fgd_undefined(
     """Rounding can make the product of covariances negative, and its root imaginary."""
     a, b = _scalar_gaussian(1.0), _scalar_gaussian(-(imaginary**2))
     assert np.isfinite(frechet_distance(a, b, variant="published")) == defined
+
+
+def test_corrected_is_the_default_and_has_no_imaginary_root() -> None:
+    a, b = _scalar_gaussian(1.0), _scalar_gaussian(-(1e-2**2))
+    assert np.isfinite(frechet_distance(a, b, variant="corrected"))
+    assert frechet_distance(a, b) == frechet_distance(a, b, variant="corrected")
+
+
+def test_features_have_240_channels_unless_told_otherwise() -> None:
+    metric = FrechetGestureDistance()
+    metric.update(_features(0, dim=240), truth=False)
+    metric.update(_features(0, dim=240), truth=True)
+    assert float(metric.compute()) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("rows", [1, 400])
+def test_the_distance_is_in_double_precision(rows: int) -> None:
+    metric = FrechetGestureDistance(8)
+    metric.update(_features(0, rows), truth=False)
+    metric.update(_features(1, rows), truth=True)
+    assert metric.compute().dtype == torch.float64
+
+
+def test_processes_that_scored_a_part_each_add_up() -> None:
+    whole, first, second = (FrechetGestureDistance(8) for _ in range(3))
+    for seed, part in enumerate((first, second, first, second)):
+        for metric in (whole, part):
+            metric.update(_features(seed), truth=seed < 2)
+    first.merge_state(second)
+    assert float(first.compute()) == pytest.approx(float(whole.compute()), rel=1e-9)

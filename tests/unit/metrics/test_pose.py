@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torchmetrics import Metric
 
 from mambatalk.metrics import LVD, SRGR, FaceMSE, L1Diversity
 from mambatalk.metrics.srgr import semantic_weights
@@ -136,6 +137,7 @@ ONES = torch.ones(40)
         lambda: L1Diversity().update(CLIP[None].expand(3, -1, -1, -1)),
         lambda: L1Diversity().update(CLIP[:0]),
         lambda: L1Diversity().update(NOT_FINITE),
+        lambda: L1Diversity().update(CLIP[..., :2]),
         lambda: FaceMSE().update(CLIP[None], CLIP[None]),
         lambda: FaceMSE().update(NOT_FINITE, CLIP),
         lambda: LVD().update(CLIP, NOT_FINITE),
@@ -144,7 +146,7 @@ ONES = torch.ones(40)
         lambda: SRGR().update(CLIP, CLIP, ONES[:1]),
         lambda: SRGR().update(CLIP, CLIP, ONES * torch.inf),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_points_that_are_not_one_finite_clip_are_an_error(update: Callable[[], None]) -> None:
     with pytest.raises(ValueError, match="expected"):
@@ -212,3 +214,57 @@ def test_srgr_adds_weights_in_double_precision() -> None:
 
 def test_semantic_weights_are_single_precision() -> None:
     assert semantic_weights([], 5).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("update", "name"),
+    [
+        (lambda: L1Diversity().update(NOT_FINITE), "joints"),
+        (lambda: FaceMSE().update(NOT_FINITE, CLIP), "face vertices"),
+        (lambda: FaceMSE().update(CLIP, NOT_FINITE), "face vertices of the truth"),
+        (lambda: SRGR().update(NOT_FINITE, CLIP, ONES), "joints"),
+        (lambda: SRGR().update(CLIP, NOT_FINITE, ONES), "joints of the truth"),
+    ],
+)
+def test_an_error_names_the_points_that_are_wrong(update: Callable[[], None], name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: expected metres"):
+        update()
+
+
+def test_a_joint_at_the_threshold_is_not_recalled() -> None:
+    truth = torch.zeros(1, 55, 3, dtype=torch.float64)
+    predicted = truth + torch.tensor([0.1, 0.0, 0.0], dtype=torch.float64)
+    assert float(SRGR()(predicted, truth, torch.ones(1))) == 0
+
+
+def test_corrected_srgr_of_many_weights_is_exact() -> None:
+    """The sum of 10,000 weights in single precision is off by 1e-4."""
+    joints = torch.zeros(10_000, 1, 3)
+    weights = torch.rand(10_000, generator=torch.Generator().manual_seed(0))
+    assert float(SRGR()(joints, joints, weights)) == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", [FaceMSE, LVD])
+def test_face_errors_are_computed_in_double_precision(metric: type[FaceMSE] | type[LVD]) -> None:
+    predicted, truth = _points(0, count=9), _points(1, count=9)
+    exact = float(metric()(predicted.double(), truth.double()))
+    assert float(metric()(predicted, truth)) == pytest.approx(exact, rel=1e-12)
+    assert float(metric()(predicted.double(), truth)) == pytest.approx(exact, rel=1e-12)
+
+
+def test_diversity_is_computed_in_double_precision() -> None:
+    joints = _points(0)
+    exact = float(L1Diversity()(joints.double()))
+    assert float(L1Diversity()(joints)) == pytest.approx(exact, rel=1e-12)
+
+
+def test_corrected_mse_is_the_mean_over_the_face() -> None:
+    face = torch.zeros(4, 9, 3)
+    assert float(FaceMSE()(face + 0.5, face, still=3)) == 0.25
+
+
+@pytest.mark.parametrize("metric", [FaceMSE, LVD, L1Diversity, SRGR])
+def test_the_variant_of_a_metric_can_be_read(metric: type[Metric]) -> None:
+    assert [metric(variant=variant).variant for variant in BOTH] == list(BOTH)
+    with pytest.raises(ValueError, match="found 'ours'"):
+        metric(variant="ours")

@@ -14,12 +14,19 @@ import soundfile
 from numpy.typing import NDArray
 
 from mambatalk.clips.ingest import ingest
+from mambatalk.clips.posture import ARM_JOINTS
 from mambatalk.clips.statistics import audio_statistics
 from mambatalk.clips.store import ClipStore
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.corpus.wave import AudioFormat
-from mambatalk.quality.comparison import PreviousManifest, compare_manifests, find_clip_changes
+from mambatalk.quality.comparison import (
+    PreviousManifest,
+    compare_manifests,
+    find_clip_changes,
+    summarize_drift,
+)
 from mambatalk.quality.evidence import evidence_figures
+from mambatalk.quality.over_time import FRAME_SERIES
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport, build_report, find_unmatched_files
 from mambatalk.quality.rule import Rule
@@ -295,6 +302,54 @@ def test_a_shift_is_plotted_and_summarised(clean: ClipStore, tmp_path: Path) -> 
     assert comparison.clip_changes == {}
     page = write_page(dataclasses.replace(report_on(clean), comparison=comparison), tmp_path)
     assert "1 significant shift (1 large)" in visible_text(page)
+
+
+@pytest.mark.parametrize(
+    "column", sorted(name for name, one in FRAME_SERIES.items() if one.frozen is None)
+)
+def test_the_peak_of_a_series_is_the_value_that_the_rule_judges(
+    clean: ClipStore, column: str
+) -> None:
+    """Otherwise a figure would show another quantity than the one that quarantined the clip."""
+    for row in clean.manifest.to_dict("records")[:2]:
+        motion = clean.read(row["clip_id"]).motion
+        peak = FRAME_SERIES[column].values(motion).max()
+        assert peak == pytest.approx(row[column], rel=1e-4, abs=1e-6)
+
+
+def test_a_frozen_arm_is_shaded_while_the_other_moves(clean: ClipStore) -> None:
+    row = clean.manifest.iloc[0].to_dict() | {"frozen_limb_seconds": 1.0}
+    clip = clean.read(row["clip_id"])
+    poses = clip.motion.poses.reshape(-1, 55, 3)
+    poses = poses + np.random.default_rng(0).normal(0, 0.01, poses.shape).astype(np.float32)
+    poses[30:61, list(ARM_JOINTS[0])] = poses[30, list(ARM_JOINTS[0])]
+    motion = dataclasses.replace(clip.motion, poses=poses.reshape(len(poses), -1))
+    rule = Rule(
+        name="frozen_limb",
+        severity="quarantine",
+        column="frozen_limb_seconds",
+        reason="an arm does not move",
+        maximum=0.5,
+    )
+    (figure,) = evidence_figures(
+        row, dataclasses.replace(clip, motion=motion), [rule], clean.manifest
+    )
+    assert "nothing moves in the marked 1.0 s" in figure.caption
+
+
+def test_a_rule_of_yes_or_no_has_no_figure(clean: ClipStore) -> None:
+    manifest = clean.manifest.assign(signed=True)
+    rule = Rule(name="signed", severity="warning", column="signed", reason="signed", maximum=0)
+    row = manifest.iloc[0].to_dict()
+    figures = evidence_figures(row, clean.read(row["clip_id"]), [rule], manifest)
+    assert list(figures) == []
+
+
+def test_too_few_clips_have_no_measured_drift(clean: ClipStore) -> None:
+    few = clean.manifest.iloc[:1]
+    previous = PreviousManifest(manifest=few.copy(), snapshot="f00d" * 16)
+    comparison = compare_manifests(previous, few, [])
+    assert summarize_drift(comparison) == "Too few clips before or now to measure drift."
 
 
 def test_files_that_belong_to_no_clip_are_found() -> None:

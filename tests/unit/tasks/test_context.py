@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from mambatalk.config import load_config
+from mambatalk.errors import InputError
 from mambatalk.training.context import Curve
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.publish import publish_training
+from tasks.runtime.view import locked_fingerprints, stage_view
 from tasks.tracking.recorder import Recorder
+from tests.flows.toy import make_toy
 
 ROOT = Path(__file__).parents[3]
 
@@ -97,3 +100,16 @@ def test_a_training_is_published_as_weights_curve_metrics_and_model(tmp_path: Pa
     assert recorder.numbers["final"] == trained.metrics
     assert recorder.files == [tmp_path / "plots/train_vq/face.csv"]
     assert recorder.models == 1
+
+
+def test_a_stage_that_dvc_does_not_know_is_an_input_error(tmp_path: Path) -> None:
+    make_toy(tmp_path / "toy")
+    with pytest.raises(InputError, match="stage fourth: expected a stage of dvc.yaml"):
+        stage_view("fourth", root=tmp_path / "toy")
+    (tmp_path / "toy" / "stage.py").unlink()
+    with pytest.raises(InputError, match=r"whose dependencies exist, found .*stage\.py"):
+        stage_view("first", root=tmp_path / "toy")
+
+
+def test_without_a_build_no_fingerprint_is_locked(tmp_path: Path) -> None:
+    assert locked_fingerprints(tmp_path / "dvc.lock") == {}

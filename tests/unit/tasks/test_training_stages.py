@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from mambatalk.config import load_config
+from mambatalk.errors import InputError
+from mambatalk.models.fgd.network import FGDEncoder
+from mambatalk.models.fgd.storage import load_fgd_encoder
 from mambatalk.training.context import TrainContext
 from tasks import train_fgd_encoder as _train_fgd_encoder
 from tasks.runtime.context import StageContext
@@ -92,3 +95,23 @@ def test_stopped_stage_continues_to_the_same_outputs(root: Path) -> None:
     _train_fgd_encoder.run(context(root / "stopped", recorder))
     assert outputs(root / "stopped") == outputs(root / "whole")
     assert recorder.steps == list(range(EPOCHS)), "a new run has the whole curve"
+
+
+def test_the_published_encoder_is_imported_only_at_its_size(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = FGDEncoder(40)
+    monkeypatch.setattr(_train_fgd_encoder, "import_fgd_encoder", lambda path: encoder)
+    published = root / "whole" / "AESKConv_240_100.bin"
+    published.write_bytes(b"weights")
+
+    def stage(latent: int) -> StageContext:
+        usual = context(root / "whole", MemoryRecorder())
+        section = replace(usual.config.train_fgd_encoder, published=published.name, latent=latent)
+        return replace(usual, config=replace(usual.config, train_fgd_encoder=section))
+
+    with pytest.raises(InputError, match=r"expected 40, the size in .*240_100\.bin, found 20"):
+        _train_fgd_encoder.run(stage(20))
+    _train_fgd_encoder.run(stage(40))
+    stored = load_fgd_encoder(Paths(root / "whole").fgd)
+    assert stored.latent == 40

@@ -1,5 +1,8 @@
 """The training loop: order of operations, schedule, clipping, validation, non-finite losses."""
 
+import io
+import logging
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -258,3 +261,30 @@ def test_random_draws_of_training_follow_the_seed_of_the_data_alone(store: Featu
 
     assert losses(0, before=1) == losses(0, before=2)
     assert losses(0, before=1) != losses(3, before=1)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_names_the_network_and_both_losses(
+    store: FeatureStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    terminal: bool,
+) -> None:
+    """A bar on a terminal; about ten lines elsewhere, so that a log stays readable."""
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    module = OneWeight(lambda module, batch, step: module.weight.sum() + 5)
+    with caplog.at_level(logging.INFO):
+        train(module, data(store, batch_size=3), optim(epochs=25, lr=0), CONTEXT)
+
+    lines = [line for line in caplog.messages if line.startswith("net: epoch")]
+    if terminal:
+        assert lines == []
+        assert "net  5.0000 / 5.0000" in screen.getvalue()
+        assert "25/25" in screen.getvalue()
+    else:
+        assert lines[0] == "net: epoch 2 of 25, loss 5.0000, validation 5.0000"
+        assert [line.split()[2] for line in lines] == [*map(str, range(2, 26, 2)), "25"]
+        assert screen.getvalue() == ""
