@@ -1,11 +1,13 @@
 """`mambatalk download` as a process: interruption, licence, dry run and exit codes."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,46 @@ def test_a_permanent_error_ends_the_download_without_waiting_for_retries(
         line = _error_output(process).removeprefix(f"{NOTICE}\n").splitlines()[-1]
     assert path_of("2_scott_0_2_2") in line
     assert "HF_TOKEN" in line
+
+
+def _on_a_terminal(hub: Hub, answer: str, *arguments: object) -> tuple[int, str]:
+    """Run the command on a terminal and answer its question; return its exit code and output."""
+    terminal, end = pty.openpty()
+    with subprocess.Popen(
+        [COMMAND, "download", *map(str, arguments)],
+        env={**environment(hub), "TERM": "xterm"},
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+    ) as process:
+        os.close(end)
+        os.write(terminal, f"{answer}\n".encode())
+        output = b""
+        # Linux reports the end of a terminal as an error.
+        with suppress(OSError):
+            while part := os.read(terminal, 4096):
+                output += part
+    os.close(terminal)
+    return process.returncode, output.decode()
+
+
+def test_a_user_who_declines_the_terms_downloads_nothing(hub: Hub, tmp_path: Path) -> None:
+    code, output = _on_a_terminal(hub, "n", tmp_path / "out", "--speakers", 2)
+    assert code == 2
+    assert "Do you accept these terms?" in output
+    assert "found that they were declined" in output
+    assert not (tmp_path / "out").exists()
+    assert hub.log == []
+
+
+def test_a_terminal_shows_a_bar_and_why_it_waits(hub: Hub, tmp_path: Path) -> None:
+    hub.faults[f"GET {path_of('2_scott_0_1_1')}"] = ["503"]
+    code, output = _on_a_terminal(hub, "y", tmp_path / "out", "--speakers", 2)
+    assert code == 0
+    assert "downloading" in output
+    assert "retrying: status 503 from the hub" in output
+    assert (tmp_path / "out" / path_of("2_scott_0_1_1")).exists()
 
 
 def test_the_licence_is_shown_once_and_its_acceptance_is_recorded(hub: Hub, tmp_path: Path) -> None:

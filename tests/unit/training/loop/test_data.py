@@ -41,3 +41,9 @@ def test_subsample_is_evenly_spaced_over_the_training_windows(store: FeatureStor
     assert np.unique(np.diff(frames)).tolist() == [len(data.train) // 20]
     assert len(frames) >= 20
     assert all(batch.audio is None for batch in batches)
+
+
+def test_few_training_windows_are_all_in_the_subsample(store: FeatureStore) -> None:
+    data = windows_of(store)
+    batches = list(data.subsample(CPU))
+    assert torch.cat([batch.frames for batch in batches]).tolist() == data.train[:, 1].tolist()
