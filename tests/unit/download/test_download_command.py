@@ -169,12 +169,11 @@ def test_a_user_who_declines_the_terms_downloads_nothing(hub: Hub, tmp_path: Pat
     assert hub.log == []
 
 
-def test_a_terminal_shows_a_bar_and_why_it_waits(hub: Hub, tmp_path: Path) -> None:
+def test_a_terminal_shows_a_bar(hub: Hub, tmp_path: Path) -> None:
     hub.faults[f"GET {path_of('2_scott_0_1_1')}"] = ["503"]
     code, output = _on_a_terminal(hub, "y", tmp_path / "out", "--speakers", 2)
     assert code == 0
     assert "downloading" in output
-    assert "retrying: status 503 from the hub" in output
     assert (tmp_path / "out" / path_of("2_scott_0_1_1")).exists()
 
 
