@@ -175,3 +175,14 @@ def test_a_number_of_places_that_is_none_is_refused(
     monkeypatch.setenv("MAMBATALK_SLOTS", value)
     with pytest.raises(InputError, match=f"MAMBATALK_SLOTS: .* found '{value}'"):
         places(toy)
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [([], [{}, {}]), (["0", "1", "2"], ["0", "1"])])
+def test_places_are_limited_by_a_variable(
+    toy: Workspace, monkeypatch: pytest.MonkeyPatch, gpus: list[str], expected: list[object]
+) -> None:
+    monkeypatch.setenv("MAMBATALK_SLOTS", "2")
+    monkeypatch.setattr("flows.gpu._visible_gpus", lambda: gpus)
+    found = [place.variables for place in places(toy)]
+    assert [one.get("CUDA_VISIBLE_DEVICES", one) for one in found] == expected
+    assert len({place.lock for place in places(toy)}) == 2
