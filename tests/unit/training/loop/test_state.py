@@ -1,5 +1,6 @@
 """The state of a training: what it holds, and that a resumed training gives the same bits."""
 
+import logging
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -105,6 +106,18 @@ def test_revival_counters_are_resumed(
     resumed = training(store, networks, context(tmp_path))
     assert same_weights(whole.network, resumed.network)
     assert not same_weights(whole.network, unrevived.network)
+
+
+def test_only_a_resumed_training_says_that_it_continues(
+    store: FeatureStore, networks: Networks, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        with pytest.raises(Interruption):
+            TRAININGS["fgd"](store, networks, context(tmp_path, Tracker(stop=2)))
+        assert not [line for line in caplog.messages if "continuing" in line]
+        TRAININGS["fgd"](store, networks, context(tmp_path))
+    (line,) = [line for line in caplog.messages if "continuing" in line]
+    assert line == "train_fgd_encoder: continuing after 2 of 4 epochs"
 
 
 def test_finished_training_is_not_repeated(
@@ -253,8 +266,12 @@ def test_damaged_state_is_reported_in_one_line(
         "flipped": content[:200] + bytes(byte ^ 255 for byte in content[200:230]) + content[230:],
     }
     path.write_bytes(broken[damage])
-    with pytest.raises(InputError, match=r"train_state\.pt: expected a training state.*delete it"):
+    with pytest.raises(InputError) as refused:
         TRAININGS["fgd"](store, networks, context(tmp_path))
+    line = str(refused.value)
+    assert "train_state.pt: expected a training state, found a file that does not load (" in line
+    assert "(None)" not in line
+    assert line.endswith("; delete it to start this training from the beginning")
 
 
 def test_all_random_number_generators_are_restored() -> None:
