@@ -20,7 +20,15 @@ from mambatalk.evaluation.score import Evaluation, TruthClip
 from mambatalk.features.store import ClipInfo, FeatureStore, open_features
 from mambatalk.features.windows import clip_ctc
 from mambatalk.files import atomic_directory, atomic_file, read_json, write_json
-from mambatalk.metrics.catalogue import CATALOGUE, metric_value
+from mambatalk.metrics.catalogue import (
+    EVENT_F1,
+    KID,
+    METRICS,
+    MOTION,
+    RATIOS,
+    metric_value,
+    ratio_to_truth,
+)
 from mambatalk.models.fgd.storage import load_fgd_encoder
 from mambatalk.motion.body import load_body
 from mambatalk.motion.clip import SmplxMotion
@@ -115,19 +123,26 @@ def _true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Ite
         )
 
 
-def _summary(result: dict[str, Any]) -> dict[str, float | None]:
+def _summary(result: dict[str, Any]) -> dict[str, Any]:
     """Return the model's corrected metrics and event F1, one number each, for DVC to compare.
 
-    Small metrics are in the unit that papers print, which is then part of their name.
+    Small metrics are in the unit that papers print, which is then part of their name. Range, speed
+    and jerk are ratios to ground truth, under `motion` with the other metrics of motion.
     """
-    figures = {}
-    for metric in CATALOGUE.values():
+    figures: dict[str, Any] = {}
+    for metric in (*METRICS.values(), EVENT_F1, KID):
         value = metric_value(result, "model", metric.key)
         if metric.exponent <= SMALL_EXPONENT:
             name = f"{metric.key}_1e{metric.exponent}"
             figures[name] = None if value is None else metric.scaled(value)
         else:
             figures[metric.key] = value
+    figures["motion"] = {
+        key: ratio_to_truth(result, "model", key)
+        if key.startswith(RATIOS)
+        else metric_value(result, "model", key)
+        for key in MOTION
+    }
     return figures
 
 

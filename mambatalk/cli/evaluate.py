@@ -50,11 +50,15 @@ def evaluate(
         bool, typer.Option("--json", help="Print raw values, intervals and clips as JSON.")
     ] = False,
 ) -> None:
-    r"""Score result files with FGD, BC, diversity, face MSE, LVD and SRGR.
+    r"""Score result files with FGD, BC, diversity, face MSE, LVD, SRGR and kernel distance.
 
-    Each metric is printed as published and corrected. Files in folders are matched by clip name,
-    and the table then has 95 % confidence intervals over clips (bootstrap; for FGD jackknife). The
-    ground-truth row scores the recordings themselves.
+    Each metric of the field is printed as published and corrected. A second table says how much,
+    how fast and how smoothly each part moves, whether it moves as in the recording, and where the
+    body stands: drift, height, foot skating and floor penetration. Read both beside ground truth,
+    whose row and column score the recordings themselves.
+
+    Files in folders are matched by clip name, and the tables then have 95 % confidence intervals
+    over clips (bootstrap; for FGD and kernel distance jackknife).
 
     **Examples**
 

@@ -8,14 +8,16 @@ from scipy import stats
 from torch import Tensor
 
 from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
+from mambatalk.metrics.kernel import KernelSums, kernel_sums
 
 LEVEL = 0.95
 RESAMPLES = 2000
 NORMAL_QUANTILE = 1.959964
 """A normal distribution has 95 % of its mass within this many standard deviations of its mean."""
 
+Array = NDArray[np.float64]
 Interval = tuple[float, float]
-Sums = tuple[NDArray[np.float64], ...]
+Sums = tuple[Array, ...]
 """Count of feature rows, their sum (D,) and the sum of their outer products (D, D)."""
 
 
@@ -48,9 +50,7 @@ def mean_interval(clips: Sequence[tuple[float | None, float]], *, seed: int = 0)
     return float(low), float(high)
 
 
-def _weighted_mean(
-    values: NDArray[np.float64], weights: NDArray[np.float64], axis: int
-) -> NDArray[np.float64]:
+def _weighted_mean(values: Array, weights: Array, axis: int) -> Array:
     return (values * weights).sum(axis) / weights.sum(axis)
 
 
@@ -68,19 +68,51 @@ def fgd_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Interv
         Lower bound (at least 0) and upper bound. None with fewer than three clips.
 
     """
-    clips = len(generated)
-    if clips < 3:
+    if len(generated) < 3:
         return None
+    totals = [_total([_sums(features) for features in side]) for side in (generated, truth)]
+    low, high = _jackknife_interval(_distance(totals), fgd_without_each(generated, truth))
+    return max(low, 0.0), high
+
+
+def kernel_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Interval | None:
+    """Return the 95 % jackknife interval of the kernel distance over clips.
+
+    As `fgd_interval`: a clip that a bootstrap repeats would be compared with itself, which raises
+    the distance. The lower bound may be negative, as the estimate may.
+    """
+    if len(generated) < 3:
+        return None
+    sums = kernel_sums(generated, truth)
+    return _jackknife_interval(sums.distance(), _kernel_distance_without_each(sums))
+
+
+def fgd_without_each(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Array:
+    """Return FGD without each of c clips (c,); arguments as in `fgd_interval`."""
     sides = [[_sums(features) for features in side] for side in (generated, truth)]
     totals = [_total(side) for side in sides]
-    left_out = np.array([_distance_without(k, totals, sides) for k in range(clips)])
+    return np.array([_distance_without(k, totals, sides) for k in range(len(generated))])
+
+
+def kernel_distance_without_each(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Array:
+    """Return the kernel distance without each of c clips (c,), as `fgd_without_each`."""
+    return _kernel_distance_without_each(kernel_sums(generated, truth))
+
+
+def jackknife_error(left_out: Array) -> float:
+    """Return the standard error of a number, from its values without each of c clips (c,)."""
+    clips = len(left_out)
     variance = (clips - 1) / clips * np.square(left_out - left_out.mean()).sum()
-    error = float(np.sqrt(variance))
-    centre = _distance(totals)
-    return (
-        max(centre - NORMAL_QUANTILE * error, 0.0),
-        centre + NORMAL_QUANTILE * error,
-    )
+    return float(np.sqrt(variance))
+
+
+def _kernel_distance_without_each(sums: KernelSums) -> Array:
+    return np.array([sums.without(k).distance() for k in range(len(sums.truth_rows))])
+
+
+def _jackknife_interval(centre: float, left_out: Array) -> Interval:
+    error = jackknife_error(left_out)
+    return centre - NORMAL_QUANTILE * error, centre + NORMAL_QUANTILE * error
 
 
 def _sums(features: Tensor) -> Sums:

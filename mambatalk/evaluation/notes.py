@@ -64,8 +64,8 @@ def notes_on_inputs(body_kind: str, *, body: bool, fgd: bool, mean_velocity: boo
     if body_kind == "stand-in":
         hint = "" if body else "; give --body SMPLX_NEUTRAL_2020.npz"
         notes.append(
-            "BC, diversity, face MSE, LVD and SRGR are computed on the stand-in body and are not"
-            f" comparable with published ones{hint}"
+            "BC, diversity, face MSE, LVD, SRGR and the metrics of root and feet are computed on"
+            f" the stand-in body and are not comparable with published ones{hint}"
         )
     if not fgd:
         notes.append("FGD is not computed without --fgd AESKConv_240_100.bin")

@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mambatalk.metrics.part_motion import MovingPart, part_motion
 from mambatalk.motion.body import JAW, Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.rotations import axis_angle_to_matrix, matrix_to_6d
-from mambatalk.motion.skeleton import JOINT_COUNT, JOINTS
+from mambatalk.motion.skeleton import FOOT_JOINTS, JOINT_COUNT, JOINTS
 
 EYES = (JOINTS.index("left_eye"), JOINTS.index("right_eye"))
 ROOT = 0
@@ -20,7 +21,11 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class Posed:
-    """A motion posed on a body at the origin; no metric uses the translation."""
+    """A motion posed on a body.
+
+    Joints and faces are at the origin, as in published metrics. `root` and `feet` are where the
+    body stands.
+    """
 
     joints: Tensor
     """Joints (n, 55, 3) in metres."""
@@ -32,6 +37,12 @@ class Posed:
     """6D rotations (n, 330)."""
     pose_without_eyes: Tensor
     """6D rotations (n, 330) with the eyes in rest pose, because no method here generates them."""
+    parts: dict[MovingPart, Tensor]
+    """Rotations or points of each moving part, from `part_motion`."""
+    root: Tensor
+    """Position of the pelvis (n, 3) in metres."""
+    feet: Tensor
+    """Positions of ankles and feet (n, 4, 3) in metres."""
 
 
 class Poser:
@@ -46,18 +57,23 @@ class Poser:
     @torch.no_grad()
     def pose(self, motion: SmplxMotion, betas: NDArray[np.floating]) -> Posed:
         """Pose a motion on the body shape betas (300,), which may be that of another clip."""
-        shape, poses, expressions = (
+        shape, poses, expressions, trans = (
             torch.tensor(np.asarray(array), dtype=torch.float32)
-            for array in (betas, motion.poses, motion.expressions)
+            for array in (betas, motion.poses, motion.expressions, motion.trans)
         )
         rotations = axis_angle_to_matrix(poses.view(-1, JOINT_COUNT, 3))
         rest = self.body.rest_joints(shape)
+        joints = self.body.joints(rotations, rest)
+        root = joints[:, ROOT] + trans
         return Posed(
-            joints=self.body.joints(rotations, rest),
+            joints=joints,
             joints_evaltools=self.body.joints(_at_rest(rotations, (ROOT, JAW)), rest),
             face=self._face(rotations[:, JAW], shape, expressions),
             pose=matrix_to_6d(rotations).flatten(1),
             pose_without_eyes=matrix_to_6d(_at_rest(rotations, EYES)).flatten(1),
+            parts=part_motion(rotations, expressions, root),
+            root=root,
+            feet=joints[:, FOOT_JOINTS] + trans.unsqueeze(1),
         )
 
     def _face(self, jaw: Tensor, betas: Tensor, expressions: Tensor) -> Tensor:

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mambatalk.console import Progress
 from mambatalk.corpus.semantics import read_semantics
 from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
-from mambatalk.evaluation.intervals import fgd_interval, mean_interval
+from mambatalk.evaluation.intervals import fgd_interval, kernel_interval, mean_interval
 from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths
 from mambatalk.evaluation.pairing import ClipFiles, pair_files
 from mambatalk.evaluation.posing import Poser
 from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
 from mambatalk.metrics.beats import joint_speed
-from mambatalk.metrics.catalogue import METRICS
+from mambatalk.metrics.catalogue import DEEPEST, KID
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion
@@ -74,7 +75,6 @@ def evaluate(
         mean_velocity=speeds,
         fgd_encoder=fgd_encoder,
         fidelity=None,
-        keep_clips=True,
     )
 
     table = []
@@ -163,26 +163,36 @@ def _read_motion(path: Path) -> SmplxMotion:
 
 
 def _intervals(evaluation: Evaluation) -> dict[str, Any]:
-    """Return intervals by row, metric and variant; None where there are too few clips."""
+    """Return intervals by row, metric and variant; None where there are too few clips.
+
+    The deepest penetration is a maximum and has none. Ground truth has none of FGD and kernel
+    distance, because these compare halves of its clips.
+    """
     intervals: dict[str, Any] = {}
-    for name, row in evaluation.rows.items():
-        clips = evaluation.scores[name]
+    for name, clips in evaluation.scores.items():
         intervals[name] = {
             metric: {
                 variant: mean_interval([clip[metric][variant] for clip in clips])
-                for variant in getattr(row, metric)
+                for variant in variants
             }
-            for metric in METRICS
-            if metric != "fgd"
+            for metric, variants in clips[0].items()
+            if metric != DEEPEST
         }
-        # Ground truth has no interval: its FGD compares halves of the clips.
         if name != GROUND_TRUTH:
-            generated = evaluation.features.get(name, [])
-            truth = evaluation.features.get(GROUND_TRUTH, [])
+            pairs = zip(evaluation.features[name], evaluation.features[GROUND_TRUTH], strict=True)
+            known = [(generated, truth) for generated, truth in pairs if truth]
             intervals[name]["fgd"] = {
-                variant: fgd_interval(
-                    [clip[variant] for clip in generated], [clip[variant] for clip in truth]
-                )
-                for variant in row.fgd
+                variant: fgd_interval(*_features(known, variant))
+                for variant in evaluation.rows[name].fgd
             }
+            if known:
+                interval = kernel_interval(*_features(known, "corrected"))
+                intervals[name][KID.key] = {"corrected": interval}
     return intervals
+
+
+def _features(
+    pairs: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]], variant: str
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the features of one variant of all clips: those of the method, and of the truth."""
+    return [first[variant] for first, _ in pairs], [second[variant] for _, second in pairs]

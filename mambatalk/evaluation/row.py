@@ -1,24 +1,40 @@
 """One row of the metrics table: every metric of one method, in every variant."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from mambatalk.evaluation.posing import Posed
 from mambatalk.metrics import (
     LVD,
     SRGR,
     BeatConsistency,
+    DeepestPenetration,
     FaceMSE,
+    FloorPenetration,
+    FootSkating,
+    FootSkatingRatio,
     FrechetGestureDistance,
+    HeightError,
+    KernelDistance,
     L1Diversity,
+    MotionCorrelation,
+    MotionJerk,
+    MotionRange,
+    MotionSpeed,
+    PostureError,
+    RootDrift,
 )
 from mambatalk.metrics.beat_consistency import RULES
-from mambatalk.metrics.catalogue import METRICS
+from mambatalk.metrics.catalogue import KID, METRICS
+from mambatalk.metrics.part_motion import MOVING_PARTS, ROTATING_PARTS
 from mambatalk.metrics.variant import ClipMean
+from mambatalk.motion.kinematics import floor_height
 
 FGD_MULTIPLE = 32
 """Published FGD cuts a clip to a multiple of this many frames."""
@@ -57,6 +73,8 @@ class Row:
         self.mse = {"published": FaceMSE(variant="published"), "corrected": FaceMSE()}
         self.lvd = {"published": LVD(variant="published"), "corrected": LVD()}
         self.srgr = {variant: SRGR(variant=variant) for variant in RULES}
+        self.kid = KernelDistance(fgd_dim) if fgd_dim else None
+        self.motion = _motion_metrics()
 
     def add(
         self,
@@ -101,16 +119,62 @@ class Row:
                 variant: _score(metric, motion.joints, truth.joints, weights)
                 for variant, metric in self.srgr.items()
             },
+            **self._add_motion(motion, truth),
+        }
+
+    def _add_motion(self, motion: Posed, truth: Posed) -> ClipScores:
+        floor = floor_height(truth.feet.cpu().numpy())
+        arguments: dict[str, tuple[Any, ...]] = {
+            "root_drift": (motion.root,),
+            "height_error": (motion.root, truth.root),
+            "foot_skating": (motion.feet,),
+            "skating_ratio": (motion.feet, floor),
+            "penetration": (motion.feet, floor),
+            "penetration_deepest": (motion.feet, floor),
+        }
+        for part in MOVING_PARTS:
+            alone = (motion.parts[part],)
+            compared = (motion.parts[part], truth.parts[part])
+            arguments |= {f"{kind}_{part}": alone for kind in ("range", "speed", "jerk")}
+            arguments |= {f"{kind}_{part}": compared for kind in ("correlation", "posture")}
+        return {
+            key: {"corrected": _score(metric, *arguments[key])}
+            for key, metric in self.motion.items()
         }
 
     def add_features(self, features: dict[str, Tensor], *, truth: bool) -> None:
         """Add FGD features (m, D) by variant, of this method or of ground truth."""
         for variant, metric in self.fgd.items():
             metric.update(features[variant], truth=truth)
+        if self.kid is not None:
+            self.kid.update(features["corrected"], truth=truth)
 
     def compute(self) -> Values:
         """Return every metric over all clips."""
-        return {name: _all_variants(getattr(self, name)) for name in METRICS}
+        values = {name: _all_variants(getattr(self, name)) for name in METRICS}
+        values[KID.key] = _all_variants({"corrected": self.kid} if self.kid else {})
+        values |= {key: _all_variants({"corrected": metric}) for key, metric in self.motion.items()}
+        return values
+
+
+def _motion_metrics() -> dict[str, ClipMean | DeepestPenetration]:
+    """Return the metrics of `catalogue.MOTION` by key."""
+    metrics: dict[str, ClipMean | DeepestPenetration] = {}
+    for part in MOVING_PARTS:
+        metrics[f"range_{part}"] = MotionRange()
+        metrics[f"speed_{part}"] = MotionSpeed()
+        metrics[f"jerk_{part}"] = MotionJerk()
+        metrics[f"correlation_{part}"] = MotionCorrelation()
+        if part in ROTATING_PARTS:
+            metrics[f"posture_{part}"] = PostureError()
+    return metrics | {
+        "root_drift": RootDrift(),
+        "height_error": HeightError(),
+        "foot_skating": FootSkating(),
+        "skating_ratio": FootSkatingRatio(),
+        "penetration": FloorPenetration(),
+        "penetration_deepest": DeepestPenetration(),
+    }
 
 
 def fgd_features(encoder: nn.Module, posed: Posed) -> dict[str, Tensor]:
@@ -129,7 +193,9 @@ def fgd_features(encoder: nn.Module, posed: Posed) -> dict[str, Tensor]:
     return {"published": published, "corrected": corrected, "evaltools": published}
 
 
-def _score(metric: ClipMean, *arguments: Any, **options: Any) -> tuple[float | None, float]:
+def _score(
+    metric: ClipMean | DeepestPenetration, *arguments: Any, **options: Any
+) -> tuple[float | None, float]:
     """Add a clip to a metric; return the clip's value and its weight in the mean."""
     before = float(metric.weight)
     value = _finite(metric(*arguments, **options))
@@ -140,7 +206,7 @@ def _joints(posed: Posed, variant: str) -> Tensor:
     return posed.joints_evaltools if variant == "evaltools" else posed.joints
 
 
-def _all_variants(metrics: dict[str, ClipMean | FrechetGestureDistance]) -> dict[str, float | None]:
+def _all_variants(metrics: Mapping[str, Metric]) -> dict[str, float | None]:
     values = {variant: _finite(metric.compute()) for variant, metric in metrics.items()}
     return {"published": None, "corrected": None} | values
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.errors import InputError
+from mambatalk.evaluation.intervals import fgd_without_each, kernel_distance_without_each
 from mambatalk.evaluation.posing import Posed, Poser
 from mambatalk.evaluation.row import ClipScores, Row, fgd_features
 from mambatalk.fidelity import Fidelity
-from mambatalk.metrics.catalogue import EVENT_F1
+from mambatalk.metrics.catalogue import DEEPEST, EVENT_F1, KID
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
 from mambatalk.metrics.srgr import Annotation, semantic_weights
 from mambatalk.models.fgd.network import FGDEncoder
@@ -27,6 +28,8 @@ from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.score import event_f1
 
 GROUND_TRUTH: Final = "ground_truth"
+MIN_CLIPS: Final = 3
+"""With fewer clips a distance without one of them is no estimate of the distance of all."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -48,7 +51,8 @@ class TruthClip:
 class Evaluation:
     """Accumulates the metrics of several methods over clips.
 
-    Memory holds one clip and running sums, for any number of clips.
+    Memory holds one clip, running sums, and each clip's scores and FGD features: with 240 channels
+    2 kB of features for 16 frames and method.
 
     Args:
         body: Body model that poses joints and faces.
@@ -56,8 +60,11 @@ class Evaluation:
             is null.
         fgd_encoder: Encoder of 6D poses. If None, FGD is null.
         fidelity: Fidelity of the scored bundle, as stated in `metrics.json`. None for other files.
-        keep_clips: Keep each clip's FGD features in `features` and its values in `scores`, which
-            confidence intervals need.
+
+    Attributes:
+        features: FGD features by variant of each clip, by method; empty for a clip of fewer than 32
+            frames.
+        scores: Values and weights of each clip by metric and variant, by method.
 
     """
 
@@ -68,7 +75,6 @@ class Evaluation:
         mean_velocity: NDArray[np.floating] | None,
         fgd_encoder: FGDEncoder | None,
         fidelity: Fidelity | None,
-        keep_clips: bool = False,
     ) -> None:
         self.body_kind = body.kind
         self.fidelity = fidelity
@@ -77,8 +83,6 @@ class Evaluation:
         self.fgd_dim = fgd_encoder.latent if fgd_encoder is not None else None
         self.poser = Poser(body)
         self.rows: dict[str, Row] = {}
-        self.event_scores: dict[str, list[float]] = {}
-        self.keep_clips = keep_clips
         self.features: dict[str, list[dict[str, Tensor]]] = {}
         self.scores: dict[str, list[ClipScores]] = {}
         self.clips = 0
@@ -119,11 +123,12 @@ class Evaluation:
             scores = row.add(
                 posed, actual, waveform=truth.waveform, weights=weights, still=self.poser.still
             )
-            if self.keep_clips:
-                self.scores.setdefault(name, []).append(scores)
+            if truth.events is not None:
+                event_score = event_f1(motion[:frames], truth.events)
+                scores[EVENT_F1.key] = {"corrected": (event_score, 1.0)}
+            self.scores.setdefault(name, []).append(scores)
             self._add_features(name, real, real if is_truth else self._features(posed))
-            event_score = self._event_f1(name, motion[:frames], truth)
-            table.append(_table_row(truth.name, name, frames, scores, event_score))
+            table.append(_table_row(truth.name, name, frames, scores))
         self.clips += 1
         self.frames += frames
         return table
@@ -144,10 +149,7 @@ class Evaluation:
         warnings = self._warnings()
         for warning in warnings:
             _LOG.warning(warning)
-        event_scores = {
-            name: float(np.mean(self.event_scores[name])) if name in self.event_scores else None
-            for name in self.rows
-        }
+        event_scores = {name: _mean(scores, EVENT_F1.key) for name, scores in self.scores.items()}
         return {
             "rows": {name: row.compute() for name, row in self.rows.items()},
             EVENT_F1.key: event_scores,
@@ -158,6 +160,42 @@ class Evaluation:
             "fidelity": self.fidelity,
             "warnings": warnings,
         }
+
+    def without_each(self) -> list[dict[str, dict[str, float | None]]]:
+        """Return corrected metrics by method and key, without each clip in turn.
+
+        They say how much a comparison hangs on single clips (jackknife). Ground truth has no FGD
+        and kernel distance here, because it compares halves of the clips.
+        """
+        distances = {name: self._distances_without_each(name) for name in self.rows}
+        result = []
+        for k in range(self.clips):
+            rows = {}
+            for name, scores in self.scores.items():
+                rest = scores[:k] + scores[k + 1 :]
+                keys = {key for clip in rest for key in clip} - {DEEPEST}
+                rows[name] = {key: _mean(rest, key) for key in keys}
+                rows[name] |= {key: values[k] for key, values in distances[name].items()}
+            result.append(rows)
+        return result
+
+    def _distances_without_each(self, name: str) -> dict[str, list[float | None]]:
+        """Return FGD and kernel distance of a method without each clip; None without features."""
+        nothing: list[float | None] = [None] * self.clips
+        known = [k for k, features in enumerate(self.features[name]) if features]
+        if name == GROUND_TRUTH or len(known) < MIN_CLIPS:
+            return {"fgd": nothing, KID.key: nothing}
+        generated, truth = (
+            [self.features[row][k]["corrected"] for k in known] for row in (name, GROUND_TRUTH)
+        )
+        result = {}
+        for key, values in (
+            ("fgd", fgd_without_each(generated, truth)),
+            (KID.key, kernel_distance_without_each(generated, truth)),
+        ):
+            by_clip = dict(zip(known, values.tolist(), strict=True))
+            result[key] = [by_clip.get(k) for k in range(self.clips)]
+        return result
 
     def _check(self, truth: TruthClip, names: set[str], frames: int) -> None:
         if not frames:
@@ -180,6 +218,7 @@ class Evaluation:
     def _add_features(
         self, name: str, real: dict[str, Tensor], generated: dict[str, Tensor]
     ) -> None:
+        self.features.setdefault(name, []).append(generated)
         if not real:
             return
         row = self.rows[name]
@@ -189,15 +228,6 @@ class Evaluation:
         else:
             row.add_features(real, truth=True)
             row.add_features(generated, truth=False)
-        if self.keep_clips:
-            self.features.setdefault(name, []).append(generated)
-
-    def _event_f1(self, name: str, motion: SmplxMotion, truth: TruthClip) -> float | None:
-        if truth.events is None:
-            return None
-        score = event_f1(motion, truth.events)
-        self.event_scores.setdefault(name, []).append(score)
-        return score
 
     def _fgd_rows(self) -> int:
         """Return the number of feature rows that FGD compares with those of ground truth."""
@@ -221,12 +251,22 @@ class Evaluation:
         ]
 
 
-def _table_row(
-    clip: str, name: str, frames: int, scores: ClipScores, event_score: float | None
-) -> dict[str, Any]:
+def _mean(clips: Sequence[ClipScores], key: str) -> float | None:
+    """Return the weighted mean of a corrected metric over clips that have it; None without one."""
+    scores = [clip[key]["corrected"] for clip in clips if "corrected" in clip.get(key, {})]
+    known = [(value, weight) for value, weight in scores if value is not None and weight > 0]
+    if not known:
+        return None
+    values, weights = np.array(known).T
+    return float(np.average(values, weights=weights))
+
+
+def _table_row(clip: str, name: str, frames: int, scores: ClipScores) -> dict[str, Any]:
     values = {
         f"{metric}_{variant}": value
         for metric, variants in scores.items()
         for variant, (value, _) in variants.items()
+        if metric != EVENT_F1.key
     }
+    event_score, _ = scores.get(EVENT_F1.key, {}).get("corrected", (None, 0.0))
     return {"clip": clip, "row": name, "frames": frames, **values, EVENT_F1.key: event_score}

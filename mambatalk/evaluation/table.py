@@ -2,13 +2,13 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, get_args
 
 from tabulate import tabulate
 
 from mambatalk.errors import InputError
-from mambatalk.metrics.catalogue import METRICS, MetricInfo, metric_value
+from mambatalk.metrics.catalogue import KID, METRICS, MOTION, MetricInfo, metric_value
 from mambatalk.metrics.variant import AnyVariant
 
 Format = Literal["markdown", "latex", "csv"]
@@ -34,11 +34,12 @@ def check_format(layout: str) -> Format:
 
 
 def metrics_table(result: Mapping[str, Any], layout: Format) -> str:
-    """Print the metrics of an evaluation as a table.
+    """Print the metrics of an evaluation as tables.
 
-    Markdown and LaTeX have one line for each method and variant, in the units of published tables,
-    with 95 % intervals in brackets where there are some. CSV has one line for each value, in raw
-    units.
+    Markdown and LaTeX have a table with one line for each method and variant, in the units of
+    published tables, and a second one of motion and ground contact with one line for each metric
+    and one column for each method. 95 % intervals are in brackets where there are some. CSV has one
+    line for each value, in raw units.
 
     Args:
         result: Content of `metrics.json`, optionally with the "intervals" of `evaluate`.
@@ -48,21 +49,40 @@ def metrics_table(result: Mapping[str, Any], layout: Format) -> str:
     if layout == "csv":
         return _csv(result)
 
-    headings = ["method", "variant", *(metric.heading for metric in METRICS.values())]
+    return f"{_field_table(result, layout)}\n\n{_motion_table(result, layout)}\n"
+
+
+def _field_table(result: Mapping[str, Any], layout: Format) -> str:
+    metrics = [*METRICS.values(), KID]
+    headings = ["method", "variant", *(metric.heading for metric in metrics)]
     lines = []
     for variant in get_args(AnyVariant):
         for method, row in result["rows"].items():
             # A row may lack a variant.
             if any(variant in row[key] for key in METRICS):
-                cells = [_cell(result, method, metric, variant) for metric in METRICS.values()]
+                cells = [_cell(result, method, metric, variant) for metric in metrics]
                 lines.append([method, variant, *cells])
+    return _tabulate(lines, headings, layout, texts=2)
 
-    alignment = ("left", "left", *("right" for _ in METRICS))
+
+def _motion_table(result: Mapping[str, Any], layout: Format) -> str:
+    methods = list(result["rows"])
+    lines = []
+    for metric in MOTION.values():
+        cells = [_cell(result, method, metric, "corrected") for method in methods]
+        lines.append([metric.heading, metric.better, *cells])
+    return _tabulate(lines, ["motion", "better", *methods], layout, texts=2)
+
+
+def _tabulate(
+    lines: Sequence[Sequence[str]], headings: Sequence[str], layout: Format, *, texts: int
+) -> str:
+    """Return a table whose first `texts` columns are text and whose others are numbers."""
+    alignment = ["left"] * texts + ["right"] * (len(headings) - texts)
     # Cells are text already; left to itself tabulate would parse and reformat the numbers.
-    text = tabulate(
+    return tabulate(
         lines, headings, tablefmt=_TABULATE[layout], colalign=alignment, disable_numparse=True
     )
-    return f"{text}\n"
 
 
 def _cell(result: Mapping[str, Any], method: str, metric: MetricInfo, variant: str) -> str:

@@ -22,7 +22,13 @@ from mambatalk.executors import FailedItem
 from mambatalk.features.schema import FRAME
 from mambatalk.features.splits import split_clip
 from mambatalk.fidelity import FidelityRules
-from mambatalk.motion.kinematics import contacts_of_feet, pose_chain
+from mambatalk.motion.kinematics import (
+    FLOOR_PERCENTILE,
+    contacts_of_feet,
+    floor_height,
+    foot_sliding_speed,
+    pose_chain,
+)
 from mambatalk.motion.rotations import axis_angle_to_matrix, matrix_to_6d
 from mambatalk.motion.skeleton import EXPRESSION_DIM, FOOT_JOINTS, FPS, JOINT_COUNT, MOTION_DIM
 from mambatalk.text.vocabulary import PAD, UNKNOWN
@@ -30,10 +36,6 @@ from mambatalk.text.words import frame_words
 
 CHUNK_FRAMES: Final = 256
 """Frames posed together: they fit the processor's cache, and memory does not grow with the clip."""
-FLOOR_TOLERANCE: Final = 0.03
-"""Height above its own lowest point within which a foot is on the floor, metres."""
-FLOOR_PERCENTILE: Final = 2
-"""Percentile of the foot heights that is taken as the floor; robust against single frames."""
 log = logging.getLogger(__name__)
 
 
@@ -146,10 +148,6 @@ def clip_statistics(
 
     feet = joints[:, FOOT_JOINTS].numpy()
     heights = feet[..., 1]
-    slide = np.linalg.norm(np.diff(feet[..., (0, 2)], axis=0), axis=-1) * FPS
-    # By height rather than by contact label: the labels mark slow feet, which cannot slide.
-    lowest = np.percentile(heights, FLOOR_PERCENTILE, axis=0)
-    on_floor = heights[:-1] < lowest + FLOOR_TOLERANCE
     not_finite = sum((~np.isfinite(features[name])).sum() for name in ("motion", "expressions"))
     return {
         "clip_id": clip.clip_id,
@@ -163,8 +161,8 @@ def clip_statistics(
         "unknown_words": float((features["word"] == UNKNOWN).mean()),
         "silent_share": float((block_rms(waveform) < SILENCE_RMS).mean()),
         "contact_share": float(contacts.mean()) if contacts.size else 0.0,
-        "foot_skate": float(slide[on_floor].mean()) if on_floor.any() else 0.0,
-        "floor_height": float(np.percentile(heights, FLOOR_PERCENTILE)),
+        "foot_skate": foot_sliding_speed(feet),
+        "floor_height": floor_height(feet),
         "floor_drift": _floor_drift(heights),
         "not_finite": int(not_finite),
     }

@@ -4,12 +4,15 @@ Every place that prints metrics takes them from here: `mambatalk evaluate`, the 
 of a build, the report, and the figures that DVC compares.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from mambatalk.metrics.part_motion import MOVING_PARTS, ROTATING_PARTS, MovingPart
+
 Better = Literal["lower", "higher", "nearer to ground truth"]
+_NEARER: Final[Better] = "nearer to ground truth"
 MISSING: Final = "–"
 """Printed where a metric is undefined."""
 
@@ -25,6 +28,7 @@ class MetricInfo:
             compared with that of ground truth.
         exponent: Papers print the raw value divided by 10 to this power.
         unit: Unit of the raw value; empty for a ratio.
+        symbol: Printed unit, if it has a name of its own, such as `cm` for 1e-2 m.
 
     """
 
@@ -33,10 +37,13 @@ class MetricInfo:
     better: Better
     exponent: int = 0
     unit: str = ""
+    symbol: str = ""
 
     @property
     def printed_unit(self) -> str:
         """Unit of printed values, such as `1e-8 m²`; empty for a plain ratio."""
+        if self.symbol:
+            return self.symbol
         scale = f"1e{self.exponent}" if self.exponent else ""
         return " ".join(filter(None, (scale, self.unit)))
 
@@ -76,7 +83,59 @@ METRICS: Final = _by_key(
 EVENT_F1: Final = MetricInfo("event_f1", "Event F1", "higher")
 """Score against the motion rules of the embedded sample. It has no variants and is undefined for
 recorded clips."""
-CATALOGUE: Final = _by_key(*METRICS.values(), EVENT_F1)
+KID: Final = MetricInfo("kid", "KID", "lower")
+"""Kernel distance between the features of FGD; `corrected` alone, as of `MOTION`."""
+
+
+DEEPEST: Final = "penetration_deepest"
+"""The one metric that is a maximum over clips and not a mean, so that it has no interval."""
+PART_NAMES: Final[Mapping[MovingPart, str]] = MappingProxyType(
+    {
+        "jaw": "jaw",
+        "expressions": "expressions",
+        "upper": "upper body",
+        "hands": "hands",
+        "lower": "lower body",
+        "root": "root",
+    }
+)
+"""Names of the moving parts in tables."""
+
+
+def _part_metrics(part: MovingPart) -> Iterator[MetricInfo]:
+    name = PART_NAMES[part]
+    if part == "root":
+        yield MetricInfo(f"range_{part}", f"Range, {name}", _NEARER, -2, "m", "cm")
+        yield MetricInfo(f"speed_{part}", f"Speed, {name}", _NEARER, -2, "m/s", "cm/s")
+        yield MetricInfo(f"jerk_{part}", f"Jerk, {name}", _NEARER, 0, "m/s³")
+    else:
+        # Expression coefficients have no unit.
+        unit = "rad" if part in ROTATING_PARTS else "1"
+        range_unit = unit if part in ROTATING_PARTS else ""
+        yield MetricInfo(f"range_{part}", f"Range, {name}", _NEARER, 0, range_unit)
+        yield MetricInfo(f"speed_{part}", f"Speed, {name}", _NEARER, 0, f"{unit}/s")
+        yield MetricInfo(f"jerk_{part}", f"Jerk, {name}", _NEARER, 0, f"{unit}/s³")
+    yield MetricInfo(f"correlation_{part}", f"Correlation, {name}", "higher")
+    if part in ROTATING_PARTS:
+        yield MetricInfo(f"posture_{part}", f"Posture error, {name}", "lower", 0, "rad")
+
+
+MOTION: Final = _by_key(
+    *(metric for part in MOVING_PARTS for metric in _part_metrics(part)),
+    MetricInfo("root_drift", "Root drift in 10 s", _NEARER, -2, "m", "cm"),
+    MetricInfo("height_error", "Height error", "lower", -2, "m", "cm"),
+    MetricInfo("foot_skating", "Foot skating", "lower", -2, "m/s", "cm/s"),
+    MetricInfo("skating_ratio", "Foot skating ratio", "lower"),
+    MetricInfo("penetration", "Floor penetration", "lower", -2, "m", "cm"),
+    MetricInfo(DEEPEST, "Floor penetration, deepest", "lower", -2, "m", "cm"),
+)
+"""How each part moves and where the body stands. Published code computes none of these, so that
+each has the variant `corrected` alone."""
+CATALOGUE: Final = _by_key(*METRICS.values(), EVENT_F1, KID, *MOTION.values())
+
+
+RATIOS: Final = ("range_", "speed_", "jerk_")
+"""Keys that start so are compared as ratios to ground truth over the same clips."""
 
 
 def metric_value(
@@ -94,3 +153,19 @@ def metric_value(
     if key == EVENT_F1.key:
         return result[key][row]
     return result["rows"][row][key].get(variant)
+
+
+def ratio_to_truth(result: Mapping[str, Any], row: str, key: str) -> float | None:
+    """Return a corrected metric as a ratio to that of ground truth; None where undefined.
+
+    Args:
+        result: Content of `metrics.json`.
+        row: Name of the method.
+        key: Key of the metric.
+
+    """
+    value = metric_value(result, row, key)
+    truth = metric_value(result, "ground_truth", key)
+    if value is None or not truth:
+        return None
+    return value / truth

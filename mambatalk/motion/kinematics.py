@@ -1,14 +1,22 @@
 """Motion over time at 30 frames per second: foot contacts, velocities, and the kinematic chain."""
 
 from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.motion.skeleton import FOOT_JOINTS, FPS, PARENTS
 
 CONTACT_STEP = 0.01
 """A foot joint is in contact if it moves less than this many metres to the next frame (0.3 m/s)."""
+
+FLOOR_TOLERANCE = 0.03
+"""Height above its own lowest point within which a foot is on the floor, metres."""
+FLOOR_PERCENTILE = 2
+"""Percentile of the foot heights that is taken as the floor; robust against single frames."""
 
 
 def foot_contacts(joints: Tensor) -> Tensor:
@@ -25,6 +33,37 @@ def contacts_of_feet(feet: Tensor) -> Tensor:
     step = (feet[..., 1:, :, :] - feet[..., :-1, :, :]).norm(dim=-1)
     step = torch.cat([step, torch.zeros_like(feet[..., :1, :, 0])], dim=-2)
     return (step < CONTACT_STEP).to(feet.dtype)
+
+
+def floor_height(feet: NDArray[Any]) -> float:
+    """Return the height of the floor below a standing person, in metres.
+
+    Args:
+        feet: Ankles and feet (n, 4, 3) in metres. Joints are inside the foot, so that the floor is
+            the height of the lowest joint of a standing body and not that of its soles.
+
+    """
+    return float(np.percentile(feet[..., 1], FLOOR_PERCENTILE))
+
+
+def foot_sliding_speed(feet: NDArray[Any]) -> float:
+    """Return the mean horizontal speed of feet on the floor, in metres per second.
+
+    A joint is on the floor while it is within 3 cm of its own lowest height, without single frames.
+    By height rather than by contact label: the labels mark slow feet, which cannot slide.
+
+    Args:
+        feet: Ankles and feet (n, 4, 3) in metres.
+
+    Returns:
+        The speed; 0 for a single frame.
+
+    """
+    heights = feet[..., 1]
+    slide = np.linalg.norm(np.diff(feet[..., (0, 2)], axis=0), axis=-1) * FPS
+    lowest = np.percentile(heights, FLOOR_PERCENTILE, axis=0)
+    on_floor = heights[:-1] < lowest + FLOOR_TOLERANCE
+    return float(slide[on_floor].mean()) if on_floor.any() else 0.0
 
 
 def central_velocity(position: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mambatalk.config import load_config
 from mambatalk.files import read_json
-from mambatalk.metrics.catalogue import EVENT_F1, METRICS, metric_value
+from mambatalk.metrics.catalogue import EVENT_F1, METRICS, MOTION, metric_value
 from tasks.runtime.command import run_command
 from tasks.runtime.paths import Paths
 from tasks.tracking.store import home
@@ -20,7 +20,7 @@ _WIDTH: Final = 146
 
 
 def table(evaluation: dict[str, Any]) -> Table:
-    """Return the table of `metrics/metrics.json`: one line per method, in the units of papers."""
+    """Return the metrics of the field: one line per method, in the units of papers."""
     title = (
         f"{evaluation['clips']} clips, {evaluation['frames']} frames, "
         f"{evaluation['body']} body model, "
@@ -44,6 +44,21 @@ def table(evaluation: dict[str, Any]) -> Table:
     return result
 
 
+def motion_table(evaluation: dict[str, Any]) -> Table:
+    """Return the metrics of motion and ground contact: one line per metric, a column per method."""
+    result = Table(title="motion and ground contact, corrected", title_justify="left")
+    result.add_column("")
+    result.add_column("better")
+    for row in evaluation["rows"]:
+        result.add_column(row.replace("_", " "), justify="right")
+    for metric in MOTION.values():
+        cells = [
+            metric.format(metric_value(evaluation, row, metric.key)) for row in evaluation["rows"]
+        ]
+        result.add_row(metric.heading, metric.better, *cells)
+    return result
+
+
 def show(root: Path) -> None:
     """Print the metrics of a build and where its results are.
 
@@ -56,6 +71,7 @@ def show(root: Path) -> None:
     console.width = max(console.width, _WIDTH)
     evaluation = read_json(paths.evaluation)
     console.print(table(evaluation))
+    console.print(motion_table(evaluation))
     for note in evaluation["warnings"]:
         console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
     for name, place in (

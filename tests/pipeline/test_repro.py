@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mambatalk.metrics.catalogue import KID, METRICS, MOTION
 from tests.pipeline.workspace import Workspace, checkout
 
 PARTS = ("face", "upper", "hands", "lower", "global")
@@ -75,7 +76,7 @@ def test_metrics_follow_the_documented_format(built: Workspace) -> None:
         "shuffled_audio",
     }
     for row in metrics["rows"].values():
-        assert set(row) == {"fgd", "bc", "l1div", "mse", "lvd", "srgr"}
+        assert set(row) == {*METRICS, KID.key, *MOTION}
     assert metrics["rows"]["ground_truth"]["mse"]["corrected"] == 0
     assert metrics["rows"]["model"]["mse"]["corrected"] > 0
     assert metrics["body"] == "stand-in"
@@ -91,7 +92,9 @@ def test_a_second_build_runs_no_stage(built: Workspace) -> None:
 
 def test_dvc_shows_metrics_and_plots(built: Workspace) -> None:
     shown = json.loads(built.dvc("metrics", "show", "--json").stdout)[""]["data"]
-    assert set(shown["metrics/summary.json"]["data"]) == {
+    summary = shown["metrics/summary.json"]["data"]
+    assert set(summary.pop("motion")) == set(MOTION)
+    assert set(summary) == {
         "fgd",
         "bc",
         "l1div",
@@ -99,6 +102,7 @@ def test_dvc_shows_metrics_and_plots(built: Workspace) -> None:
         "lvd_1e-5",
         "srgr",
         "event_f1",
+        "kid",
     }
     assert shown["metrics/check_clips.json"]["data"]["success"] is True
     assert "metrics/train_vq/face.json" in shown

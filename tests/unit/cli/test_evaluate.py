@@ -135,8 +135,8 @@ def test_a_note_names_clips_that_were_scored_in_part(
 def test_folders_are_printed_as_markdown(on_folders: Run) -> None:
     out = on_folders()
     assert out.exit_code == 0
-    lines = [line for line in out.stdout.splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    field, motion = out.stdout.split("\n\n")
+    cells = _cells(field)
     assert cells[0][:3] == ["method", "variant", "FGD (1e-1)"]
     assert [row[1] for row in cells if row[0] == "ground_truth"] == [
         "published",
@@ -145,15 +145,27 @@ def test_folders_are_printed_as_markdown(on_folders: Run) -> None:
     ]
     (published,) = [row for row in cells if row[:2] == ["result", "published"]]
     assert "[" in published[2], "an interval"
+    rows = {row[0]: row[2:] for row in _cells(motion)}
+    assert rows["motion"] == ["ground_truth", "result"]
+    assert rows["Correlation, lower body"][0].startswith("1.000")
+    assert "[" in rows["Range, root (cm)"][1], "an interval"
     assert "inflated and not comparable" in out.stderr
 
 
+def _cells(markdown: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in markdown.strip().splitlines()
+    ]
+
+
 def test_folders_are_printed_as_latex(on_folders: Run) -> None:
-    out = on_folders("--format", "latex").stdout
-    assert out.startswith(r"\begin{tabular}{llrrrrrr}")
-    assert r"ground\_truth" in out
-    rows = [line for line in out.splitlines() if line.endswith(r"\\")]
-    assert {line.count("&") for line in rows} == {7}
+    field, motion = on_folders("--format", "latex").stdout.split("\n\n")
+    assert field.startswith(r"\begin{tabular}{llrrrrrrr}")
+    assert motion.startswith(r"\begin{tabular}{llrr}")
+    for table, columns in ((field, 9), (motion, 4)):
+        assert r"ground\_truth" in table
+        rows = [line for line in table.splitlines() if line.endswith(r"\\")]
+        assert {line.count("&") for line in rows} == {columns - 1}
 
 
 def test_csv_and_json_hold_the_same_values(on_folders: Run) -> None:
@@ -168,7 +180,8 @@ def test_csv_and_json_hold_the_same_values(on_folders: Run) -> None:
             assert float(line["low"]) <= value <= float(line["high"])
     assert {line["clip"] for line in scores["per_clip"]} == set(NAMES)
     with_interval = {line["metric"] for line in table if line["method"] == "result" and line["low"]}
-    assert with_interval == {"fgd", "bc", "l1div", "mse", "lvd"}, "SRGR has one clip"
+    assert with_interval >= {"fgd", "kid", "bc", "l1div", "mse", "lvd", "range_lower", "root_drift"}
+    assert not with_interval & {"srgr", "penetration_deepest"}, "one clip, and a maximum"
 
 
 def test_intervals_weigh_clips_as_the_mean_does(

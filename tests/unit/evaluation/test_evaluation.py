@@ -12,7 +12,7 @@ import torch
 
 from mambatalk.errors import InputError
 from mambatalk.evaluation.score import Evaluation, TruthClip
-from mambatalk.metrics.catalogue import METRICS
+from mambatalk.metrics.catalogue import KID, METRICS, MOTION
 from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.clip import SmplxMotion
@@ -75,7 +75,7 @@ def test_the_result_has_the_structure_of_metrics_json(scored: Scored) -> None:
     }
     assert set(result["rows"]) == {"ground_truth", "model", "random_clip"}
     for row in result["rows"].values():
-        assert set(row) == set(METRICS)
+        assert set(row) == {*METRICS, KID.key, *MOTION}
         assert all({"published", "corrected"} <= set(variants) for variants in row.values())
     assert (result["clips"], result["frames"], result["body"]) == (
         4,
@@ -145,25 +145,44 @@ def test_the_noise_floor_compares_every_second_clip_with_the_rest() -> None:
     assert rows["model"]["fgd"]["corrected"] == pytest.approx(0, abs=1e-6)
 
 
+def test_metrics_without_each_clip_are_those_of_the_other_clips() -> None:
+    truths = [_clip(seed, 200 + 20 * seed) for seed in range(4)]
+    whole, rest = _evaluation(), _evaluation()
+    for k, truth in enumerate(truths):
+        motions = {"model": _noisy(truth.motion, 0.02)}
+        whole.add(truth, motions)
+        if k != 2:
+            rest.add(truth, motions)
+    left_out = whole.without_each()
+    assert len(left_out) == 4
+    expected = rest.result()["rows"]["model"]
+    for key, value in left_out[2]["model"].items():
+        assert value == pytest.approx(expected[key]["corrected"], rel=1e-6), key
+    assert {"fgd", "kid", "bc", "range_lower"} <= set(left_out[2]["model"])
+    assert left_out[2]["ground_truth"]["fgd"] is None
+
+
 def test_undefined_metrics_are_null() -> None:
     evaluation = _evaluation(latent=None, speeds=False)
     evaluation.add(_clip(0), {"model": smooth_motion(1)})
     evaluation.add(_clip(1, semantics=[]), {"model": smooth_motion(2)})
     result = evaluation.result()
     for row in result["rows"].values():
-        for metric in ("fgd", "bc", "srgr"):
+        for metric in ("fgd", "kid", "bc", "srgr"):
             assert {"published", "corrected"} <= set(row[metric])
             assert set(row[metric].values()) == {None}
     assert (result["fgd_rows"], result["event_f1"]["model"], result["warnings"]) == (0, None, [])
 
 
-def test_metrics_do_not_depend_on_translation() -> None:
+def test_metrics_of_the_field_do_not_depend_on_translation() -> None:
     moved = smooth_motion(0)
     moved = replace(moved, trans=moved.trans + 3)
     plain, shifted = _evaluation(), _evaluation()
     plain.add(_clip(0), {"model": smooth_motion(0)})
     shifted.add(_clip(0), {"model": moved})
-    assert plain.result()["rows"] == shifted.result()["rows"]
+    here, there = (one.result()["rows"]["model"] for one in (plain, shifted))
+    assert {key: here[key] for key in METRICS} == {key: there[key] for key in METRICS}
+    assert there["height_error"]["corrected"] == pytest.approx(3, abs=1e-4)
 
 
 def test_corrected_fgd_ignores_the_eyes() -> None:

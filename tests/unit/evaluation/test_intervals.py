@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mambatalk.evaluation.intervals import Interval, fgd_interval, mean_interval
+from mambatalk.evaluation.intervals import Interval, fgd_interval, kernel_interval, mean_interval
+from mambatalk.metrics import KernelDistance
 from mambatalk.metrics.frechet import Gaussian, frechet_distance
 
 
@@ -91,6 +92,25 @@ def test_fgd_intervals_equal_the_jackknife_over_clips(scale: float) -> None:
     assert interval == pytest.approx((max(centre - error, 0.0), centre + error), rel=1e-6)
     if scale == 1.0:
         assert centre < error
+
+
+def test_kernel_intervals_equal_the_jackknife_over_clips() -> None:
+    torch.manual_seed(0)
+    generated = [1.5 * torch.randn(15 + k, 3) for k in range(5)]
+    truth = [torch.randn(15 + k, 3) for k in range(5)]
+
+    def distance(kept: Sequence[int]) -> float:
+        metric = KernelDistance(3)
+        for k in kept:
+            metric.update(generated[k], truth=False)
+            metric.update(truth[k], truth=True)
+        return float(metric.compute())
+
+    left_out = np.array([distance([k for k in range(5) if k != out]) for out in range(5)])
+    error = 1.959964 * np.sqrt(4 / 5 * np.square(left_out - left_out.mean()).sum())
+    centre = distance(range(5))
+    assert kernel_interval(generated, truth) == pytest.approx((centre - error, centre + error))
+    assert kernel_interval(generated[:2], truth[:2]) is None
 
 
 def test_fewer_than_three_clips_have_no_fgd_interval() -> None:

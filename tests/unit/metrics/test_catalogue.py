@@ -7,11 +7,30 @@ from mambatalk.metrics import (
     LVD,
     SRGR,
     BeatConsistency,
+    DeepestPenetration,
     FaceMSE,
+    FloorPenetration,
+    FootSkating,
+    FootSkatingRatio,
     FrechetGestureDistance,
+    HeightError,
+    KernelDistance,
     L1Diversity,
+    MotionCorrelation,
+    MotionJerk,
+    MotionRange,
+    MotionSpeed,
+    PostureError,
+    RootDrift,
 )
-from mambatalk.metrics.catalogue import CATALOGUE, METRICS, metric_value
+from mambatalk.metrics.catalogue import (
+    CATALOGUE,
+    EVENT_F1,
+    KID,
+    METRICS,
+    metric_value,
+    ratio_to_truth,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +43,8 @@ from mambatalk.metrics.catalogue import CATALOGUE, METRICS, metric_value
         ("lvd", 6.897e-5, "6.897"),
         ("srgr", 0.29, "0.290"),
         ("event_f1", 0.98, "0.980"),
+        ("root_drift", 0.0735, "7.350"),
+        ("range_lower", 0.035, "0.035"),
     ],
 )
 def test_numbers_are_printed_in_the_units_of_papers(key: str, value: float, text: str) -> None:
@@ -47,7 +68,7 @@ def test_numbers_of_any_size_are_readable(value: float | None, text: str) -> Non
 
 
 def test_headings_name_the_printed_unit() -> None:
-    headings = [metric.heading for metric in CATALOGUE.values()]
+    headings = [metric.heading for metric in (*METRICS.values(), EVENT_F1, KID)]
     assert headings == [
         "FGD (1e-1)",
         "BC (1e-1)",
@@ -56,7 +77,18 @@ def test_headings_name_the_printed_unit() -> None:
         "LVD (1e-5 m)",
         "SRGR",
         "Event F1",
+        "KID",
     ]
+    assert CATALOGUE["root_drift"].heading == "Root drift in 10 s (cm)"
+    assert CATALOGUE["speed_upper"].heading == "Speed, upper body (rad/s)"
+
+
+def test_ratios_to_ground_truth_are_undefined_where_it_stands_still() -> None:
+    values = {"ground_truth": 2.0, "model": 1.5}
+    rows = {name: {"range_jaw": {"corrected": value}} for name, value in values.items()}
+    assert ratio_to_truth({"rows": rows}, "model", "range_jaw") == 0.75
+    rows["ground_truth"]["range_jaw"]["corrected"] = 0.0
+    assert ratio_to_truth({"rows": rows}, "model", "range_jaw") is None
 
 
 def test_values_are_read_by_row_and_variant() -> None:
@@ -80,6 +112,18 @@ def test_values_are_read_by_row_and_variant() -> None:
         ("mse", FaceMSE),
         ("lvd", LVD),
         ("srgr", SRGR),
+        ("kid", KernelDistance),
+        ("range_lower", MotionRange),
+        ("speed_lower", MotionSpeed),
+        ("jerk_lower", MotionJerk),
+        ("correlation_lower", MotionCorrelation),
+        ("posture_lower", PostureError),
+        ("root_drift", RootDrift),
+        ("height_error", HeightError),
+        ("foot_skating", FootSkating),
+        ("skating_ratio", FootSkatingRatio),
+        ("penetration", FloorPenetration),
+        ("penetration_deepest", DeepestPenetration),
     ],
 )
 def test_classes_declare_the_direction_of_the_catalogue(key: str, metric: type[Metric]) -> None:

@@ -7,11 +7,14 @@ import pytest
 
 from mambatalk.errors import InputError
 from mambatalk.files import write_json
-from mambatalk.metrics.catalogue import METRICS
+from mambatalk.metrics.catalogue import METRICS, MOTION
 from tasks.tools.summary import command, show
 
 UNDEFINED = {"published": None, "corrected": None}
-ROW = dict.fromkeys(METRICS, UNDEFINED) | {"fgd": {"published": 0.2, "corrected": None}}
+ROW = dict.fromkeys((*METRICS, *MOTION), UNDEFINED) | {
+    "fgd": {"published": 0.2, "corrected": None},
+    "root_drift": {"corrected": 0.0735},
+}
 EVALUATION = {
     "rows": {"ground_truth": ROW, "model": ROW},
     "event_f1": {"ground_truth": 0.98, "model": None},
@@ -34,7 +37,15 @@ def test_metrics_are_shown_with_their_warnings(
 ) -> None:
     show(Path())
     output = capsys.readouterr().out
-    for words in ("FGD (1e-1)", "2.000 / –", "Event F1", "0.980", "note: FGD of 2 feature rows"):
+    for words in (
+        "FGD (1e-1)",
+        "2.000 / –",
+        "Event F1",
+        "0.980",
+        "Root drift in 10 s (cm)",
+        "7.350",
+        "note: FGD of 2 feature rows",
+    ):
         assert words in output
 
 
