@@ -16,6 +16,7 @@ from mambatalk.evaluation.baselines import (
     shuffled_audio,
     stored_motion,
 )
+from mambatalk.evaluation.checks import as_json, check_model, counts
 from mambatalk.evaluation.score import Evaluation, TruthClip
 from mambatalk.features.store import ClipInfo, FeatureStore, open_features
 from mambatalk.features.windows import clip_ctc
@@ -66,9 +67,13 @@ def run(context: StageContext) -> None:
             motions["model"].write(out / f"{clip.clip_id}.npz")
     _write_table(paths.per_clip, table)
     result = evaluation.result()
+    checks = check_model(result, evaluation.without_each())
+    result["checks"] = as_json(checks)
     write_json(paths.evaluation, result)
     write_json(paths.summary, _summary(result))
-    context.recorder.metrics({**result["rows"], "event_f1": result["event_f1"]})
+    context.recorder.metrics(
+        {**result["rows"], "event_f1": result["event_f1"], "checks": counts(checks)}
+    )
     context.recorder.artifact(paths.evaluation)
     context.recorder.artifact(paths.per_clip)
 

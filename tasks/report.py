@@ -12,16 +12,18 @@ from tasks.report_page.charts import curves
 from tasks.report_page.facts import facts
 from tasks.report_page.little_data import little_data
 from tasks.report_page.numbers import (
+    ROWS,
     TABLE_1_KEYS,
     clip_table,
     codebooks,
     columns,
     metrics_table,
+    motion_table,
     published_row,
     published_table,
     strips,
 )
-from tasks.report_page.verdicts import headline, not_comparable, verdicts
+from tasks.report_page.verdicts import grouped, headline, not_comparable
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command
@@ -46,22 +48,23 @@ def content(config: Config, paths: Paths) -> dict[str, Any]:
     """Collect everything that the template shows."""
     evaluation = read_json(paths.evaluation)
     found = facts(config, paths)
-    results = verdicts(evaluation)
     limits = little_data(found, evaluation)
     return {
         "facts": found,
         "evaluation": evaluation,
         "split": config.evaluate.split,
-        "headline": limits.headline if limits else headline(results),
+        "headline": limits.headline if limits else headline(evaluation),
         "limits": limits,
-        "verdicts": results,
+        "checks": list(grouped(evaluation["checks"])),
         "not_comparable": not_comparable(
             found, evaluation, published_fgd=config.train_fgd_encoder.published is not None
         ),
         "metrics": CATALOGUE,
         "columns": columns(evaluation),
         "rows": metrics_table(evaluation),
+        "row_names": ROWS,
         "strips": strips(evaluation),
+        "motion": motion_table(evaluation),
         "ours": published_row(evaluation),
         "table_1": published_table(),
         "table_1_keys": TABLE_1_KEYS,

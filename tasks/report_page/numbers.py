@@ -5,7 +5,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from mambatalk.files import read_json
-from mambatalk.metrics.catalogue import CATALOGUE, EVENT_F1, METRICS, metric_value
+from mambatalk.metrics.catalogue import (
+    CATALOGUE,
+    EVENT_F1,
+    KID,
+    METRICS,
+    MISSING,
+    MOTION,
+    RATIOS,
+    metric_value,
+    ratio_to_truth,
+)
 from mambatalk.motion.skeleton import FPS
 
 TABLE_1: Final = Path(__file__).with_name("table1.csv")
@@ -33,11 +43,34 @@ def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return metric and variant of each column; event F1 only if the corpus has written events."""
+    """Return metric and variant of each column of the table of field metrics.
+
+    Event F1 is among them only if the corpus has written events.
+    """
     keys = [(key, variant) for key in METRICS for variant in VARIANTS]
+    keys.append((KID.key, "corrected"))
     if metric_value(evaluation, "model", EVENT_F1.key) is not None:
         keys.append((EVENT_F1.key, "corrected"))
     return keys
+
+
+def motion_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return one row per metric of motion and ground contact, with a cell for each of `ROWS`.
+
+    Range, speed and jerk have the model's ratio to ground truth beside them.
+    """
+    rows = []
+    for key, metric in MOTION.items():
+        values = [metric_value(evaluation, row, key) for row in ROWS]
+        ratio = ratio_to_truth(evaluation, "model", key) if key.startswith(RATIOS) else None
+        rows.append(
+            {
+                "metric": metric,
+                "cells": [metric.format(value) for value in values],
+                "ratio": MISSING if ratio is None else f"{ratio:.2f}",
+            }
+        )
+    return rows
 
 
 def strips(evaluation: dict[str, Any]) -> list[dict[str, Any]]:

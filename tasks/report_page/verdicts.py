@@ -1,75 +1,59 @@
-"""The report's checks of the model against its baselines, and what must not be compared."""
+"""The report's headline on the checks of the model, and what must not be compared.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+The checks themselves are those of `mambatalk.evaluation.checks`; the stage evaluate runs them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
-from mambatalk.metrics.catalogue import CATALOGUE, Better, metric_value
+from mambatalk.metrics.catalogue import CATALOGUE
 
 PAPER_CLIPS: Final = 15
 PAPER_SPEAKERS: Final = ["2 scott"]
-CLOSER: Final = 0.9
-"""The model counts as nearer to ground truth than a baseline if its distance is below this share of
-the baseline's. Without this margin, a body that trembles would beat one that stands still."""
-BASELINES: Final = {
-    "mean_pose": "the mean pose",
-    "random_clip": "a random training clip",
-    "shuffled_audio": "the audio of another clip",
-}
+Checks = Sequence[Mapping[str, str]]
+"""`checks` of `metrics.json`."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The result of comparing the model with a baseline in one metric."""
-
-    name: str
-    passed: bool | None
-    """None if a value is undefined or cannot be estimated."""
-    text: str
-    """The values compared."""
-
-
-def verdicts(evaluation: dict[str, Any]) -> list[Verdict]:
-    """Compare the model with its baselines in the corrected metrics.
+def headline(evaluation: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a sentence on all checks, and what failed or is not shown.
 
     Args:
         evaluation: Content of `metrics/metrics.json`.
 
     """
-    result = [
-        _compare(evaluation, "fgd", "mean_pose", estimable=not evaluation["warnings"]),
-        _compare(evaluation, "bc", "mean_pose"),
-        _compare(evaluation, "l1div", "mean_pose"),
-        _compare(evaluation, "mse", "random_clip"),
-        _compare(evaluation, "mse", "shuffled_audio"),
-    ]
-    if metric_value(evaluation, "model", "event_f1") is not None:
-        result += [
-            _compare(evaluation, "event_f1", "random_clip"),
-            _compare(evaluation, "event_f1", "shuffled_audio"),
-        ]
-    return result
-
-
-def headline(results: Sequence[Verdict]) -> tuple[str, str]:
-    """Return a sentence on all checks, and one on those that failed or cannot be estimated."""
-    decided = [one for one in results if one.passed is not None]
-    passed = sum(one.passed is True for one in decided)
-    if not decided:
-        first = "These clips are too few to check the model"
-    elif passed == len(decided):
-        first = f"The model passes all {passed} checks against its baselines"
+    checks = evaluation["checks"]
+    count = Counter(one["status"] for one in checks)
+    clips = evaluation["clips"]
+    behind = f"{clips} clip{'' if clips == 1 else 's'} and one seed"
+    if count["failed"]:
+        first = f"The model fails {count['failed']} of {len(checks)} checks on {behind}"
+    elif not count["passed"]:
+        first = f"These clips are too few to check the model: {behind}"
+    elif count["not shown"]:
+        first = f"The model fails no check, but only {count['passed']} of {len(checks)} are"
+        first += f" shown on {behind}"
     else:
-        first = f"The model passes {passed} of {len(decided)} checks against its baselines"
+        first = f"The model passes all {len(checks)} checks on {behind}"
 
-    failed = "; ".join(one.name for one in decided if not one.passed)
-    undecided = "; ".join(one.name for one in results if one.passed is None)
     details = []
-    if failed:
-        details.append(f"Failed: {failed}.")
-    if undecided:
-        details.append(f"Not estimable: {undecided}.")
+    if count["failed"]:
+        failed = [CATALOGUE[one["metric"]].label for one in checks if one["status"] == "failed"]
+        details.append(f"Failed: {'; '.join(dict.fromkeys(failed))}.")
+    if count["not shown"]:
+        details.append(
+            "Not shown, because other clips could decide otherwise or a value is undefined:"
+            f" {count['not shown']}."
+        )
     return first, " ".join(details)
+
+
+def grouped(checks: Checks) -> Iterator[tuple[str, list[Mapping[str, str]]]]:
+    """Return the checks by group, in their order, failed ones first within a group."""
+    order = ("failed", "not shown", "passed")
+    for group, members in groupby(checks, key=lambda one: one["group"]):
+        yield group, sorted(members, key=lambda one: order.index(one["status"]))
 
 
 def not_comparable(
@@ -106,29 +90,3 @@ def not_comparable(
         )
     reasons += [f"{note}." for note in evaluation["warnings"]]
     return reasons
-
-
-def _compare(
-    evaluation: dict[str, Any], key: str, baseline: str, *, estimable: bool = True
-) -> Verdict:
-    """Compare the model with a baseline in one corrected metric, in the metric's direction."""
-    metric = CATALOGUE[key]
-    ours, theirs, truth = (
-        metric_value(evaluation, row, key) for row in ("model", baseline, "ground_truth")
-    )
-    name = f"{metric.label} against {BASELINES[baseline]}"
-    numbers = f"{metric.format(ours)} against {metric.format(theirs)}"
-    if metric.better == "nearer to ground truth":
-        numbers += f"; ground truth {metric.format(truth)}"
-    numbers += f" ({metric.printed_unit or 'no unit'})"
-    if ours is None or theirs is None or not estimable:
-        return Verdict(name, None, numbers)
-    return Verdict(name, _is_better(metric.better, ours, theirs, truth), numbers)
-
-
-def _is_better(better: Better, ours: float, theirs: float, truth: float | None) -> bool:
-    if better == "lower":
-        return ours < theirs
-    if better == "higher":
-        return ours > theirs
-    return truth is not None and abs(ours - truth) < CLOSER * abs(theirs - truth)

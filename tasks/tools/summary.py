@@ -3,6 +3,7 @@
 `make repro` ends with it.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +73,9 @@ def show(root: Path) -> None:
     evaluation = read_json(paths.evaluation)
     console.print(table(evaluation))
     console.print(motion_table(evaluation))
+    statuses = Counter(one["status"] for one in evaluation["checks"])
+    numbers = ", ".join(f"{statuses[name]} {name}" for name in ("passed", "failed", "not shown"))
+    console.print(f"{len(evaluation['checks'])} checks: {numbers}", highlight=False)
     for note in evaluation["warnings"]:
         console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
     for name, place in (

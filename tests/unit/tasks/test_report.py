@@ -13,10 +13,11 @@ import pytest
 
 from mambatalk.config import Config, load_config
 from mambatalk.files import write_json
+from mambatalk.metrics.catalogue import KID, MOTION
 from tasks import report
 from tasks.report_page.little_data import little_data
 from tasks.report_page.numbers import published_table
-from tasks.report_page.verdicts import headline, not_comparable, verdicts
+from tasks.report_page.verdicts import headline, not_comparable
 from tasks.runtime.paths import Paths
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +32,33 @@ GOOD = {  # One number of a kind for each row, the model ahead everywhere.
     "srgr": (1.0, 0.4, 0.3, 0.2, 0.3),
 }
 EVENT_F1 = (0.95, 0.6, 0.0, 0.3, 0.4)
+CHECKS = [
+    {
+        "group": "Parts",
+        "metric": "range_hands",
+        "name": "Range, hands: 0.7 to 1.3 x ground truth",
+        "status": "passed",
+        "text": "1 x",
+    },
+    {
+        "group": "Parts",
+        "metric": "range_root",
+        "name": "Range, root: 0.7 to 1.3 x ground truth",
+        "status": "failed",
+        "text": "0.1 x",
+    },
+    {
+        "group": "Ground",
+        "metric": "root_drift",
+        "name": "Root drift in 10 s: at most 2 x ground truth",
+        "status": "not shown",
+        "text": "2 of at least 5 clips",
+    },
+]
+
+
+def with_status(*statuses: str) -> list[dict[str, str]]:
+    return [check | {"status": status} for check, status in zip(CHECKS, statuses, strict=True)]
 
 
 def evaluation(**changes: Any) -> dict[str, Any]:
@@ -41,6 +69,8 @@ def evaluation(**changes: Any) -> dict[str, Any]:
         }
         for k, name in enumerate(NAMES)
     }
+    for k, row in enumerate(rows.values()):
+        row |= {key: {"published": None, "corrected": 0.25 * k} for key in (KID.key, *MOTION)}
     return {
         "rows": rows,
         "event_f1": dict(zip(NAMES, EVENT_F1, strict=True)),
@@ -50,6 +80,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
         "body": "stand-in",
         "fidelity": "corrected",
         "warnings": [],
+        "checks": CHECKS,
         **changes,
     }
 
@@ -194,45 +225,48 @@ def test_mambatalk_is_in_the_published_table() -> None:
     ]
 
 
-def test_a_model_ahead_of_all_baselines_passes_all_checks() -> None:
-    found = verdicts(evaluation())
-    assert [one.passed for one in found] == [True] * 7
-    assert headline(found) == ("The model passes all 7 checks against its baselines", "")
+def test_the_headline_counts_checks_and_clips_and_names_what_failed() -> None:
+    first, second = headline(evaluation())
+    assert first == "The model fails 1 of 3 checks on 2 clips and one seed"
+    assert "Failed: Range, root." in second
+    assert second.endswith("a value is undefined: 1.")
 
 
-@pytest.mark.parametrize(
-    ("key", "model", "name"),
-    [
-        ("fgd", 0.95, "FGD against the mean pose"),
-        ("bc", 1.5, "BC against the mean pose"),
-        ("l1div", 25.0, "Diversity against the mean pose"),
-        ("mse", 8.5e-8, "Face MSE against the audio of another clip"),
-    ],
-)
-def test_a_failed_check_is_named(key: str, model: float, name: str) -> None:
+def test_checks_that_are_not_shown_are_not_passed() -> None:
+    first, second = headline(evaluation(checks=with_status("passed", "passed", "not shown")))
+    assert first == ("The model fails no check, but only 2 of 3 are shown on 2 clips and one seed")
+    assert "Failed" not in second
+
+
+def test_a_model_that_passes_everything_says_so() -> None:
+    passed = evaluation(checks=with_status("passed", "passed", "passed"), clips=1)
+    assert headline(passed) == ("The model passes all 3 checks on 1 clip and one seed", "")
+
+
+def test_every_check_is_on_the_page_with_its_status(build: Callable[..., str]) -> None:
+    page = text(build())
+    for check in CHECKS:
+        mark = {"passed": "✓", "failed": "✗", "not shown": "?"}[check["status"]]
+        assert f"{mark} {check['status']} {check['name']} {check['text']}" in page
+    assert "How each part moves 1 of 2 passed" in page
+
+
+def test_the_page_shows_how_the_body_moves_beside_truth_and_baselines(
+    build: Callable[..., str],
+) -> None:
     numbers = evaluation()
-    numbers["rows"]["model"][key]["corrected"] = model
-    first, second = headline(verdicts(numbers))
-    assert first == "The model passes 6 of 7 checks against its baselines"
-    assert second == f"Failed: {name}."
-
-
-def test_a_tie_fails() -> None:
-    numbers = evaluation()
-    numbers["event_f1"]["model"] = numbers["event_f1"]["shuffled_audio"]
-    assert [one.name for one in verdicts(numbers) if not one.passed] == [
-        "Event F1 against the audio of another clip"
-    ]
-
-
-def test_checks_that_cannot_be_estimated_are_not_counted(build: Callable[..., str]) -> None:
-    note = "FGD of 5 feature rows in 60 dimensions is inflated and not comparable"
-    numbers = evaluation(warnings=[note], event_f1=dict.fromkeys(NAMES))
-    numbers["rows"]["model"]["bc"]["corrected"] = None
-    first, second = headline(verdicts(numbers))
-    assert first == "The model passes all 3 checks against its baselines"
-    assert second == "Not estimable: FGD against the mean pose; BC against the mean pose."
+    numbers["rows"]["ground_truth"]["range_lower"]["corrected"] = 0.035
+    numbers["rows"]["model"]["range_lower"]["corrected"] = 0.0007
     page = text(build(numbers=numbers))
+    row = "Range, lower body rad 0.035 7.00e-04"
+    assert row in page
+    assert "0.02 nearer to ground truth" in page[page.index(row) :][:100]
+    assert "Root and feet were measured on the stand-in body." in page
+
+
+def test_warnings_of_the_evaluation_are_on_the_page(build: Callable[..., str]) -> None:
+    note = "FGD of 5 feature rows in 60 dimensions is inflated and not comparable"
+    page = text(build(numbers=evaluation(warnings=[note], event_f1=dict.fromkeys(NAMES))))
     assert "FGD is not estimable here" in page
     assert note in page
     assert "events" not in page, "the corpus has no written events"
@@ -322,7 +356,6 @@ def test_a_network_that_was_imported_has_no_curve(build: Callable[..., str]) -> 
 
 
 def test_without_any_estimate_no_check_counts() -> None:
-    undecided = [replace(one, passed=None) for one in verdicts(evaluation())]
-    first, second = headline(undecided)
-    assert first == "These clips are too few to check the model"
-    assert second.startswith("Not estimable: FGD against the mean pose;")
+    first, second = headline(evaluation(checks=with_status("not shown", "not shown", "not shown")))
+    assert first == "These clips are too few to check the model: 2 clips and one seed"
+    assert second.endswith("a value is undefined: 3.")

@@ -22,6 +22,7 @@ EVALUATION = {
     "frames": 60,
     "body": "stand-in",
     "fidelity": "corrected",
+    "checks": [{"status": status} for status in ("passed", "failed", "failed", "not shown")],
     "warnings": ["FGD of 2 feature rows"],
 }
 
@@ -44,6 +45,7 @@ def test_metrics_are_shown_with_their_warnings(
         "0.980",
         "Root drift in 10 s (cm)",
         "7.350",
+        "4 checks: 1 passed, 2 failed, 1 not shown",
         "note: FGD of 2 feature rows",
     ):
         assert words in output
