@@ -26,6 +26,7 @@ from mambatalk.metrics.catalogue import (
     KID,
     METRICS,
     MOTION,
+    PART_NAMES,
     RATIOS,
     metric_value,
     ratio_to_truth,
@@ -44,9 +45,11 @@ from tasks.runtime.stage import stage_command, threads
 SMALL_EXPONENT: Final = -5
 """DVC prints five decimals, so that metrics in units of 1e-5 or less would all read 0.00000."""
 
+KINDS: Final = ("range", "speed", "jerk")
+
 
 def run(context: StageContext) -> None:
-    """Write `results/ID.npz`, `metrics/metrics.json`, its summary, and `metrics/per_clip.csv`."""
+    """Write `results/ID.npz`, and the metrics: `metrics/metrics.json`, summary, clips and plots."""
     config = context.config
     paths = context.paths
     make_deterministic(config.seed, threads())
@@ -71,6 +74,7 @@ def run(context: StageContext) -> None:
     result["checks"] = as_json(checks)
     write_json(paths.evaluation, result)
     write_json(paths.summary, _summary(result))
+    _write_table(paths.plots / "evaluate.csv", _parts(result))
     context.recorder.metrics(
         {**result["rows"], "event_f1": result["event_f1"], "checks": counts(checks)}
     )
@@ -149,6 +153,17 @@ def _summary(result: dict[str, Any]) -> dict[str, Any]:
         for key in MOTION
     }
     return figures
+
+
+def _parts(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return one row per moving part for DVC's plots: the model's ratios to ground truth."""
+    return [
+        {
+            "part": name,
+            **{kind: ratio_to_truth(result, "model", f"{kind}_{part}") for kind in KINDS},
+        }
+        for part, name in PART_NAMES.items()
+    ]
 
 
 def _write_table(path: Path, table: list[dict[str, Any]]) -> None:

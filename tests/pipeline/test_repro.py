@@ -109,6 +109,7 @@ def test_dvc_shows_metrics_and_plots(built: Workspace) -> None:
     plots = built.dvc("plots", "show", "--json")
     assert plots.returncode == 0, plots.stderr
     assert "Generator, training and validation loss" in plots.stdout
+    assert "Range of each part relative to ground truth" in plots.stdout
 
 
 def test_the_same_seed_gives_the_same_bytes_after_a_kill(built: Workspace, tmp_path: Path) -> None:
