@@ -39,7 +39,7 @@ RANGE: Final = (0.7, 1.3)
 training clips of the same speakers have 0.98 to 1.10 on the sample's held-out clips."""
 SPEED: Final = (0.6, 1.6)
 """Speed of a part relative to ground truth. A clip at half its speed has 0.5. Random training clips
-have 0.99 to 1.32 on the sample, because steps are rare: wider than the tolerance of the range."""
+have 1.01 to 1.32 on the sample, because steps are rare: wider than the tolerance of the range."""
 MAX_JERK: Final = 2.0
 """Jerk relative to ground truth: decoding codes may add some, trembling has many times more. There
 is no lower bound, because the noise of a capture can be most of the recorded jerk."""
@@ -55,8 +55,8 @@ MAX_HEIGHT_ERROR: Final = 0.03
 """Metres that the pelvis may be too high or too low on average: more shows as bent or floating
 legs."""
 MAX_PENETRATION: Final = 0.02
-"""Metres that a foot joint may be below the floor in any frame: a foot is about 2 cm thicker than
-its joint's height, so that more buries it."""
+"""Metres that a foot joint may be below its height on the floor, in any frame. The lowest joints of
+the stand-in are 1.3 to 1.7 cm above its soles: with more, the joint itself is in the ground."""
 MAX_SKATING: Final = 1.5
 """Speed of feet on the floor relative to ground truth."""
 CLOSER: Final = 0.9
