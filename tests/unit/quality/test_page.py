@@ -30,7 +30,7 @@ from mambatalk.quality.over_time import FRAME_SERIES
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport, build_report, find_unmatched_files
 from mambatalk.quality.rule import Rule
-from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, verdict
+from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules, verdict
 from mambatalk.sample.build import write_sample
 
 pytest.importorskip(
@@ -350,6 +350,12 @@ def test_too_few_clips_have_no_measured_drift(clean: ClipStore) -> None:
     previous = PreviousManifest(manifest=few.copy(), snapshot="f00d" * 16)
     comparison = compare_manifests(previous, few, [])
     assert summarize_drift(comparison) == "Too few clips before or now to measure drift."
+
+
+def test_every_rule_is_for_a_column_of_the_manifest(clean: ClipStore) -> None:
+    """A rule for a column that does not exist is skipped, so that it would never find anything."""
+    rules = clip_rules(BOUNDS)
+    assert [rule.name for rule in rules if rule.column not in clean.manifest] == []
 
 
 def test_files_that_belong_to_no_clip_are_found() -> None:

@@ -99,3 +99,85 @@ def test_a_leak_an_empty_split_and_too_many_quarantined_clips_are_critical() -> 
 
 def test_the_standard_bounds_are_those_of_params_yaml() -> None:
     assert load_config(ROOT / "params.yaml").check_clips == STANDARD_BOUNDS
+
+
+def bounds_of(rules: list[Rule]) -> list[tuple[object, ...]]:
+    """Each rule as name, severity, column, and its bound as the page words it."""
+    return [(rule.name, rule.severity, rule.column, rule.expected) for rule in rules]
+
+
+# Whoever moves a bound, or the column that it is for, has to say so here.
+CLIP_RULES = [
+    ("readable", "quarantine", "fault", "none"),
+    ("listed", "quarantine", "split", "a value"),
+    ("frame_rate", "quarantine", "fps", "30.0"),
+    ("finite", "quarantine", "not_finite", "at most 0"),
+    ("long_enough", "quarantine", "motion_seconds", "at least 4"),
+    ("rotation_norm", "quarantine", "max_angle", "at most 6.5"),
+    ("joint_speed", "quarantine", "max_joint_speed", "at most 60"),
+    ("frozen", "quarantine", "frozen_seconds", "at most 1"),
+    ("repeated", "quarantine", "repeated_share", "at most 0.3"),
+    ("frozen_limb", "quarantine", "frozen_limb_seconds", "at most 1"),
+    ("upright", "quarantine", "tilt", "at most 1"),
+    ("translation_speed", "quarantine", "max_translation_speed", "at most 8"),
+    ("joint_jerk", "warning", "max_joint_acceleration", "at most 1200"),
+    ("trunk_limit", "warning", "angle_trunk", "at most 1.6"),
+    ("arms_limit", "warning", "angle_arms", "at most 2.9"),
+    ("legs_limit", "warning", "angle_legs", "at most 2.9"),
+    ("jaw_limit", "warning", "angle_jaw", "at most 0.9"),
+    ("eyes_limit", "warning", "angle_eyes", "at most 1"),
+    ("hands_limit", "warning", "angle_hands", "at most 2.7"),
+    ("room", "warning", "translation_range", "at most 4"),
+    ("rise", "warning", "translation_rise", "at most 0.9"),
+    ("expression_range", "warning", "max_expression", "at most 15"),
+    ("face_moves", "warning", "face_range", "at least 0.01"),
+    ("shape_range", "warning", "max_beta", "at most 6"),
+    ("same_length", "quarantine", "length_gap", "-8 to 8"),
+    ("audible", "quarantine", "peak", "at least 0.01"),
+    ("overdriven", "quarantine", "clipped_share", "at most 0.5"),
+    ("same_pace", "warning", "length_ratio", "0.75 to 1.33"),
+    ("mouth_fits_sound", "warning", "mouth_lag", "-0.2 to 0.2"),
+    ("sample_rate", "warning", "sample_rate", "16000"),
+    ("mono", "warning", "channels", "1"),
+    ("container", "warning", "container", "WAV or WAVEX"),
+    ("clipping", "warning", "clipped_share", "at most 0.001"),
+    ("dc_offset", "warning", "dc_offset", "at most 0.02"),
+    ("silence", "warning", "silent_share", "at most 0.9"),
+    ("silent_start", "warning", "silent_start", "at most 6"),
+    ("silent_end", "warning", "silent_end", "at most 6"),
+    ("text", "warning", "has_textgrid", "True"),
+    ("text_covers_sound", "warning", "word_share", "at least 0.1"),
+    ("text_fits_sound", "warning", "word_contrast", "at least 3"),
+    ("text_in_time", "warning", "word_lag", "-0.2 to 0.2"),
+    ("text_ends_in_time", "warning", "words_past_end", "at most 0.1"),
+    ("word_length", "warning", "longest_word", "at most 3"),
+    ("words_apart", "warning", "word_overlap", "at most 0.05"),
+    ("semantic_label", "warning", "semantic_unknown", "at most 0"),
+    ("semantic_score", "warning", "semantic_score", "at most 1"),
+    ("semantic_ends_in_time", "warning", "semantic_past_end", "at most 1"),
+    ("duplicate", "quarantine", "copies", "at most 1"),
+    ("same_motion", "quarantine", "motion_duplicate", "none"),
+    ("same_sound", "warning", "audio_duplicate", "none"),
+    ("leak", "critical", "splits_of_content", "at most 1"),
+    ("leak_of_a_part", "critical", "split_leak", "none"),
+    ("speaker_lag", "quarantine", "speaker_lag", "-0.15 to 0.15"),
+    ("speaker_name", "warning", "speaker_names", "at most 1"),
+    ("speaker_trains", "warning", "training_clips", "at least 1"),
+    ("speaker_shape", "warning", "shape_share", "at least 0.5"),
+]
+FEATURE_RULES = [
+    ("finite", "critical", "not_finite", "at most 0"),
+    ("speaker_index", "critical", "speaker_index", "at least 0"),
+    ("split", "critical", "split", "train or val or test or additional"),
+    ("known_words", "warning", "unknown_words", "at most 0.5"),
+    ("speech", "warning", "silent_share", "at most 0.9"),
+    ("floor", "warning", "floor_height", "-0.3 to 0.3"),
+    ("floor_drift", "warning", "floor_drift", "at most 0.15"),
+    ("skating", "warning", "foot_skate", "at most 0.1"),
+    ("contact", "warning", "contact_share", "at least 0.02"),
+]
+
+
+def test_what_is_checked_and_how_strictly() -> None:
+    assert bounds_of(clip_rules(STANDARD_BOUNDS)) == CLIP_RULES
+    assert bounds_of(feature_rules(FEATURE_BOUNDS)) == FEATURE_RULES
