@@ -149,7 +149,11 @@ def _build_stages(
 def main(
     root: Annotated[str, typer.Option(help="Root of the checkout.")] = ".",
     mode: Annotated[
-        Mode, typer.Option(help="A task run for each stage, or one for the whole `dvc repro`.")
+        Mode,
+        typer.Option(
+            case_sensitive=False,
+            help="A task run for each stage, or one for the whole `dvc repro`.",
+        ),
     ] = "stage",
     target: Annotated[
         list[str] | None,

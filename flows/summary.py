@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from flows.workspace import Workspace
+from mambatalk.reporting.text import count_of
 
 
 def build_summary(workspace: Workspace, outcomes: dict[str, str]) -> str:
@@ -42,15 +43,16 @@ def quality_summary(summary: dict[str, Any], *, refreshed: bool) -> str:
     """
     quarantined = summary["quarantined"]
     headline = (
-        f"{summary['clips']} clips, {len(quarantined)} quarantined, "
-        f"{summary['warnings']} warnings, {len(summary['drifted'])} features drifted"
+        f"{count_of(summary['clips'], 'clip')}, {len(quarantined)} quarantined, "
+        f"{count_of(summary['warnings'], 'warning')}, "
+        f"{count_of(len(summary['drifted']), 'feature')} drifted"
     )
     if not refreshed:
         headline += "; nothing has changed since the last report"
 
     lines = [f"- **critical** {reason}" for reason in summary["critical"]]
     for kind, count in (summary["clip_changes"] or {}).items():
-        lines.append(f"- {count} clips {kind}")
+        lines.append(f"- {count_of(count, 'clip')} {kind}")
     for shift in summary["drifted"]:
         speaker = "all speakers" if shift["speaker"] == "all" else f"speaker {shift['speaker']}"
         drift = f"PSI {shift['psi']:.2f}, {shift['level']}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -23,6 +23,9 @@ Size = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+
+AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+"""For values with a fixed list of names: accept capitals."""
 
 section = with_config(ConfigDict(extra="forbid", strict=True))
 
@@ -234,7 +237,7 @@ class TrainGeneratorConfig:
 class EvaluateConfig:
     """Selection of the clips to evaluate."""
 
-    split: Literal["val", "test"]
+    split: Annotated[Literal["val", "test"], AnyCase]
     """Split to evaluate."""
     max_clips: Size
     """Largest number of clips; 0 selects all."""
@@ -260,7 +263,7 @@ class Config:
 
     seed: int
     """Seed for the sample, the initial weights and the order of training."""
-    fidelity: Fidelity
+    fidelity: Annotated[Fidelity, AnyCase]
     """Behaviour where the published implementation has bugs; docs/fidelity.md lists them."""
     body: BodyConfig
     sample_corpus: SampleCorpusConfig

@@ -39,4 +39,4 @@ def make_deterministic(seed: int, threads: int) -> None:
 def device() -> torch.device:
     """Return the device to compute on: `MAMBATALK_DEVICE`, else CUDA if available, else the CPU."""
     default = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(os.environ.get("MAMBATALK_DEVICE") or default)
+    return torch.device(os.environ.get("MAMBATALK_DEVICE", "").lower() or default)

@@ -8,8 +8,8 @@ Commands import heavy packages only when they run, so that `--help` is fast.
 import re
 import signal
 import sys
-from importlib.metadata import requires
-from typing import NoReturn
+from importlib.metadata import requires, version
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -30,8 +30,22 @@ for group in (data, downloads, evaluation, published, bench):
     app.add_typer(group)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mambatalk {version('mambatalk')}")
+        raise typer.Exit
+
+
 @app.callback()
-def describe() -> None:
+def describe(
+    *,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
     """Generate whole-body SMPL-X motion from speech.
 
     To try the tools without any data, make a small corpus and check it:

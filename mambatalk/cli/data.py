@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mambatalk.console import progress_bar
+from mambatalk.reporting.text import count_of
 
 if TYPE_CHECKING:
     from mambatalk.config import CheckClipsConfig
@@ -60,7 +61,7 @@ def sample(
         write_sample(
             out, hours=hours, speakers=speakers, seed=seed, workers=workers, progress=progress
         )
-    typer.echo(f"{out}: {hours:g} h, {speakers} speakers. Next: mambatalk check {out}")
+    typer.echo(f"{out}: {hours:g} h, {count_of(speakers, 'speaker')}. Next: mambatalk check {out}")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -86,7 +87,8 @@ def snapshot(
         value = write_snapshot(root, out, progress=progress)
     size = sum(file["size"] for file in value["files"].values())
     typer.echo(
-        f"{out}: {len(value['files'])} files, {size / 1e9:.2f} GB, digest {value['digest'][:12]}"
+        f"{out}: {count_of(len(value['files']), 'file')}, {size / 1e9:.2f} GB, "
+        f"digest {value['digest'][:12]}"
     )
 
 
@@ -209,20 +211,16 @@ def _print_report(report: "QualityReport") -> None:
         clips = ", ".join(found["clip_id"][:CLIPS_SHOWN])
         others = " and others" if len(found) > CLIPS_SHOWN else ""
         reason = found["reason"].iloc[0]
-        typer.echo(f"warning {rule}: {_count(len(found), 'clip')} ({reason}): {clips}{others}")
+        typer.echo(f"warning {rule}: {count_of(len(found), 'clip')} ({reason}): {clips}{others}")
 
     for reason in verdict["critical"]:
         typer.echo(f"critical: {reason}")
     if report.unmatched_files:
         typer.echo(f"ignored, name is not a clip id: {', '.join(report.unmatched_files)}")
     typer.echo(
-        f"{_count(len(report.store.manifest), 'clip')}: {len(verdict['accepted'])} accepted,"
-        f" {len(verdict['quarantined'])} quarantined; {_count(verdict['warnings'], 'warning')}"
+        f"{count_of(len(report.store.manifest), 'clip')}: {len(verdict['accepted'])} accepted,"
+        f" {len(verdict['quarantined'])} quarantined; {count_of(verdict['warnings'], 'warning')}"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _load_bounds(params: Path | None) -> "CheckClipsConfig":

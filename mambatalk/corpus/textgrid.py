@@ -152,20 +152,20 @@ class _Tokens:
     def _number(self, what: str) -> float:
         value = float(self._next("number", what))
         if not math.isfinite(value):
-            self._fail(f"{value} as {what}", "a finite number")
+            self._fail(str(value), f"{what} (a finite number)")
         return value + 0.0  # Turns the -0 that Praat scripts write into 0.
 
     def _count(self, what: str) -> int:
         value = self._number(what)
         if value < 0 or value != int(value):
-            self._fail(f"{value} as {what}", "a non-negative integer")
+            self._fail(str(value), f"{what} (a non-negative integer)")
         return int(value)
 
     def _next(self, kind: str, what: str) -> str:
         match = next(self._matches, None)
         found = "the end of the file" if match is None else repr(match.group()[:40])
         if match is None or match.lastgroup != kind:
-            self._fail(f"{found} in place of {what}", f"a {kind}")
+            self._fail(found, f"{what} (a {kind})")
         return match[kind]
 
     def _fail(self, found: str, expected: str) -> NoReturn:

@@ -37,13 +37,13 @@ def language_folder(language: str) -> str:
         InputError: BEAT2 does not have the language.
 
     """
-    if language not in LANGUAGES:
+    if language.lower() not in LANGUAGES:
         raise InputError(
             "--language",
             f"expected one of {', '.join(LANGUAGES)}, found {language!r}",
             "choose one of them",
         )
-    return f"beat_{language}_v2.0.0"
+    return f"beat_{language.lower()}_v2.0.0"
 
 
 def parse_speakers(text: str) -> frozenset[int]:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from mambatalk.evaluation.score import TruthClip
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
+from mambatalk.reporting.text import count_of
 
 WINDOW: Final = 64
 """Smallest difference in frames that gets a note. Published generation drops the frames after its
@@ -34,8 +35,9 @@ def notes_on_lengths(clips: Sequence[Lengths]) -> list[str]:
     if cut:
         worst = max(cut, key=lambda clip: abs(clip.result - clip.truth))
         notes.append(
-            f"{len(cut)} of {len(clips)} clips are scored in part, because result and truth differ"
-            f" in length (most: {worst.name}, {worst.result} frames against {worst.truth});"
+            f"scored in part: {len(cut)} of {count_of(len(clips), 'clip')}, because result and"
+            f" truth differ in length (most: {worst.name}, {worst.result} frames against"
+            f" {worst.truth});"
             " their ground-truth rows are cut to the same frames, so compare only with methods"
             " that were cut alike"
         )
@@ -43,9 +45,9 @@ def notes_on_lengths(clips: Sequence[Lengths]) -> list[str]:
     if short:
         worst = max(short, key=lambda clip: clip.truth - clip.audio)
         notes.append(
-            f"{len(short)} of {len(clips)} clips have less audio than motion; BC is computed"
-            f" without the missing part (most: {worst.name}, {worst.audio} frames of audio,"
-            f" {worst.truth} of motion)"
+            f"less audio than motion: {len(short)} of {count_of(len(clips), 'clip')}; BC is"
+            f" computed without the missing part (most: {worst.name}, {worst.audio} frames"
+            f" of audio, {worst.truth} of motion)"
         )
     return notes
 

@@ -17,14 +17,14 @@ _TABULATE: Final[Mapping[str, str]] = {"markdown": "github", "latex": "latex_boo
 
 
 def check_format(layout: str) -> Format:
-    """Return the name of a table format.
+    """Return the name of a table format, in small letters.
 
     Raises:
         InputError: The format is unknown.
 
     """
     for known in get_args(Format):
-        if layout == known:
+        if layout.lower() == known:
             return known
     raise InputError(
         "--format",

@@ -13,6 +13,7 @@ from mambatalk.quality.figures import Figure
 from mambatalk.quality.measures import Measure, add_derived_columns, select_measures, to_numbers
 from mambatalk.quality.rule import Rule
 from mambatalk.reporting.picture import BASE, MODEL, draw
+from mambatalk.reporting.text import count_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,7 +142,7 @@ def _plot_shift(shift: Shift, measure: Measure, before: pd.DataFrame, now: pd.Da
                 where="post",
                 color=colour,
                 linewidth=width,
-                label=f"{name}, {len(values)} clips",
+                label=f"{name}, {count_of(len(values), 'clip')}",
             )
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("cumulative share of clips")

@@ -20,6 +20,8 @@ Values = NDArray[np.float64]
 WIDTH: Final = 420
 ROW_HEIGHT: Final = 17
 FRAME_HEIGHT: Final = 44
+MIN_QUANTILE_CLIPS: Final = 5
+"""A speaker with fewer clips is drawn as points only."""
 MAX_POINT_CLIPS: Final = 600
 """Up to so many clips each one is a point; beyond, only those outside the middle 90 %."""
 
@@ -65,7 +67,7 @@ def _plot(
         axes.grid(False, axis="y")
         axes.tick_params(length=0)
         axes.tick_params("y", pad=9)
-        axes.set_xlabel(measure.unit)
+        axes.set_xlabel(measure.axis_label)
 
     label = (
         f"{measure.axis_label} of every clip, by speaker: median {values.median():.3g}, "
@@ -76,8 +78,12 @@ def _plot(
 
 
 def _draw_quantiles(axes: "Axes", y: int, values: Values, *, all_points: bool) -> None:
-    """Draw one speaker: middle 90 % as a line, middle half as a bar, median as a tick."""
-    if not len(values):
+    """Draw one speaker: middle 90 % as a line, middle half as a bar, median as a tick.
+
+    Quantiles of a few clips would only repeat the points, which are drawn larger instead.
+    """
+    if len(values) < MIN_QUANTILE_CLIPS:
+        axes.plot(values, np.full(len(values), y), ".", color=MODEL, markersize=6, zorder=2)
         return
     q05, q25, median, q75, q95 = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
     axes.plot((q05, q95), (y, y), color=MODEL, linewidth=1, zorder=2)

@@ -18,6 +18,7 @@ from mambatalk.quality.over_time import FRAME_SERIES, plot_over_time
 from mambatalk.quality.rule import Rule
 from mambatalk.quality.waveform import WAVEFORM_COLUMNS, plot_waveform
 from mambatalk.reporting.picture import BAD, BASE, MODEL, draw
+from mambatalk.reporting.text import count_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +92,7 @@ def _plot_lengths(row: Mapping[str, Any]) -> Figure:
         )
         axes.set_yticks((0, 1), ("motion", "audio"))
         axes.grid(False, axis="y")
-        axes.set_xlabel("s")
+        axes.set_xlabel("length (s)")
 
     caption = (
         f"The motion lasts {motion:.2f} s, the audio {audio:.2f} s: they differ by {gap:.2f} s."
@@ -114,11 +115,12 @@ def _plot_histogram(row: Mapping[str, Any], rule: Rule, manifest: pd.DataFrame) 
         axes.hist(values, bins=list(edges), color=BASE)
         mark_bounds(axes, rule, values, along="x")
         axes.plot(value, 0, "^", color=BAD, markersize=8, clip_on=False)
-        axes.set_ylabel("clips")
+        axes.set_ylabel("number of clips")
         axes.set_xlabel(measure.axis_label)
 
     unit = f" {measure.unit}" if measure.unit else ""
     caption = (
-        f"{measure.title}: {value:.4g}{unit} in this clip (triangle), among {len(values)} clips."
+        f"{measure.title}: {value:.4g}{unit} in this clip (triangle), among "
+        f"{count_of(len(values), 'clip')}."
     )
     return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))

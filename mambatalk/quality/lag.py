@@ -47,7 +47,7 @@ def plot_lag(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
             axes.plot(np.arange(len(heights)) / FPS, heights, color=colour, linewidth=1)
         axes.set_yticks((0.5, OFFSET + 0.5), ("audio", name))
         axes.grid(False, axis="y")
-        axes.set_xlabel("s")
+        axes.set_xlabel("time (s)")
 
     lag = float(row[rule.column])
     direction = "late" if lag > 0 else "early"

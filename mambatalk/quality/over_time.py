@@ -168,8 +168,8 @@ def plot_over_time(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
             shade_intervals(axes, frozen, rate, BAD)
         axes.set_xlim(0, len(largest) / rate)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("s")
-        axes.set_ylabel(series.unit)
+        axes.set_xlabel("time (s)")
+        axes.set_ylabel(series.unit or "coefficient")
 
     return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 

@@ -16,6 +16,7 @@ from mambatalk.quality.measures import add_derived_columns, to_numbers
 from mambatalk.quality.report import QualityReport
 from mambatalk.quality.rule import Rule
 from mambatalk.reporting.html import render
+from mambatalk.reporting.text import count_of
 
 TEMPLATE: Final = Path(__file__).with_name("page.html")
 SEVERITIES: Final = ("critical", "quarantine", "warning")
@@ -65,19 +66,22 @@ def headline(report: QualityReport) -> tuple[str, str]:
     quarantined = len(report.verdict["quarantined"])
     critical = len(report.verdict["critical"])
     count = report.verdict["warnings"]
-    warnings = f"{count or 'no'} warning{'' if count == 1 else 's'}"
+    warnings = count_of(count, "warning") if count else "no warnings"
     if critical:
         return (
             "Not ready for training",
-            f"{critical} critical finding{'' if critical == 1 else 's'} would stop the pipeline; "
-            f"{quarantined} of {clips} clips would be quarantined; {warnings}.",
+            f"{count_of(critical, 'critical finding')} would stop the pipeline; "
+            f"{quarantined} of {count_of(clips, 'clip')} would be quarantined; {warnings}.",
         )
     if quarantined:
         return (
-            f"{quarantined} of {clips} clips quarantined",
-            f"The other {clips - quarantined} clips are accepted; {warnings}.",
+            f"{quarantined} of {count_of(clips, 'clip')} quarantined",
+            f"{count_of(clips - quarantined, 'clip')} accepted; {warnings}.",
         )
-    return f"All {clips} clips accepted", f"{warnings.capitalize()}."
+    return (
+        "The clip is accepted" if clips == 1 else f"All {clips:,} clips accepted",
+        f"{warnings.capitalize()}.",
+    )
 
 
 def _facts(table: pd.DataFrame) -> dict[str, Any]:

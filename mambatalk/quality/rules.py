@@ -13,6 +13,7 @@ import pandas as pd
 from mambatalk.config import CheckClipsConfig, CheckFeaturesConfig
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 from mambatalk.quality.rule import NOTHING, Rule
+from mambatalk.reporting.text import count_of
 
 COLUMNS: Final = ("clip_id", "rule", "severity", "column", "found", "expected", "reason")
 """Columns of the table of findings."""
@@ -415,7 +416,7 @@ def verdict(
     ]
     if len(quarantined) / len(table) > max_quarantined:
         critical.append(
-            f"{len(quarantined)} of {len(table)} clips quarantined; "
+            f"{len(quarantined)} of {count_of(len(table), 'clip')} quarantined; "
             f"at most {max_quarantined:.0%} may be"
         )
     return {

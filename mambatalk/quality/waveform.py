@@ -62,7 +62,8 @@ def plot_waveform(clip: Clip) -> Figure:
                 )
         axes.set_xlim(0, len(waveform) / SAMPLE_RATE)
         axes.set_ylim(-limit, limit)
-        axes.set_xlabel("s")
+        axes.set_xlabel("time (s)")
+        axes.set_ylabel("amplitude, full scale is 1")
 
     words = "no TextGrid" if clip.words is None else "the bars below are words"
     share = silent.mean() if len(silent) else 1.0

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mambatalk.reporting.text import count_of
+
 
 def render(template: Path, values: Mapping[str, Any]) -> str:
     """Fill a Jinja template.
@@ -11,6 +13,7 @@ def render(template: Path, values: Mapping[str, Any]) -> str:
     Args:
         template: File of the template, which may `include "style.css"`.
         values: Variables of the template. All of them are escaped; a missing one raises.
+            The filter `count_of` writes a number with its noun.
 
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -23,4 +26,5 @@ def render(template: Path, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["count_of"] = count_of
     return environment.get_template(template.name).render(values)

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 # Size and margins in pixels of the SVG's view box.
-WIDTH, HEIGHT = 360, 210
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 28
+WIDTH, HEIGHT = 360, 226
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 44
 NETWORKS: Final = {
     "train_vq/face": "Face auto-encoder",
     "train_vq/upper": "Upper-body auto-encoder",

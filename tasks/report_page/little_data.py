@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mambatalk.reporting.text import count_of
+
 ENOUGH_MINUTES: Final = 60.0
 """Published models learn from hours of recordings. Below one hour, a page that reports metrics as
 the quality of a model would mislead."""
@@ -34,7 +36,7 @@ def little_data(facts: dict[str, Any], evaluation: dict[str, Any]) -> Limits | N
     if facts["sample"] or facts["minutes"] >= ENOUGH_MINUTES:
         return None
     used = {split: count for split, _, count in facts["splits"]}
-    amount = f"{facts['minutes']:.1f} minutes in {_clips(facts['clips'])}"
+    amount = f"{facts['minutes']:.1f} minutes in {count_of(facts['clips'], 'clip')}"
     return Limits(
         headline=(
             "The corpus passes every stage; it is too small to judge a model",
@@ -52,8 +54,8 @@ def little_data(facts: dict[str, Any], evaluation: dict[str, Any]) -> Limits | N
 def _shown(facts: dict[str, Any]) -> list[str]:
     left_out = len(facts["quarantined"])
     return [
-        f"That {_clips(facts['clips'])} can be read, checked, trained on, generated, scored and "
-        f"rendered; {left_out or 'none'} had to be left out.",
+        f"That {count_of(facts['clips'], 'clip')} can be read, checked, trained on, generated, "
+        f"scored and rendered; {left_out or 'none'} had to be left out.",
         "Whether the recordings are read correctly. In the videos, the right-hand figure is the "
         "recording: it must stand upright on the floor and move in time with the speech.",
         "Whether every network learns at all: its training loss, under Training, should fall.",
@@ -67,8 +69,9 @@ def _not_shown(facts: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
     ]
     if evaluation["clips"] < ENOUGH_CLIPS:
         points.append(
-            f"Whether one row of metrics is better than another. {_clips(evaluation['clips'])} "
-            "cannot tell a difference from chance, whatever the checks below say."
+            "Whether one row of metrics is better than another. "
+            f"{count_of(evaluation['clips'], 'clip')} cannot tell a difference from chance, "
+            "whatever the checks below say."
         )
     if evaluation["warnings"]:
         points.append("FGD, which needs more frames than these.")
@@ -76,7 +79,3 @@ def _not_shown(facts: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
         points.append("Anything about other speakers: the corpus has one.")
     points.append("How the model compares with published ones.")
     return points
-
-
-def _clips(count: int) -> str:
-    return "1 clip" if count == 1 else f"{count} clips"

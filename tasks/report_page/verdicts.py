@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from mambatalk.metrics.catalogue import CATALOGUE
+from mambatalk.reporting.text import count_of
 
 PAPER_CLIPS: Final = 15
 PAPER_SPEAKERS: Final = ["2 scott"]
@@ -26,7 +27,7 @@ def headline(evaluation: Mapping[str, Any]) -> tuple[str, str]:
     checks = evaluation["checks"]
     count = Counter(one["status"] for one in checks)
     clips = evaluation["clips"]
-    behind = f"{clips} clip{'' if clips == 1 else 's'} and one seed"
+    behind = f"{count_of(clips, 'clip')} and one seed"
     if count["failed"]:
         first = f"The model fails {count['failed']} of {len(checks)} checks on {behind}"
     elif not count["passed"]:
@@ -76,7 +77,8 @@ def not_comparable(
     elif facts["speakers"] != PAPER_SPEAKERS or evaluation["clips"] != PAPER_CLIPS:
         reasons.append(
             f"Table 1 was measured on the {PAPER_CLIPS} test clips of speaker 2 of BEATX; this "
-            f"build has {len(facts['speakers'])} speakers and {evaluation['clips']} clips."
+            f"build has {count_of(len(facts['speakers']), 'speaker')} and "
+            f"{count_of(evaluation['clips'], 'clip')}."
         )
     if evaluation["body"] == "stand-in":
         reasons.append(

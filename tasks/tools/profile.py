@@ -30,11 +30,11 @@ def switch(name: str, root: Path = Path()) -> None:
     """
     folder = root / PROFILES
     names = sorted(path.stem for path in folder.glob("*.yaml"))
-    if name not in names:
+    if name.lower() not in names:
         raise InputError(
             "make profile", f"expected {' or '.join(names)}, found P={name}", "choose one of these"
         )
-    source = folder / f"{name}.yaml"
+    source = folder / f"{name.lower()}.yaml"
     load_config(source)
     with atomic_file(root / "params.yaml") as temporary:
         temporary.write_bytes(source.read_bytes())

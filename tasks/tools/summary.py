@@ -13,6 +13,7 @@ from rich.table import Table
 from mambatalk.config import load_config
 from mambatalk.files import read_json
 from mambatalk.metrics.catalogue import EVENT_F1, METRICS, MOTION, metric_value
+from mambatalk.reporting.text import count_of
 from tasks.runtime.command import run_command
 from tasks.runtime.paths import Paths
 from tasks.tracking.store import home
@@ -23,7 +24,7 @@ _WIDTH: Final = 146
 def table(evaluation: dict[str, Any]) -> Table:
     """Return the metrics of the field: one line per method, in the units of papers."""
     title = (
-        f"{evaluation['clips']} clips, {evaluation['frames']} frames, "
+        f"{count_of(evaluation['clips'], 'clip')}, {evaluation['frames']} frames, "
         f"{evaluation['body']} body model, "
         f"fidelity {evaluation['fidelity']}; each cell: published / corrected"
     )

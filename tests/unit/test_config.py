@@ -100,6 +100,13 @@ def test_a_wrong_value_is_named(
         parse_config(values)
 
 
+def test_capitals_do_not_matter_in_names(values: dict[str, Any]) -> None:
+    values["fidelity"] = "Published"
+    values["evaluate"]["split"] = "VAL"
+    config = parse_config(values)
+    assert (config.fidelity, config.evaluate.split) == ("published", "val")
+
+
 def test_a_missing_file_gets_a_hint(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file.*make profile"):
         load_config(tmp_path / "params.yaml")

@@ -159,7 +159,7 @@ def _cells(markdown: str) -> list[list[str]]:
 
 
 def test_folders_are_printed_as_latex(on_folders: Run) -> None:
-    field, motion = on_folders("--format", "latex").stdout.split("\n\n")
+    field, motion = on_folders("--format", "LaTeX").stdout.split("\n\n")
     assert field.startswith(r"\begin{tabular}{llrrrrrrr}")
     assert motion.startswith(r"\begin{tabular}{llrr}")
     for table, columns in ((field, 9), (motion, 4)):

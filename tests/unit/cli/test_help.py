@@ -4,9 +4,11 @@ import inspect
 import shlex
 import textwrap
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from mambatalk.cli import app
 
@@ -54,3 +56,8 @@ def test_every_argument_and_option_is_described(name: str) -> None:
 def test_every_command_is_in_a_named_group_of_the_overview() -> None:
     for name, command in getattr(ROOT, "commands", {}).items():
         assert command.rich_help_panel, name
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"mambatalk {version('mambatalk')}\n")

@@ -147,6 +147,7 @@ def test_a_damaged_file_is_reported_in_one_line(data: bytes, named: str) -> None
     with pytest.raises(InputError, match=named) as error:
         read_textgrid(data, where="clip.TextGrid")
     assert "\n" not in str(error.value)
+    assert str(error.value).count("expected") == str(error.value).count("found") == 1
 
 
 @given(st.binary(max_size=200), st.integers(0, 2000))

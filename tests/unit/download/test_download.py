@@ -204,6 +204,10 @@ def test_an_unknown_language_is_refused() -> None:
         language_folder("klingon")
 
 
+def test_capitals_do_not_matter_in_a_language() -> None:
+    assert language_folder("English") == language_folder("english")
+
+
 def test_changed_terms_have_to_be_accepted_again(tmp_path: Path) -> None:
     assert not is_accepted(tmp_path)
     record_acceptance(tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from mambatalk.quality.comparison import (
     find_clip_changes,
     summarize_drift,
 )
+from mambatalk.quality.distributions import plot_distributions
 from mambatalk.quality.evidence import evidence_figures
 from mambatalk.quality.over_time import FRAME_SERIES
 from mambatalk.quality.page import write_quality_page
@@ -232,6 +234,21 @@ def test_a_new_rule_gets_figures_without_further_code(clean: ClipStore, tmp_path
     assert expected in visible_text(card)
     assert "<svg" in card
     assert "<h3>Sway</h3>" in page, "the page also shows its distribution"
+
+
+@pytest.mark.parametrize(("clips", "bars"), [(2, 0), (4, 0), (5, 1)])
+def test_a_few_clips_are_points_and_not_quantiles(clips: int, bars: int) -> None:
+    table = pd.DataFrame(
+        {
+            "clip_id": [f"1_ada_0_{index}_1" for index in range(clips)],
+            "speaker": 1,
+            "name": "ada",
+            "motion_seconds": np.linspace(8, 9, clips),
+        }
+    )
+    ((_, figure),) = plot_distributions(table, [], [])
+    assert figure.count("stroke-width: 6") == bars
+    assert "Length of the motion (s)" in figure
 
 
 @pytest.mark.parametrize(
