@@ -65,6 +65,10 @@ class FidelityRules:
     """Run one randomly masked pass of weight 2 per step. Published: two passes of weight 1."""
     revive_dead_codes: bool
     """Move unused codes onto latents of the batch. Published: they stay unused."""
+    replicate_borders: bool
+    """Let the auto-encoders' convolutions see the first and last frame again beyond the ends of the
+    motion. Published: zeros, which no pose resembles.
+    """
     data_dependent_init: bool
     """Fit the first weights of the auto-encoders to the data. Published: random weights."""
     text_dropout: bool

@@ -20,15 +20,16 @@ def save_auto_encoder(folder: str | Path, name: str, network: VQVAE | AutoEncode
 
     """
     first = network.encoder[0]
-    sizes = {
+    arguments: dict[str, Any] = {
         "dim": first.in_channels,
         "width": first.out_channels,
         # Each layer of the encoder is three modules.
         "layers": len(network.encoder) // 3,
+        "borders": network.borders,
     }
     if isinstance(network, VQVAE):
-        sizes["codebook_size"] = network.quantizer.embedding.num_embeddings
-    save_network(folder, name, network, sizes)
+        arguments["codebook_size"] = network.quantizer.embedding.num_embeddings
+    save_network(folder, name, network, arguments)
 
 
 def load_auto_encoder(folder: str | Path, name: str) -> Any:

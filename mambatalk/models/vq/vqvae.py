@@ -6,15 +6,19 @@ There is one latent per frame. With L layers:
 - decoder: two residual blocks, L - 1 convolutions at full width, one to the channels of the data,
   and one at those channels.
 
-All kernels span 3 frames. A code depends on 6 (L = 2) to 12 (L = 4) frames on either side. Source:
-paper, motion representation; published `VQVAEConvZero` and `VAEConvZero`.
+All kernels span 3 frames. A code depends on 6 (L = 2) to 12 (L = 4) frames on either side. Beyond
+the ends of the motion, published convolutions see zeros, which no pose resembles. Source: paper,
+motion representation; published `VQVAEConvZero` and `VAEConvZero`.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from mambatalk.models.vq.quantizer import Quantized, Quantizer
+
+Borders = Literal["zeros", "replicate"]
+"""What convolutions see beyond the first and the last frame: zeros, or that frame again."""
 
 
 class VQOutput(NamedTuple):
@@ -28,8 +32,12 @@ class VQOutput(NamedTuple):
 class ResidualBlock(nn.Sequential):
     """Two convolutions and a skip connection, without an activation after the sum."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__(_convolution(width, width), nn.LeakyReLU(0.2), _convolution(width, width))
+    def __init__(self, width: int, borders: Borders) -> None:
+        super().__init__(
+            _convolution(width, width, borders),
+            nn.LeakyReLU(0.2),
+            _convolution(width, width, borders),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, T) to (B, C, T)."""
@@ -39,13 +47,13 @@ class ResidualBlock(nn.Sequential):
 class ConvEncoder(nn.Sequential):
     """Encoder from motion channels to latents, at the same frame rate."""
 
-    def __init__(self, dim: int, width: int, layers: int) -> None:
+    def __init__(self, dim: int, width: int, layers: int, borders: Borders = "zeros") -> None:
         blocks: list[nn.Module] = []
         for layer in range(layers):
             blocks += [
-                _convolution(width if layer else dim, width),
+                _convolution(width if layer else dim, width, borders),
                 nn.LeakyReLU(0.2),
-                ResidualBlock(width),
+                ResidualBlock(width, borders),
             ]
         super().__init__(*blocks)
         _initialise(self)
@@ -58,14 +66,14 @@ class ConvEncoder(nn.Sequential):
 class ConvDecoder(nn.Sequential):
     """Decoder from latents to motion channels, at the same frame rate."""
 
-    def __init__(self, dim: int, width: int, layers: int) -> None:
-        blocks: list[nn.Module] = [ResidualBlock(width), ResidualBlock(width)]
+    def __init__(self, dim: int, width: int, layers: int, borders: Borders = "zeros") -> None:
+        blocks: list[nn.Module] = [ResidualBlock(width, borders), ResidualBlock(width, borders)]
         for layer in range(layers):
             blocks += [
-                _convolution(width, dim if layer == layers - 1 else width),
+                _convolution(width, dim if layer == layers - 1 else width, borders),
                 nn.LeakyReLU(0.2),
             ]
-        super().__init__(*blocks, _convolution(dim, dim))
+        super().__init__(*blocks, _convolution(dim, dim, borders))
         _initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,10 +84,11 @@ class ConvDecoder(nn.Sequential):
 class AutoEncoder(nn.Module):
     """The auto-encoder without a codebook, which is the global-motion net."""
 
-    def __init__(self, dim: int, width: int, layers: int) -> None:
+    def __init__(self, dim: int, width: int, layers: int, borders: Borders = "zeros") -> None:
         super().__init__()
-        self.encoder = ConvEncoder(dim, width, layers)
-        self.decoder = ConvDecoder(dim, width, layers)
+        self.borders = borders
+        self.encoder = ConvEncoder(dim, width, layers, borders)
+        self.decoder = ConvDecoder(dim, width, layers, borders)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, dim) to (B, T, dim)."""
@@ -89,11 +98,19 @@ class AutoEncoder(nn.Module):
 class VQVAE(nn.Module):
     """An auto-encoder whose latents are replaced by vectors of a codebook."""
 
-    def __init__(self, dim: int, width: int, layers: int, codebook_size: int) -> None:
+    def __init__(
+        self,
+        dim: int,
+        width: int,
+        layers: int,
+        codebook_size: int,
+        borders: Borders = "zeros",
+    ) -> None:
         super().__init__()
-        self.encoder = ConvEncoder(dim, width, layers)
+        self.borders = borders
+        self.encoder = ConvEncoder(dim, width, layers, borders)
         self.quantizer = Quantizer(codebook_size, width)
-        self.decoder = ConvDecoder(dim, width, layers)
+        self.decoder = ConvDecoder(dim, width, layers, borders)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map motion (B, T, dim) to continuous latents (B, T, width)."""
@@ -117,8 +134,8 @@ class VQVAE(nn.Module):
         return VQOutput(self.decode(quantized.vectors), quantized)
 
 
-def _convolution(channels_in: int, channels_out: int) -> nn.Conv1d:
-    return nn.Conv1d(channels_in, channels_out, kernel_size=3, padding=1)
+def _convolution(channels_in: int, channels_out: int, borders: Borders) -> nn.Conv1d:
+    return nn.Conv1d(channels_in, channels_out, kernel_size=3, padding=1, padding_mode=borders)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -10,7 +10,7 @@ from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch, batches
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.vq.quantizer import Quantizer, codebook_usage
-from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
+from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder, Borders
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import part_input
 from mambatalk.motion.skeleton import PART_DIMS
@@ -153,7 +153,11 @@ def train_auto_encoder(
     """
     torch.manual_seed(seed)
     network = build_auto_encoder(
-        part, width=common.width, layers=config.layers, codebook_size=common.codebook_size
+        part,
+        width=common.width,
+        layers=config.layers,
+        codebook_size=common.codebook_size,
+        rules=rules,
     ).to(context.device)
     data = TrainingData.from_store(
         store,
@@ -213,7 +217,7 @@ def train_auto_encoder(
 
 
 def build_auto_encoder(
-    part: Name, *, width: int, layers: int, codebook_size: int
+    part: Name, *, width: int, layers: int, codebook_size: int, rules: FidelityRules
 ) -> VQVAE | AutoEncoder:
     """Build a new auto-encoder of a part.
 
@@ -222,11 +226,13 @@ def build_auto_encoder(
         width: Channels of the latents.
         layers: Layers of encoder and decoder.
         codebook_size: Number of codes.
+        rules: Published or corrected borders.
 
     """
+    borders: Borders = "replicate" if rules.replicate_borders else "zeros"
     if part == "global":
-        return AutoEncoder(PART_DIMS[part], width, layers)
-    return VQVAE(PART_DIMS[part], width, layers, codebook_size)
+        return AutoEncoder(PART_DIMS[part], width, layers, borders)
+    return VQVAE(PART_DIMS[part], width, layers, codebook_size, borders)
 
 
 @torch.no_grad()

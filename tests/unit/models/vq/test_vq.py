@@ -8,7 +8,7 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.models.vq.quantizer import Quantizer
 from mambatalk.models.vq.storage import load_auto_encoder, save_auto_encoder
-from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
+from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder, Borders
 
 
 def test_codes_are_the_nearest_and_the_gradient_passes_straight_through() -> None:
@@ -69,13 +69,28 @@ def test_decoded_codes_are_the_decoded_code_vectors() -> None:
     torch.testing.assert_close(decoded, output.reconstruction, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("network", [VQVAE(6, 8, 3, 5), AutoEncoder(6, 8, 4)])
+@pytest.mark.parametrize("borders", ["zeros", "replicate"])
+def test_a_pose_that_is_held_has_one_latent_if_borders_repeat_it(borders: Borders) -> None:
+    torch.manual_seed(0)
+    model = AutoEncoder(5, 8, 2, borders)
+    pose = torch.randn(1, 1, 5).expand(-1, 40, -1)
+    latents = model.encoder(pose)
+    held = torch.allclose(latents, latents[:, 20:21].expand_as(latents), atol=1e-6)
+    assert held is (borders == "replicate")
+    output = model(pose)
+    assert torch.allclose(output, output[:, 20:21].expand_as(output), atol=1e-5) is held
+
+
+@pytest.mark.parametrize(
+    "network", [VQVAE(6, 8, 3, 5), VQVAE(6, 8, 3, 5, "replicate"), AutoEncoder(6, 8, 4)]
+)
 def test_stored_auto_encoder_is_read_back_whole(
     network: VQVAE | AutoEncoder, tmp_path: Path
 ) -> None:
     save_auto_encoder(tmp_path, "part", network)
     loaded = load_auto_encoder(tmp_path, "part")
     assert type(loaded) is type(network)
+    assert loaded.borders == network.borders
     assert not loaded.training
     assert not any(weight.requires_grad for weight in loaded.parameters())
     for key, value in network.state_dict().items():

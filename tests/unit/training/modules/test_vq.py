@@ -10,7 +10,7 @@ from mambatalk.fidelity import CORRECTED, PUBLISHED
 from mambatalk.models.vq.quantizer import Quantizer
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import AutoEncoder as Name
-from mambatalk.training.modules.vq import DeadCodeRevival
+from mambatalk.training.modules.vq import DeadCodeRevival, build_auto_encoder
 from tests.helpers.tiny_training import same_weights, train_vq
 
 
@@ -33,6 +33,13 @@ def test_same_seed_gives_the_same_weights_with_revived_codes(store: FeatureStore
     first, second, other = (train_vq("hands", store, epochs=8, seed=seed) for seed in (3, 3, 4))
     assert same_weights(first.network, second.network)
     assert not same_weights(first.network, other.network)
+
+
+@pytest.mark.parametrize("part", ["lower", "global"])
+def test_fidelity_decides_what_the_network_sees_beyond_the_ends(part: Name) -> None:
+    for rules, borders in ((PUBLISHED, "zeros"), (CORRECTED, "replicate")):
+        network = build_auto_encoder(part, width=8, layers=2, codebook_size=5, rules=rules)
+        assert network.borders == borders
 
 
 @pytest.mark.parametrize("part", ["hands", "global"])
