@@ -181,3 +181,13 @@ FEATURE_RULES = [
 def test_what_is_checked_and_how_strictly() -> None:
     assert bounds_of(clip_rules(STANDARD_BOUNDS)) == CLIP_RULES
     assert bounds_of(feature_rules(FEATURE_BOUNDS)) == FEATURE_RULES
+
+
+def test_every_rule_has_a_reason_in_words() -> None:
+    for rule in clip_rules(STANDARD_BOUNDS) + feature_rules(FEATURE_BOUNDS):
+        assert len(rule.reason.split()) > 3, rule.name
+
+
+def test_a_clip_without_a_split_is_quarantined() -> None:
+    result = verdict_on(manifest(split=None), max_quarantined=0.5)
+    assert "listed: expected a value" in result["quarantined"]["2_clip_0_2_2"][0]
