@@ -191,3 +191,24 @@ def test_every_rule_has_a_reason_in_words() -> None:
 def test_a_clip_without_a_split_is_quarantined() -> None:
     result = verdict_on(manifest(split=None), max_quarantined=0.5)
     assert "listed: expected a value" in result["quarantined"]["2_clip_0_2_2"][0]
+
+
+def test_warnings_are_counted_and_stop_nothing() -> None:
+    table = manifest(max_beta=6.123456)
+    table["max_beta"] = table["max_beta"].fillna(0.0)
+    findings = apply_rules(table, clip_rules(STANDARD_BOUNDS))
+    result = verdict(table, findings, max_quarantined=0.25)
+    assert result["ok"]
+    assert result["warnings"] == 1
+    assert len(result["accepted"]) == 4
+
+
+def test_the_largest_share_of_quarantined_clips_is_allowed() -> None:
+    assert verdict_on(manifest(motion_seconds=1.0), max_quarantined=0.25)["ok"]
+    result = verdict_on(manifest(motion_seconds=1.0), max_quarantined=0.2)
+    assert result["critical"] == ["1 of 4 clips quarantined; at most 20% may be"]
+
+
+def test_a_measured_value_has_four_digits() -> None:
+    result = verdict_on(manifest(motion_seconds=1.234567), max_quarantined=0.5)
+    assert "found 1.235" in result["quarantined"]["2_clip_0_2_2"][0]
