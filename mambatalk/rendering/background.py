@@ -1,4 +1,7 @@
-"""The background of a figure: a floor with a grid, a backdrop, and the shadow below the figure."""
+"""The background of a figure: a floor with a grid, a backdrop, and the shadow below the figure.
+
+The floor is the plane y = 0.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,61 +21,91 @@ GRID = 0.5
 LINE_WIDTH = 0.012
 """Metres."""
 FADE = 6.0
-"""Metres behind the camera's origin at which the floor has faded into the backdrop."""
+"""Metres behind the figure at which the floor has faded into the backdrop."""
 SHADOW_REACH = 0.22
 """Height in metres above the floor at which a point's shadow has faded to a third."""
-SHADOW_SCALE = 4
+SHADOW_SCALE = 2
 """The shadow is computed on a picture this many times smaller, because it is blurred anyway."""
+SHADOW_DEPTH = 0.5
+"""Share of the light that is missing in the middle of a shadow."""
 
 
-def draw_background(camera: Camera, floor: float) -> Picture:
-    """Draw floor and backdrop (height, width, 3).
+def backdrop(width: int, height: int) -> Picture:
+    """Draw the backdrop (height, width, 3): one colour per row, darker towards the bottom."""
+    share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    rows = BACKDROP[0] * (1 - share) + BACKDROP[1] * share
+    return np.broadcast_to(rows, (height, width, 3)).astype(np.uint8)
+
+
+class Ground:
+    """Draws floor and backdrop below a figure that walks, without repeating what stays the same.
 
     Args:
         camera: The camera.
-        floor: Height of the floor in metres.
 
     """
-    rays = camera.rays()
-    down = np.minimum(rays[..., 1], -1e-6)
-    distance = (floor - camera.position[1]) / down
-    x, z = (camera.position[axis] + distance * rays[..., axis] for axis in (0, 2))
-    height = np.linspace(0, 1, camera.height, dtype=np.float32)[:, None, None]
-    backdrop = BACKDROP[0] * (1 - height) + BACKDROP[1] * height
-    line_share = _line_share(x, z, distance / camera.focal)[..., None]
-    ground = FLOOR + (LINE - FLOOR) * line_share
-    depth = camera.position[2] - z
-    visible = np.clip(1 - (depth - camera.position[2]) / FADE, 0, 1)[..., None] ** 1.5
-    faded = ground * visible + backdrop * (1 - visible)
-    return np.where(rays[..., 1:2] < 0, faded, backdrop).astype(np.uint8)
+
+    def __init__(self, camera: Camera) -> None:
+        self._backdrop = backdrop(camera.width, camera.height)
+        rays = camera.rays()
+        # The camera does not roll, so the horizon is a row.
+        self._horizon = int(np.argmax(rays[:, 0, 1] < -1e-6))
+        rays = rays[self._horizon :]
+
+        distance = -camera.position[1] / rays[..., 1]
+        self._x = distance * rays[..., 0]
+        self._z = camera.position[2] + distance[:, :1] * rays[:, :1, 2]
+        self._pixel = distance[:, :1] / camera.focal
+
+        far = self._backdrop[self._horizon :].astype(np.float32)
+        visible = np.clip(1 + self._z / FADE, 0, 1)[..., None] ** 1.5
+        self._plain = FLOOR * visible + far * (1 - visible)
+        self._line = (LINE - FLOOR) * visible
+        self._place = np.full(3, np.nan, np.float32)
+        self._picture = self._backdrop
+
+    def at(self, place: Floats) -> Picture:
+        """Draw the floor and the backdrop (height, width, 3) around a place (3,) in metres."""
+        if not np.array_equal(place, self._place):
+            across = _line_share(self._x + place[0], self._pixel)
+            along = _line_share(self._z + place[2], 4 * self._pixel)
+            line_share = np.maximum(across, along)[..., None]
+            self._picture = self._backdrop.copy()
+            self._picture[self._horizon :] = self._plain + self._line * line_share
+            self._place = place
+        return self._picture.copy()
 
 
-def draw_shadow(picture: Picture, vertices: Floats, camera: Camera, floor: float) -> None:
-    """Darken the floor below a mesh (V, 3) in metres, in place.
+def draw_shadow(picture: Picture, vertices: Floats, areas: Floats, camera: Camera) -> None:
+    """Darken the floor below a mesh, in place.
 
     Args:
         picture: Picture (height, width, 3).
         vertices: Vertices (V, 3) in metres.
+        areas: Area of the mesh (V,) around each vertex in square metres, which its shadow is
+            weighted by. A hand has as many vertices as a thigh, and a much smaller shadow.
         camera: Camera, whose picture has the same size.
-        floor: Height of the floor in metres.
 
     """
-    flat = vertices.copy()
-    rise = flat[:, 1] - floor
-    flat[:, 1] = floor
+    rise = vertices[:, 1]
+    flat = vertices * np.array([1, 0, 1], np.float32)
     # The light comes from the upper left in front, so that shadows of high points move away.
     flat[:, 0] += 0.06 * rise
     flat[:, 2] -= 0.08 * rise
 
-    points, _ = camera.project(flat)
+    points, inverse_depth = camera.project(flat)
     rows, columns = camera.height // SHADOW_SCALE, camera.width // SHADOW_SCALE
-    place = (points / SHADOW_SCALE).astype(np.int64)
+    place = np.floor(points / SHADOW_SCALE).astype(np.int64)
     inside = (place >= 0).all(1) & (place[:, 0] < columns) & (place[:, 1] < rows)
-    strength = np.exp(-np.clip(rise[inside], 0, None) / SHADOW_REACH)
+    strength = areas[inside] * np.exp(-np.clip(rise[inside], 0, None) / SHADOW_REACH)
     flat_index = place[inside, 1] * columns + place[inside, 0]
     density = np.bincount(flat_index, strength, rows * columns).reshape(rows, columns)
-    blurred = gaussian_filter(np.minimum(density, 4.0), camera.height / SHADOW_SCALE / 90)
-    dark = 0.5 * np.clip(blurred / 2.2, 0, 1)
+
+    # A pixel of the floor is foreshortened, and half of a closed mesh faces upwards.
+    pixel = SHADOW_SCALE / (camera.focal * float(inverse_depth.mean()))
+    covered = density / (2 * pixel**2 / np.sin(camera.tilt))
+    blurred = gaussian_filter(covered, camera.height / SHADOW_SCALE / 90)
+    dark = SHADOW_DEPTH * np.clip(blurred, 0, 1)
 
     # Only the rows that have a shadow are scaled up and blended.
     shaded_rows = np.flatnonzero(dark.max(axis=1) > 0.01)
@@ -84,19 +117,16 @@ def draw_shadow(picture: Picture, vertices: Floats, camera: Camera, floor: float
         below[:] = below * (1 - wide[..., None])
 
 
-def _line_share(x: Floats, z: Floats, pixel: Floats) -> Floats:
-    """Return the share of each pixel that grid lines cover.
+def _line_share(place: Floats, pixel: Floats) -> Floats:
+    """Return the share of each pixel that grid lines of one direction cover.
 
     Args:
-        x: Place of each pixel on the floor in metres.
-        z: The same in depth.
+        place: Place of each pixel on the floor in metres, across the lines.
         pixel: Width of each pixel on the floor in metres. Lines narrower than a pixel are drawn
             wider and fainter, which avoids flickering.
 
     """
-    share = np.zeros_like(x)
-    for place, spread in ((x, pixel), (z, 4 * pixel)):
-        off = np.abs((place / GRID + 0.5) % 1 - 0.5) * GRID
-        width = np.maximum(LINE_WIDTH, spread)
-        share = np.maximum(share, np.clip(1.5 - off / width, 0, 1) * LINE_WIDTH / width)
+    off = np.abs((place / GRID + 0.5) % 1 - 0.5) * GRID
+    width = np.maximum(LINE_WIDTH, pixel)
+    share: Floats = np.clip(1.5 - off / width, 0, 1) * LINE_WIDTH / width
     return share

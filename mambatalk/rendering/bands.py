@@ -44,6 +44,27 @@ def label_band(
     return np.asarray(image)
 
 
+def write_note(picture: Picture, text: str, *, scale: float) -> Picture:
+    """Return a copy of a picture (height, width, 3) with small text in its upper left corner.
+
+    Args:
+        picture: The picture.
+        text: The text. A light outline keeps it legible over a figure.
+        scale: Size of the text relative to 12 pixels.
+
+    """
+    image = Image.fromarray(picture)
+    ImageDraw.Draw(image).text(
+        (7 * scale, 5 * scale),
+        text,
+        font=ImageFont.load_default(size=12 * scale),
+        fill=INK,
+        stroke_width=1.5 * scale,
+        stroke_fill=PAPER,
+    )
+    return np.asarray(image)
+
+
 class WaveformBand:
     """A band (height, width, 3) with a waveform, darker where it has been played.
 

@@ -1,4 +1,4 @@
-"""Generated motion beside ground truth: a video with audio, and a still of a few moments."""
+"""Generated motion beside ground truth: a video with audio, a preview and a still of moments."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +13,24 @@ from mambatalk.files import atomic_file
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
-from mambatalk.rendering.bands import WaveformBand, label_band
-from mambatalk.rendering.scene import Scene, shared_camera
+from mambatalk.rendering.bands import PAPER, WaveformBand, label_band, write_note
+from mambatalk.rendering.panel import Panel, even
+from mambatalk.rendering.scene import Scene
 from mambatalk.rendering.video import open_video
 
 Picture = NDArray[np.uint8]
 
 LABELS: Final = (("generated", (84, 132, 196)), ("ground truth", (204, 186, 164)))
 """Label of each figure, and its colour."""
-STILLS: Final = 6
-FIGURE_WIDTH: Final = 0.84
+STILLS: Final = 4
+NOTE_SCALE: Final = 1.6
+"""Pages show a still much smaller than it is."""
+PREVIEW_SECONDS: Final = 4.0
+PREVIEW_STEP: Final = 2
+"""A preview shows every second frame: 15 per second."""
+PREVIEW_SIZE: Final = 300
+"""Height of one figure in pixels."""
+PREVIEW_QUALITY: Final = 60
 LABEL_HEIGHT: Final = 0.09
 WAVEFORM_HEIGHT: Final = 0.16
 """Sizes relative to the height of a figure."""
@@ -54,23 +62,49 @@ def render_video(
 
     """
     frames = _frames(generated, truth, seconds, out)
-    pair = _Pair(generated[:frames], truth[:frames], body, size=size)
-    width = 2 * pair.width
-    audio = np.zeros(frames * SAMPLE_RATE // FPS, np.float32)
-    audio[: len(waveform)] = waveform[: len(audio)]
+    film = _Film(generated[:frames], truth[:frames], body, waveform, size=size)
+    with open_video(
+        out, width=film.width, height=film.height, waveform=film.waveform
+    ) as add_picture:
+        for picture in film.pictures(np.arange(frames)):
+            add_picture(picture)
 
-    labels = label_band(
-        list(LABELS), width=width, height=_even(LABEL_HEIGHT * size), note=pair.note
-    )
-    band = WaveformBand(
-        audio, width=width, height=_even(WAVEFORM_HEIGHT * size), seconds=frames / FPS
-    )
-    height = len(labels) + pair.height + band.height
-    with open_video(out, width=width, height=height, waveform=audio) as add_picture:
-        for k, figures in enumerate(zip(*pair.pictures(np.arange(frames)), strict=True)):
-            cursor = (k + 0.5) / frames
-            rows = [labels, np.concatenate(figures, axis=1), band.at(cursor)]
-            add_picture(np.concatenate(rows))
+
+def render_preview(
+    out: str | Path,
+    *,
+    generated: SmplxMotion,
+    truth: SmplxMotion,
+    body: Body,
+    waveform: NDArray[np.float32],
+) -> None:
+    """Write the first four seconds of the video without audio, as an animated WebP for a README.
+
+    Args:
+        out: The webp to write.
+        generated: Motion at 30 fps, drawn on the left.
+        truth: The recorded motion, drawn on the right.
+        body: Body model.
+        waveform: Audio (S,) at 16 kHz, drawn below.
+
+    Raises:
+        InputError: A motion has no frames, or the file cannot be written.
+
+    """
+    frames = _frames(generated, truth, PREVIEW_SECONDS, out)
+    film = _Film(generated[:frames], truth[:frames], body, waveform, size=PREVIEW_SIZE)
+    moments = np.arange(0, frames, PREVIEW_STEP)
+    first, *others = (Image.fromarray(picture) for picture in film.pictures(moments))
+    with atomic_file(out) as temporary:
+        first.save(
+            temporary,
+            format="WEBP",
+            save_all=True,
+            append_images=others,
+            duration=round(1000 * PREVIEW_STEP / FPS),
+            loop=0,
+            quality=PREVIEW_QUALITY,
+        )
 
 
 def render_still(
@@ -82,7 +116,7 @@ def render_still(
     seconds: float,
     size: int,
 ) -> None:
-    """Write a png of six moments spread over the first `seconds`, generated above ground truth.
+    """Write a png of four moments spread over the first `seconds`, generated above ground truth.
 
     Args:
         out: The png to write.
@@ -97,45 +131,91 @@ def render_still(
 
     """
     frames = _frames(generated, truth, seconds, out)
-    pair = _Pair(generated[:frames], truth[:frames], body, size=size)
+    panels = _panels(generated[:frames], truth[:frames], body, size=size)
     moments = ((np.arange(STILLS) + 0.5) / STILLS * frames).astype(np.int64)
-    parts = []
-    for k, (label, pictures) in enumerate(zip(LABELS, pair.pictures(moments), strict=True)):
-        parts.append(
-            label_band(
-                [label],
-                width=STILLS * pair.width,
-                height=_even(LABEL_HEIGHT * size),
-                note=pair.note if k == 0 else "",
-            )
+    gap = panels[0].gap
+    rows: list[Picture] = []
+    for label, panel in zip(LABELS, panels, strict=True):
+        stamped = [
+            write_note(picture, f"{moment / FPS:.1f} s", scale=NOTE_SCALE)
+            for moment, picture in zip(moments, panel.pictures(moments), strict=True)
+        ]
+        row = _beside(stamped, 2 * gap)
+        note = _note(body) if not rows else ""
+        rows.append(
+            label_band([label], width=row.shape[1], height=even(LABEL_HEIGHT * size), note=note)
         )
-        parts.append(np.concatenate(list(pictures), axis=1))
+        rows.append(row)
     with atomic_file(out) as temporary:
-        Image.fromarray(np.concatenate(parts)).save(temporary, format="PNG")
+        Image.fromarray(np.concatenate(rows)).save(temporary, format="PNG")
 
 
-class _Pair:
-    """Two scenes with one camera, on the floor of the recording."""
+class _Film:
+    """Both figures side by side, labels above, and the waveform with its cursor below.
+
+    Args:
+        generated: The generated motion.
+        truth: The recorded motion, as long.
+        body: Body model.
+        waveform: Audio (S,) at 16 kHz. It is cut, or extended by silence, to the motion.
+        size: Height of one figure in pixels.
+
+    """
 
     def __init__(
-        self, generated: SmplxMotion, truth: SmplxMotion, body: Body, *, size: int
+        self,
+        generated: SmplxMotion,
+        truth: SmplxMotion,
+        body: Body,
+        waveform: NDArray[np.float32],
+        *,
+        size: int,
     ) -> None:
-        self.width = _even(FIGURE_WIDTH * size)
-        self.height = _even(size)
-        self.note = "stand-in body" if body.kind == "stand-in" else ""
-        self._scenes = [Scene(motion, body) for motion in (generated, truth)]
-        self._floor = self._scenes[1].floor()
-        self._boxes = [scene.box() for scene in self._scenes]
-        self._camera = shared_camera(self._boxes, self._floor, width=self.width, height=self.height)
+        self.waveform = np.zeros(len(truth) * SAMPLE_RATE // FPS, np.float32)
+        self.waveform[: len(waveform)] = waveform[: len(self.waveform)]
+        self._frames = len(truth)
+        self._panels = _panels(generated, truth, body, size=size)
+        self._gap = 2 * self._panels[0].gap
+        self.width = sum(panel.width for panel in self._panels) + self._gap
+        self._labels = label_band(
+            list(LABELS), width=self.width, height=even(LABEL_HEIGHT * size), note=_note(body)
+        )
+        self._band = WaveformBand(
+            self.waveform,
+            width=self.width,
+            height=even(WAVEFORM_HEIGHT * size),
+            seconds=self._frames / FPS,
+        )
+        self.height = len(self._labels) + self._panels[0].height + self._band.height
 
-    def pictures(self, frames: NDArray[np.int64]) -> list[Iterator[Picture]]:
-        """Return an iterator over the pictures of the given frames for each scene."""
-        return [
-            scene.pictures(
-                frames, centre=box.centre, camera=self._camera, floor=self._floor, colour=colour
-            )
-            for scene, box, (_, colour) in zip(self._scenes, self._boxes, LABELS, strict=True)
-        ]
+    def pictures(self, frames: NDArray[np.int64]) -> Iterator[Picture]:
+        """Yield the pictures (height, width, 3) of the given frames."""
+        drawn = zip(*(panel.pictures(frames) for panel in self._panels), strict=True)
+        for frame, figures in zip(frames, drawn, strict=True):
+            cursor = (frame + 0.5) / self._frames
+            rows = [self._labels, _beside(list(figures), self._gap), self._band.at(cursor)]
+            yield np.concatenate(rows)
+
+
+def _panels(generated: SmplxMotion, truth: SmplxMotion, body: Body, *, size: int) -> list[Panel]:
+    """Return the panels of both motions, on the floor of the recording and in its scale."""
+    scenes = [Scene(motion, body) for motion in (generated, truth)]
+    floor, stature = scenes[1].floor(), scenes[1].stature()
+    return [
+        Panel(scene, colour=colour, floor=floor, stature=stature, size=size)
+        for scene, (_, colour) in zip(scenes, LABELS, strict=True)
+    ]
+
+
+def _beside(pictures: list[Picture], gap: int) -> Picture:
+    """Join pictures from left to right, with gaps between them."""
+    space = np.full((len(pictures[0]), gap, 3), PAPER, np.uint8)
+    spaced = [part for picture in pictures for part in (space, picture)]
+    return np.concatenate(spaced[1:], axis=1)
+
+
+def _note(body: Body) -> str:
+    return "stand-in body" if body.kind == "stand-in" else ""
 
 
 def _frames(generated: SmplxMotion, truth: SmplxMotion, seconds: float, out: str | Path) -> int:
@@ -147,8 +227,3 @@ def _frames(generated: SmplxMotion, truth: SmplxMotion, seconds: float, out: str
             "check the result file and render.seconds",
         )
     return frames
-
-
-def _even(pixels: float) -> int:
-    """Round to an even number of pixels, which H.264 with 4:2:0 chroma requires."""
-    return 2 * round(pixels / 2)

@@ -1,25 +1,32 @@
 """Draw a shaded mesh: vertex normals, lighting, and a palette from shadow to highlight."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from mambatalk.rendering.camera import Camera
-from mambatalk.rendering.rasteriser import rasterise
+from mambatalk.rendering.rasteriser import Fragments, rasterise
 
 Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 KEY_LIGHT = np.array([-0.45, 0.65, 0.62], np.float32)
 FILL_LIGHT = np.array([0.75, 0.15, 0.55], np.float32)
 """Directions towards the two lights."""
+EYE_WHITE: Colour = (240, 240, 236)
+PUPIL: Colour = (44, 40, 40)
+PUPIL_COSINE = 0.8
+"""Cosine of the angle that a pupil spans around the direction of its eye."""
 
 
 class Surface:
     """The faces of a mesh with what their shading needs, prepared once for all frames."""
 
-    def __init__(self, faces: NDArray[np.int64], vertex_count: int) -> None:
+    def __init__(self, faces: Integers, vertex_count: int) -> None:
         self.faces = faces
         corners = faces.ravel()
         face = np.repeat(np.arange(len(faces)), 3)
@@ -30,31 +37,104 @@ class Surface:
 
     def normals(self, vertices: Floats) -> Floats:
         """Return unit normals (V, 3): means over the faces around a vertex, weighted by area."""
-        a, b, c = (vertices[self.faces[:, k]] for k in range(3))
-        summed = self._sum_over_faces @ _cross(b - a, c - a)
+        summed = self._sum_over_faces @ self._face_normals(vertices)
         return summed / np.maximum(np.linalg.norm(summed, axis=1, keepdims=True), 1e-12)
+
+    def areas(self, vertices: Floats) -> Floats:
+        """Return the area (V,) around each vertex in square metres; 0 where no face is."""
+        twice_areas = np.linalg.norm(self._face_normals(vertices), axis=1)
+        areas: Floats = self._sum_over_faces @ twice_areas / 6
+        return areas
+
+    def part(self, selected: NDArray[np.bool_]) -> "SurfacePart":
+        """Return the faces whose three vertices are selected by a mask (V,)."""
+        faces = self.faces[selected[self.faces].all(axis=1)]
+        vertices, corners = np.unique(faces, return_inverse=True)
+        return SurfacePart(vertices, corners.reshape(-1, 3))
+
+    def _face_normals(self, vertices: Floats) -> Floats:
+        a, b, c = (vertices[self.faces[:, k]] for k in range(3))
+        return _cross(b - a, c - a)
+
+
+@dataclass(frozen=True)
+class SurfacePart:
+    """Some faces of a mesh, with the vertices that they use."""
+
+    vertices: Integers
+    """Indices (P,) among the vertices of the mesh."""
+    faces: Integers
+    """Indices (F, 3) among the vertices of the part."""
 
 
 def draw_figure(
-    picture: Picture, vertices: Floats, surface: Surface, camera: Camera, palette: Picture
+    picture: Picture,
+    vertices: Floats,
+    normals: Floats,
+    part: SurfacePart,
+    camera: Camera,
+    paint: "Paint",
+    *,
+    floor: bool,
 ) -> None:
-    """Draw a mesh over a picture, in place.
+    """Draw a mesh or a part of it over a picture, in place.
 
     Args:
         picture: Picture (height, width, 3).
-        vertices: Vertices (V, 3) in metres.
-        surface: Faces of the mesh.
+        vertices: Vertices (V, 3) of the whole mesh in metres.
+        normals: Their unit normals (V, 3).
+        part: The faces to draw.
         camera: Camera, whose picture has the same size.
-        palette: Colours (256, 3) from shadow to highlight.
+        paint: Colours of the mesh.
+        floor: Whether the floor y = 0 hides what is below it.
 
     """
+    vertices, normals = vertices[part.vertices], normals[part.vertices]
     points, inverse_depth = camera.project(vertices)
     fragments = rasterise(
-        points, inverse_depth, surface.faces, width=camera.width, height=camera.height
+        points, inverse_depth, part.faces, width=camera.width, height=camera.height
     )
-    light = fragments.interpolate(_light(surface.normals(vertices), vertices, camera))
+    if floor and vertices[:, 1].min() < 0:
+        fragments = fragments.where(fragments.interpolate(vertices[:, 1]) >= 0)
+    light = fragments.interpolate(_light(normals, vertices, camera))
     shade = np.clip(light * 255, 0, 255).astype(np.uint8)
-    picture.reshape(-1, 3)[fragments.pixels] = palette[shade]
+    colours = paint.skin[shade]
+    paint.draw_eyes(colours, shade, fragments, part)
+    picture.reshape(-1, 3)[fragments.pixels] = colours
+
+
+class Paint:
+    """Colours of a mesh: its skin, and eyes whose pupils show where they look.
+
+    Args:
+        colour: Colour of the skin.
+        gaze: For each vertex (V,) the cosine of its angle to the direction of the eye that it
+            belongs to; NaN outside of the eyes.
+
+    """
+
+    def __init__(self, colour: Colour, gaze: Floats) -> None:
+        self.skin = palette(colour)
+        self._gaze = gaze
+        self._white = palette(EYE_WHITE)
+        self._pupil = palette(PUPIL)
+
+    def draw_eyes(
+        self, colours: Picture, shade: Picture, fragments: Fragments, part: SurfacePart
+    ) -> None:
+        """Replace the colours (P, 3) of the fragments that belong to eyes, in place.
+
+        Args:
+            colours: Colours of the fragments.
+            shade: Brightness (P,) of the fragments, 0 to 255.
+            fragments: The fragments.
+            part: The faces that the fragments were made of.
+
+        """
+        gaze = self._gaze[part.vertices]
+        place = np.flatnonzero(np.isfinite(gaze)[fragments.corners[:, 0]])
+        looking = fragments.where(place).interpolate(gaze)[:, None] > PUPIL_COSINE
+        colours[place] = np.where(looking, self._pupil[shade[place]], self._white[shade[place]])
 
 
 def palette(colour: Colour) -> Picture:

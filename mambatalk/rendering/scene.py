@@ -1,48 +1,27 @@
-"""Draw the frames of one motion."""
+"""The meshes of one motion, frame by frame, and the places that cameras follow."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.rotations import axis_angle_to_matrix
-from mambatalk.motion.skeleton import JOINT_COUNT
-from mambatalk.rendering.background import draw_background, draw_shadow
-from mambatalk.rendering.camera import Camera, frame_figure
-from mambatalk.rendering.figure import Colour, Surface, draw_figure, palette
+from mambatalk.motion.skeleton import JOINT_COUNT, JOINTS
+from mambatalk.rendering.figure import Surface, SurfacePart
 
 Floats = NDArray[np.float32]
-Picture = NDArray[np.uint8]
 
-OVERSAMPLING = 2
-"""Figures are drawn this many times larger and averaged, which smooths their edges."""
 CHUNK = 32
 """Frames skinned at a time, which bounds the memory for vertices."""
-FRAMING_FRAMES = 24
-"""Frames from which the extent of a motion is measured."""
-SMALLEST_REACH = 0.45
-"""Metres to each side that are visible in any case."""
-SIDE_MARGIN = 0.08
-"""Metres around the motion."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """Extent of a motion in metres, relative to its mean place on the floor."""
-
-    centre: Floats
-    """Mean place (3,) with height 0."""
-    low: Floats
-    high: Floats
+FLOOR_FRAMES = 24
+"""Frames from which the height of the floor is measured."""
 
 
 class Scene:
-    """Draws the frames of one motion.
+    """The meshes of one motion.
 
     Args:
         motion: The motion to draw.
@@ -55,6 +34,7 @@ class Scene:
         self.body = body
         self.betas = torch.tensor(np.asarray(motion.betas, np.float32))
         self.surface = Surface(body.faces.cpu().numpy(), body.vertex_count)
+        self._joint_of_vertex = body.weights.argmax(dim=1).cpu().numpy()
         # The stand-in body has vertices that no face uses.
         self._used_vertices = np.unique(self.surface.faces)
 
@@ -63,72 +43,63 @@ class Scene:
         """Yield the vertices (V, 3) in metres at each of the given frames."""
         for start in range(0, len(frames), CHUNK):
             rows = frames[start : start + CHUNK]
-            poses, expressions, trans = (
+            expressions, trans = (
                 torch.tensor(np.asarray(array[rows], np.float32))
-                for array in (self.motion.poses, self.motion.expressions, self.motion.trans)
+                for array in (self.motion.expressions, self.motion.trans)
             )
-            rotations = axis_angle_to_matrix(poses.view(-1, JOINT_COUNT, 3))
             betas = self.betas.expand(len(rows), -1)
+            rotations = self._rotations(rows)
             yield from self.body.vertices(rotations, betas, expressions, trans=trans).numpy()
+
+    def rest_vertices(self) -> Floats:
+        """Return the vertices (V, 3) in metres of the rest pose."""
+        vertices, _ = self.body.shape(self.betas[None])
+        return np.asarray(vertices[0].numpy(), np.float32)
 
     def floor(self) -> float:
         """Return the height of the floor in metres: the median of the lowest points."""
-        lowest = [mesh[self._used_vertices, 1].min() for mesh in self.vertices(self._sampled())]
+        last = len(self.motion) - 1
+        frames = np.unique(np.linspace(0, last, FLOOR_FRAMES).astype(np.int64))
+        lowest = [mesh[self._used_vertices, 1].min() for mesh in self.vertices(frames)]
         return float(np.median(lowest))
 
-    def box(self) -> Box:
-        """Return the extent of the motion."""
-        meshes = np.stack([mesh[self._used_vertices] for mesh in self.vertices(self._sampled())])
-        centre = self.motion.trans.mean(axis=0) * np.array([1, 0, 1], np.float32)
-        return Box(centre, meshes.min((0, 1)) - centre, meshes.max((0, 1)) - centre)
+    def stature(self) -> float:
+        """Return the height of the standing figure in metres."""
+        return float(np.ptp(self.rest_vertices()[self._used_vertices, 1]))
 
-    def pictures(
-        self,
-        frames: NDArray[np.int64],
-        *,
-        centre: Floats,
-        camera: Camera,
-        floor: float,
-        colour: Colour,
-    ) -> Iterator[Picture]:
-        """Yield the pictures (height, width, 3) of the given frames.
+    @torch.no_grad()
+    def path(self, joints: Iterable[str]) -> Floats:
+        """Return the mean position (frames, 3) in metres of some joints over the whole motion.
 
         Args:
-            frames: Frame numbers.
-            centre: Point (3,) of the scene that is moved to the middle.
-            camera: Camera, whose picture is larger by the factor OVERSAMPLING.
-            floor: Height of the floor in metres.
-            colour: Colour of the figure.
+            joints: Names of SMPL-X joints.
 
         """
-        background = draw_background(camera, floor)
-        colours = palette(colour)
-        for mesh in self.vertices(frames):
-            picture = background.copy()
-            placed = mesh - centre
-            draw_shadow(picture, placed[self._used_vertices], camera, floor)
-            draw_figure(picture, placed, self.surface, camera, colours)
-            yield np.asarray(Image.fromarray(picture).reduce(OVERSAMPLING))
+        indices = [JOINTS.index(name) for name in joints]
+        rotations = self._rotations(np.arange(len(self.motion)))
+        trans = torch.tensor(np.asarray(self.motion.trans, np.float32))
+        positions = self.body.joints(rotations, self.body.rest_joints(self.betas), trans)
+        return np.asarray(positions[:, indices].mean(dim=1).numpy(), np.float32)
 
-    def _sampled(self) -> NDArray[np.int64]:
-        """Return frame numbers spread over the clip."""
-        last = len(self.motion) - 1
-        return np.unique(np.linspace(0, last, FRAMING_FRAMES).astype(np.int64))
+    def part(self, joints: Iterable[str]) -> SurfacePart:
+        """Return the faces of the mesh that follow mostly the given joints."""
+        indices = [JOINTS.index(name) for name in joints]
+        return self.surface.part(np.isin(self._joint_of_vertex, indices))
 
+    def gaze(self) -> Floats:
+        """Return how far from the direction of its eye each vertex (V,) is, as a cosine.
 
-def shared_camera(boxes: list[Box], floor: float, *, width: int, height: int) -> Camera:
-    """Place one camera for several figures, so that their sizes can be compared.
+        In the rest pose both eyes look forwards, along z. Vertices outside of the eyes have NaN.
+        """
+        gaze = np.full(self.body.vertex_count, np.nan, np.float32)
+        rest = self.rest_vertices()
+        for joint in (JOINTS.index("left_eye"), JOINTS.index("right_eye")):
+            eye = self._used_vertices[self._joint_of_vertex[self._used_vertices] == joint]
+            middle = (rest[eye].min(axis=0) + rest[eye].max(axis=0)) / 2
+            outwards = rest[eye] - middle
+            gaze[eye] = outwards[:, 2] / np.linalg.norm(outwards, axis=1)
+        return gaze
 
-    Args:
-        boxes: Extents of the motions.
-        floor: Height of the floor in metres.
-        width: Width of the final pictures in pixels.
-        height: Height of the final pictures in pixels.
-
-    """
-    low = np.min([box.low for box in boxes], axis=0)
-    high = np.max([box.high for box in boxes], axis=0)
-    reach = max(-low[0], high[0], SMALLEST_REACH) + SIDE_MARGIN
-    low = np.array([-reach, min(low[1], floor), low[2]], np.float32)
-    high = np.array([reach, high[1] + SIDE_MARGIN, high[2]], np.float32)
-    return frame_figure(low, high, width=width * OVERSAMPLING, height=height * OVERSAMPLING)
+    def _rotations(self, frames: NDArray[np.int64]) -> torch.Tensor:
+        poses = torch.tensor(np.asarray(self.motion.poses[frames], np.float32))
+        return axis_angle_to_matrix(poses.view(-1, JOINT_COUNT, 3))

@@ -1,5 +1,6 @@
 """Rendering: geometry checked by hand, what pictures show, and videos that play."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -9,16 +10,19 @@ from PIL import Image
 
 from mambatalk.errors import InputError
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.rendering.background import draw_background
+from mambatalk.rendering.background import GRID, Ground, draw_shadow
 from mambatalk.rendering.bands import CURSOR, WaveformBand
-from mambatalk.rendering.camera import Camera, frame_figure
-from mambatalk.rendering.comparison import LABELS, render_still, render_video
+from mambatalk.rendering.camera import Camera, figure_camera, follow
+from mambatalk.rendering.comparison import LABELS, render_preview, render_still, render_video
 from mambatalk.rendering.figure import Surface, palette
+from mambatalk.rendering.panel import Panel
 from mambatalk.rendering.rasteriser import rasterise
-from mambatalk.rendering.scene import Scene, shared_camera
+from mambatalk.rendering.scene import Scene
 from mambatalk.rendering.video import open_video
 from tests.helpers.motions import clicks, smooth_motion
 from tests.helpers.stand_in_body import stand_in_body
+
+ORIGIN = np.zeros(3, np.float32)
 
 
 def _square(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +75,7 @@ def test_back_faces_and_faces_outside_the_picture_are_left_out() -> None:
 
 
 def test_projection_agrees_with_the_formula() -> None:
-    camera = Camera(np.array([0, 1, 5], np.float32), 0.0, 400, 200)
+    camera = Camera(np.array([0, 1, 5], np.float32), 0.0, focal=300.0, width=400, height=200)
     pixels, inverse_depth = camera.project(np.array([[0, 1, 0], [1, 1, 0], [0, 2, 0]], np.float32))
     np.testing.assert_allclose(
         pixels,
@@ -82,12 +86,7 @@ def test_projection_agrees_with_the_formula() -> None:
 
 
 def test_a_ray_through_a_pixel_hits_the_point_drawn_there() -> None:
-    camera = frame_figure(
-        np.array([-1, 0, -0.3], np.float32),
-        np.array([1, 1.8, 0.3], np.float32),
-        width=90,
-        height=60,
-    )
+    camera = figure_camera(1.8, width=90, height=60)
     point = np.array([[0.3, 0.2, -0.4]], np.float32)
     pixel = camera.project(point)[0][0]
     ray = camera.rays()[int(pixel[1]), int(pixel[0])]
@@ -95,17 +94,41 @@ def test_a_ray_through_a_pixel_hits_the_point_drawn_there() -> None:
     assert float(towards @ ray / np.linalg.norm(ray)) > 0.9999
 
 
-@pytest.mark.parametrize("size", [(300, 480), (480, 480), (800, 300)])
-def test_the_whole_box_is_in_the_picture(size: tuple[int, int]) -> None:
-    low, high = np.array([-0.9, -1.3, -0.4], np.float32), np.array([0.9, 0.6, 0.5], np.float32)
-    width, height = size
-    camera = frame_figure(low, high, width=width, height=height)
-    corners = np.array(
-        [[(low, high)[(k >> axis) & 1][axis] for axis in range(3)] for k in range(8)]
+def test_an_enlarged_camera_sees_the_same() -> None:
+    camera = figure_camera(1.8, width=90, height=60)
+    points = np.array([[0.3, 0.2, -0.4], [-0.5, 1.7, 0.2]], np.float32)
+    np.testing.assert_allclose(
+        camera.enlarged(3).project(points)[0], 3 * camera.project(points)[0], rtol=1e-5
     )
-    pixels, _ = camera.project(corners.astype(np.float32))
-    assert (pixels >= 0).all()
-    assert (pixels <= [width, height]).all()
+
+
+@pytest.mark.parametrize("stature", [1.2, 1.7, 2.1])
+def test_a_standing_figure_fills_two_thirds_of_the_picture(stature: float) -> None:
+    camera = figure_camera(stature, width=300, height=480)
+    pixels, _ = camera.project(np.array([[0, 0, 0], [0, stature, 0]], np.float32))
+    feet, head = pixels[:, 1]
+    assert (feet - head) / 480 == pytest.approx(2 / 3, abs=0.02)
+    assert head > 60
+    assert feet < 420
+
+
+def test_a_camera_stands_still_while_a_figure_sways() -> None:
+    seconds = np.arange(300) / 30
+    sway = np.stack([0.05 * np.sin(seconds), 0 * seconds, 0 * seconds], axis=1).astype(np.float32)
+    places = follow(sway, slack=0.1, smoothing=0.5)
+    assert np.ptp(places, axis=0).max() == 0
+
+
+def test_a_camera_follows_a_walk_closely_and_smoothly() -> None:
+    """A figure walks 3 m, stops, walks back, and its pelvis bobs with every step."""
+    seconds = np.arange(600) / 30
+    walked = np.interp(seconds, [2, 5, 12, 15], [0, 3, 3, 0])
+    bob = 0.03 * np.sin(2 * np.pi * 1.8 * seconds)
+    path = np.stack([walked + bob, 1 + bob, 0.5 * walked], axis=1).astype(np.float32)
+    places = follow(path, slack=0.1, smoothing=0.5)
+    assert np.abs(places - path).max() < 0.35, "nearly in the middle, also where it turns"
+    acceleration = np.diff(places, n=2, axis=0) * 30**2
+    assert np.abs(acceleration).max() < 1.5, "m/s^2; bobbing alone has 3.8"
 
 
 def test_normals_of_the_body_point_outwards() -> None:
@@ -124,31 +147,111 @@ def test_a_palette_goes_from_shadow_to_highlight() -> None:
 
 
 def test_the_backdrop_is_plain_and_the_floor_has_a_grid() -> None:
-    camera = frame_figure(
-        np.array([-1, 0, -1], np.float32), np.array([1, 1.8, 1], np.float32), width=120, height=90
-    )
-    background = draw_background(camera, 0.0).astype(int)
+    camera = figure_camera(1.8, width=120, height=90)
+    background = Ground(camera).at(ORIGIN).astype(int)
     assert np.ptp(background[2], axis=0).max() == 0, "one colour along the top"
     assert np.ptp(background[-3], axis=0).max() > 5, "lines along the bottom"
 
 
-def test_the_whole_figure_is_in_the_picture() -> None:
-    motion = smooth_motion(0, 40)
+def test_the_grid_passes_below_a_camera_that_moves() -> None:
+    ground = Ground(figure_camera(1.8, width=120, height=90))
+    start = ground.at(ORIGIN)
+    assert (ground.at(np.array([0.2, 0, 0], np.float32)) != start).any()
+    one_cell_on = ground.at(np.array([GRID, 0, GRID], np.float32)).astype(int)
+    assert np.abs(one_cell_on - start).max() <= 2
+
+
+def _walking(steps: np.ndarray, *, lift: float = 0.0) -> SmplxMotion:
+    """Return a standing figure whose translation follows the given steps (frames, 3)."""
+    still = smooth_motion(0, len(steps))
+    trans = np.asarray(steps + [0, 1.3 + lift, 0], np.float32)
+    return replace(still, poses=np.zeros_like(still.poses), trans=trans)
+
+
+def _panel(motion: SmplxMotion, *, floor: float, size: int = 180) -> Panel:
     scene = Scene(motion, stand_in_body())
-    floor = scene.floor()
-    box = scene.box()
-    camera = shared_camera([box], floor, width=150, height=180)
-    (picture,) = scene.pictures(
-        np.array([20]), centre=box.centre, camera=camera, floor=floor, colour=(200, 40, 40)
-    )
-    red = picture[..., 0].astype(int) - picture[..., 2] > 20
-    rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
-    assert picture.shape == (180, 150, 3)
-    assert rows[0] > 1
-    assert rows[-1] < 178
-    assert columns[0] > 1
-    assert columns[-1] < 148
-    assert len(rows) > 0.5 * 180, "large enough to see"
+    return Panel(scene, colour=(200, 40, 40), floor=floor, stature=scene.stature(), size=size)
+
+
+def _red(picture: np.ndarray) -> np.ndarray:
+    return picture[..., 0].astype(int) - picture[..., 2] > 20
+
+
+def test_a_figure_stays_in_the_picture_at_one_size_wherever_it_walks() -> None:
+    steps = np.linspace([0, 0, 0], [6, 0, -9], 240)
+    motion = _walking(steps)
+    panel = _panel(motion, floor=Scene(motion, stand_in_body()).floor())
+    for picture in panel.pictures(np.array([0, 120, 239])):
+        body = _red(picture[:, : panel.body_width])
+        rows = np.flatnonzero(body.any(axis=1))
+        assert len(rows) / 180 == pytest.approx(2 / 3, abs=0.04)
+        head = np.flatnonzero(body[rows[0] : rows[0] + 10].any(axis=0))
+        assert abs(head.mean() - panel.body_width / 2) < 0.07 * panel.body_width
+
+
+def test_the_floor_hides_what_is_below_it() -> None:
+    standing, sunk = (_walking(np.zeros((2, 3)), lift=lift) for lift in (0.0, -0.4))
+    floor = Scene(standing, stand_in_body()).floor()
+    lowest, shown = [], []
+    for motion in (standing, sunk):
+        panel = _panel(motion, floor=floor)
+        (picture,) = panel.pictures(np.array([0]))
+        body = _red(picture[:, : panel.body_width])
+        lowest.append(np.flatnonzero(body.any(axis=1))[-1])
+        shown.append(body.any(axis=1).sum())
+    assert abs(lowest[0] - lowest[1]) < 5
+    assert shown[1] < 0.85 * shown[0]
+
+
+def test_a_close_up_shows_face_and_each_hand_in_the_middle() -> None:
+    motion = smooth_motion(0, 40)
+    panel = _panel(motion, floor=0.0)
+    (picture,) = panel.pictures(np.array([20]))
+    tiles = np.array_split(picture[:, panel.body_width + panel.gap :], 3)
+    for tile in tiles:
+        middle = tile[len(tile) // 3 : -len(tile) // 3, tile.shape[1] // 3 : -tile.shape[1] // 3]
+        assert _red(middle).mean() > 0.25
+
+
+def test_the_close_up_of_a_hand_shows_fingers_that_bend() -> None:
+    def hand(angle: float) -> np.ndarray:
+        motion = _walking(np.zeros((1, 3)))
+        poses = motion.poses.copy()
+        for joint in range(40, 55):
+            poses[:, 3 * joint + 2] = angle
+        panel = _panel(replace(motion, poses=poses), floor=0.0)
+        (picture,) = panel.pictures(np.array([0]))
+        return _red(np.array_split(picture[:, panel.body_width + panel.gap :], 3)[1])
+
+    assert (hand(0.0) != hand(1.0)).sum() > 50
+
+
+def test_eyes_show_where_they_look() -> None:
+    scene = Scene(_walking(np.zeros((1, 3))), stand_in_body())
+    gaze = scene.gaze()
+    eyes = np.isfinite(gaze)
+    assert 0 < eyes.sum() < 0.05 * len(gaze)
+    assert gaze[eyes].max() > 0.95
+    assert gaze[eyes].min() < -0.95
+
+
+def test_a_hand_far_above_the_floor_leaves_no_mark_on_it() -> None:
+    """Hands have many small faces; a shadow that counted vertices would be a stray mark."""
+    scene = Scene(_walking(np.zeros((1, 3))), stand_in_body())
+    camera = figure_camera(scene.stature(), width=120, height=180)
+    (vertices,) = scene.vertices(np.array([0]))
+    vertices = vertices - np.array([0, scene.floor(), 0], np.float32)
+    areas = scene.surface.areas(scene.rest_vertices())
+    plain = Ground(camera).at(ORIGIN)
+
+    hand = scene.part(["left_wrist", "left_index1", "left_middle1", "left_thumb1"]).vertices
+    foot = scene.part(["left_foot", "left_ankle"]).vertices
+    for vertex, most in ((hand, 2), (foot, 255)):
+        picture = plain.copy()
+        draw_shadow(picture, vertices[vertex], areas[vertex], camera)
+        darker = np.abs(picture.astype(int) - plain).max()
+        assert darker <= most
+    assert darker > 20, "below a foot there is a shadow"
 
 
 def test_the_cursor_follows_the_audio_and_bars_follow_its_loudness() -> None:
@@ -192,7 +295,7 @@ def test_a_video_has_the_codecs_that_browsers_play(video: Path) -> None:
         picture, sound = container.streams.video[0], container.streams.audio[0]
         assert picture.codec_context.name == "h264"
         assert picture.codec_context.pix_fmt == "yuv420p"
-        assert (picture.width, picture.height) == (160, 120)
+        assert (picture.width, picture.height) == (204, 120)
         assert picture.average_rate == 30
         assert sound.codec_context.name == "aac"
         assert container.duration / av.time_base == pytest.approx(1.0, abs=0.1)
@@ -208,7 +311,7 @@ def test_figures_move_in_a_video(video: Path) -> None:
     pictures = [picture.astype(int) for picture in _pictures(video)]
     assert len(pictures) == 30
     figures = slice(12, 104)
-    for half in (slice(0, 80), slice(80, 160)):
+    for half in (slice(0, 68), slice(104, 170)):
         change = np.abs(pictures[0][figures, half] - pictures[-1][figures, half])
         assert change.max() > 40
 
@@ -247,22 +350,43 @@ def test_a_size_that_cannot_be_encoded_is_an_input_error(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
-def test_a_still_shows_six_moments_of_both_motions(tmp_path: Path) -> None:
+def test_a_still_shows_four_moments_of_both_motions_with_their_times(tmp_path: Path) -> None:
     out = tmp_path / "still.png"
-    render_still(
-        out,
-        generated=smooth_motion(0, 60),
-        truth=smooth_motion(1, 60),
-        body=stand_in_body(),
-        seconds=2.0,
-        size=100,
-    )
+    motions = {"generated": smooth_motion(0, 60), "truth": smooth_motion(1, 60)}
+    render_still(out, **motions, body=stand_in_body(), seconds=2.0, size=180)
     picture = np.asarray(Image.open(out)).astype(int)
     height, width = picture.shape[:2]
-    assert width == 6 * 84
+    column = width / 4
     for row, (_, colour) in enumerate(LABELS):
         warm = colour[0] > colour[2]
         part = picture[row * height // 2 + 20 : (row + 1) * height // 2 - 5]
         tint = part[..., 0] - part[..., 2]
         figure = tint > 12 if warm else tint < -25
-        assert all(figure[:, 84 * k : 84 * (k + 1)].sum() > 150 for k in range(6))
+        for k in range(4):
+            first = round(k * column)
+            assert figure[:, first : first + 120].sum() > 300
+            time = part[: len(part) // 6, first : first + 50]
+            assert (time.max(axis=2) < 90).sum() > 20, "dark letters in the corner"
+
+
+def test_a_preview_is_a_small_animation_that_repeats(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        render_preview(
+            tmp_path / f"{name}.webp",
+            generated=smooth_motion(0, 60),
+            truth=smooth_motion(1, 80),
+            body=stand_in_body(),
+            waveform=clicks(60),
+        )
+    written = (tmp_path / "one.webp").read_bytes()
+    assert written == (tmp_path / "two.webp").read_bytes()
+    assert len(written) < 1_000_000
+    with Image.open(tmp_path / "one.webp") as animation:
+        assert animation.n_frames == 30
+        assert animation.info["loop"] == 0
+        durations = []
+        for k in range(animation.n_frames):
+            animation.seek(k)
+            animation.load()
+            durations.append(animation.info["duration"])
+    assert sum(durations) == pytest.approx(2000, abs=50), "milliseconds: real time"
