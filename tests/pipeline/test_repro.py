@@ -37,6 +37,7 @@ def test_every_output_exists(built: Workspace) -> None:
         path.relative_to(built.root).as_posix() for path in built.root.rglob("*") if path.is_file()
     }
     for expected in (
+        "renders/preview.webp",
         "metrics/metrics.json",
         "metrics/check_clips.json",
         "metrics/check_features.json",
