@@ -27,7 +27,7 @@ from tasks.report_page.verdicts import grouped, headline, not_comparable
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command
-from tasks.tracking.recorder import join_runs
+from tasks.tracking.pipeline import Headline, join_runs
 
 TEMPLATE: Final = Path(__file__).parent / "report_page" / "template.html"
 EMBEDDED_VIDEOS: Final = 2
@@ -37,11 +37,17 @@ EMBEDDED_VIDEOS: Final = 2
 def run(context: StageContext) -> None:
     """Write `reports/index.html` and gather the runs of all stages in MLflow under one."""
     paths = context.paths
-    page = render(content(context.config, paths))
+    values = content(context.config, paths)
+    page = render(values)
     with atomic_file(paths.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
     context.recorder.artifact(paths.report)
-    join_runs(_other_stages(paths), recorder=context.recorder, root=paths.root)
+    join_runs(
+        _other_stages(paths),
+        recorder=context.recorder,
+        root=paths.root,
+        headline=Headline(read_json(paths.summary), "\n\n".join(values["headline"])),
+    )
 
 
 def content(config: Config, paths: Paths) -> dict[str, Any]:

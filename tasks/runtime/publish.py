@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mambatalk.files import atomic_directory, write_json
 from tasks.runtime.context import StageContext
+from tasks.tracking.recorder import LogModel
 
 if TYPE_CHECKING:
     from mambatalk.training.loop.train import Trained
@@ -20,7 +21,7 @@ def publish_training(
     *,
     folder: Path,
     save: Callable[[Path], None],
-    model: Callable[[], None],
+    model: LogModel,
 ) -> None:
     """Write the outputs of a training stage and record them.
 

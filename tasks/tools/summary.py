@@ -3,6 +3,7 @@
 `make repro` ends with it.
 """
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ from mambatalk.metrics.catalogue import EVENT_F1, METRICS, MOTION, metric_value
 from mambatalk.reporting.text import count_of
 from tasks.runtime.command import run_command
 from tasks.runtime.paths import Paths
-from tasks.tracking.store import home
+from tasks.tracking.store import EXPERIMENT, local_store, runs_address
 
 _WIDTH: Final = 146
 
@@ -61,11 +62,12 @@ def motion_table(evaluation: dict[str, Any]) -> Table:
     return result
 
 
-def show(root: Path) -> None:
+def show(root: Path, experiment: str = EXPERIMENT) -> None:
     """Print the metrics of a build and where its results are.
 
     Args:
         root: Root of the checkout with the build.
+        experiment: Name of the MLflow experiment of the build.
 
     """
     paths = Paths(root)
@@ -85,8 +87,11 @@ def show(root: Path) -> None:
         ("videos", paths.renders),
         ("model", paths.bundle),
         ("commands", "source .venv/bin/activate"),
-        ("runs", f"mlflow ui --backend-store-uri sqlite:///{home() / 'mlflow.db'}"),
+        ("runs", f"mlflow ui --backend-store-uri {local_store()}"),
+        ("", runs_address(experiment)),
     ):
+        if place is None:
+            continue
         console.print(f"{name:>13}  {place}", highlight=False, soft_wrap=True)
 
 
@@ -94,7 +99,7 @@ def command() -> None:
     """Check `params.yaml`, and print the summary."""
     # DVC calls a build up to date although a section that no stage reads may be wrong.
     load_config(Paths().params)
-    show(Path())
+    show(Path(), os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ Weights above `COPY_LIMIT` are not copied. The model then refers to DVC's copy, 
 a version is registered: a full-size bundle is 800 MB, and every run would keep one.
 """
 
-from collections.abc import Callable
 from importlib.metadata import requires, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ import numpy as np
 from packaging.requirements import Requirement
 
 from mambatalk.files import sha256_file, write_json
+from tasks.tracking.recorder import LogModel
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -26,9 +26,7 @@ CODE_FOLDERS: Final = [str(Path(__file__).parents[2] / name) for name in ("mamba
 """The code that loads a model; MLflow stores a copy with it."""
 
 
-def packed_model(
-    name: str, module: ModuleType, folder: Path, *, example: Arrays
-) -> Callable[[], None]:
+def packed_model(name: str, module: ModuleType, folder: Path, *, example: Arrays) -> LogModel:
     """Return a function that logs a folder of weights as a model of the active MLflow run.
 
     Args:
@@ -41,13 +39,14 @@ def packed_model(
 
     """
 
-    def log() -> None:
+    def log(step: int) -> str:
         import mlflow
 
         outputs = module.load(folder)(example)
         with TemporaryDirectory() as temporary:
-            mlflow.pyfunc.log_model(
+            model = mlflow.pyfunc.log_model(
                 name=name,
+                step=step,
                 loader_module=module.__name__,
                 code_paths=CODE_FOLDERS,
                 data_path=str(_copy_or_reference(folder, Path(temporary))),
@@ -55,6 +54,7 @@ def packed_model(
                 input_example=example,
                 pip_requirements=_requirements(),
             )
+        return str(model.model_id)
 
     return log
 

@@ -7,27 +7,29 @@ those that are lost. No file of the pipeline holds a run id; a run is found by i
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mambatalk.config import Config, config_dict
-from mambatalk.files import digest
 from tasks.runtime.status import failure_kind
-from tasks.runtime.view import StageView, locked_fingerprints
+from tasks.runtime.view import StageView
+from tasks.tracking.data_set import DataSet, corpus_data_set
 from tasks.tracking.store import connect, flat, lineage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric
 
-_PARENT_TAG: Final = "mlflow.parentRunId"
+PARENT_TAG: Final = "mlflow.parentRunId"
 _RETRY_SECONDS: Final = 30.0
-_BATCH: Final = 200
+BATCH: Final = 200
 """Points of curves per request; MLflow accepts 1,000."""
 
 Record = Callable[["MlflowClient", str], object]
+LogModel = Callable[[int], str]
+"""Logs a model at a step of the active MLflow run, and returns its id."""
 
 
 @contextmanager
@@ -42,7 +44,9 @@ def recording(stage: str, config: Config, view: StageView, *, root: Path) -> Ite
 
     """
     tags = {**lineage(config, root), "stage": stage, "stage_fingerprint": view.fingerprint}
-    recorder = Recorder(stage, tags)
+    # The stage `prepare` writes the snapshot of the sample; the one there is older.
+    data_set = None if stage == "prepare" else corpus_data_set(config, root)
+    recorder = Recorder(stage, tags, data_set)
     declared = {
         key: value
         for key, value in flat(config_dict(config)).items()
@@ -65,15 +69,18 @@ class Recorder:
     Args:
         name: Name of the run.
         tags: Tags of the run.
+        data_set: Corpus that the stage works on, if there is one already.
 
     Attributes:
         run_id: Id of the MLflow run; None before the first record has been written.
 
     """
 
-    def __init__(self, name: str, tags: Mapping[str, str]) -> None:
+    def __init__(self, name: str, tags: Mapping[str, str], data_set: DataSet | None = None) -> None:
         self.run_id: str | None = None
         self.name = name
+        self._data_set = data_set
+        self._latest: dict[str, Metric] = {}
         self._tags = dict(tags)
         self._start = _now()
         self._waiting: list[Record] = []
@@ -96,8 +103,9 @@ class Recorder:
 
         for key, value in flat(values).items():
             if isinstance(value, int | float):
-                self._points.append(Metric(key, float(value), _now(), step))
-        if len(self._points) >= _BATCH:
+                self._latest[key] = Metric(key, float(value), _now(), step)
+                self._points.append(self._latest[key])
+        if len(self._points) >= BATCH:
             self._record_points()
 
     def artifact(self, path: str | Path) -> None:
@@ -108,14 +116,37 @@ class Recorder:
         else:
             self._record(lambda client, run: client.log_artifact(run, str(path)))
 
-    def model(self, log: Callable[[], object]) -> None:
-        """Record a model; `log` is called while this run is the active MLflow run."""
+    def model(self, log: LogModel) -> None:
+        """Record a model and link it to the latest metrics and to the data set.
+
+        Args:
+            log: Called with a step, while this run is the active MLflow run; returns the id of the
+                model.
+
+        """
+        from mlflow.entities import Metric
+
+        self._record_points()
+        latest = list(self._latest.values())
+        # A step after all metrics, because MLflow itself links those of the same step, without
+        # their data set.
+        step = 1 + max((metric.step for metric in latest), default=0)
 
         def record(client: "MlflowClient", run: str) -> None:
             import mlflow
 
             with mlflow.start_run(run_id=run):
-                log()
+                model = log(step)
+            linked = {"model_id": model}
+            if self._data_set:
+                linked["dataset_name"] = self._data_set.name
+                linked["dataset_digest"] = self._data_set.digest
+            # The same points as before, so that the run has each of them once.
+            points = [
+                Metric(metric.key, metric.value, metric.timestamp, metric.step, **linked)
+                for metric in latest
+            ]
+            client.log_batch(run, metrics=points)
 
         self._record(record)
 
@@ -151,7 +182,7 @@ class Recorder:
                 del self._waiting[0]
         except (MlflowException, SQLAlchemyError, OSError) as error:
             if self._outage_until is None:
-                _warn(f"{self.name}: MLflow fails ({_one_line(error)}); continuing without it")
+                _warn(f"{self.name}: MLflow fails ({one_line(error)}); continuing without it")
             self._outage_until = time.monotonic() + _RETRY_SECONDS
 
     def _open(self) -> tuple["MlflowClient", str]:
@@ -160,88 +191,13 @@ class Recorder:
             self.run_id = client.create_run(
                 experiment, self._start, self._tags, self.name
             ).info.run_id
+            if self._data_set:
+                client.log_inputs(self.run_id, [self._data_set.as_input(self.name)])
         return client, self.run_id
 
 
-def join_runs(
-    stages: Sequence[str], *, recorder: Recorder | None = None, root: Path = Path()
-) -> str | None:
-    """Gather the newest run of every stage under one parent run.
-
-    The run of a stage that DVC skipped is found by the fingerprint in `dvc.lock`. The parent names
-    each run in a tag `run.STAGE`, and each run names the newest parent it belongs to, so that a run
-    shared by two builds is found from both. The same set of runs always has the same parent.
-
-    Args:
-        stages: Names of the stages, "train_vq@face" for one of a matrix.
-        recorder: The run of the stage that joins; it has no entry in `dvc.lock` yet.
-        root: Folder of `dvc.lock`.
-
-    Returns:
-        Id of the parent run, or None, after a warning, if the tracking store does not answer.
-
-    """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        client, experiment = connect()
-        locked = locked_fingerprints(root / "dvc.lock")
-        found = {
-            stage: _newest(client, experiment, locked[stage]) for stage in stages if stage in locked
-        }
-        runs = {stage: run for stage, run in found.items() if run}
-        parent = _parent(client, experiment, runs, locked)
-        if recorder and recorder.run_id:
-            client.set_tag(recorder.run_id, _PARENT_TAG, parent)
-            client.set_tag(parent, f"run.{recorder.name}", recorder.run_id)
-        return parent
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        _warn(f"the runs were not joined: MLflow fails ({_one_line(error)})")
-        return None
-
-
-def _newest(client: "MlflowClient", experiment: str, fingerprint: str) -> "Run | None":
-    found = client.search_runs(
-        [experiment],
-        f"tags.stage_fingerprint = '{fingerprint}' and attributes.status = 'FINISHED'",
-        max_results=1,
-        order_by=["attributes.start_time DESC"],
-    )
-    return found[0] if found else None
-
-
-def _parent(
-    client: "MlflowClient", experiment: str, runs: Mapping[str, "Run"], locked: Mapping[str, str]
-) -> str:
-    """Return the id of the parent of a set of runs, which is created if it is new."""
-    pipeline = digest({stage: run.info.run_id for stage, run in runs.items()})
-    found = client.search_runs(
-        [experiment], f"tags.pipeline_fingerprint = '{pipeline}'", max_results=1
-    )
-    if found:
-        return found[0].info.run_id
-    shared = {
-        key: value
-        for run in runs.values()
-        for key, value in run.data.tags.items()
-        if key in ("git_commit", "snapshot_digest", "seed")
-    }
-    tags = {
-        **shared,
-        "stage": "pipeline",
-        "pipeline_fingerprint": pipeline,
-        "dvc_lock_digest": digest(dict(locked)),
-        **{f"run.{stage}": run.info.run_id for stage, run in runs.items()},
-    }
-    parent = client.create_run(experiment, tags=tags, run_name="pipeline").info.run_id
-    for run in runs.values():
-        client.set_tag(run.info.run_id, _PARENT_TAG, parent)
-    client.set_terminated(parent)
-    return parent
-
-
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return the start of an error's message without line breaks."""
     return " ".join(str(error).split())[:200]
 
 

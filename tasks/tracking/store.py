@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT: Final = "mambatalk"
+EXPERIMENT_TAGS: Final = {
+    # The kind in the list of experiments. Which pages MLflow 3.17 opens does not depend on it, but
+    # on the address: see `runs_address`.
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": (
+        "Builds of the pipeline. A run `pipeline ...` is the parent of the runs of its stages, "
+        "with headline metrics, all parameters, losses and a link to its report. To compare two "
+        "builds, select both and press Compare; `tags.stage = 'pipeline'` hides the stages."
+    ),
+}
 _MLFLOW_SETTINGS: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -34,6 +44,11 @@ def home() -> Path:
     return Path(
         os.environ.get("MAMBATALK_HOME") or Path.home() / ".local/share/mambatalk"
     ).resolve()
+
+
+def local_store() -> str:
+    """Return the address of the database that is used without `MLFLOW_TRACKING_URI`."""
+    return f"sqlite:///{home() / 'mlflow.db'}"
 
 
 @cache
@@ -52,17 +67,43 @@ def connect() -> tuple["MlflowClient", str]:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
-    local = f"sqlite:///{home() / 'mlflow.db'}"
+    local = local_store()
     mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI") or local)
     with FileLock(home() / "mlflow.lock", timeout=60):
         client = mlflow.MlflowClient()
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         found = client.get_experiment_by_name(name)
         if found:
-            return client, found.experiment_id
+            return client, _with_tags(client, found.experiment_id, found.tags)
         # A server chooses the place of its artifacts; SQLite would take the working directory.
         place = (home() / "artifacts").as_uri() if mlflow.get_tracking_uri() == local else None
-        return client, client.create_experiment(name, place)
+        return client, _with_tags(client, client.create_experiment(name, place), {})
+
+
+def _with_tags(client: "MlflowClient", experiment: str, present: Mapping[str, str]) -> str:
+    """Add the tags of the experiment that it lacks, and return its id."""
+    for key, value in EXPERIMENT_TAGS.items():
+        if key not in present:
+            client.set_experiment_tag(experiment, key, value)
+    return experiment
+
+
+def runs_address(experiment: str) -> str | None:
+    """Return the address of an experiment's runs under `mlflow ui`; None without a local store.
+
+    Without `workflowType`, MLflow 3.17 opens its pages for agents first: traces, judges, prompts.
+    """
+    if not (home() / "mlflow.db").exists():
+        return None
+    for key, value in _MLFLOW_SETTINGS.items():
+        os.environ.setdefault(key, value)
+    import mlflow
+
+    found = mlflow.MlflowClient(local_store()).get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    page = f"#/experiments/{found.experiment_id}/runs?workflowType=machine_learning"
+    return f"http://127.0.0.1:5000/{page}"
 
 
 def lineage(config: Config, root: Path) -> dict[str, str]:

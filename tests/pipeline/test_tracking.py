@@ -7,10 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from tasks.tracking import store as _store
-from tasks.tracking.recorder import Recorder, join_runs
+from tasks.tracking.data_set import DataSet
+from tasks.tracking.pipeline import Headline, join_runs
+from tasks.tracking.recorder import Recorder
 from tests.pipeline.workspace import ROOT, Workspace, environment, mini_project
 
 MINI = """
@@ -38,6 +41,7 @@ def work(context):
     config = context.config
     for step in range(3):
         context.recorder.metrics({"loss": 1 / (step + 1)}, step=step)
+        context.recorder.metrics({"val/loss": 1 / (step + 1)}, step=step)
     out = Path(f"second/{part}.txt" if part else "first.txt")
     out.parent.mkdir(exist_ok=True)
     out.write_text(str(config.train_vq.global_.layers if part == "global" else 0))
@@ -172,3 +176,73 @@ def test_a_stage_that_reads_past_its_parameters_fails(mini: Workspace) -> None:
     done = mini.dvc("repro")
     assert done.returncode != 0
     assert "train_vq is read (.global_), but dvc.yaml does not name it" in done.stderr
+
+
+def test_a_model_is_linked_to_its_last_metrics_and_its_data_set(tmp_path: Path) -> None:
+    corpus = DataSet("my corpus", "a" * 36, str(tmp_path))
+    recorder = Recorder("train_vq@face", {}, corpus)
+    for step, loss in enumerate((2.0, 1.0)):
+        recorder.metrics({"val/loss": loss}, step=step)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "one.txt").write_text("1")
+
+    def log(step: int) -> str:
+        model = mlflow.pyfunc.log_model(
+            name="face",
+            step=step,
+            loader_module="mlflow.pyfunc.model",
+            data_path=str(tmp_path / "weights"),
+            pip_requirements=[],
+        )
+        return str(model.model_id)
+
+    recorder.model(log)
+    recorder.close("FINISHED")
+    client, _ = _store.connect()
+    run = client.get_run(recorder.run_id)
+    (given,) = run.inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("my corpus", "a" * 36)
+    assert mlflow.data.get_source(given).load() == str(tmp_path)
+    (output,) = run.outputs.model_outputs
+    (metric,) = client.get_logged_model(output.model_id).metrics
+    assert (metric.key, metric.value, metric.dataset_name) == ("val/loss", 1.0, "my corpus")
+    assert len(client.get_metric_history(recorder.run_id, "val/loss")) == 2
+
+
+def test_the_experiment_is_marked_as_machine_learning(tmp_path: Path) -> None:
+    client, experiment = _store.connect()
+    assert f"experiments/{experiment}/runs?" in str(_store.runs_address(_store.EXPERIMENT))
+    assert _store.runs_address("another") is None
+    tags = client.get_experiment(experiment).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    client.set_experiment_tag(experiment, "mlflow.note.content", "My own words")
+    _store.connect.cache_clear()
+    client, experiment = _store.connect()
+    assert client.get_experiment(experiment).tags["mlflow.note.content"] == "My own words"
+
+
+def test_a_pipeline_run_can_be_compared_with_another(
+    mini: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mini.root)
+    done = mini.dvc("repro")
+    assert done.returncode == 0, done.stderr
+    recorder = Recorder("report", {})
+    (mini.root / "index.html").write_text("report")
+    recorder.artifact(mini.root / "index.html")
+    headline = Headline({"fgd": 0.5, "srgr": None}, "The model passes all checks")
+    stages = ["first", "second@face", "second@global"]
+    parent = join_runs(stages, recorder=recorder, headline=headline)
+    client, experiment = _store.connect()
+    run = client.get_run(parent)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["fgd"] == 0.5
+    assert "srgr" not in run.data.metrics
+    assert len(client.get_metric_history(parent, "second/face/val/loss")) == 3
+    assert run.data.params["train_vq.global.layers"] == "4"
+    stage_runs = [client.get_run(run.data.tags[f"run.{stage}"]).info for stage in stages]
+    seconds = sum(one.end_time - one.start_time for one in stage_runs)
+    assert run.info.end_time - run.info.start_time == seconds
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("The model passes all checks")
+    assert f"#/experiments/{experiment}/runs/{recorder.run_id}/artifacts/index.html" in note

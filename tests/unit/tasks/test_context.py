@@ -91,7 +91,7 @@ def test_a_training_is_published_as_weights_curve_metrics_and_model(tmp_path: Pa
         trained,  # type: ignore[arg-type]
         folder=stage.paths.vq / "face",
         save=lambda out: (out / "face.safetensors").touch(),
-        model=lambda: None,
+        model=lambda step: "m-1",
     )
     assert (tmp_path / "models/vq/face/face.safetensors").is_file()
     assert (tmp_path / "plots/train_vq/face.csv").read_text().startswith("epoch,train/loss")

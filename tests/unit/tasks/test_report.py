@@ -337,7 +337,7 @@ def test_quarantined_clips_and_notices_are_shown(build: Callable[..., str]) -> N
             notes=["the corpus marks no validation clip: 1 of 2 carved from train"],
         )
     )
-    assert "1 of 3 clips were quarantined" in page
+    assert "Quarantined and not used: 1 of 3 clips" in page
     assert "3_<b>x</b>_0_3_3" in page, "a name from the data is text, not markup"
     assert "no wav (cannot be read)" in page
     assert "The corpus marks no validation clip: 1 of 2 carved from train." in page

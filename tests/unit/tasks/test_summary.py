@@ -30,6 +30,7 @@ EVALUATION = {
 @pytest.fixture(autouse=True)
 def _build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAMBATALK_HOME", str(tmp_path / "home"))
     write_json(tmp_path / "metrics" / "metrics.json", EVALUATION)
 
 
