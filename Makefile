@@ -18,7 +18,7 @@ BRIDGE = export UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \
 
 .PHONY: help
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: install
 install: $(STAMP) ## The environment in .venv (Python 3.11 or 3.12), from constraints.txt
@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 .PHONY: repro
 repro: install ## Rebuild what has changed for params.yaml, then print the metrics and where the results are
-	@dvc repro
+	@python -m tasks.tools.repro
 	@python -m tasks.tools.summary
 
 .PHONY: test
@@ -86,6 +86,12 @@ real: $(if $(ROOT),install) ## The same pipeline on a corpus of your own, beside
 .PHONY: plots
 plots: install ## DVC's plots as a page that opens offline: runs/plots/index.html
 	@python -m tasks.tools.plots
+
+# Of the 230 columns of `dvc exp show`: the model's metrics of the field, and the parameters that differ.
+.PHONY: experiments
+experiments: install ## Builds side by side: metrics, and the parameters that differ (`dvc exp show` shows everything)
+	@dvc exp show --no-pager --only-changed \
+	  --drop '.*/|.*\.py$$|motion\.|(bundle|metrics|models|plots|renders|results)$$'
 
 .PHONY: lint
 lint: install ## Style, types, package order, and dvc.yaml against the imports; pre-commit runs the same checks

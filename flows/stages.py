@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 from flows.commands import CommandsStoppedError, OnLine, run_command
 from flows.workspace import Workspace
+from tasks.tools.repro import ADVICE
 
 Outcome = Literal["Ran", "Restored", "Up to date"]
 """What happened to a stage. "Restored": DVC's run cache held the outputs of an earlier run with the
@@ -150,7 +151,9 @@ def run_stage(
 
     def keep(line: str) -> None:
         lines.append(line)
-        on_line(line)
+        # DVC says it after every stage.
+        if line != ADVICE:
+            on_line(line)
 
     _status_file(workspace, stage).unlink(missing_ok=True)
     code = _run(

@@ -7,7 +7,6 @@ then the results of the last build stay there. Runs are recorded in their own ML
 profile is `clips`; for a complete corpus and a real body model use `make profile P=paper`.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from mambatalk.errors import InputError
 from mambatalk.files import write_json
 from tasks.runtime.command import run_command
 from tasks.tools.profile import switch
+from tasks.tools.repro import repro
 from tasks.tools.summary import show
 
 WORKTREE: Final = Path("runs/real")
@@ -104,18 +104,17 @@ def command(
     """Prepare the worktree, build everything in it, and show the metrics."""
     root, snapshot = take_snapshot(corpus)
     prepare(root, snapshot, UNFINISHED)
-    environment = {**os.environ, "MLFLOW_EXPERIMENT_NAME": EXPERIMENT}
-    done = subprocess.run(["dvc", "repro"], cwd=UNFINISHED, env=environment, check=False)
-    if done.returncode:
+    code = repro(UNFINISHED, {"MLFLOW_EXPERIMENT_NAME": EXPERIMENT})
+    if code:
         sys.stderr.write(
             f"make real: the build stopped; the paths above are in {UNFINISHED}, "
             "and the same command continues it\n"
         )
-        sys.exit(done.returncode)
+        sys.exit(code)
     replace(WORKTREE, UNFINISHED)
-    show(WORKTREE)
+    show(WORKTREE, EXPERIMENT)
     sys.stdout.write(
-        f"{'experiment':>13}  {EXPERIMENT}, in the list of experiments of that interface\n\n"
+        "\n"
         "This was a trial with short training. It shows that the corpus passes every stage, not "
         "how good a model it can train; the report says what its numbers mean.\n"
         f"`git worktree remove --force {WORKTREE}` deletes it.\n"

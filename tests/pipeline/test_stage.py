@@ -80,3 +80,18 @@ def test_a_stage_needs_no_working_directory(project: Workspace, tmp_path: Path) 
     assert project.read("models/fgd/weights") == b"first half, 2021"
     assert list(elsewhere.iterdir()) == []
     assert (project.root / "runs/cache/decoded").is_dir()
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_build_gives_the_advice_to_push_only_where_there_is_a_remote(
+    tmp_path: Path, remote: bool
+) -> None:
+    workspace = mini_project(
+        tmp_path, "stages: {one: {cmd: echo hello > one, outs: [one]}}", "pass"
+    )
+    if remote:
+        workspace.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    done = workspace.run(sys.executable, "-m", "tasks.tools.repro")
+    assert done.returncode == 0, done.stderr
+    assert "Running stage 'one'" in done.stdout
+    assert ("dvc push" in done.stdout) == remote
