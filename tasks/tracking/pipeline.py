@@ -199,6 +199,7 @@ def _curves(client: "MlflowClient", runs: Mapping[str, "Run"]) -> Iterator["Metr
     for stage, run in runs.items():
         for key in CURVES:
             if key in run.data.metrics:
-                name = f"{stage.replace('@', '/')}/{key}"
+                # Charts are grouped by the name before the last slash: one group for a network.
+                name = f"{stage.replace('@', '/')}/{key.replace('/', ' ')}"
                 for point in client.get_metric_history(run.info.run_id, key):
                     yield Metric(name, point.value, point.timestamp, point.step)

@@ -238,7 +238,7 @@ def test_a_pipeline_run_can_be_compared_with_another(
     assert run.info.status == "FINISHED"
     assert run.data.metrics["fgd"] == 0.5
     assert "srgr" not in run.data.metrics
-    assert len(client.get_metric_history(parent, "second/face/val/loss")) == 3
+    assert len(client.get_metric_history(parent, "second/face/val loss")) == 3
     assert run.data.params["train_vq.global.layers"] == "4"
     stage_runs = [client.get_run(run.data.tags[f"run.{stage}"]).info for stage in stages]
     seconds = sum(one.end_time - one.start_time for one in stage_runs)
