@@ -11,6 +11,8 @@ from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
 from mambatalk.metrics.kernel import KernelSums, kernel_sums
 
 LEVEL = 0.95
+MIN_CLIPS = 5
+"""With fewer clips there is no interval: what it would say of other clips is a guess."""
 RESAMPLES = 2000
 NORMAL_QUANTILE = 1.959964
 """A normal distribution has 95 % of its mass within this many standard deviations of its mean."""
@@ -29,11 +31,11 @@ def mean_interval(clips: Sequence[tuple[float | None, float]], *, seed: int = 0)
         seed: Seed for the resampling.
 
     Returns:
-        Lower and upper bound. None with fewer than two clips that have a value.
+        Lower and upper bound. None with fewer than `MIN_CLIPS` clips that have a value.
 
     """
     known = [(value, weight) for value, weight in clips if value is not None and weight > 0]
-    if len(known) < 2:
+    if len(known) < MIN_CLIPS:
         return None
     values, weights = np.array(known).T
     # The percentile method, since BCa (the default) is undefined where all clips have one value.
@@ -65,10 +67,10 @@ def fgd_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Interv
         truth: The same of the recordings, in the same order.
 
     Returns:
-        Lower bound (at least 0) and upper bound. None with fewer than three clips.
+        Lower bound (at least 0) and upper bound. None with fewer than `MIN_CLIPS` clips.
 
     """
-    if len(generated) < 3:
+    if len(generated) < MIN_CLIPS:
         return None
     totals = [_total([_sums(features) for features in side]) for side in (generated, truth)]
     low, high = _jackknife_interval(_distance(totals), fgd_without_each(generated, truth))
@@ -81,7 +83,7 @@ def kernel_interval(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Int
     As `fgd_interval`: a clip that a bootstrap repeats would be compared with itself, which raises
     the distance. The lower bound may be negative, as the estimate may.
     """
-    if len(generated) < 3:
+    if len(generated) < MIN_CLIPS:
         return None
     sums = kernel_sums(generated, truth)
     return _jackknife_interval(sums.distance(), _kernel_distance_without_each(sums))

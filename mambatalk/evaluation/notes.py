@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from mambatalk.evaluation.pairing import ClipFiles, clip_name
 from mambatalk.evaluation.score import TruthClip
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
@@ -11,6 +12,10 @@ from mambatalk.reporting.text import count_of
 WINDOW: Final = 64
 """Smallest difference in frames that gets a note. Published generation drops the frames after its
 last full window of 64, so that smaller differences are normal."""
+
+
+PUBLISHED_FGD_CHANNELS: Final = 240
+"""Features of AESKConv_240_100.bin."""
 
 
 class Lengths(NamedTuple):
@@ -52,13 +57,25 @@ def notes_on_lengths(clips: Sequence[Lengths]) -> list[str]:
     return notes
 
 
-def notes_on_inputs(body_kind: str, *, body: bool, fgd: bool, mean_velocity: bool) -> list[str]:
+def notes_on_names(clips: Sequence[ClipFiles]) -> list[str]:
+    """Return a note for single files whose names belong to different clips."""
+    return [
+        f"{clip.result.name} is scored against {clip.truth.name} and {clip.audio.name}, whose names"
+        " differ; check that they are of the same clip"
+        for clip in clips
+        if len({clip_name(path) for path in (clip.result, clip.truth, clip.audio)}) > 1
+    ]
+
+
+def notes_on_inputs(
+    body_kind: str, *, body: bool, fgd: int | None, mean_velocity: bool
+) -> list[str]:
     """Return notes on inputs that were not given, and on what the metrics are without them.
 
     Args:
         body_kind: "smplx" or "stand-in", from `Body.kind`.
         body: Whether a body model was given.
-        fgd: Whether an FGD encoder was given.
+        fgd: Channels of the features of the FGD encoder; None if none was given.
         mean_velocity: Whether mean joint speeds were given.
 
     """
@@ -69,8 +86,14 @@ def notes_on_inputs(body_kind: str, *, body: bool, fgd: bool, mean_velocity: boo
             "BC, diversity, face MSE, LVD, SRGR and the metrics of root and feet are computed on"
             f" the stand-in body and are not comparable with published ones{hint}"
         )
-    if not fgd:
+    if fgd is None:
         notes.append("FGD is not computed without --fgd AESKConv_240_100.bin")
+    elif fgd != PUBLISHED_FGD_CHANNELS:
+        notes.append(
+            f"FGD and kernel distance are computed with an encoder of {fgd} channels, which is not"
+            f" the published one ({PUBLISHED_FGD_CHANNELS} channels), and are not comparable with"
+            " published ones"
+        )
     if not mean_velocity:
         notes.append(
             "BC uses the mean joint speeds of the ground truth given; published BC uses those of"

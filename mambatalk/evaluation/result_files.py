@@ -15,7 +15,7 @@ from mambatalk.corpus.semantics import read_semantics
 from mambatalk.corpus.wave import read_wav
 from mambatalk.errors import InputError
 from mambatalk.evaluation.intervals import fgd_interval, kernel_interval, mean_interval
-from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths
+from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths, notes_on_names
 from mambatalk.evaluation.pairing import ClipFiles, pair_files
 from mambatalk.evaluation.posing import Poser
 from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
@@ -90,11 +90,12 @@ def evaluate(
     scores = evaluation.result()
     notes = [
         *scores["warnings"],
+        *notes_on_names(clips),
         *notes_on_lengths(lengths),
         *notes_on_inputs(
             scores["body"],
             body=body is not None,
-            fgd=fgd_encoder is not None,
+            fgd=None if fgd_encoder is None else fgd_encoder.latent,
             mean_velocity=mean_velocity is not None,
         ),
     ]

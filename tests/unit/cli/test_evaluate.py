@@ -22,7 +22,7 @@ from mambatalk.motion.clip import SmplxMotion
 from tests.helpers.motions import clicks, smooth_motion
 from tests.helpers.stand_in_body import stand_in_file
 
-NAMES = ("1_a_0_1_1", "1_a_0_2_2", "2_b_0_1_1", "2_b_0_2_2")
+NAMES = ("1_a_0_1_1", "1_a_0_2_2", "2_b_0_1_1", "2_b_0_2_2", "2_b_0_3_3")
 Run = Callable[..., Result]
 
 
@@ -99,6 +99,16 @@ def test_notes_name_the_inputs_that_are_missing(folders: Path) -> None:
         assert words in out.stderr
 
 
+def test_files_of_different_clips_get_a_note(folders: Path) -> None:
+    out = _run(
+        folders / "results" / f"res_{NAMES[1]}.npz",
+        folders / "results" / f"gt_{NAMES[0]}.npz",
+        folders / "audio" / f"{NAMES[0]}.wav",
+    )
+    assert f"res_{NAMES[1]}.npz is scored against gt_{NAMES[0]}.npz" in out.stderr
+    assert "check that they are of the same clip" in out.stderr
+
+
 def test_ground_truth_given_as_result_scores_as_ground_truth(folders: Path) -> None:
     truth = folders / "results" / f"gt_{NAMES[0]}.npz"
     out = _run(truth, truth, folders / "audio" / f"{NAMES[0]}.wav", "--json")
@@ -150,6 +160,7 @@ def test_folders_are_printed_as_markdown(on_folders: Run) -> None:
     assert rows["Correlation, lower body"][0].startswith("1.000")
     assert "[" in rows["Range, root (cm)"][1], "an interval"
     assert "inflated and not comparable" in out.stderr
+    assert "an encoder of 20 channels, which is not the published one" in out.stderr
 
 
 def _cells(markdown: str) -> list[list[str]]:

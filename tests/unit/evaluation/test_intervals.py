@@ -36,7 +36,7 @@ def test_mean_intervals_contain_the_true_mean_about_95_times_of_100() -> None:
 
 
 def test_equal_values_have_an_interval_of_width_zero() -> None:
-    assert mean_interval([(0.5, 1.0), (0.5, 3.0)]) == (0.5, 0.5)
+    assert mean_interval([(0.5, 1.0), (0.5, 3.0)] * 3) == (0.5, 0.5)
 
 
 def test_the_same_clips_give_the_same_interval() -> None:
@@ -50,10 +50,11 @@ def test_a_clip_of_larger_weight_counts_more() -> None:
     assert low > 0.5
 
 
-def test_fewer_than_two_values_have_no_interval() -> None:
+def test_fewer_than_five_values_have_no_interval() -> None:
     assert mean_interval([]) is None
-    assert mean_interval([(1.0, 1.0), (None, 1.0)]) is None
-    assert mean_interval([(1.0, 1.0), (2.0, 0.0)]) is None
+    assert mean_interval([(1.0, 1.0), (2.0, 1.0)] * 2) is None
+    assert mean_interval([(1.0, 1.0)] * 4 + [(None, 1.0)]) is None
+    assert mean_interval([(1.0, 1.0)] * 4 + [(2.0, 0.0)]) is None
 
 
 def _fgd_interval(clips: int) -> Interval | None:
@@ -63,7 +64,7 @@ def _fgd_interval(clips: int) -> Interval | None:
 
 
 def test_fgd_intervals_contain_fgd_and_narrow_with_more_clips() -> None:
-    few, many = _fgd_interval(4), _fgd_interval(40)
+    few, many = _fgd_interval(5), _fgd_interval(40)
     assert few is not None
     assert many is not None
     # Four dimensions with standard deviations 1.5 and 1.
@@ -113,6 +114,6 @@ def test_kernel_intervals_equal_the_jackknife_over_clips() -> None:
     assert kernel_interval(generated[:2], truth[:2]) is None
 
 
-def test_fewer_than_three_clips_have_no_fgd_interval() -> None:
-    assert _fgd_interval(2) is None
-    assert _fgd_interval(3) is not None
+def test_fewer_than_five_clips_have_no_fgd_interval() -> None:
+    assert _fgd_interval(4) is None
+    assert _fgd_interval(5) is not None
