@@ -32,7 +32,7 @@ def parity(
     Networks, selective scan, features, metrics and synthesis are compared. The relative error must
     be at most 1e-5 for a module and 1e-4 for synthesis; codes, ids and contacts must be equal.
 
-    **Exit codes:** 0 all errors are within their bars; 1 an error is larger, or with `--complete`
+    **Exit codes:** 0 all errors within their tolerances; 1 an error larger, or with `--complete`
     a file is absent; 2 bad input.
 
     **Example**
@@ -106,7 +106,7 @@ def _print_json(report: "Report", *, complete: bool) -> None:
             "file": measure.file,
             "quantity": measure.quantity,
             "error": measure.error if measure.error < float("inf") else None,
-            "bar": measure.bar,
+            "tolerance": measure.tolerance,
             "ok": measure.ok,
             "note": measure.note,
         }
@@ -125,14 +125,14 @@ def _print_table(report: "Report") -> None:
     from rich.table import Column, Table
 
     table = Table(
-        "file", Column("quantity", overflow="fold"), "relative error", "bar", "ok", "note"
+        "file", Column("quantity", overflow="fold"), "relative error", "tolerance", "ok", "note"
     )
     for measure in report.measures:
         table.add_row(
             measure.file,
             measure.quantity,
             f"{measure.error:.1e}",
-            f"{measure.bar:.0e}" if measure.bar else "exact",
+            f"{measure.tolerance:.0e}" if measure.tolerance else "exact",
             "yes" if measure.ok else "[bold red]no[/]",
             measure.note,
         )
@@ -141,4 +141,6 @@ def _print_table(report: "Report") -> None:
     for name in report.absent:
         console.print(f"absent: {name}.npz")
     failed = sum(not measure.ok for measure in report.measures)
-    console.print(f"{len(report.measures) - failed} of {len(report.measures)} within their bars")
+    console.print(
+        f"{len(report.measures) - failed} of {len(report.measures)} within their tolerances"
+    )

@@ -13,9 +13,9 @@ from mambatalk.errors import InputError
 from mambatalk.motion.rotations import matrix_from_6d
 from mambatalk.published.keymap import Kind, Translation, translate
 
-MODULE_BAR = 1e-5
-ROLLOUT_BAR = 1e-4
-ANGLE_BAR = 1e-4
+MODULE_TOLERANCE = 1e-5
+ROLLOUT_TOLERANCE = 1e-4
+ANGLE_TOLERANCE = 1e-4
 """Largest angle in radians between rotations where relative errors mean nothing."""
 SMALL_COMPONENT = 1e-3
 """The published formula is ill-conditioned for a quaternion component smaller than this: it is the
@@ -36,17 +36,17 @@ class Measure:
     """Name of the fixture."""
     quantity: str
     error: float
-    """Relative error; an angle in radians; or, where the bar is 0, the share of entries that
+    """Relative error; an angle in radians; or, where the tolerance is 0, the share of entries that
     differ.
     """
-    bar: float
+    tolerance: float
     """Largest error that passes."""
     note: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the error is within its bar. NaN is not."""
-        return self.error <= self.bar
+        """Whether the error is within its tolerance. NaN is not."""
+        return self.error <= self.tolerance
 
 
 class Fixture:
@@ -101,7 +101,12 @@ class Fixture:
         return translate(self.group(prefix), kind, where=str(self._path))
 
     def close(
-        self, quantity: str, ours: Tensor, key: str | None = None, *, bar: float = MODULE_BAR
+        self,
+        quantity: str,
+        ours: Tensor,
+        key: str | None = None,
+        *,
+        tolerance: float = MODULE_TOLERANCE,
     ) -> Measure:
         """Compare with the array `key` (by default named as the quantity) by relative error.
 
@@ -109,12 +114,12 @@ class Fixture:
             quantity: Name of the quantity.
             ours: Our array.
             key: Name of the published array. If None, `quantity`.
-            bar: Largest error that passes.
+            tolerance: Largest error that passes.
 
         """
-        return Measure(self.name, quantity, relative_error(ours, self[key or quantity]), bar)
+        return Measure(self.name, quantity, relative_error(ours, self[key or quantity]), tolerance)
 
-    def rotations(self, quantity: str, ours: Tensor, *, bar: float) -> Iterator[Measure]:
+    def rotations(self, quantity: str, ours: Tensor, *, tolerance: float) -> Iterator[Measure]:
         """Compare rotations (..., J * 6) in 6D form, which went through published axis-angle.
 
         Those with a component that the published formula cannot resolve are compared by angle, all
@@ -122,17 +127,17 @@ class Fixture:
         """
         theirs = self[quantity]
         if ours.shape != theirs.shape:
-            yield Measure(self.name, quantity, float("inf"), bar)
+            yield Measure(self.name, quantity, float("inf"), tolerance)
             return
         ours = ours.unflatten(-1, (-1, 6))
         theirs = theirs.unflatten(-1, (-1, 6))
         small = ill_conditioned(theirs)
         error = relative_error(ours[~small], theirs[~small])
-        yield Measure(self.name, quantity, error, bar)
+        yield Measure(self.name, quantity, error, tolerance)
 
         angle = resolved_angle(ours[small], theirs[small])
         note = f"{int(small.sum())} of {small.numel()} rotations, in rad"
-        yield Measure(self.name, f"{quantity}, by angle", angle, ANGLE_BAR, note)
+        yield Measure(self.name, f"{quantity}, by angle", angle, ANGLE_TOLERANCE, note)
 
     def equal(self, quantity: str, ours: Tensor, key: str | None = None) -> Measure:
         """Compare for equality; the error is the share of entries that differ."""

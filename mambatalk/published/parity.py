@@ -62,7 +62,7 @@ class Report:
     """Known fixtures that are missing, or whose check reads a missing one."""
 
     def ok(self, *, complete: bool) -> bool:
-        """Return whether all errors are within their bars and, if `complete`, nothing is absent."""
+        """Return whether errors are within tolerances and, if `complete`, nothing is absent."""
         return all(measure.ok for measure in self.measures) and not (complete and self.absent)
 
 

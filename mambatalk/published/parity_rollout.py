@@ -23,7 +23,7 @@ from mambatalk.motion.skeleton import (
     PARTS,
 )
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
-from mambatalk.published.fixture import ROLLOUT_BAR, Fixture, Measure, compare_codes
+from mambatalk.published.fixture import ROLLOUT_TOLERANCE, Fixture, Measure, compare_codes
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.decoding import Codes, decode
 from mambatalk.synthesis.layout import ClipInputs, encode_windows
@@ -130,10 +130,10 @@ class _Rollout:
         decoded = decode(bundle, join_codes(window.new_codes for window in windows), PUBLISHED)
         trans = integrate_ground(decoded.ground, self._fixture["trans"][:1])
         yield from self._fixture.rotations(
-            f"{name}/rec_pose", decoded.pose[0].flatten(1), bar=ROLLOUT_BAR
+            f"{name}/rec_pose", decoded.pose[0].flatten(1), tolerance=ROLLOUT_TOLERANCE
         )
         for key, ours in (("trans", trans[0]), ("exps", decoded.expressions[0])):
-            yield self._fixture.close(f"{name}/rec_{key}", ours, bar=ROLLOUT_BAR)
+            yield self._fixture.close(f"{name}/rec_{key}", ours, tolerance=ROLLOUT_TOLERANCE)
 
     def _rounded_face(self, mode: Mode, count: int) -> VQVAE:
         latents = self._fixture[f"{mode}/window/rec_face"][:count]
@@ -167,7 +167,9 @@ def _compare_windows(
 ) -> Iterator[Measure]:
     where = f"{mode}/window"
     yield fixture.close(
-        f"{where}/seed", torch.stack([window.context for window in windows]), bar=ROLLOUT_BAR
+        f"{where}/seed",
+        torch.stack([window.context for window in windows]),
+        tolerance=ROLLOUT_TOLERANCE,
     )
     synthesizer = rollout.synthesizer(mode)
     code_scores = [synthesizer.code_scores(window.output) for window in windows]
@@ -178,7 +180,7 @@ def _compare_windows(
     for part in PARTS:
         for key, field in (("rec", "latent"), ("cls", "logits")):
             ours = torch.cat([getattr(window.output, field)[part] for window in windows])
-            yield fixture.close(f"{where}/{key}_{part}", ours, bar=ROLLOUT_BAR)
+            yield fixture.close(f"{where}/{key}_{part}", ours, tolerance=ROLLOUT_TOLERANCE)
         quantity = f"{where}/code_{part}"
         scores = torch.cat([window_scores[part] for window_scores in code_scores])
         yield compare_codes(fixture.name, quantity, scores, fixture[quantity]).measure

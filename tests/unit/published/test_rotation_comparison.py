@@ -14,7 +14,7 @@ from mambatalk.motion.rotations import (
     matrix_to_6d,
     matrix_to_axis_angle,
 )
-from mambatalk.published.fixture import ROLLOUT_BAR, Fixture, Measure, ill_conditioned
+from mambatalk.published.fixture import ROLLOUT_TOLERANCE, Fixture, Measure, ill_conditioned
 
 ABOUT_ONE_AXIS = [[1.0, 0.0, 0.0], [0.0, -0.4, 0.0], [0.0, 0.0, 3.1]]
 ABOUT_ALL_AXES = [[0.3, -0.7, 0.5], [1.2, 0.4, -0.9]]
@@ -24,7 +24,7 @@ NO_ROTATION = [[0.0, 0.0, 0.0]]
 def _compare(folder: Path, ours: Tensor, theirs: Tensor) -> list[Measure]:
     np.savez(folder / "clip.npz", allow_pickle=False, pose=theirs.flatten()[None].numpy())
     fixture = Fixture(folder / "clip.npz")
-    return list(fixture.rotations("pose", ours.flatten()[None], bar=ROLLOUT_BAR))
+    return list(fixture.rotations("pose", ours.flatten()[None], tolerance=ROLLOUT_TOLERANCE))
 
 
 def _published(matrix: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def test_a_last_bit_that_the_published_formula_magnifies_passes(
     rounded = exact.clone()
     rounded.diagonal(dim1=-2, dim2=-1).mul_(1 - 2**-23)
     ours, theirs = _published(rounded), _published(exact)
-    assert float((ours - theirs).abs().max()) > ROLLOUT_BAR
+    assert float((ours - theirs).abs().max()) > ROLLOUT_TOLERANCE
     measures = _compare(tmp_path, ours, theirs)
     assert all(measure.ok for measure in measures), measures
 
