@@ -22,11 +22,11 @@ def is_available() -> bool:
     """Return whether the loops can be loaded.
 
     The first call in an environment compiles for some seconds, the first in a process takes one.
-    It fails where numba has no folder to keep what it compiles.
+    It fails where numba is missing or has no folder to keep what it compiles.
     """
     try:
         loops()
-    except (OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError) as error:
         log.warning("numba cannot compile here, so training and synthesis are slower: %s", error)
         return False
     return True
