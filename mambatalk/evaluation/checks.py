@@ -13,11 +13,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from scipy import stats
 
-from mambatalk.evaluation.intervals import LEVEL, jackknife_error
+from mambatalk.evaluation.intervals import LEVEL, MIN_CLIPS, jackknife_error
 from mambatalk.metrics.catalogue import (
     CATALOGUE,
     DEEPEST,
     EVENT_F1,
+    GROUND_TRUTH,
     KID,
     PART_NAMES,
     RATIOS,
@@ -25,15 +26,12 @@ from mambatalk.metrics.catalogue import (
 )
 
 MODEL: Final = "model"
-TRUTH: Final = "ground_truth"
 BASELINES: Final[Mapping[str, str]] = {
     "mean_pose": "the mean pose",
     "random_clip": "a random training clip",
     "shuffled_audio": "the audio of another clip",
 }
 
-MIN_CLIPS: Final = 5
-"""With fewer clips no check is passed: leaving one out of four says little about other clips."""
 RANGE: Final = (0.7, 1.3)
 """Range of a part relative to ground truth. Below, a part looks stiff, and above, restless. Random
 training clips of the same speakers have 0.98 to 1.10 on the sample's held-out clips."""
@@ -122,7 +120,7 @@ def check_model(
         without_each: Metrics by row and key without each clip, from `Evaluation.without_each`.
 
     """
-    has_events = metric_value(result, TRUTH, EVENT_F1.key) is not None
+    has_events = metric_value(result, GROUND_TRUTH, EVENT_F1.key) is not None
     return [
         _run(check, result, without_each)
         for check in CHECKS
@@ -160,7 +158,7 @@ def _run(
         return answer("not shown", "a value is undefined")
     if check.key == "fgd" and result["warnings"]:
         return answer("not shown", "too few feature rows")
-    if check.key.startswith(RATIOS) and not known[TRUTH]:
+    if check.key.startswith(RATIOS) and not known[GROUND_TRUTH]:
         return answer("not shown", "ground truth does not move")
     margin = check.margin(known)
     if margin < 0 or (margin == 0 and not check.ties_pass):
@@ -229,12 +227,12 @@ def _beats(group: Group, key: str, baseline: str, *, gain: float = 0.0) -> Check
     def margin(values: Values) -> float:
         ours, theirs = values[MODEL], values[baseline]
         if metric.better == "nearer to ground truth":
-            truth = values[TRUTH]
+            truth = values[GROUND_TRUTH]
             return CLOSER * abs(theirs - truth) - abs(ours - truth)
         return theirs - ours if metric.better == "lower" else ours - theirs - gain
 
     if metric.better == "nearer to ground truth":
-        rows = (MODEL, baseline, TRUTH)
+        rows = (MODEL, baseline, GROUND_TRUTH)
         expected = f"nearer to ground truth than {BASELINES[baseline]}"
     elif gain:
         expected = f"at least {gain:g} above {BASELINES[baseline]}"
@@ -254,17 +252,17 @@ def _like_truth(group: Group, key: str, tolerance: tuple[float, float]) -> Check
         group=group,
         key=key,
         expected=f"{low:g} to {high:g} x ground truth",
-        rows=(MODEL, TRUTH),
+        rows=(MODEL, GROUND_TRUTH),
         margin=lambda values: min(
-            values[MODEL] - low * values[TRUTH], high * values[TRUTH] - values[MODEL]
+            values[MODEL] - low * values[GROUND_TRUTH], high * values[GROUND_TRUTH] - values[MODEL]
         ),
         ties_pass=True,
         relative=True,
     )
 
 
-def _at_most_times(group: Group, key: str, factor: float, row: str = TRUTH) -> Check:
-    against = {TRUTH: "ground truth", **BASELINES}[row]
+def _at_most_times(group: Group, key: str, factor: float, row: str = GROUND_TRUTH) -> Check:
+    against = {GROUND_TRUTH: "ground truth", **BASELINES}[row]
     return Check(
         group=group,
         key=key,

@@ -12,7 +12,8 @@ from mambatalk.metrics.kernel import KernelSums, kernel_sums
 
 LEVEL = 0.95
 MIN_CLIPS = 5
-"""With fewer clips there is no interval: what it would say of other clips is a guess."""
+"""With fewer clips there is no interval, and no check is passed: leaving one out of four says
+little about other clips."""
 RESAMPLES = 2000
 NORMAL_QUANTILE = 1.959964
 """A normal distribution has 95 % of its mass within this many standard deviations of its mean."""

@@ -18,9 +18,9 @@ from mambatalk.evaluation.intervals import fgd_interval, kernel_interval, mean_i
 from mambatalk.evaluation.notes import Lengths, notes_on_inputs, notes_on_lengths, notes_on_names
 from mambatalk.evaluation.pairing import ClipFiles, pair_files
 from mambatalk.evaluation.posing import Poser
-from mambatalk.evaluation.score import GROUND_TRUTH, Evaluation, TruthClip
+from mambatalk.evaluation.score import Evaluation, TruthClip
 from mambatalk.metrics.beats import joint_speed
-from mambatalk.metrics.catalogue import DEEPEST, KID
+from mambatalk.metrics.catalogue import DEEPEST, GROUND_TRUTH, KID
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion

@@ -1,7 +1,8 @@
 """Score motions of several methods against recordings, clip by clip.
 
 The numbers of a method are read beside two others: those of ground truth, whose FGD compares every
-second clip with the rest and so is the noise floor, and those of the baselines in `baselines.py`.
+second clip with the rest and so shows how far recordings are apart, and those of the baselines in
+`baselines.py`.
 """
 
 import logging
@@ -19,7 +20,7 @@ from mambatalk.evaluation.intervals import fgd_without_each, kernel_distance_wit
 from mambatalk.evaluation.posing import Posed, Poser
 from mambatalk.evaluation.row import ClipScores, Row, fgd_features
 from mambatalk.fidelity import Fidelity
-from mambatalk.metrics.catalogue import DEEPEST, EVENT_F1, KID
+from mambatalk.metrics.catalogue import DEEPEST, EVENT_F1, GROUND_TRUTH, KID
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
 from mambatalk.metrics.srgr import Annotation, semantic_weights
 from mambatalk.models.fgd.network import FGDEncoder
@@ -27,7 +28,6 @@ from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.sample.score import event_f1
 
-GROUND_TRUTH: Final = "ground_truth"
 MIN_CLIPS: Final = 3
 """With fewer clips a distance without one of them is no estimate of the distance of all."""
 _LOG = logging.getLogger(__name__)

@@ -13,6 +13,8 @@ from mambatalk.metrics.part_motion import MOVING_PARTS, ROTATING_PARTS, MovingPa
 
 Better = Literal["lower", "higher", "nearer to ground truth"]
 _NEARER: Final[Better] = "nearer to ground truth"
+GROUND_TRUTH: Final = "ground_truth"
+"""Row of the recordings in `metrics.json`."""
 MISSING: Final = "–"
 """Printed where a metric is undefined."""
 
@@ -165,7 +167,7 @@ def ratio_to_truth(result: Mapping[str, Any], row: str, key: str) -> float | Non
 
     """
     value = metric_value(result, row, key)
-    truth = metric_value(result, "ground_truth", key)
+    truth = metric_value(result, GROUND_TRUTH, key)
     if value is None or not truth:
         return None
     return value / truth

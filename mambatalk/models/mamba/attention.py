@@ -153,10 +153,11 @@ def attend(
         query = functional.linear(x, weight[:dim], offset[:dim])
         key_and_value = functional.linear(memory, weight[dim:], offset[dim:])
         projected = [query, repeat_batch(key_and_value, len(x))]
-    bias = None if bias is None else bias.to(x.dtype)
+    # Under autocast the projections have half precision, `x` has not.
+    bias = None if bias is None else bias.to(projected[0].dtype)
 
     probability = attention.dropout if attention.training else 0.0
-    if probability and is_compiled(x):
+    if probability and is_compiled(projected[0]):
         y = CompiledAttention.apply(heads, probability, bias, *projected)
     else:
         parts = [part for packed in projected for part in packed.split(dim, dim=-1)]

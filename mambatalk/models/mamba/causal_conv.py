@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mambatalk.models.mamba.compiled.load import is_compiled
 from mambatalk.models.mamba.compiled.scan import CompiledConv
 from mambatalk.models.mamba.scan import backend_name
 
@@ -31,12 +32,11 @@ def causal_conv(
     """
     taps = weight.shape[-1]
     padded = functional.pad(x, (taps - 1, 0)) if past is None else torch.cat((past, x), dim=-1)
-    backend = backend_name(x)
-    kernel = _kernel() if past is None and backend == "mamba_ssm" else None
+    kernel = _kernel() if past is None and backend_name(x) == "mamba_ssm" else None
     if kernel is not None:
         # This kernel and the scan's need time innermost; the scan would make a copy otherwise.
         y = kernel(x.contiguous(), weight.squeeze(1), bias, activation="silu")
-    elif backend == "numba":
+    elif is_compiled(padded):
         y = CompiledConv.apply(padded, weight, bias)
     else:
         y = functional.silu(functional.conv1d(padded, weight, bias, groups=len(weight)))

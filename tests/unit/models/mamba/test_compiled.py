@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mambatalk.models.generator.audio_encoder import SLOPE, AudioBlock
 from mambatalk.models.mamba.attention import Dropout, EncoderLayer
+from mambatalk.models.mamba.block import MambaScan
 from mambatalk.models.mamba.causal_conv import causal_conv
 from mambatalk.models.mamba.compiled import load
 from mambatalk.models.mamba.compiled.dropout import CompiledAttention, CompiledDropout
@@ -213,6 +214,18 @@ def test_a_number_that_is_not_finite_reaches_the_output() -> None:
         assert not CompiledAttention.apply(1, 0.1, None, broken, broken, broken).isfinite().all()
         y = CompiledNorm.apply(broken[0], torch.ones(6), torch.zeros(6), torch.ones(6), 1e-5)[0]
         assert not y.isfinite().any()
+
+
+@pytest.mark.parametrize("network", [EncoderLayer(16, 4, 0.1), MambaScan(16, 16, 16, 1)])
+@pytest.mark.parametrize("autocast", [True, False])
+def test_half_precision_runs_in_pytorch(network: nn.Module, autocast: bool) -> None:
+    network = network.to(torch.float32 if autocast else torch.bfloat16)
+    x = _draw(2, 8, 16).to(torch.float32 if autocast else torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        y = network(x)
+    y.float().sum().backward()
+    assert y.isfinite().all()
+    assert all(weight.grad is not None for weight in network.parameters())
 
 
 def test_elementary_functions_have_single_precision() -> None:

@@ -144,7 +144,7 @@ def _scan_backward(
             last = min(first + TILE, channels)
             width = last - first
 
-            # Forward again, for the decays and states of all steps.
+            # Forward again, for the states of all steps.
             for n in range(states):
                 history[0, n, :width] = state[b, n, first:last]
                 grad[n, :width] = grad_state[b, n, first:last]
