@@ -86,10 +86,9 @@ class BeatConsistency(ClipMean):
                 "waveform: expected one finite channel (S,),"
                 f" found shape {waveform.shape} or a value that is not finite"
             )
-        frames = len(joints)
-        if frames > 2 * MARGIN:
-            value = beat_consistency(joints, waveform, self.mean_velocity, self.rule)
-            self.add(value, frames - 2 * MARGIN)
+        value = beat_consistency(joints, waveform, self.mean_velocity, self.rule)
+        # A clip of at most two margins has no positive weight and is left out.
+        self.add(value, len(joints) - 2 * MARGIN)
 
 
 def beat_consistency(
@@ -98,7 +97,7 @@ def beat_consistency(
     mean_velocity: NDArray[np.float64],
     rule: BeatRule,
 ) -> float:
-    """Return BC of one clip of more than 120 frames; NaN without onsets.
+    """Return BC of one clip; NaN without onsets.
 
     Args:
         joints: Joints (n, 55, 3) in metres at 30 fps.

@@ -66,8 +66,8 @@ def motion_beats(joints: Array, mean_velocity: Array, rule: BeatRule) -> list[Ar
 
     """
     speed = joint_speed(joints) / mean_velocity
-    too_short = len(speed) <= 2 * MARGIN
-    fast = np.zeros_like(speed, dtype=bool) if too_short else speed > rule.threshold
+    fast = speed > rule.threshold
+    # Empty for a clip of at most two margins, which therefore has no beats.
     inner = speed[MARGIN : len(speed) - MARGIN]
     # Without the shift, indices of the cut motion are used for the uncut one, as published.
     shift = MARGIN if rule.aligned else 0
