@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from mambatalk.console import Progress
 from mambatalk.models.mamba.recurrence import Recurrence
 
 Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -91,7 +92,13 @@ SCANS: Final[dict[str, Scan]] = {
 
 
 def measure_scans(
-    *, batch: int, channels: int, state: int, steps: int, repeat: int
+    *,
+    batch: int,
+    channels: int,
+    state: int,
+    steps: int,
+    repeat: int,
+    progress: Progress | None = None,
 ) -> list[Timing]:
     """Time forward and backward passes of all implementations.
 
@@ -101,6 +108,7 @@ def measure_scans(
         state: State size of a channel.
         steps: Length of a sequence.
         repeat: Repetitions; the best one counts.
+        progress: Called before each implementation; the reference counts as finished then.
 
     Returns:
         One timing per implementation, on the same random input in single precision.
@@ -119,7 +127,12 @@ def measure_scans(
         draw(batch, state, steps) - 0.5,
     ]
     reference = _outputs_and_gradients(loop_scan, [x.double() for x in inputs])
-    return [_time(name, scan, inputs, reference, repeat) for name, scan in SCANS.items()]
+    timings: list[Timing] = []
+    for name, scan in SCANS.items():
+        if progress is not None:
+            progress(1 + len(timings), 1 + len(SCANS))
+        timings.append(_time(name, scan, inputs, reference, repeat))
+    return timings
 
 
 def _outputs_and_gradients(scan: Scan, inputs: list[Tensor]) -> list[Tensor]:

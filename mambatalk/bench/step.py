@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mambatalk.config import Config
+from mambatalk.console import Progress
 from mambatalk.features.windows import WindowBatch, window_samples
 from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS
@@ -24,13 +25,16 @@ SPEAKERS: Final = 3
 WARM_UP: Final = 3
 
 
-def measure_generator_step(config: Config, *, steps: int, device: torch.device) -> float:
+def measure_generator_step(
+    config: Config, *, steps: int, device: torch.device, progress: Progress | None = None
+) -> float:
     """Return the median seconds of a step: forward, backward, clipping and the optimizer.
 
     Args:
         config: Configuration with the sizes and the batch size.
         steps: Number of steps to measure.
         device: Where to compute.
+        progress: Called after each step, those of the warm-up included.
 
     """
     torch.manual_seed(config.seed)
@@ -64,6 +68,8 @@ def measure_generator_step(config: Config, *, steps: int, device: torch.device) 
         # Reading the loss waits for the device.
         loss.item()
         seconds.append(time.perf_counter() - start)
+        if progress is not None:
+            progress(len(seconds), WARM_UP + steps)
     return statistics.median(seconds[WARM_UP:])
 
 

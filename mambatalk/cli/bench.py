@@ -52,7 +52,15 @@ def scan(
 
     if threads:
         torch.set_num_threads(threads)
-    timings = measure_scans(batch=batch, channels=channels, state=state, steps=steps, repeat=repeat)
+    with progress_bar("timing scans") as progress:
+        timings = measure_scans(
+            batch=batch,
+            channels=channels,
+            state=state,
+            steps=steps,
+            repeat=repeat,
+            progress=progress,
+        )
     our_seconds = timings[0].forward + timings[0].backward
     table = Table("scan", "forward ms", "backward ms", "relative time", "error")
     for timing in timings:
@@ -93,7 +101,8 @@ def step(
 
     config = load_config(profile)
     make_deterministic(config.seed, threads)
-    seconds = measure_generator_step(config, steps=steps, device=device())
+    with progress_bar("timing steps") as progress:
+        seconds = measure_generator_step(config, steps=steps, device=device(), progress=progress)
     typer.echo(
         f"generator: {1e3 * seconds:.1f} ms a step, median of {steps} "
         f"({device().type}, {threads} threads, batch {config.train_generator.batch_size})"

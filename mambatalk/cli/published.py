@@ -76,7 +76,8 @@ def import_published(
     from mambatalk.models.fgd.storage import save_fgd_encoder
     from mambatalk.published.importing import import_published_files, to_bundle
 
-    model = import_published_files(directory)
+    with progress_bar("reading weights") as progress:
+        model = import_published_files(directory, progress=progress)
     to_bundle(model).save(out)
     typer.echo(f"bundle: {out}")
     if model.fgd_encoder is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from mambatalk.console import Progress
 from mambatalk.corpus.labels import BEATX_SPEAKERS, speaker_indices
 from mambatalk.errors import InputError
 from mambatalk.models.fgd.network import FGDEncoder
@@ -67,8 +68,12 @@ class PublishedModel:
     summaries: list[FileSummary]
 
 
-def import_published_files(directory: Path) -> PublishedModel:
+def import_published_files(directory: Path, *, progress: Progress | None = None) -> PublishedModel:
     """Read a folder of published files. The FGD encoder and the vocabulary may be missing.
+
+    Args:
+        directory: The folder.
+        progress: Called after each file of weights.
 
     Raises:
         InputError: A file is missing or damaged, or its content does not match its name or the
@@ -76,6 +81,9 @@ def import_published_files(directory: Path) -> PublishedModel:
 
     """
     summaries: list[FileSummary] = []
+    has_fgd = (directory / FGD_FILE).is_file()
+    # One file per auto-encoder, and that of the generator.
+    files = len(AUTO_ENCODER_FILES) + 1 + has_fgd
 
     def read(file: str, kind: Kind, build: Callable[[Translation], Module]) -> Module:
         translation = translate(
@@ -86,6 +94,8 @@ def import_published_files(directory: Path) -> PublishedModel:
             translation.where, expected="the arrays of one published network", hint=CHECK_FILE
         ):
             module = build(translation)
+        if progress is not None:
+            progress(len(summaries), files)
         return module
 
     auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder] = {}
@@ -100,7 +110,7 @@ def import_published_files(directory: Path) -> PublishedModel:
     for part in PARTS:
         _check_codes(directory / AUTO_ENCODER_FILES[part], auto_encoders[part], generator)
     fgd_encoder = None
-    if (directory / FGD_FILE).is_file():
+    if has_fgd:
         fgd_encoder = read(FGD_FILE, "fgd", build_fgd_encoder)
     vocabulary = None
     if (directory / VOCABULARY_FILE).is_file():

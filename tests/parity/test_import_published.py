@@ -121,7 +121,10 @@ def test_the_imported_bundle_generates_motion(small: Path, tmp_path: Path) -> No
 
 
 def test_every_key_is_used_or_listed_with_a_reason(small: Path) -> None:
-    model = import_published_files(small)
+    calls: list[tuple[int, int]] = []
+    model = import_published_files(small, progress=lambda done, total: calls.append((done, total)))
+    files = len(model.summaries)
+    assert calls == [(k, files) for k in range(1, files + 1)]
     for summary in model.summaries:
         assert summary.used + len(summary.left_out) == len(SMALL_FILES[summary.file])
         assert summary.parameters == parameters(SMALL_FILES[summary.file])

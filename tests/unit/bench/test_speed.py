@@ -20,7 +20,16 @@ def run(*arguments: object) -> str:
 
 
 def test_all_scans_agree_with_the_loop_in_double_precision() -> None:
-    timings = measure_scans(batch=2, channels=3, state=4, steps=11, repeat=1)
+    calls: list[tuple[int, int]] = []
+    timings = measure_scans(
+        batch=2,
+        channels=3,
+        state=4,
+        steps=11,
+        repeat=1,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert calls == [(k, 5) for k in range(1, 5)], "the reference, then each finished scan"
     assert [timing.name for timing in timings] == list(SCANS)
     assert all(timing.error < 1e-4 for timing in timings)
     assert all(timing.forward > 0 and timing.backward > 0 for timing in timings)
