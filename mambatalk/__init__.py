@@ -6,6 +6,8 @@ Selective state space models over discrete motion codes. The public API:
 - `Synthesizer`: speech in, motion out, with the networks of a bundle.
 - `Speech`: the input of a `Synthesizer`.
 - `SmplxMotion`: one clip of SMPL-X motion, which reads and writes npz files.
+- `Sampling`: how codes are drawn at random; without it a `Synthesizer` takes the most likely ones.
+- `read_audio`: a recording of any common format as the waveform of a `Speech`.
 - `evaluate`: every metric, for the result files of any method.
 
 Names are imported on first use, so that `import mambatalk` is fast and does not import torch.
@@ -15,21 +17,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from mambatalk.audio.recording import read_audio
     from mambatalk.evaluation.result_files import evaluate
     from mambatalk.motion.clip import SmplxMotion
     from mambatalk.synthesis.bundle import Bundle
     from mambatalk.synthesis.layout import Speech
+    from mambatalk.synthesis.sampling import Sampling
     from mambatalk.synthesis.synthesizer import Synthesizer
 
 __version__ = "0.1.0"
-__all__ = ["Bundle", "SmplxMotion", "Speech", "Synthesizer", "evaluate"]
+__all__ = [
+    "Bundle",
+    "Sampling",
+    "SmplxMotion",
+    "Speech",
+    "Synthesizer",
+    "evaluate",
+    "read_audio",
+]
 
 _MODULES: Final = {
     "Bundle": "mambatalk.synthesis.bundle",
+    "Sampling": "mambatalk.synthesis.sampling",
     "SmplxMotion": "mambatalk.motion.clip",
     "Speech": "mambatalk.synthesis.layout",
     "Synthesizer": "mambatalk.synthesis.synthesizer",
     "evaluate": "mambatalk.evaluation.result_files",
+    "read_audio": "mambatalk.audio.recording",
 }
 """Module of each public name."""
 

@@ -22,7 +22,6 @@ from mambatalk.motion.skeleton import FPS, SAMPLE_RATE, TRANSLATION
 from mambatalk.synthesis.decoding import Codes, DecodedMotion, decode, decoder_reach, to_smplx
 from mambatalk.synthesis.layout import ClipInputs, encode_windows, with_look_ahead
 from mambatalk.synthesis.synthesizer import Synthesizer, join_codes
-from mambatalk.text.vocabulary import PAD
 
 
 @torch.inference_mode()
@@ -31,15 +30,18 @@ def stream(
     chunks: Iterable[NDArray[np.float32]],
     *,
     speaker_id: int,
+    words: NDArray[np.integer] | None = None,
     initial_motion: NDArray[np.float32] | None = None,
     statistics: tuple[float, float] | None = None,
 ) -> Iterator[SmplxMotion]:
-    """Generate motion while audio arrives; words and CTC ids are not used.
+    """Generate motion while audio arrives; CTC ids are not used.
 
     Args:
         synthesizer: Corrected synthesis.
         chunks: Consecutive pieces (s,) of mono audio at 16 kHz, of any length.
         speaker_id: Id of the speaker in the corpus that the bundle was trained on.
+        words: Word ids (n,), one per frame at 30 fps, where the recording's transcript is known in
+            advance. If None, use audio only.
         initial_motion: Motion (4, 337) of the first frames. If None, start from the rest pose.
         statistics: Mean and standard deviation to normalise the audio with, as `wave_statistics`
             returns them. If None, those of all audio received so far.
@@ -57,7 +59,7 @@ def stream(
     start = synthesizer.initial_motion(initial_motion)
     speaker_index = torch.tensor([synthesizer.speaker_index(speaker_id)])
     state = synthesizer.start(start[None], speaker_index)
-    audio = _ReceivedAudio(synthesizer, statistics)
+    audio = _ReceivedAudio(synthesizer, words, statistics)
     frames = _FrameDecoder(synthesizer, start[:1, TRANSLATION])
 
     for chunk in chunks:
@@ -84,8 +86,14 @@ def stream(
 class _ReceivedAudio:
     """Audio that later windows still need, and statistics of all audio so far."""
 
-    def __init__(self, synthesizer: Synthesizer, statistics: tuple[float, float] | None) -> None:
+    def __init__(
+        self,
+        synthesizer: Synthesizer,
+        words: NDArray[np.integer] | None,
+        statistics: tuple[float, float] | None,
+    ) -> None:
         self._synthesizer = synthesizer
+        self._words = np.zeros(0, np.int64) if words is None else words.astype(np.int64)
         self._statistics = statistics
         self._wave = np.zeros(0, np.float32)
         self._first = 0
@@ -121,9 +129,10 @@ class _ReceivedAudio:
         wave = torch.from_numpy(self._wave[: length + LOOK_AHEAD])
         if len(wave) < length + LOOK_AHEAD:
             wave = with_look_ahead(wave)
+        words = self._words[number * layout.hop :][: layout.window]
         clip = ClipInputs(
             audio=audio_channels(wave, *self._mean_and_deviation()).to(self._synthesizer.device),
-            words=torch.full((layout.window,), PAD, device=self._synthesizer.device),
+            words=torch.from_numpy(words).to(self._synthesizer.device),
         )
         # The clip begins with this window.
         return encode_windows(self._synthesizer.bundle.generator, [(clip, 0)], layout)

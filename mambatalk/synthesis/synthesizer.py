@@ -29,6 +29,7 @@ from mambatalk.synthesis.decoding import (
     to_smplx,
 )
 from mambatalk.synthesis.layout import ClipInputs, Speech, WindowLayout, encode_windows
+from mambatalk.synthesis.sampling import SAMPLED_PARTS, Sampling
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,6 +61,7 @@ class Synthesizer:
     Args:
         bundle: The model, on the device that does the work.
         rules: Published or corrected synthesis. If None, as the bundle was trained.
+        sampling: How codes of the body are drawn. If None, take the most likely ones.
 
     Example:
         >>> synthesizer = Synthesizer(Bundle.load("bundle"))  # doctest: +SKIP
@@ -70,8 +72,15 @@ class Synthesizer:
 
     """
 
-    def __init__(self, bundle: Bundle, *, rules: FidelityRules | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        rules: FidelityRules | None = None,
+        sampling: Sampling | None = None,
+    ) -> None:
         self.bundle = bundle
+        self.sampling = sampling
         self.rules = rules or bundle.rules
         self.layout = WindowLayout(
             window=bundle.window, context_frames=bundle.context_frames, rules=self.rules
@@ -111,7 +120,7 @@ class Synthesizer:
             after the window. The first window has 64 new frames, every later one 60.
 
         """
-        codes = self.choose_codes(self.predict(state, window))
+        codes = self.choose_codes(self.predict(state, window), state.windows)
         return self.new_frames(state, codes), self.advance(state, codes)
 
     def predict(self, state: SynthesisState, window: Fused) -> GeneratorOutput:
@@ -128,17 +137,27 @@ class Synthesizer:
         )
 
     def code_scores(self, output: GeneratorOutput) -> dict[Part, Tensor]:
-        """Return the score (B, T, codes) of every code; the code of the highest score is chosen.
+        """Return the score (B, T, codes) of every code; without sampling the highest is chosen.
 
         The logits of the body parts; for the face, the negative distance to its latent.
         """
         face = self.bundle.part_networks["face"].quantizer
         return {**output.logits, "face": -face.distances(output.latent["face"])}
 
-    def choose_codes(self, output: GeneratorOutput) -> Codes:
-        """Return the codes (B, T) of a window."""
+    def choose_codes(self, output: GeneratorOutput, window: int = 0) -> Codes:
+        """Return the codes (B, T) of a window.
+
+        Args:
+            output: Output of `predict`.
+            window: Number of the window in its clip, which random codes depend on.
+
+        """
         scores = self.code_scores(output)
-        return {part: scores[part].argmax(-1) for part in PARTS}
+        codes = {part: scores[part].argmax(-1) for part in PARTS}
+        if self.sampling:
+            for part in SAMPLED_PARTS:
+                codes[part] = self.sampling.choose(part, scores[part], window)
+        return codes
 
     def new_frames(self, state: SynthesisState, codes: Codes) -> Codes:
         """Return the codes of a window without those of its context."""

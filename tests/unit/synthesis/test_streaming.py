@@ -53,6 +53,22 @@ def test_a_stream_gives_the_motion_of_the_whole_recording(
         np.testing.assert_allclose(joined, getattr(whole, name), atol=1e-4)
 
 
+def test_a_stream_uses_words_that_are_known_in_advance(synthesizer: Synthesizer) -> None:
+    words = np.repeat([0, 4, 0, 4], 40)
+    whole = synthesizer.generate(speech(5, words=words, frames=150)).poses
+    pieces_with_words = list(
+        stream(
+            synthesizer,
+            pieces(noise(5), 1600),
+            speaker_id=SPEAKER,
+            words=words,
+            statistics=wave_statistics(torch.from_numpy(noise(5))),
+        )
+    )
+    streamed = np.concatenate([piece.poses for piece in pieces_with_words])
+    np.testing.assert_allclose(streamed, whole, atol=1e-4)
+
+
 def test_frames_are_returned_before_the_audio_ends(synthesizer: Synthesizer) -> None:
     received = 0
 
