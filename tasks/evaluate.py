@@ -22,7 +22,7 @@ from mambatalk.features.store import ClipInfo, FeatureStore, open_features
 from mambatalk.features.windows import clip_ctc
 from mambatalk.files import atomic_directory, atomic_file, read_json, write_json
 from mambatalk.metrics.catalogue import (
-    EVENT_F1,
+    EVENTS,
     KID,
     METRICS,
     MOTION,
@@ -75,9 +75,8 @@ def run(context: StageContext) -> None:
     write_json(paths.evaluation, result)
     write_json(paths.summary, _summary(result))
     _write_table(paths.plots / "evaluate.csv", _parts(result))
-    context.recorder.metrics(
-        {**result["rows"], "event_f1": result["event_f1"], "checks": counts(checks)}
-    )
+    event_scores = {key: result[key] for key in EVENTS}
+    context.recorder.metrics({**result["rows"], **event_scores, "checks": counts(checks)})
     context.recorder.artifact(paths.evaluation)
     context.recorder.artifact(paths.per_clip)
 
@@ -133,13 +132,13 @@ def _true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Ite
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the model's corrected metrics and event F1, one number each, for DVC to compare.
+    """Return the model's corrected metrics and event scores, one number each, for DVC to compare.
 
     Small metrics are in the unit that papers print, which is then part of their name. Range, speed
     and jerk are ratios to ground truth, under `motion` with the other metrics of motion.
     """
     figures: dict[str, Any] = {}
-    for metric in (*METRICS.values(), EVENT_F1, KID):
+    for metric in (*METRICS.values(), *EVENTS.values(), KID):
         value = metric_value(result, "model", metric.key)
         if metric.exponent <= SMALL_EXPONENT:
             name = f"{metric.key}_1e{metric.exponent}"

@@ -18,6 +18,7 @@ from mambatalk.metrics.catalogue import (
     CATALOGUE,
     DEEPEST,
     EVENT_F1,
+    EVENTS,
     GROUND_TRUTH,
     KID,
     PART_NAMES,
@@ -124,7 +125,7 @@ def check_model(
     return [
         _run(check, result, without_each)
         for check in CHECKS
-        if has_events or check.key != EVENT_F1.key
+        if has_events or check.key not in EVENTS
     ]
 
 
@@ -306,7 +307,7 @@ def _checks() -> Iterator[Check]:
             for baseline in BASELINES:
                 key = f"correlation_{part}"
                 yield _beats("Speech", key, baseline, gain=MIN_CORRELATION_GAIN)
-    for key in ("mse", "lvd", "srgr", "bc", EVENT_F1.key):
+    for key in ("mse", "lvd", "srgr", "bc", *EVENTS):
         for baseline in BASELINES:
             yield _beats("Speech", key, baseline)
 

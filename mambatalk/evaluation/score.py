@@ -6,6 +6,7 @@ second clip with the rest and so shows how far recordings are apart, and those o
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,13 +21,20 @@ from mambatalk.evaluation.intervals import fgd_without_each, kernel_distance_wit
 from mambatalk.evaluation.posing import Posed, Poser
 from mambatalk.evaluation.row import ClipScores, Row, fgd_features
 from mambatalk.fidelity import Fidelity
-from mambatalk.metrics.catalogue import DEEPEST, EVENT_F1, GROUND_TRUTH, KID
+from mambatalk.metrics.catalogue import (
+    DEEPEST,
+    EVENT_F1,
+    EVENT_F1_LOWER,
+    EVENTS,
+    GROUND_TRUTH,
+    KID,
+)
 from mambatalk.metrics.frechet import ROWS_PER_DIMENSION
 from mambatalk.metrics.srgr import Annotation, semantic_weights
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.sample.score import event_f1
+from mambatalk.sample.score import event_f1, lower_event_f1
 
 MIN_CLIPS: Final = 3
 """With fewer clips a distance without one of them is no estimate of the distance of all."""
@@ -124,8 +132,7 @@ class Evaluation:
                 posed, actual, waveform=truth.waveform, weights=weights, still=self.poser.still
             )
             if truth.events is not None:
-                event_score = event_f1(motion[:frames], truth.events)
-                scores[EVENT_F1.key] = {"corrected": (event_score, 1.0)}
+                scores |= _event_scores(motion[:frames], posed, truth.events)
             self.scores.setdefault(name, []).append(scores)
             self._add_features(name, real, real if is_truth else self._features(posed))
             table.append(_table_row(truth.name, name, frames, scores))
@@ -149,10 +156,12 @@ class Evaluation:
         warnings = self._warnings()
         for warning in warnings:
             _LOG.warning(warning)
-        event_scores = {name: _mean(scores, EVENT_F1.key) for name, scores in self.scores.items()}
         return {
             "rows": {name: row.compute() for name, row in self.rows.items()},
-            EVENT_F1.key: event_scores,
+            **{
+                key: {name: _mean(scores, key) for name, scores in self.scores.items()}
+                for key in EVENTS
+            },
             "clips": self.clips,
             "frames": self.frames,
             "fgd_rows": self._fgd_rows(),
@@ -251,6 +260,17 @@ class Evaluation:
         ]
 
 
+def _event_scores(
+    motion: SmplxMotion, posed: Posed, events: Sequence[dict[str, Any]]
+) -> ClipScores:
+    """Return the scores of events of one clip; a clip without events of the legs has none."""
+    lower = lower_event_f1(posed.joints.double().cpu().numpy(), events)
+    return {
+        EVENT_F1.key: {"corrected": (event_f1(motion, events), 1.0)},
+        EVENT_F1_LOWER.key: {"corrected": (None, 0.0) if math.isnan(lower) else (lower, 1.0)},
+    }
+
+
 def _mean(clips: Sequence[ClipScores], key: str) -> float | None:
     """Return the weighted mean of a corrected metric over clips that have it; None without one."""
     scores = [clip[key]["corrected"] for clip in clips if "corrected" in clip.get(key, {})]
@@ -266,7 +286,8 @@ def _table_row(clip: str, name: str, frames: int, scores: ClipScores) -> dict[st
         f"{metric}_{variant}": value
         for metric, variants in scores.items()
         for variant, (value, _) in variants.items()
-        if metric != EVENT_F1.key
+        if metric not in EVENTS
     }
-    event_score, _ = scores.get(EVENT_F1.key, {}).get("corrected", (None, 0.0))
-    return {"clip": clip, "row": name, "frames": frames, **values, EVENT_F1.key: event_score}
+    for key in EVENTS:
+        values[key], _ = scores.get(key, {}).get("corrected", (None, 0.0))
+    return {"clip": clip, "row": name, "frames": frames, **values}

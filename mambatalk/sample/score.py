@@ -1,4 +1,7 @@
-"""Score motion against the motion rules by matching events found in it with the written ones."""
+"""Score motion against the motion rules by matching events found in it with the written ones.
+
+`event_f1` scores mouth, arms and head, `lower_event_f1` the legs.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -10,6 +13,7 @@ from scipy.signal import find_peaks
 from scipy.spatial.transform import Rotation
 
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.skeleton import FPS
 from mambatalk.sample.arms import GESTURES, arm_rotations
 from mambatalk.sample.curves import Curve
 from mambatalk.sample.face import JAW_OPEN, mouth_direction
@@ -21,6 +25,16 @@ _STROKES: Final = ("beat", "word_gesture")
 _ARM_CHANNELS: Final = slice(3 * 16, 3 * 20)
 """Pose channels of shoulders and elbows."""
 Times = Sequence[float]
+_LEFT_HIP, _RIGHT_HIP, _LEFT_ANKLE, _RIGHT_ANKLE = 1, 2, 7, 8
+_MIN_LIFT: Final = 0.02
+"""Prominence of the height between both ankles at a step, metres; the rules lift by 5 cm."""
+_MIN_SHIFT_SPEED: Final = 0.03
+"""Speed of the pelvis from foot to foot at a shift of weight, metres per second. The rules have
+0.07 m/s to a leg from the middle, and 0.15 m/s from leg to leg."""
+_MIN_SHIFT_PROMINENCE: Final = 0.02
+_STEP_SHIFT: Final = 0.7
+"""Before a step the weight moves to the other leg, about 0.5 s before the foot is highest. Such a
+shift belongs to the step if it is at most this many seconds before."""
 _NECK_NOD: Final = 3 * 12
 _HEAD_NOD: Final = 3 * 15
 _JAW_ROTATION: Final = 3 * 22
@@ -66,6 +80,55 @@ def event_f1(motion: SmplxMotion, events: Sequence[dict[str, Any]]) -> float:
     ]
     scores = [_f1(pairs) for pairs in kinds if any(expected or found for expected, found in pairs)]
     return float(np.mean(scores)) if scores else 0.0
+
+
+def lower_event_f1(joints: Curve, events: Sequence[dict[str, Any]]) -> float:
+    """Score how well the legs perform the steps and shifts of weight of the motion rules.
+
+    One F1 score of both kinds, matched kind by kind within 0.1 s. Which leg moves does not count:
+    it follows from where the person stood before, and not from the speech. Positions are compared
+    with each other within a frame, so that a sliding or floating root does not count either.
+
+    Args:
+        joints: Joints (n, 55, 3) in metres at 30 fps, y up, with or without translation.
+        events: Events that the motion rules wrote for the clip's speech.
+
+    Returns:
+        F1 score in [0, 1]; NaN if no event is written and none is found.
+
+    """
+    joints = np.asarray(joints, np.float64)
+    # A result may be shorter than the speech; events past its end are not counted.
+    end = (len(joints) - 1) / FPS
+    found = _find_steps_and_shifts(joints)
+    pairs = [
+        ([event["time"] for event in events if event["kind"] == kind and event["time"] <= end], at)
+        for kind, at in found.items()
+    ]
+    known = any(expected or at for expected, at in pairs)
+    return _f1(pairs) if known else float("nan")
+
+
+def _find_steps_and_shifts(joints: Curve) -> dict[str, list[float]]:
+    """Return the times of steps, at the highest foot, and of shifts, at the fastest pelvis."""
+    ankles = joints[:, [_LEFT_ANKLE, _RIGHT_ANKLE]]
+    lift = gaussian_filter1d(np.abs(ankles[:, 0, 1] - ankles[:, 1, 1]), 1)
+    peaks, _ = find_peaks(lift, prominence=_MIN_LIFT)
+    steps = [float(peak) / FPS for peak in peaks]
+
+    # How far the pelvis is to the left of the middle between both feet, in the plane.
+    plane = [0, 2]
+    left = (joints[:, _LEFT_HIP] - joints[:, _RIGHT_HIP])[:, plane]
+    left /= np.linalg.norm(left, axis=1, keepdims=True) + 1e-9
+    pelvis = (joints[:, 0] - ankles.mean(axis=1))[:, plane]
+    weight = gaussian_filter1d((pelvis * left).sum(axis=1), 1)
+    speed = np.abs(np.gradient(np.pad(weight, 1, mode="edge"))[1:-1]) * FPS
+    peaks, _ = find_peaks(speed, height=_MIN_SHIFT_SPEED, prominence=_MIN_SHIFT_PROMINENCE)
+    shifts = [float(peak) / FPS for peak in peaks]
+    shifts = [
+        shift for shift in shifts if not any(0 < step - shift <= _STEP_SHIFT for step in steps)
+    ]
+    return {"step": steps, "shift": shifts}
 
 
 def _f1(pairs: Sequence[tuple[Times, Times]]) -> float:

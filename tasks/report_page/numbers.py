@@ -8,6 +8,7 @@ from mambatalk.files import read_json
 from mambatalk.metrics.catalogue import (
     CATALOGUE,
     EVENT_F1,
+    EVENTS,
     KID,
     METRICS,
     MISSING,
@@ -45,12 +46,12 @@ def metrics_table(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
 def columns(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
     """Return metric and variant of each column of the table of field metrics.
 
-    Event F1 is among them only if the corpus has written events.
+    The scores of events are among them only if the corpus has written events.
     """
     keys = [(key, variant) for key in METRICS for variant in VARIANTS]
     keys.append((KID.key, "corrected"))
     if metric_value(evaluation, "model", EVENT_F1.key) is not None:
-        keys.append((EVENT_F1.key, "corrected"))
+        keys += [(key, "corrected") for key in EVENTS]
     return keys
 
 
@@ -135,7 +136,7 @@ def clip_table(path: Path) -> list[dict[str, Any]]:
         cells = []
         for column in ("bc_corrected", "l1div_corrected"):
             cells += [cell(clip, "model", column), cell(clip, "ground_truth", column)]
-        for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", "event_f1"):
+        for column in ("mse_corrected", "lvd_corrected", "srgr_corrected", *EVENTS):
             cells.append(cell(clip, "model", column))
         seconds = int(rows[clip, "model"]["frames"]) / FPS
         result.append({"clip": clip, "seconds": seconds, "cells": cells})

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from mambatalk.config import load_config
 from mambatalk.files import read_json
-from mambatalk.metrics.catalogue import EVENT_F1, METRICS, MOTION, metric_value
+from mambatalk.metrics.catalogue import EVENT_F1, EVENTS, METRICS, MOTION, metric_value
 from mambatalk.reporting.text import count_of
 from tasks.runtime.command import run_command
 from tasks.runtime.paths import Paths
@@ -32,7 +32,7 @@ def table(evaluation: dict[str, Any]) -> Table:
     result = Table(title=title, title_justify="left")
     result.add_column("")
     with_events = any(score is not None for score in evaluation[EVENT_F1.key].values())
-    metrics = [*METRICS.values(), EVENT_F1] if with_events else [*METRICS.values()]
+    metrics = [*METRICS.values(), *EVENTS.values()] if with_events else [*METRICS.values()]
     for metric in metrics:
         result.add_column(metric.heading, justify="right")
     for row in evaluation["rows"]:
@@ -42,7 +42,9 @@ def table(evaluation: dict[str, Any]) -> Table:
             corrected = metric.format(metric_value(evaluation, row, metric.key, "corrected"))
             cells.append(f"{published} / {corrected}")
         if with_events:
-            cells.append(EVENT_F1.format(metric_value(evaluation, row, EVENT_F1.key)))
+            cells += [
+                metric.format(metric_value(evaluation, row, key)) for key, metric in EVENTS.items()
+            ]
         result.add_row(row.replace("_", " "), *cells)
     return result
 

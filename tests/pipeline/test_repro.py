@@ -103,6 +103,7 @@ def test_dvc_shows_metrics_and_plots(built: Workspace) -> None:
         "lvd_1e-5",
         "srgr",
         "event_f1",
+        "event_f1_lower",
         "kid",
     }
     assert shown["metrics/check_clips.json"]["data"]["success"] is True

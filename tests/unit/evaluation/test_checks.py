@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mambatalk.evaluation.checks import CHECKS, CheckResult, check_model, counts
 from mambatalk.evaluation.score import Evaluation, TruthClip
+from mambatalk.metrics.catalogue import EVENTS
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
@@ -208,11 +209,9 @@ def _check(scored: Scored, row: str, clips: int = CLIPS) -> dict[str, CheckResul
     """Check one row as the model."""
     result, left_out = scored
     rows = result["rows"] | {"model": result["rows"][row]}
-    events = result["event_f1"] | {"model": result["event_f1"][row]}
+    events = {key: result[key] | {"model": result[key][row]} for key in EVENTS}
     without_each = [{**values, "model": values[row]} for values in left_out]
-    found = check_model(
-        {**result, "rows": rows, "event_f1": events, "clips": clips}, without_each[:clips]
-    )
+    found = check_model({**result, **events, "rows": rows, "clips": clips}, without_each[:clips])
     return {one.name: one for one in found}
 
 
@@ -258,7 +257,8 @@ def _numbers(key: str, **values: float | None) -> dict[str, Any]:
     for name in names:
         rows[name] = {check.key: {} for check in CHECKS}
         rows[name][key] = {"corrected": values.get(name)}
-    return {"rows": rows, "event_f1": dict.fromkeys(names), "clips": 5, "warnings": []}
+    events = {key: dict.fromkeys(names) for key in EVENTS}
+    return {**events, "rows": rows, "clips": 5, "warnings": []}
 
 
 def _one(

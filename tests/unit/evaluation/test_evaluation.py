@@ -66,6 +66,7 @@ def test_the_result_has_the_structure_of_metrics_json(scored: Scored) -> None:
     assert set(result) == {
         "rows",
         "event_f1",
+        "event_f1_lower",
         "clips",
         "frames",
         "fgd_rows",
@@ -217,7 +218,9 @@ def test_event_f1_is_computed_for_clips_with_events() -> None:
     evaluation = _evaluation(latent=None)
     evaluation.add(_clip(0, events=events), {"model": smooth_motion(1)})
     evaluation.add(_clip(1), {"model": smooth_motion(2)})
-    assert all(0 <= score <= 1 for score in evaluation.result()["event_f1"].values())
+    result = evaluation.result()
+    assert all(0 <= score <= 1 for score in result["event_f1"].values())
+    assert set(result["event_f1_lower"].values()) == {0.0}, "steps of which none is written"
 
 
 def test_different_methods_for_another_clip_are_an_input_error() -> None:

@@ -25,7 +25,7 @@ from mambatalk.metrics import (
 )
 from mambatalk.metrics.catalogue import (
     CATALOGUE,
-    EVENT_F1,
+    EVENTS,
     KID,
     METRICS,
     metric_value,
@@ -68,7 +68,7 @@ def test_numbers_of_any_size_are_readable(value: float | None, text: str) -> Non
 
 
 def test_headings_name_the_printed_unit() -> None:
-    headings = [metric.heading for metric in (*METRICS.values(), EVENT_F1, KID)]
+    headings = [metric.heading for metric in (*METRICS.values(), *EVENTS.values(), KID)]
     assert headings == [
         "FGD (1e-1)",
         "BC (1e-1)",
@@ -77,6 +77,7 @@ def test_headings_name_the_printed_unit() -> None:
         "LVD (1e-5 m)",
         "SRGR",
         "Event F1",
+        "Event F1, lower body",
         "KID",
     ]
     assert CATALOGUE["root_drift"].heading == "Root drift in 10 s (cm)"
@@ -95,12 +96,13 @@ def test_values_are_read_by_row_and_variant() -> None:
     row: dict[str, dict[str, float | None]]
     row = {key: {"published": 1.0, "corrected": None} for key in METRICS}
     row["bc"]["corrected"] = 2.0
-    result = {"rows": {"model": row}, "event_f1": {"model": 0.5}}
+    result = {"rows": {"model": row}, "event_f1": {"model": 0.5}, "event_f1_lower": {"model": 0.25}}
     assert metric_value(result, "model", "fgd", "published") == 1.0
     assert metric_value(result, "model", "fgd") is None
     assert metric_value(result, "model", "bc") == 2.0, "corrected is the default"
     assert metric_value(result, "model", "mse", "evaltools") is None
     assert metric_value(result, "model", "event_f1") == 0.5
+    assert metric_value(result, "model", "event_f1_lower") == 0.25
 
 
 @pytest.mark.parametrize(

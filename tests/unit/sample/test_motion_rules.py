@@ -17,7 +17,7 @@ from mambatalk.motion.kinematics import foot_contacts
 from mambatalk.motion.stand_in.model import rest_skeleton, write_stand_in
 from mambatalk.sample.arms import GESTURES
 from mambatalk.sample.motion_rules import GeneratedMotion, generate_motion, joint_positions
-from mambatalk.sample.score import event_f1
+from mambatalk.sample.score import event_f1, lower_event_f1
 from mambatalk.sample.speech_track import LOUD, SpeechTrack, make_speech_track
 from mambatalk.sample.style import SpeakerStyle, speaker_styles
 
@@ -39,6 +39,11 @@ class Clip(NamedTuple):
     @property
     def motion(self) -> SmplxMotion:
         return self.generated.motion
+
+    @property
+    def joints(self) -> Array:
+        """Positions (n, 55, 3) of the joints, metres."""
+        return joint_positions(self.motion, REST)
 
     def times(self, *kinds: str, side: str | None = None) -> Array:
         """Times of the events of some kinds, seconds."""
@@ -119,6 +124,56 @@ def test_smaller_and_slightly_noisy_motion_still_scores_high(clips: list[Clip]) 
             expressions=0.6 * clip.motion.expressions,
         )
         assert event_f1(smaller, clip.generated.events) > 0.7
+
+
+def test_legs_of_generated_motion_score_high(clips: list[Clip]) -> None:
+    kinds = {event["kind"] for clip in clips for event in clip.generated.events}
+    assert kinds >= {"step", "shift"}
+    scores = [lower_event_f1(clip.joints, clip.generated.events) for clip in clips]
+    assert min(scores) > 0.9
+
+
+def test_legs_of_another_clip_score_low(clips: list[Clip]) -> None:
+    scores = []
+    for clip, other in itertools.permutations(clips, 2):
+        events = [event for event in other.generated.events if event["time"] < 15]
+        scores.append(lower_event_f1(clip.joints[:450], events))
+    assert np.mean(scores) < 0.25
+
+
+def test_legs_that_stand_still_while_the_body_slides_score_zero(clips: list[Clip]) -> None:
+    for clip in clips:
+        frames = len(clip.motion)
+        slide = np.linspace(0, 2, frames)[:, None, None] * np.array([1, 0, 0])
+        assert lower_event_f1(clip.joints[:1] + slide, clip.generated.events) == 0
+
+
+def test_legs_at_half_speed_or_late_score_low(clips: list[Clip]) -> None:
+    for clip in clips:
+        joints = clip.joints
+        assert lower_event_f1(np.roll(joints, 15, axis=0), clip.generated.events) < 0.5
+        slow = joints[np.arange(len(joints)) // 2]
+        assert lower_event_f1(slow, clip.generated.events) < 0.6
+
+
+def test_legs_that_tremble_score_low(clips: list[Clip]) -> None:
+    for k, clip in enumerate(clips):
+        noise = np.random.default_rng(k).normal(0, 0.02, clip.joints.shape)
+        assert lower_event_f1(clip.joints[:1] + noise, clip.generated.events) < 0.4
+
+
+def test_smaller_steps_and_shifts_still_score_high(clips: list[Clip]) -> None:
+    for clip in clips:
+        mean = clip.joints.mean(0)
+        smaller = mean + 0.7 * (clip.joints - mean)
+        assert lower_event_f1(smaller, clip.generated.events) > 0.8
+
+
+def test_legs_without_events_have_no_score(clips: list[Clip]) -> None:
+    still = np.repeat(clips[0].joints[:1], 60, axis=0)
+    assert np.isnan(lower_event_f1(still, []))
+    assert np.isnan(lower_event_f1(still[:1], []))
+    assert lower_event_f1(still, [{"kind": "shift", "time": 1.0}]) == 0
 
 
 def test_a_still_clip_without_events_scores_zero() -> None:

@@ -32,6 +32,7 @@ GOOD = {  # One number of a kind for each row, the model ahead everywhere.
     "srgr": (1.0, 0.4, 0.3, 0.2, 0.3),
 }
 EVENT_F1 = (0.95, 0.6, 0.0, 0.3, 0.4)
+EVENT_F1_LOWER = (1.0, 0.55, 0.0, 0.15, 0.25)
 CHECKS = [
     {
         "group": "Parts",
@@ -74,6 +75,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
     return {
         "rows": rows,
         "event_f1": dict(zip(NAMES, EVENT_F1, strict=True)),
+        "event_f1_lower": dict(zip(NAMES, EVENT_F1_LOWER, strict=True)),
         "clips": 2,
         "frames": 600,
         "fgd_rows": 900,
@@ -153,9 +155,12 @@ def write_build(
                 "lvd_corrected",
                 "srgr_corrected",
                 "event_f1",
+                "event_f1_lower",
             ]
         )
-        writer.writerows(["2_bruno_0_2_2", name, 300, 0.5, 11, 6e-8, "", "", 0.5] for name in NAMES)
+        writer.writerows(
+            ["2_bruno_0_2_2", name, 300, 0.5, 11, 6e-8, "", "", 0.5, 0.25] for name in NAMES
+        )
     for name in (
         "train_fgd_encoder",
         "train_generator",
@@ -266,7 +271,13 @@ def test_the_page_shows_how_the_body_moves_beside_truth_and_baselines(
 
 def test_warnings_of_the_evaluation_are_on_the_page(build: Callable[..., str]) -> None:
     note = "FGD of 5 feature rows in 60 dimensions is inflated and not comparable"
-    page = text(build(numbers=evaluation(warnings=[note], event_f1=dict.fromkeys(NAMES))))
+    page = text(
+        build(
+            numbers=evaluation(
+                warnings=[note], event_f1=dict.fromkeys(NAMES), event_f1_lower=dict.fromkeys(NAMES)
+            )
+        )
+    )
     assert "FGD is not estimable here" in page
     assert note in page
     assert "events" not in page, "the corpus has no written events"
