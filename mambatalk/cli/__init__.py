@@ -17,6 +17,7 @@ from mambatalk.cli.bench import app as bench
 from mambatalk.cli.data import app as data
 from mambatalk.cli.download import app as downloads
 from mambatalk.cli.evaluate import app as evaluation
+from mambatalk.cli.generate import app as generation
 from mambatalk.cli.published import app as published
 from mambatalk.errors import InputError
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (data, downloads, evaluation, published, bench):
+for group in (generation, data, downloads, evaluation, published, bench):
     app.add_typer(group)
 
 

@@ -1,4 +1,4 @@
-"""Generated motion beside ground truth: a video with audio, a preview and a still of moments."""
+"""Generated motion, alone or beside ground truth: a video with audio, a preview and a still."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mambatalk.console import Progress
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_file
 from mambatalk.motion.body import Body
@@ -40,34 +41,39 @@ def render_video(
     out: str | Path,
     *,
     generated: SmplxMotion,
-    truth: SmplxMotion,
+    truth: SmplxMotion | None,
     body: Body,
     waveform: NDArray[np.float32],
     seconds: float,
     size: int,
+    progress: Progress | None = None,
 ) -> None:
-    """Write an mp4 of both motions side by side, with audio and a waveform with a cursor below.
+    """Write an mp4 of the motions side by side, with audio and a waveform with a cursor below.
 
     Args:
         out: The mp4 to write.
         generated: Motion at 30 fps, drawn on the left.
-        truth: The recorded motion, drawn on the right.
+        truth: The recorded motion, drawn on the right. If None, draw the generated one alone.
         body: Body model. The stand-in body is named in the video.
         waveform: Audio (S,) at 16 kHz.
         seconds: Longest duration. The video ends with the shorter motion.
         size: Height of one figure in pixels.
+        progress: Called with the number of finished frames and the total.
 
     Raises:
         InputError: A motion has no frames, or the video cannot be written.
 
     """
-    frames = _frames(generated, truth, seconds, out)
-    film = _Film(generated[:frames], truth[:frames], body, waveform, size=size)
+    motions = [generated] if truth is None else [generated, truth]
+    frames = _frames(motions, seconds, out)
+    film = _Film([motion[:frames] for motion in motions], body, waveform, size=size)
     with open_video(
         out, width=film.width, height=film.height, waveform=film.waveform
     ) as add_picture:
-        for picture in film.pictures(np.arange(frames)):
+        for done, picture in enumerate(film.pictures(np.arange(frames)), start=1):
             add_picture(picture)
+            if progress:
+                progress(done, frames)
 
 
 def render_preview(
@@ -91,8 +97,8 @@ def render_preview(
         InputError: A motion has no frames, or the file cannot be written.
 
     """
-    frames = _frames(generated, truth, PREVIEW_SECONDS, out)
-    film = _Film(generated[:frames], truth[:frames], body, waveform, size=PREVIEW_SIZE)
+    frames = _frames([generated, truth], PREVIEW_SECONDS, out)
+    film = _Film([generated[:frames], truth[:frames]], body, waveform, size=PREVIEW_SIZE)
     moments = np.arange(0, frames, PREVIEW_STEP)
     first, *others = (Image.fromarray(picture) for picture in film.pictures(moments))
     with atomic_file(out) as temporary:
@@ -130,8 +136,8 @@ def render_still(
         InputError: A motion has no frames, or the file cannot be written.
 
     """
-    frames = _frames(generated, truth, seconds, out)
-    panels = _panels(generated[:frames], truth[:frames], body, size=size)
+    frames = _frames([generated, truth], seconds, out)
+    panels = _panels([generated[:frames], truth[:frames]], body, size=size)
     moments = ((np.arange(STILLS) + 0.5) / STILLS * frames).astype(np.int64)
     gap = panels[0].gap
     rows: list[Picture] = []
@@ -151,11 +157,10 @@ def render_still(
 
 
 class _Film:
-    """Both figures side by side, labels above, and the waveform with its cursor below.
+    """The figures side by side, labels above, and the waveform with its cursor below.
 
     Args:
-        generated: The generated motion.
-        truth: The recorded motion, as long.
+        motions: The generated motion, and the recorded one, as long, if there is one.
         body: Body model.
         waveform: Audio (S,) at 16 kHz. It is cut, or extended by silence, to the motion.
         size: Height of one figure in pixels.
@@ -164,21 +169,24 @@ class _Film:
 
     def __init__(
         self,
-        generated: SmplxMotion,
-        truth: SmplxMotion,
+        motions: list[SmplxMotion],
         body: Body,
         waveform: NDArray[np.float32],
         *,
         size: int,
     ) -> None:
-        self.waveform = np.zeros(len(truth) * SAMPLE_RATE // FPS, np.float32)
+        self._frames = len(motions[0])
+        self.waveform = np.zeros(self._frames * SAMPLE_RATE // FPS, np.float32)
         self.waveform[: len(waveform)] = waveform[: len(self.waveform)]
-        self._frames = len(truth)
-        self._panels = _panels(generated, truth, body, size=size)
+        self._panels = _panels(motions, body, size=size)
         self._gap = 2 * self._panels[0].gap
-        self.width = sum(panel.width for panel in self._panels) + self._gap
+        gaps = self._gap * (len(motions) - 1)
+        self.width = sum(panel.width for panel in self._panels) + gaps
         self._labels = label_band(
-            list(LABELS), width=self.width, height=even(LABEL_HEIGHT * size), note=_note(body)
+            list(LABELS[: len(motions)]),
+            width=self.width,
+            height=even(LABEL_HEIGHT * size),
+            note=_note(body),
         )
         self._band = WaveformBand(
             self.waveform,
@@ -197,13 +205,16 @@ class _Film:
             yield np.concatenate(rows)
 
 
-def _panels(generated: SmplxMotion, truth: SmplxMotion, body: Body, *, size: int) -> list[Panel]:
-    """Return the panels of both motions, on the floor of the recording and in its scale."""
-    scenes = [Scene(motion, body) for motion in (generated, truth)]
-    floor, stature = scenes[1].floor(), scenes[1].stature()
+def _panels(motions: list[SmplxMotion], body: Body, *, size: int) -> list[Panel]:
+    """Return the panels of the motions, on the floor of the last one and in its scale.
+
+    The last one is the recording, if there is one.
+    """
+    scenes = [Scene(motion, body) for motion in motions]
+    floor, stature = scenes[-1].floor(), scenes[-1].stature()
     return [
         Panel(scene, colour=colour, floor=floor, stature=stature, size=size)
-        for scene, (_, colour) in zip(scenes, LABELS, strict=True)
+        for scene, (_, colour) in zip(scenes, LABELS, strict=False)
     ]
 
 
@@ -218,8 +229,8 @@ def _note(body: Body) -> str:
     return "stand-in body" if body.kind == "stand-in" else ""
 
 
-def _frames(generated: SmplxMotion, truth: SmplxMotion, seconds: float, out: str | Path) -> int:
-    frames = min(len(generated), len(truth), round(seconds * FPS))
+def _frames(motions: list[SmplxMotion], seconds: float, out: str | Path) -> int:
+    frames = min(*map(len, motions), round(seconds * FPS))
     if frames < 1:
         raise InputError(
             out,

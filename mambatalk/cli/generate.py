@@ -1,0 +1,282 @@
+"""`mambatalk generate`: from recordings of speech to files of motion."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from mambatalk.console import progress_bar
+from mambatalk.errors import InputError
+from mambatalk.files import make_folder, path_errors, read_json, sha256_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from mambatalk.synthesis.bundle import Bundle
+    from mambatalk.synthesis.sampling import Sampling
+
+app = typer.Typer()
+
+DEFAULT_BUNDLE: Final = Path("bundle")
+
+
+@app.command(rich_help_panel="Results")
+def generate(
+    speech: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SPEECH...",
+            help="Recordings of speech: wav, flac, mp3, ogg, m4a, the sound of a video, of any rate"
+            " and channels, up to two hours.",
+        ),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the trained model. [default: bundle]")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model in MLflow's registry, such as models:/mambatalk@champion."),
+    ] = None,
+    speaker: Annotated[
+        int | None,
+        typer.Option(
+            help="Id of a speaker of the training data, whose style the motion has."
+            " [default: the lowest]"
+        ),
+    ] = None,
+    textgrid: Annotated[
+        Path | None,
+        typer.Option(
+            help="TextGrid with a tier `words`, or a folder with one of the same name for each"
+            " recording. Without it the audio alone is used."
+        ),
+    ] = None,
+    start_pose: Annotated[
+        Path | None,
+        typer.Option(
+            help="SMPL-X npz whose first four frames the motion starts with. [default: rest pose]"
+        ),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Comma-separated formats: npz, mp4.")
+    ] = "npz",
+    body: Annotated[
+        Path | None,
+        typer.Option(
+            help="SMPL-X npz for meshes and skeletons. Without it the stand-in body is used."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Draw motion at random: one result for each seed. Without it the most likely codes"
+            " are taken.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="With --seed: below 1 likelier, above 1 more varied motion.")
+    ] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(help="With --seed: draw from the likeliest codes of this share.")
+    ] = 0.95,
+    device: Annotated[str, typer.Option(help="auto, cpu, or cuda.")] = "auto",
+) -> None:
+    r"""Generate SMPL-X motion for recordings of speech.
+
+    Every frame of the speech gets motion, at 30 frames per second. Beside the results of a
+    recording, a JSON file says which bundle and options made them.
+
+    **Examples**
+
+    The motion as npz, for the SMPL-X add-on of Blender and the tools of the field:
+
+        mambatalk generate speech.wav --out results
+
+    A video of three recordings, with their words, drawn at random:
+
+        mambatalk generate a.mp3 b.flac c.m4a --out results --format npz,mp4 \
+            --textgrid transcripts --seed 1 --temperature 0.9
+
+    The promoted model, continuing recorded motion:
+
+        mambatalk generate speech.wav --out results --model models:/mambatalk@champion \
+            --start-pose recorded.npz
+    """
+    from mambatalk.serving.generation import Bodies, Model, Request, generate_files, parse_formats
+
+    chosen = parse_formats(formats)
+    _check_names(speech)
+    _check_writable(out)
+    if bundle and model:
+        raise InputError("model", "expected --bundle or --model, found both", "leave one out")
+    sampling = _sampling(seed, temperature, top_p)
+    target = _device(device)
+    with _bundle_folder(bundle, model) as folder:
+        loaded = Model.load(folder, target, sampling)
+    speaker_id = _speaker(loaded.synthesizer.bundle, speaker)
+    for note in loaded.notes:
+        typer.echo(f"note: {note}", err=True)
+
+    bodies = Bodies(path=body)
+    failed = False
+    told: set[str] = set()
+    for path in speech:
+        began = time.perf_counter()
+        try:
+            request = Request(
+                speech=path,
+                out=out,
+                formats=chosen,
+                speaker_id=speaker_id,
+                textgrid=_textgrid(textgrid, path),
+                start_pose=start_pose,
+            )
+            result = generate_files(loaded, bodies, request, progress_bar)
+        except InputError as error:
+            # The other recordings may be fine.
+            if len(speech) == 1:
+                raise
+            typer.echo(f"mambatalk: {error}", err=True)
+            failed = True
+            continue
+        for note in result.notes:
+            if note not in told:
+                typer.echo(f"note: {note}", err=True)
+        told.update(result.notes)
+        names = " ".join(map(str, result.files))
+        seconds = time.perf_counter() - began
+        typer.echo(f"{path.name}: {result.seconds:.1f} s of motion in {seconds:.1f} s: {names}")
+    if failed:
+        raise typer.Exit(2)
+
+
+def _check_names(speech: list[Path]) -> None:
+    counts = Counter(path.stem for path in speech)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise InputError(
+            "SPEECH",
+            f"expected recordings of different names, found {repeated[0]!r} more than once",
+            "results are named after recordings: rename one, or run the command twice",
+        )
+
+
+def _check_writable(out: Path) -> None:
+    """Fail before the work, not after it."""
+    make_folder(out)
+    with path_errors(out, expected="a writable folder"), tempfile.TemporaryFile(dir=out):
+        pass
+
+
+def _sampling(seed: int | None, temperature: float, top_p: float) -> "Sampling | None":
+    from mambatalk.synthesis.sampling import Sampling
+
+    return None if seed is None else Sampling(seed=seed, temperature=temperature, top_p=top_p)
+
+
+def _device(name: str) -> "torch.device":
+    import torch
+
+    from mambatalk.runtime import device
+
+    if name == "auto":
+        return device()
+    if name == "cpu" or (name == "cuda" and torch.cuda.is_available()):
+        return torch.device(name)
+    raise InputError(
+        "device",
+        f"expected auto, cpu, or cuda where PyTorch finds a GPU, found {name}",
+        "use --device auto",
+    )
+
+
+def _speaker(bundle: "Bundle", speaker: int | None) -> int:
+    known = sorted(bundle.speakers)
+    if speaker is None:
+        if len(known) > 1:
+            others = ", ".join(map(str, known[1:]))
+            typer.echo(f"note: speaker {known[0]}; --speaker selects {others}", err=True)
+        return known[0]
+    if speaker not in known:
+        raise InputError(
+            "speaker",
+            f"expected one of {', '.join(map(str, known))}, found {speaker}",
+            "choose a speaker that the bundle was trained on",
+        )
+    return speaker
+
+
+def _textgrid(given: Path | None, speech: Path) -> Path | None:
+    return given / f"{speech.stem}.TextGrid" if given and given.is_dir() else given
+
+
+@contextmanager
+def _bundle_folder(bundle: Path | None, model: str | None) -> Iterator[Path]:
+    """Yield the folder of the bundle, downloaded from MLflow's registry if a model is named."""
+    if model is None:
+        folder = bundle or DEFAULT_BUNDLE
+        if not (folder / "bundle.json").is_file():
+            raise InputError(
+                folder,
+                "expected the folder of a bundle, found no bundle.json in it",
+                "`make repro` writes one; name it with --bundle",
+            )
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        _download(model, Path(name))
+        yield _packed_bundle(model, Path(name))
+
+
+def _download(model: str, folder: Path) -> None:
+    """Download a registered model with the command of MLflow, which the library does not import."""
+    command = shutil.which(
+        "mlflow", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
+    if command is None:
+        raise InputError(
+            model,
+            "expected the command mlflow to download the model, found none",
+            "pip install mlflow, or use --bundle",
+        )
+    done = subprocess.run(
+        [command, "artifacts", "download", "--artifact-uri", model, "--dst-path", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(
+            model,
+            f"expected a model in MLflow's registry, found that it cannot be downloaded ({reason})",
+            "check its name and MLFLOW_TRACKING_URI",
+        )
+
+
+def _packed_bundle(model: str, folder: Path) -> Path:
+    """Return the bundle in a downloaded model, or the one that it refers to."""
+    for path in sorted(folder.rglob("bundle.json")):
+        return path.parent
+    for path in sorted(folder.rglob("reference.json")):
+        reference = read_json(path)
+        found = Path(reference["folder"])
+        if all(sha256_file(found / name) == sha for name, sha in reference["files"].items()):
+            return found
+    raise InputError(
+        model,
+        "expected a bundle of mambatalk, found another model, or a reference to changed files",
+        "register the model of the stage `bundle`",
+    )

@@ -1,0 +1,353 @@
+"""Generate the motion of recordings, however long, and write it in several formats."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mambatalk.audio.channels import VARIANCE_FLOOR
+from mambatalk.audio.recording import Recording
+from mambatalk.console import Progress
+from mambatalk.corpus.textgrid import Interval, read_textgrid
+from mambatalk.errors import InputError
+from mambatalk.files import read_json, write_json
+from mambatalk.motion.body import Body, load_body
+from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.rotations import axis_angle_to_6d
+from mambatalk.motion.skeleton import (
+    EXPRESSION_DIM,
+    FOOT_JOINTS,
+    FPS,
+    JOINT_COUNT,
+    SAMPLE_RATE,
+)
+from mambatalk.motion.stand_in.model import write_stand_in
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.sampling import Sampling
+from mambatalk.synthesis.streaming import stream
+from mambatalk.synthesis.synthesizer import Synthesizer
+from mambatalk.text.words import frame_words
+
+FORMATS: Final = ("npz", "mp4")
+VIDEO_SIZE: Final = 576
+"""Height of a figure in pixels; with its bands a video is 720 pixels high."""
+SILENCE: Final = 1e-3
+"""Peak below which a recording is called silent."""
+LICENCE: Final = (
+    "The software is under Apache-2.0. The weights carry the terms of the data that they were"
+    " trained on (BEAT2 is for non-commercial use), and so does motion made with them. Meshes carry"
+    " the terms of their body model (SMPL-X has its own licence)."
+)
+
+Bar = Callable[[str], AbstractContextManager[Progress]]
+"""Draws a progress bar with a description, such as `console.progress_bar`."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A bundle that is ready to generate, and its digest."""
+
+    synthesizer: Synthesizer
+    digest: str
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device, sampling: Sampling | None = None) -> "Model":
+        """Load a bundle.
+
+        Weights of the published implementation are run so that they cover every frame, start from
+        the rest pose and do not drift. All else is as published.
+
+        Raises:
+            InputError: The bundle is missing or damaged.
+
+        """
+        bundle = Bundle.load(folder).to(device)
+        rules = replace(
+            bundle.rules, cover_all_frames=True, start_from_rest_pose=True, exact_audio_slice=True
+        )
+        synthesizer = Synthesizer(bundle, rules=rules, sampling=sampling)
+        return cls(synthesizer=synthesizer, digest=read_json(folder / "bundle.json")["digest"])
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know about this model's motion."""
+        if self.synthesizer.bundle.fidelity == "corrected":
+            return []
+        return [
+            "published weights: they were trained with words and with CTC ids of"
+            " facebook/wav2vec2-base-960h, which generate does not compute, and on continuing"
+            " recorded motion (--start-pose); without these expect worse motion than in the paper"
+        ]
+
+
+@dataclass(kw_only=True)
+class Bodies:
+    """The body that meshes and skeletons are made of, loaded when it is first needed."""
+
+    path: Path | None
+    """SMPL-X npz. If None, the stand-in body."""
+
+    @cached_property
+    def body(self) -> Body:
+        """The body.
+
+        Raises:
+            InputError: The file is missing or not a body model.
+
+        """
+        if self.path is not None:
+            return load_body(self.path)
+        with TemporaryDirectory() as folder:
+            stand_in = Path(folder) / "SMPLX_NEUTRAL_2020.npz"
+            write_stand_in(stand_in)
+            return load_body(stand_in)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One recording, and what to make of it."""
+
+    speech: Path
+    out: Path
+    """Folder of the results."""
+    formats: tuple[str, ...] = ("npz",)
+    speaker_id: int
+    textgrid: Path | None = None
+    """Words of the recording. If None, use audio only."""
+    start_pose: Path | None = None
+    """Motion whose first four frames the result starts with. If None, start from the rest pose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What was made of one recording."""
+
+    seconds: float
+    """Duration of the motion."""
+    files: tuple[Path, ...]
+    notes: list[str] = field(default_factory=list)
+
+
+def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> Result:
+    """Generate the motion of one recording and write it, with a JSON file that says how.
+
+    Files are named after the recording. Memory grows by 32 kB per second of motion, and for a video
+    by 64 kB per second of audio.
+
+    Args:
+        model: The model.
+        bodies: Body for meshes and skeletons.
+        request: Recording, formats and options.
+        bar: Draws a progress bar.
+
+    Raises:
+        InputError: The recording, the TextGrid, the start pose or the speaker is bad, or a file
+            cannot be written.
+
+    """
+    began = time.perf_counter()
+    recording = Recording(request.speech)
+    words = None if request.textgrid is None else read_textgrid(request.textgrid).words
+    start = None if request.start_pose is None else start_motion(request.start_pose)
+    with bar(f"generating {request.speech.name}") as progress:
+        motion, notes = recording_motion(
+            model.synthesizer,
+            recording,
+            speaker_id=request.speaker_id,
+            words=words,
+            start=start,
+            progress=progress,
+        )
+    generated = time.perf_counter()
+
+    files = []
+    for name in request.formats:
+        path = request.out / f"{request.speech.stem}.{name}"
+        with bar(f"writing {path.name}") as progress:
+            _write(path, motion, recording, bodies, progress)
+        files.append(path)
+    if bodies.path is None and request.formats != ("npz",):
+        notes.append("no body model: the figure is the stand-in body (--body SMPLX_NEUTRAL.npz)")
+    sidecar = request.out / f"{request.speech.stem}.json"
+    sampling = model.synthesizer.sampling
+    write_json(
+        sidecar,
+        {
+            "bundle": model.digest,
+            "fidelity": model.synthesizer.bundle.fidelity,
+            "options": {
+                "speech": str(request.speech),
+                "speaker_id": request.speaker_id,
+                "textgrid": _text(request.textgrid),
+                "start_pose": _text(request.start_pose),
+                "sampling": asdict(sampling) if sampling else None,
+            },
+            "body": None if request.formats == ("npz",) else bodies.body.kind,
+            "frames": len(motion),
+            "fps": FPS,
+            "files": [path.name for path in files],
+            "notes": [*model.notes, *notes],
+            "seconds_to_generate": round(generated - began, 3),
+            "versions": {name: version(name) for name in ("mambatalk", "torch", "numpy")},
+            "licence": LICENCE,
+        },
+    )
+    return Result(seconds=len(motion) / FPS, files=(*files, sidecar), notes=notes)
+
+
+def start_motion(path: Path) -> NDArray[np.float32]:
+    """Read the motion (4, 337) that a clip starts with: the first four frames of an npz.
+
+    A shorter file is continued with its last frame. Feet count as standing.
+
+    Raises:
+        InputError: The file is not an npz of SMPL-X motion.
+
+    """
+    motion = SmplxMotion.read(path)
+    frames = np.minimum(np.arange(4), len(motion) - 1)
+    poses = torch.from_numpy(np.asarray(motion.poses[frames], np.float32))
+    rotations = axis_angle_to_6d(poses.unflatten(-1, (JOINT_COUNT, 3))).flatten(1).numpy()
+    contacts = np.ones((len(frames), len(FOOT_JOINTS)))
+    channels = np.concatenate([rotations, motion.trans[frames], contacts], axis=1)
+    if not np.isfinite(channels).all():
+        raise InputError(path, "expected finite numbers, found NaN or infinity", "export it again")
+    return channels.astype(np.float32)
+
+
+def recording_motion(
+    synthesizer: Synthesizer,
+    recording: Recording,
+    *,
+    speaker_id: int,
+    words: Sequence[Interval] | None,
+    start: NDArray[np.float32] | None,
+    progress: Progress,
+) -> tuple[SmplxMotion, list[str]]:
+    """Generate the motion of a recording, which is decoded twice instead of kept in memory.
+
+    Args:
+        synthesizer: Synthesis that covers all frames.
+        recording: The speech.
+        speaker_id: Id of the speaker in the corpus that the bundle was trained on.
+        words: Words with their times. If None, use audio only.
+        start: Motion (4, 337) of the first frames. If None, start from the rest pose.
+        progress: Called with the number of finished frames and the total.
+
+    Returns:
+        Motion of every frame of the recording, and what to tell the user.
+
+    Raises:
+        InputError: The recording cannot be decoded, or the speaker is unknown.
+
+    """
+    samples, peak, statistics = _statistics(recording)
+    frames = samples * FPS // SAMPLE_RATE
+    bundle = synthesizer.bundle
+    notes = []
+    if recording.truncated_at is not None:
+        notes.append(
+            f"{recording.path}: the file is truncated; motion ends with the audio at"
+            f" {recording.truncated_at:.1f} s"
+        )
+    if peak < SILENCE:
+        notes.append(f"{recording.path}: the recording is silent")
+    word_ids = None
+    if words is None:
+        notes.append("no TextGrid: motion from the audio alone")
+    elif not bundle.vocabulary:
+        notes.append("the bundle has no vocabulary: motion from the audio alone")
+    else:
+        word_ids = frame_words(words, bundle.vocabulary, frames, rules=synthesizer.rules)
+
+    motion = SmplxMotion(
+        poses=np.empty((frames, 3 * JOINT_COUNT), np.float32),
+        expressions=np.empty((frames, EXPRESSION_DIM), np.float32),
+        trans=np.empty((frames, 3), np.float32),
+    )
+    done = 0
+    for piece in stream(
+        synthesizer,
+        recording.chunks(),
+        speaker_id=speaker_id,
+        words=word_ids,
+        initial_motion=start,
+        statistics=statistics,
+    ):
+        target = motion[done : done + len(piece)]
+        target.poses[:] = piece.poses
+        target.expressions[:] = piece.expressions
+        target.trans[:] = piece.trans
+        done += len(piece)
+        progress(done, frames)
+    return motion, notes
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _statistics(recording: Recording) -> tuple[int, float, tuple[float, float]]:
+    """Return number of samples, peak, and mean and deviation as `wave_statistics` does."""
+    samples = 0
+    peak = 0.0
+    total = 0.0
+    squares = 0.0
+    for chunk in recording.chunks():
+        samples += len(chunk)
+        peak = max(peak, float(np.abs(chunk).max(initial=0)))
+        total += float(chunk.sum(dtype=np.float64))
+        squares += float(np.square(chunk, dtype=np.float64).sum())
+    mean = total / samples
+    variance = max(0.0, squares / samples - mean**2)
+    return samples, peak, (mean, float(np.sqrt(variance + VARIANCE_FLOOR)))
+
+
+def _write(
+    path: Path, motion: SmplxMotion, recording: Recording, bodies: Bodies, progress: Progress
+) -> None:
+    """Write one format, which the ending of the path names."""
+    if path.suffix == ".npz":
+        motion.write(path)
+    elif path.suffix == ".mp4":
+        from mambatalk.rendering.comparison import render_video
+
+        render_video(
+            path,
+            generated=motion,
+            truth=None,
+            body=bodies.body,
+            waveform=recording.waveform(),
+            seconds=len(motion) / FPS,
+            size=VIDEO_SIZE,
+            progress=progress,
+        )
+    else:
+        raise ValueError(f"expected one of {FORMATS}, found {path.suffix}")
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Return the formats of a list such as `npz,mp4`, without repetitions.
+
+    Raises:
+        InputError: A format is unknown, or there is none.
+
+    """
+    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise InputError(
+            "format",
+            f"expected some of {', '.join(FORMATS)}, found {', '.join(unknown) or 'none'}",
+            "separate formats by commas",
+        )
+    return names
