@@ -2,17 +2,17 @@
 
 from mambatalk.features.store import open_features
 from mambatalk.fidelity import FidelityRules
-from mambatalk.files import atomic_directory, write_json
+from mambatalk.files import atomic_directory
 from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.skeleton import PARTS
 from mambatalk.runtime import make_deterministic
-from mambatalk.training.codes import code_usage, encode_codes, write_codes
+from mambatalk.training.codes import encode_codes, write_codes
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command, threads
 
 
 def run(context: StageContext) -> None:
-    """Write `data/codes` and how much of each codebook is in use."""
+    """Write `data/codes`."""
     make_deterministic(0, threads())
     paths = context.paths
     networks = {part: load_auto_encoder(paths.vq / part, part).to(context.device) for part in PARTS}
@@ -22,9 +22,6 @@ def run(context: StageContext) -> None:
     )
     with atomic_directory(paths.codes) as out:
         write_codes(out / "codes.safetensors", codes)
-    usage = code_usage(codes, networks)
-    write_json(paths.metrics / "encode_codes.json", usage)
-    context.recorder.metrics(usage)
 
 
 def main() -> None:

@@ -41,6 +41,7 @@ from mambatalk.synthesis.synthesizer import Synthesizer
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command, threads
+from tasks.runtime.training_warnings import evaluation_warnings, warn
 
 SMALL_EXPONENT: Final = -5
 """DVC prints five decimals, so that metrics in units of 1e-5 or less would all read 0.00000."""
@@ -77,6 +78,7 @@ def run(context: StageContext) -> None:
     _write_table(paths.plots / "evaluate.csv", _parts(result))
     event_scores = {key: result[key] for key in EVENTS}
     context.recorder.metrics({**result["rows"], **event_scores, "checks": counts(checks)})
+    warn(context.stage, evaluation_warnings(result), context.recorder)
     context.recorder.artifact(paths.evaluation)
     context.recorder.artifact(paths.per_clip)
 

@@ -22,6 +22,7 @@ from tasks.report_page.numbers import (
     published_row,
     published_table,
     strips,
+    training_warnings_by_stage,
 )
 from tasks.report_page.verdicts import grouped, headline, not_comparable
 from tasks.runtime.context import StageContext
@@ -46,7 +47,10 @@ def run(context: StageContext) -> None:
         _other_stages(paths),
         recorder=context.recorder,
         root=paths.root,
-        headline=Headline(read_json(paths.summary), "\n\n".join(values["headline"])),
+        headline=Headline(
+            read_json(paths.summary),
+            "\n\n".join([*values["headline"], *(f"Warning: {one}." for one in values["warnings"])]),
+        ),
     )
 
 
@@ -76,7 +80,8 @@ def content(config: Config, paths: Paths) -> dict[str, Any]:
         "table_1_keys": TABLE_1_KEYS,
         "clips": clip_table(paths.per_clip),
         "curves": curves(paths.plots),
-        "codebooks": codebooks(paths.metrics / "encode_codes.json"),
+        "codebooks": codebooks(paths.metrics),
+        "warnings": training_warnings_by_stage(paths.metrics, evaluation),
         "videos": _videos(paths.renders),
     }
 

@@ -15,7 +15,6 @@ from safetensors.numpy import load_file, save_file
 from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_file
-from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.parts import part_input
 from mambatalk.motion.skeleton import PARTS, Part
@@ -51,16 +50,6 @@ def encode_codes(
             network = networks[part]
             codes[part][rows] = network.quantizer.nearest(network.encode(x))[0].cpu().numpy()
     return codes
-
-
-def code_usage(codes: Codes, networks: Mapping[Part, VQVAE]) -> dict[str, float]:
-    """Return usage and perplexity of each part's codebook over all frames, as "part/metric"."""
-    metrics: dict[str, float] = {}
-    for part in PARTS:
-        size = networks[part].quantizer.embedding.num_embeddings
-        usage = codebook_usage(torch.from_numpy(codes[part].astype(np.int64)), size)
-        metrics |= {f"{part}/{key}": value for key, value in usage.items()}
-    return metrics
 
 
 def write_codes(path: str | Path, codes: Codes) -> None:

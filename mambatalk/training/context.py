@@ -71,7 +71,7 @@ class Curve:
             self._tracker.metrics(values, step=int(row["epoch"]))
 
     def final(self, split: str) -> dict[str, float]:
-        """Return the last row's metrics of a split ("train" or "val"), without the prefix."""
+        """Return the last row's metrics of "train", "val" or "check", without the prefix."""
         prefix = f"{split}/"
         return {
             key.removeprefix(prefix): value

@@ -17,7 +17,8 @@ from mambatalk.metrics.catalogue import (
     metric_value,
     ratio_to_truth,
 )
-from mambatalk.motion.skeleton import FPS
+from mambatalk.motion.skeleton import AUTO_ENCODERS, FPS, PARTS
+from tasks.runtime.training_warnings import evaluation_warnings, training_warnings
 
 TABLE_1: Final = Path(__file__).with_name("table1.csv")
 TABLE_1_KEYS: Final = ("fgd", "bc", "l1div", "mse", "lvd")
@@ -143,20 +144,37 @@ def clip_table(path: Path) -> list[dict[str, Any]]:
     return result
 
 
-def codebooks(path: Path) -> list[dict[str, Any]]:
-    """Return the share of each codebook in use, in percent, and its perplexity.
+def codebooks(folder: Path) -> list[dict[str, Any]]:
+    """Return what each auto-encoder with a codebook measured at the end of its training.
 
     Args:
-        path: The metrics `metrics/encode_codes.json`.
+        folder: The folder `metrics`.
 
     """
-    usage = read_json(path)
-    parts = dict.fromkeys(key.split("/")[0] for key in usage)
-    return [
-        {
-            "part": part,
-            "used": 100 * usage[f"{part}/codes_used"],
-            "perplexity": usage[f"{part}/perplexity"],
+    generator = read_json(folder / "train_generator.json")
+    rows = []
+    for part in PARTS:
+        measures = read_json(folder / f"train_vq/{part}.json")
+        generated = {
+            f"generated_{name}": generator.get(f"{part}/{name}")
+            for name in ("perplexity", "true_perplexity")
         }
-        for part in parts
+        rows.append({"part": part, **measures, **generated})
+    return rows
+
+
+def training_warnings_by_stage(folder: Path, evaluation: dict[str, Any]) -> list[str]:
+    """Return the warnings of all trainings and of the evaluation, each with its stage.
+
+    Args:
+        folder: The folder `metrics`.
+        evaluation: Content of `metrics/metrics.json`.
+
+    """
+    stages = [*(f"train_vq/{part}" for part in AUTO_ENCODERS), "train_generator"]
+    warnings = [
+        f"{stage.replace('/', '@')}: {text}"
+        for stage in stages
+        for text in training_warnings(read_json(folder / f"{stage}.json"))
     ]
+    return warnings + [f"evaluate: {text}" for text in evaluation_warnings(evaluation)]

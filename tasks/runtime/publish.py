@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mambatalk.files import atomic_directory, write_json
 from tasks.runtime.context import StageContext
+from tasks.runtime.training_warnings import training_warnings, warn
 from tasks.tracking.recorder import LogModel
 
 if TYPE_CHECKING:
     from mambatalk.training.loop.train import Trained
 
-HEADLINE: Final = ("loss", "codes_used", "perplexity")
-"""Metrics of a training that DVC shows, one column each. The curve and MLflow hold all of them."""
+HEADLINE: Final = (
+    "loss",
+    "codes_used",
+    "perplexity",
+    "kmeans_perplexity",
+    "true_perplexity",
+    "range_ratio",
+    "drift_ratio",
+)
+"""Metrics of a training that DVC shows, also of a part ("face/perplexity"). The curve and MLflow
+hold all of them."""
 
 
 def publish_training(
@@ -26,7 +36,7 @@ def publish_training(
     """Write the outputs of a training stage and record them.
 
     Curve and metrics go to `plots/NAME.csv` and `metrics/NAME.json`, with NAME the name of the
-    stage, "train_vq/face" for train_vq@face.
+    stage, "train_vq/face" for train_vq@face. Warnings go to the log and to MLflow.
 
     Args:
         context: Context of the stage.
@@ -45,10 +55,11 @@ def publish_training(
     write_json(context.paths.metrics / f"{name}.json", headline(trained.metrics))
 
     context.recorder.metrics({"final": trained.metrics})
+    warn(context.stage, training_warnings(trained.metrics), context.recorder)
     context.recorder.artifact(curve)
     context.recorder.model(model)
 
 
 def headline(metrics: Mapping[str, float]) -> dict[str, float]:
     """Select the metrics that DVC shows."""
-    return {key: metrics[key] for key in HEADLINE if key in metrics}
+    return {key: value for key, value in metrics.items() if key.split("/")[-1] in HEADLINE}

@@ -27,6 +27,9 @@ _RETRY_SECONDS: Final = 30.0
 BATCH: Final = 200
 """Points of curves per request; MLflow accepts 1,000."""
 
+MAX_TAG: Final = 5000
+"""Characters of a tag that MLflow accepts."""
+
 Record = Callable[["MlflowClient", str], object]
 LogModel = Callable[[int], str]
 """Logs a model at a step of the active MLflow run, and returns its id."""
@@ -107,6 +110,10 @@ class Recorder:
                 self._points.append(self._latest[key])
         if len(self._points) >= BATCH:
             self._record_points()
+
+    def tag(self, key: str, value: str) -> None:
+        """Set a tag of the run, cut to the length that MLflow accepts."""
+        self._record(lambda client, run: client.set_tag(run, key, value[:MAX_TAG]))
 
     def artifact(self, path: str | Path) -> None:
         """Record a file or a folder, under its own name."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mambatalk.features.windows import WindowBatch
+from mambatalk.training.loop.data import TrainingData
 
 LossTerms = dict[str, Tensor]
 """Weighted scalar loss terms by name. The loop minimises their sum."""
@@ -55,3 +56,11 @@ class TrainingModule(nn.Module, ABC):
         Called in every training step between the backward pass and the optimizer's update. The
         update therefore also applies to the changed weights.
         """
+
+    def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:
+        """Return what the losses do not show, by name; nothing for most networks.
+
+        Called after the validation of every epoch, in evaluation mode. It may not use the global
+        random number generators, which the training depends on.
+        """
+        return {}

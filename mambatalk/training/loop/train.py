@@ -49,7 +49,8 @@ def train(
         context: Device, scratch folder and tracker.
 
     Returns:
-        The final state. Its curve has the mean of every loss term on both splits by epoch.
+        The final state. Its curve has the mean of every loss term on both splits by epoch, and what
+        the module measures ("check/...").
 
     Raises:
         FloatingPointError: A training or validation loss is not finite. The optimizer takes no step
@@ -69,6 +70,8 @@ def train(
             row = _train_epoch(state, data, optim, context)
             row |= validate(module, data, _step(state, optim), context)
             _check_finite(module.name, row["val/loss"], f"validation of epoch {state.epoch}")
+            measures = module.measure(data, context.device)
+            row |= {f"check/{key}": value for key, value in measures.items()}
             state.finish_epoch(row)
             advance(row["train/loss"], row["val/loss"])
 

@@ -33,6 +33,7 @@ from mambatalk.models.generator.network import (
     GeneratorConfig,
     GeneratorOutput,
 )
+from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PARTS, Part
 from mambatalk.text.vocabulary import PAD
@@ -126,6 +127,42 @@ class GeneratorTraining(TrainingModule):
             rules=self.rules,
         )
 
+    @torch.no_grad()
+    def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:
+        """Return the perplexity of the most likely codes of the validation windows, by part.
+
+        Each window starts from its recorded frames, as in the full pass. `PART/perplexity` is that
+        of the generator, `PART/true_perplexity` that of the codes of the recording.
+        """
+        found: dict[Part, list[Tensor]] = {part: [] for part in PARTS}
+        true: dict[Part, list[Tensor]] = {part: [] for part in PARTS}
+        offsets = torch.arange(self.config.window, device=device)
+        for batch in data.validation_batches(device):
+            assert batch.audio is not None
+            visible = (
+                relative_motion(batch.motion) if self.rules.relative_position else batch.motion
+            )
+            fused = self.network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], batch.words)
+            mask = full_mask(visible, self.config.context_frames)
+            (output,) = run_passes(self.network, fused, batch.speaker_index, visible, [mask])
+            frames = batch.frames[:, None] + offsets
+            for part in PARTS:
+                # As in synthesis: the face by the nearest code vector, the others by index.
+                chosen = (
+                    torch.cdist(output.latent[part], self.codebooks[part]).argmin(-1)
+                    if part == "face"
+                    else output.logits[part].argmax(-1)
+                )
+                found[part].append(chosen)
+                true[part].append(self.codes[part][frames].long())
+        measures = {}
+        for part in PARTS:
+            size = len(self.codebooks[part])
+            for name, codes in (("perplexity", found), ("true_perplexity", true)):
+                usage = codebook_usage(torch.cat(codes[part]), size)
+                measures[f"{part}/{name}"] = usage["perplexity"]
+        return measures
+
 
 def train_generator(
     store: FeatureStore,
@@ -188,7 +225,7 @@ def train_generator(
         seed=seed,
     )
     curve = train(module, data, optim_settings(config), context).curve
-    return Trained(network, curve.final("val"), curve)
+    return Trained(network, curve.final("val") | curve.final("check"), curve)
 
 
 def build_generator(

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from mambatalk.config import VQCommonConfig, VQPartConfig
 from mambatalk.features.store import FeatureStore
-from mambatalk.features.windows import WindowBatch, batches
+from mambatalk.features.windows import WindowBatch
 from mambatalk.fidelity import FidelityRules
-from mambatalk.models.vq.quantizer import Quantizer, codebook_usage
+from mambatalk.models.vq.quantizer import Quantizer
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder, Borders
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import part_input
-from mambatalk.motion.skeleton import PART_DIMS
+from mambatalk.motion.skeleton import PART_DIMS, Part
 from mambatalk.motion.skeleton import AutoEncoder as Name
 from mambatalk.training.context import TrainContext
 from mambatalk.training.initialization import data_dependent_init
@@ -21,6 +21,7 @@ from mambatalk.training.loop.data import TrainingData
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.train import Trained, train
+from mambatalk.training.modules.measures import measure_global, measure_vqvae
 from mambatalk.training.modules.part_losses import PartLoss
 
 
@@ -120,6 +121,19 @@ class AutoEncoderTraining(TrainingModule):
         if self.revival is not None and step.epoch < self.revival_end:
             self.revival.revive(cast(VQVAE, self.network).quantizer)
 
+    def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:
+        """Return the use of the codebook and the share of the movement that is reconstructed."""
+        if isinstance(self.network, AutoEncoder):
+            return measure_global(self.network, data.store, rules=self.rules, device=device)
+        return measure_vqvae(
+            cast(Part, self.loss.part),
+            self.network,
+            data.store,
+            rules=self.rules,
+            device=device,
+            seed=data.seed,
+        )
+
 
 def train_auto_encoder(
     part: Name,
@@ -212,8 +226,7 @@ def train_auto_encoder(
         lr_decay=common.lr_decay,
     )
     curve = train(module, data, optim, context).curve
-    metrics = curve.final("val") | _validation_usage(part, network, data, rules, context)
-    return Trained(network, metrics, curve)
+    return Trained(network, curve.final("val") | curve.final("check"), curve)
 
 
 def build_auto_encoder(
@@ -233,23 +246,3 @@ def build_auto_encoder(
     if part == "global":
         return AutoEncoder(PART_DIMS[part], width, layers, borders)
     return VQVAE(PART_DIMS[part], width, layers, codebook_size, borders)
-
-
-@torch.no_grad()
-def _validation_usage(
-    part: Name,
-    network: VQVAE | AutoEncoder,
-    data: TrainingData,
-    rules: FidelityRules,
-    context: TrainContext,
-) -> dict[str, float]:
-    """Return usage and perplexity of the codebook over the validation windows, if there is one."""
-    if isinstance(network, AutoEncoder):
-        return {}
-    codes = []
-    for batch in batches(
-        data.store, data.validation, data.length, batch_size=64, audio=False, device=context.device
-    ):
-        x = part_input(part, batch.motion, batch.expressions, rules=rules)
-        codes.append(network.quantize(network.encode(x)).index)
-    return codebook_usage(torch.cat(codes), network.quantizer.embedding.num_embeddings)

@@ -43,7 +43,7 @@ class FakeTrained:
 
     def __init__(self, recorder: Recorder) -> None:
         self.network = object()
-        self.metrics = {"loss": 0.5, "codes_used": 0.25, "rotation": 0.125}
+        self.metrics = {"loss": 0.5, "codes_used": 0.25, "rotation": 0.125, "face/perplexity": 7.0}
         self.curve = Curve(recorder)
         self.curve.add(0, {"train/loss": 1.0, "val/loss": 0.5})
 
@@ -96,8 +96,9 @@ def test_a_training_is_published_as_weights_curve_metrics_and_model(tmp_path: Pa
     assert (tmp_path / "models/vq/face/face.safetensors").is_file()
     assert (tmp_path / "plots/train_vq/face.csv").read_text().startswith("epoch,train/loss")
     metrics = json.loads((tmp_path / "metrics/train_vq/face.json").read_text())
-    assert metrics == {"loss": 0.5, "codes_used": 0.25}
+    assert metrics == {"loss": 0.5, "codes_used": 0.25, "face/perplexity": 7.0}
     assert recorder.numbers["final"] == trained.metrics
+    assert recorder.numbers["warnings"] == 0
     assert recorder.files == [tmp_path / "plots/train_vq/face.csv"]
     assert recorder.models == 1
 

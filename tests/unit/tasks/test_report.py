@@ -14,6 +14,7 @@ import pytest
 from mambatalk.config import Config, load_config
 from mambatalk.files import write_json
 from mambatalk.metrics.catalogue import KID, MOTION
+from mambatalk.motion.skeleton import PARTS
 from tasks import report
 from tasks.report_page.little_data import little_data
 from tasks.report_page.numbers import published_table
@@ -140,7 +141,14 @@ def write_build(
                 "broken": broken,
             },
         )
-    write_json("metrics/encode_codes.json", {"face/codes_used": 0.5, "face/perplexity": 7.25})
+    for part in PARTS:
+        measures = {"codes_used": 0.5, "perplexity": 7.25, "kmeans_perplexity": 20.0}
+        write_json(f"metrics/train_vq/{part}.json", {"range_ratio": 0.75, **measures})
+    write_json("metrics/train_vq/global.json", {"range_ratio": 0.25, "drift_ratio": 0.5})
+    write_json(
+        "metrics/train_generator.json",
+        {"loss": 2.0, "hands/perplexity": 3.5, "hands/true_perplexity": 6.25},
+    )
     write_json("metrics/metrics.json", numbers)
     with Path("metrics/per_clip.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -281,6 +289,20 @@ def test_warnings_of_the_evaluation_are_on_the_page(build: Callable[..., str]) -
     assert "FGD is not estimable here" in page
     assert note in page
     assert "events" not in page, "the corpus has no written events"
+
+
+def test_codebooks_are_shown_beside_k_means_and_the_generated_codes(
+    build: Callable[..., str],
+) -> None:
+    page = text(build())
+    assert "hands 50 % 7.2 20.0 0.75 3.5 6.2" in page
+    assert "upper 50 % 7.2 20.0 0.75 – –" in page
+
+
+def test_warnings_of_the_trainings_are_on_the_page(build: Callable[..., str]) -> None:
+    page = text(build())
+    assert "train_vq@global: the reconstructed motion stands nearly still" in page
+    assert "evaluate: root: the generated motion" not in page
 
 
 def test_reasons_against_a_comparison_are_given() -> None:

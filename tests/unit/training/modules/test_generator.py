@@ -9,6 +9,7 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
+from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PARTS, Part
 from mambatalk.training.codes import encode_codes
@@ -96,6 +97,24 @@ def test_latent_weight_scales_the_latent_terms(store: FeatureStore, networks: Ne
         assert second[f"val/{name}"] == pytest.approx(2 * first[f"val/{name}"], rel=1e-4)
     for name in ("index_full", "index_random"):
         assert second[f"val/{name}"] == pytest.approx(first[f"val/{name}"], rel=1e-4)
+
+
+def test_generated_codes_are_measured_beside_those_of_the_recording(
+    store: FeatureStore, networks: Networks
+) -> None:
+    trained = train_gen(store, networks, epochs=2)
+    codes = encode_codes(store, networks, rules=CORRECTED, device=CPU)
+    (clip,) = store.clips_in_split("val")
+    # The validation windows of 64 frames lie side by side.
+    frames = clip.first_frame + np.arange(clip.frames // 64 * 64)
+    for part in PARTS:
+        true = torch.from_numpy(codes[part][frames].astype(np.int64))
+        expected = codebook_usage(true, 16)["perplexity"]
+        assert trained.metrics[f"{part}/true_perplexity"] == pytest.approx(expected)
+        assert 1 <= trained.metrics[f"{part}/perplexity"] <= 16
+        assert trained.curve.rows[-1][f"check/{part}/perplexity"] == pytest.approx(
+            trained.metrics[f"{part}/perplexity"]
+        )
 
 
 def test_auto_encoders_are_not_changed(store: FeatureStore, networks: Networks) -> None:
