@@ -69,7 +69,7 @@ def generate(
         ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Comma-separated formats: npz, mp4.")
+        str, typer.Option("--format", help="Comma-separated formats: npz, bvh, glb, vrma, mp4.")
     ] = "npz",
     body: Annotated[
         Path | None,

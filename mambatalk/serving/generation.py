@@ -19,6 +19,9 @@ from mambatalk.audio.recording import Recording
 from mambatalk.console import Progress
 from mambatalk.corpus.textgrid import Interval, read_textgrid
 from mambatalk.errors import InputError
+from mambatalk.export.bvh import write_bvh
+from mambatalk.export.gltf import write_glb
+from mambatalk.export.vrma import write_vrma
 from mambatalk.files import read_json, write_json
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion
@@ -37,7 +40,7 @@ from mambatalk.synthesis.streaming import stream
 from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.text.words import frame_words
 
-FORMATS: Final = ("npz", "mp4")
+FORMATS: Final = ("npz", "bvh", "glb", "vrma", "mp4")
 VIDEO_SIZE: Final = 576
 """Height of a figure in pixels; with its bands a video is 720 pixels high."""
 SILENCE: Final = 1e-3
@@ -318,6 +321,12 @@ def _write(
     """Write one format, which the ending of the path names."""
     if path.suffix == ".npz":
         motion.write(path)
+    elif path.suffix == ".bvh":
+        write_bvh(path, motion, bodies.body)
+    elif path.suffix == ".glb":
+        write_glb(path, motion, bodies.body)
+    elif path.suffix == ".vrma":
+        write_vrma(path, motion, bodies.body)
     elif path.suffix == ".mp4":
         from mambatalk.rendering.comparison import render_video
 

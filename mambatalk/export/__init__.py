@@ -1,0 +1,1 @@
+"""Motion as files of animation software: BVH, glTF and VRM animation."""
