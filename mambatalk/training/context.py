@@ -1,6 +1,8 @@
 """What a training gets from its caller, and the curve of metrics that it records."""
 
 import csv
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_file
 
 
@@ -31,6 +34,29 @@ class NullTracker:
         """Discard the numbers."""
 
 
+def checkpoint_seconds() -> float:
+    """Return the time between checkpoints: `MAMBATALK_CHECKPOINT_SECONDS`, or five minutes.
+
+    At full size a checkpoint has 3.1 GB (weights, the two moments of Adam, best weights).
+
+    Raises:
+        InputError: The variable is not a number, or is negative.
+
+    """
+    text = os.environ.get("MAMBATALK_CHECKPOINT_SECONDS") or "300"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise InputError(
+            "MAMBATALK_CHECKPOINT_SECONDS",
+            f"expected a number of seconds, found {text!r}",
+            "set it to one, such as 300, or unset it",
+        )
+    return seconds
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainContext:
     """Where a training runs and where it reports to. Nothing here is a hyper-parameter."""
@@ -39,10 +65,8 @@ class TrainContext:
     scratch: Path | None = None
     """Folder for the training state. If None, no state is written and nothing is resumed."""
     tracker: Tracker = field(default_factory=NullTracker)
-    save_seconds: float = 300.0
-    """Shortest time between two writes of the state. At full size it has 3.1 GB (weights, the two
-    moments of Adam, best weights) and takes 4 s to write; an epoch takes 15 s.
-    """
+    save_seconds: float = field(default_factory=checkpoint_seconds)
+    """Shortest time between two checkpoints."""
 
 
 class Curve:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -37,6 +38,40 @@ def run(context):
 
 sys.exit(execute("train", run, sys.argv[1] if len(sys.argv) > 1 else "."))
 """
+# A training of three steps in an epoch. In the first run, SIGTERM comes during its fourth step.
+TRAINING = """
+import os, signal, sys, tempfile
+from pathlib import Path
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from mambatalk.runtime import make_deterministic
+from mambatalk.training.context import TrainContext
+from tasks.runtime.stage import execute
+from tests.helpers.tiny_training import CPU, tiny_store, train_vq
+
+made = 0
+
+def count(*_):
+    global made
+    made += 1
+    if made == 4:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def run(context):
+    make_deterministic(0, 1)
+    whole = "--whole" in sys.argv
+    if not whole and not context.scratch.exists():
+        register_optimizer_step_post_hook(count)
+    scratch = None if whole else context.scratch
+    settings = TrainContext(device=CPU, scratch=scratch, tracker=context.recorder)
+    store = tiny_store(Path(tempfile.mkdtemp(dir=context.run_folder.parent)))
+    trained = train_vq("hands", store, epochs=3, batch_size=2, context=settings)
+    context.paths.fgd.mkdir(parents=True)
+    torch.save(trained.network.state_dict(), context.paths.fgd / "weights")
+    trained.curve.write(context.paths.fgd / "curve.csv")
+
+sys.exit(execute("train", run))
+"""
 STATUS = "runs/train/status.json"
 
 
@@ -60,6 +95,31 @@ def test_a_killed_stage_continues_from_its_checkpoint(project: Workspace) -> Non
     assert done.returncode == 0, done.stderr
     assert project.read("models/fgd/weights") == b"first half, 2021"
     assert scratch_folders(project) == [], "a finished stage keeps no checkpoint"
+
+
+@pytest.mark.slow
+def test_a_training_stopped_by_sigterm_exits_with_143_and_continues_from_its_step(
+    tmp_path: Path,
+) -> None:
+    project = mini_project(tmp_path, GRAPH, TRAINING)
+    stopped = project.run(sys.executable, "-m", "mini")
+    assert stopped.returncode == 143, stopped.stderr
+    assert json.loads(project.read(STATUS))["kind"] == "interrupted"
+    (folder,) = scratch_folders(project)
+    (checkpoint,) = folder.iterdir()
+    assert checkpoint.name.startswith("state-000001-00000001-")
+
+    resumed = project.run(sys.executable, "-m", "mini")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "train_vq@hands: continuing after 1 of 3 epochs and 1 steps" in resumed.stderr
+    assert scratch_folders(project) == []
+    weights, curve = project.read("models/fgd/weights"), project.read("models/fgd/curve.csv")
+
+    shutil.rmtree(project.root / "models")
+    whole = project.run(sys.executable, "-m", "mini", "--whole")
+    assert whole.returncode == 0, whole.stderr
+    assert project.read("models/fgd/weights") == weights
+    assert project.read("models/fgd/curve.csv") == curve
 
 
 def test_a_changed_parameter_starts_from_the_beginning(project: Workspace) -> None:

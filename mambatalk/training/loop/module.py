@@ -19,6 +19,24 @@ def total(terms: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(terms)).sum()
 
 
+class Means:
+    """Means of scalar terms, weighted by the number of windows of each batch."""
+
+    def __init__(self, sums: LossTerms | None = None, count: int = 0) -> None:
+        self.sums: LossTerms = dict(sums or {})
+        self.count = count
+
+    def add(self, terms: LossTerms, count: int) -> None:
+        """Add the terms of a batch of `count` windows."""
+        for key, value in terms.items():
+            self.sums[key] = self.sums.get(key, 0) + value.detach().double() * count
+        self.count += count
+
+    def values(self) -> dict[str, float]:
+        """Return the means by name."""
+        return {key: float(value) / self.count for key, value in self.sums.items()}
+
+
 class Step(NamedTuple):
     """Position of a training step in the schedule."""
 

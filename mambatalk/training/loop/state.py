@@ -1,17 +1,16 @@
-"""The complete state of a training, on disk.
+"""The complete state of a training.
 
 A training that is interrupted and resumed from its state gives the same bits as one that was not:
 the state holds everything that the rest of the training depends on, including the random number
-generators of Python, NumPy, PyTorch and CUDA. It is read with `weights_only=True`, which unpickles
-tensors and plain values but runs no code from the file.
+generators of Python, NumPy, PyTorch and CUDA. The order of the windows has no state, because it is
+a function of the seed, the epoch and the step.
 """
 
-import os
-import pickle
 import random
+import warnings
+from copy import copy
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +19,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mambatalk.errors import InputError
-from mambatalk.files import atomic_file
 from mambatalk.training.context import Curve, TrainContext
+from mambatalk.training.loop.checkpoints import Content, Position
 from mambatalk.training.loop.data import TrainingData
-from mambatalk.training.loop.module import TrainingModule
+from mambatalk.training.loop.module import Means, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings, build_optimizer, build_schedule
-
-STATE_FILE: Final = "train_state.pt"
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,14 @@ class TrainState:
 
     Args:
         module: The module to train, on its device.
-        data: Windows; their order is drawn from `data.seed`.
+        data: Windows; their order follows from `data.seed` and the position.
         optim: Optimizer and schedule.
         context: Its tracker receives the curve.
 
     Attributes:
         epoch: Number of finished epochs.
-        order: Generator of the order of windows; its state is the position of the sampler.
+        number: Number of steps made in the next epoch.
+        means: Means of the loss terms over these steps.
         best: None before the first epoch has finished.
 
     """
@@ -65,8 +63,9 @@ class TrainState:
         self.module = module
         self.optimizer: Optimizer = build_optimizer(module, optim)
         self.schedule: LRScheduler = build_schedule(self.optimizer, optim)
-        self.order = np.random.default_rng(data.seed)
         self.epoch = 0
+        self.number = 0
+        self.means = Means()
         self.curve = Curve(context.tracker)
         self.best: Best | None = None
         self._tracker = context.tracker
@@ -82,93 +81,80 @@ class TrainState:
             },
         }
 
+    @property
+    def position(self) -> Position:
+        """Where the training is."""
+        return Position(self.epoch, self.number)
+
     def finish_epoch(self, row: dict[str, float]) -> None:
         """Add an epoch's metrics to the curve, keep the weights if best, advance the schedule."""
         loss = row["val/loss"]
         if self.best is None or loss < self.best.loss:
-            weights = {
-                key: value.detach().to("cpu", copy=True)
-                for key, value in self.module.state_dict().items()
-            }
-            self.best = Best(self.epoch, loss, weights)
+            self.best = Best(self.epoch, loss, _copied(self.module.state_dict()))
         self.curve.add(self.epoch, row)
-        self.schedule.step()
+        with warnings.catch_warnings():
+            # PyTorch counts the steps of this process, and warns after a resume at an epoch's end.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            self.schedule.step()
         self.epoch += 1
+        self.number = 0
+        self.means = Means()
 
-    def save(self, folder: Path) -> None:
-        """Write the state to `folder`/train_state.pt, atomically.
+    def snapshot(self) -> Content:
+        """Return a copy of the state on the CPU, which the training does not change any more."""
+        content = {
+            "identity": self._identity,
+            "epoch": self.epoch,
+            "number": self.number,
+            "means": vars(self.means),
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": rng_state(),
+            "curve": self.curve.rows,
+            "run_id": self._tracker.run_id,
+        }
+        # The best weights are replaced as a whole and never changed, so they need no copy.
+        best = None if self.best is None else {**vars(self.best)}
+        return {**_copied(content), "best": best}
 
-        Raises:
-            InputError: The folder cannot be written to, or the disk is full.
-
-        """
-        with atomic_file(folder / STATE_FILE) as temporary, temporary.open("wb") as file:
-            torch.save(self._content(), file)
-            # Without this, a power cut could leave the new name on an empty file.
-            file.flush()
-            os.fsync(file.fileno())
-
-    def resume(self, folder: Path) -> bool:
-        """Read the state from a folder, if there is one, and continue from it.
+    def restore(self, content: Content, where: object) -> None:
+        """Continue from a snapshot.
 
         The tracker receives the epochs so far, unless its run is the one that already has them.
 
-        Returns:
-            Whether there was a state.
+        Args:
+            content: The snapshot.
+            where: Location of the snapshot in messages.
 
         Raises:
-            InputError: The file is damaged, or it is the state of another training.
+            InputError: It is the state of another training.
 
         """
-        path = folder / STATE_FILE
-        if not path.is_file():
-            return False
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            found = content["identity"]
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as e:
-            raise InputError(
-                path,
-                f"expected a training state, found a file that does not load ({_first_line(e)})",
-                "delete it to start this training from the beginning",
-            ) from None
+        found = content.get("identity")
         if found != self._identity:
             raise InputError(
-                path,
+                where,
                 f"expected the state of {self._identity}, found that of {found}",
                 "delete it, or use another scratch folder",
             )
         try:
             self._restore(content)
         except (KeyError, RuntimeError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
-                path,
-                f"expected the state of this network, found another one ({_first_line(error)})",
+                where,
+                f"expected the state of this network, found another one ({reason})",
                 "delete it, or use another scratch folder",
             ) from None
-        return True
 
-    def _content(self) -> dict[str, Any]:
-        best = None if self.best is None else {**vars(self.best)}
-        return {
-            "identity": self._identity,
-            "epoch": self.epoch,
-            "module": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "order": self.order.bit_generator.state,
-            "random": rng_state(),
-            "curve": self.curve.rows,
-            "best": best,
-            "run_id": self._tracker.run_id,
-        }
-
-    def _restore(self, content: dict[str, Any]) -> None:
+    def _restore(self, content: Content) -> None:
         self.module.load_state_dict(content["module"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
-        self.order.bit_generator.state = content["order"]
         self.epoch = content["epoch"]
+        self.number = content["number"]
+        self.means = Means(**content["means"])
         self.best = content["best"] and Best(**content["best"])
 
         run_id = content["run_id"]
@@ -176,6 +162,21 @@ class TrainState:
             content["curve"], record=run_id is None or run_id != self._tracker.run_id
         )
         set_rng_state(content["random"])
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of nested dictionaries, lists and tuples with all tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        # Of the same class: a schedule's milestones are a `Counter`.
+        result = copy(value)
+        for key, item in value.items():
+            result[key] = _copied(item)
+        return result
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(item) for item in value)
+    return value
 
 
 def rng_state() -> dict[str, Any]:
@@ -199,7 +200,3 @@ def set_rng_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,10 +3,10 @@
 import logging
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Generic, NamedTuple, TypeVar
+from functools import partial
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import torch
 from rich.console import Console
@@ -14,12 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 
 from mambatalk.training.context import Curve, TrainContext
+from mambatalk.training.loop.checkpoints import Checkpoints
 from mambatalk.training.loop.data import TrainingData
-from mambatalk.training.loop.module import LossTerms, Step, TrainingModule, total
+from mambatalk.training.loop.module import LossTerms, Means, Step, TrainingModule, total
 from mambatalk.training.loop.optim import OptimSettings
+from mambatalk.training.loop.signals import HeldSignals
 from mambatalk.training.loop.state import TrainState
 
 log = logging.getLogger(__name__)
+
+NAMED_CLIPS: Final = 8
+"""Clips of a batch that a message names."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -38,9 +43,13 @@ def train(
     """Train a module in place, or continue its interrupted training.
 
     The order of the windows and all random draws follow `data.seed` alone. With a scratch folder,
-    the state is written there at the ends of epochs, at most every `context.save_seconds`, and
-    after the last one. A later call with the same arguments continues from it and gives the same
-    bits as an uninterrupted training. If that training had finished, no step is made.
+    the state is written there between two steps, every `context.save_seconds`, while the training
+    goes on, and after the last epoch. A later call with the same arguments continues from it and
+    gives the same bits as an uninterrupted training. If that training had finished, no step is
+    made.
+
+    SIGTERM and SIGINT take effect after the step or the validation that they interrupt, when the
+    state has been written; the handlers of the caller run then.
 
     Args:
         module: Network and losses; on return in evaluation mode, with the last epoch's weights.
@@ -55,47 +64,76 @@ def train(
     Raises:
         FloatingPointError: A training or validation loss is not finite. The optimizer takes no step
             with such a training loss.
-        InputError: The scratch folder holds a damaged state or that of another training.
+        InputError: The scratch folder holds the state of another training, cannot be written to, or
+            is on a full disk.
 
     """
     module.to(context.device)
     state = TrainState(module, data, optim, context)
     torch.manual_seed(data.seed)
-    if context.scratch and state.resume(context.scratch):
-        log.info("%s: continuing after %d of %d epochs", module.name, state.epoch, optim.epochs)
-
-    saved = time.monotonic()
-    with _progress(module.name, state.epoch, optim.epochs) as advance:
-        while state.epoch < optim.epochs:
-            row = _train_epoch(state, data, optim, context)
-            row |= validate(module, data, _step(state, optim), context)
-            _check_finite(module.name, row["val/loss"], f"validation of epoch {state.epoch}")
-            measures = module.measure(data, context.device)
-            row |= {f"check/{key}": value for key, value in measures.items()}
-            state.finish_epoch(row)
-            advance(row["train/loss"], row["val/loss"])
-
-            due = time.monotonic() - saved >= context.save_seconds
-            if context.scratch and (due or state.epoch == optim.epochs):
-                state.save(context.scratch)
-                saved = time.monotonic()
+    with (
+        HeldSignals() as signals,
+        Checkpoints(context.scratch, seconds=context.save_seconds) as checkpoints,
+    ):
+        _resume(state, optim, checkpoints)
+        between_steps = partial(_save, state, checkpoints, signals)
+        with _progress(module.name, state.epoch, optim.epochs) as advance:
+            while state.epoch < optim.epochs:
+                _train_epoch(state, data, optim, context, between_steps)
+                row = _row("train", state.means)
+                row |= validate(module, data, _step(state, optim), context)
+                _check_finite(module.name, row["val/loss"], f"validation of epoch {state.epoch}")
+                measures = module.measure(data, context.device)
+                row |= {f"check/{key}": value for key, value in measures.items()}
+                state.finish_epoch(row)
+                advance(row["train/loss"], row["val/loss"])
+                between_steps()
+        checkpoints.save(state.position, state.snapshot)
     # Needed after a training that had finished before: no validation has run in this call.
     module.eval()
     return state
 
 
+def _resume(state: TrainState, optim: OptimSettings, checkpoints: Checkpoints) -> None:
+    found = checkpoints.newest()
+    if found is None:
+        return
+    path, content = found
+    state.restore(content, path)
+    log.info(
+        "%s: continuing after %d of %d epochs%s",
+        state.module.name,
+        state.epoch,
+        optim.epochs,
+        f" and {state.number} steps" if state.number else "",
+    )
+
+
+def _save(state: TrainState, checkpoints: Checkpoints, signals: HeldSignals) -> None:
+    """Write a checkpoint if one is due; at a stop signal always, and end the training then."""
+    if signals.received is None:
+        checkpoints.save_if_due(state.position, state.snapshot)
+    else:
+        checkpoints.save(state.position, state.snapshot)
+        checkpoints.wait()
+        signals.deliver()
+
+
 def _train_epoch(
-    state: TrainState, data: TrainingData, optim: OptimSettings, context: TrainContext
-) -> dict[str, float]:
-    """Make one optimizer step for every batch; return the means of the loss terms."""
+    state: TrainState,
+    data: TrainingData,
+    optim: OptimSettings,
+    context: TrainContext,
+    between_steps: Callable[[], None],
+) -> None:
+    """Make one optimizer step for every batch of the epoch that is left."""
     module = state.module
     module.train()
-    means = _Means()
-    for number, batch in enumerate(data.shuffled(state.order, context.device)):
-        step = _step(state, optim, number)
+    for batch in data.training_batches(state.epoch, context.device, first=state.number):
+        step = _step(state, optim, state.number)
         terms: LossTerms = module(batch, step)
         loss = total(terms.values())
-        _check_finite(module.name, loss.item(), f"step {number} of epoch {step.epoch}")
+        _check_training_loss(state, data, loss.item())
 
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -103,8 +141,9 @@ def _train_epoch(
         if optim.clip_norm is not None:
             nn.utils.clip_grad_norm_(module.parameters(), optim.clip_norm)
         state.optimizer.step()
-        means.add(terms, len(batch.motion))
-    return means.row("train")
+        state.means.add(terms, len(batch.motion))
+        state.number += 1
+        between_steps()
 
 
 @torch.no_grad()
@@ -127,17 +166,27 @@ def validate(
 
     """
     module.eval()
-    means = _Means()
+    means = Means()
     cuda = [context.device] if context.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(data.seed)
         for batch in data.validation_batches(context.device):
             means.add(module(batch, step), len(batch.motion))
-    return means.row("val")
+    return _row("val", means)
 
 
 def _step(state: TrainState, optim: OptimSettings, number: int = 0) -> Step:
     return Step(epoch=state.epoch, epochs=optim.epochs, number=number)
+
+
+def _check_training_loss(state: TrainState, data: TrainingData, loss: float) -> None:
+    if math.isfinite(loss):
+        return
+    clips = data.clip_ids(state.epoch, state.number)
+    named = ", ".join(clips[:NAMED_CLIPS])
+    more = f" and {len(clips) - NAMED_CLIPS} more" if len(clips) > NAMED_CLIPS else ""
+    where = f"step {state.number} of epoch {state.epoch} (clips {named}{more})"
+    _check_finite(state.module.name, loss, where)
 
 
 def _check_finite(name: str, loss: float, where: str) -> None:
@@ -148,22 +197,11 @@ def _check_finite(name: str, loss: float, where: str) -> None:
         )
 
 
-class _Means:
-    """Means of loss terms, weighted by the number of windows."""
-
-    def __init__(self) -> None:
-        self._sums: LossTerms = {}
-        self._count = 0
-
-    def add(self, terms: LossTerms, count: int) -> None:
-        for key, value in terms.items():
-            self._sums[key] = self._sums.get(key, 0) + value.detach().double() * count
-        self._count += count
-
-    def row(self, split: str) -> dict[str, float]:
-        means = {key: float(value) / self._count for key, value in self._sums.items()}
-        terms = {f"{split}/{key}": value for key, value in means.items()}
-        return {f"{split}/loss": sum(means.values()), **terms}
+def _row(split: str, means: Means) -> dict[str, float]:
+    """Return the means of a split's loss terms, and their sum as the loss."""
+    values = means.values()
+    terms = {f"{split}/{key}": value for key, value in values.items()}
+    return {f"{split}/loss": sum(values.values()), **terms}
 
 
 @contextmanager

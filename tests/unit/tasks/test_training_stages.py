@@ -89,7 +89,7 @@ def test_stopped_stage_continues_to_the_same_outputs(root: Path) -> None:
     with pytest.raises(Stopped):
         _train_fgd_encoder.run(stopped)
     assert outputs(root / "stopped") == {}
-    assert [path.name for path in stopped.scratch.iterdir()] == ["train_state.pt"]
+    assert len(list(stopped.scratch.iterdir())) == 2, "the two newest checkpoints"
 
     recorder = MemoryRecorder()
     _train_fgd_encoder.run(context(root / "stopped", recorder))

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from mambatalk.errors import InputError
 from mambatalk.runtime import device
-from mambatalk.training.context import Curve, NullTracker
+from mambatalk.training.context import Curve, NullTracker, TrainContext
 
 
 class RecordingTracker:
@@ -57,3 +59,21 @@ def test_final_metrics_are_those_of_the_last_epoch_and_split() -> None:
 def test_device_is_the_one_of_the_environment(monkeypatch: Any) -> None:
     monkeypatch.setenv("MAMBATALK_DEVICE", "meta")
     assert device() == torch.device("meta")
+
+
+def test_time_between_checkpoints_is_a_variable_of_five_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MAMBATALK_CHECKPOINT_SECONDS", raising=False)
+    assert TrainContext(device=torch.device("cpu")).save_seconds == 300
+    monkeypatch.setenv("MAMBATALK_CHECKPOINT_SECONDS", "20.5")
+    assert TrainContext(device=torch.device("cpu")).save_seconds == 20.5
+
+
+@pytest.mark.parametrize("value", ["five", "-1", "nan", "inf"])
+def test_a_time_between_checkpoints_that_is_no_number_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("MAMBATALK_CHECKPOINT_SECONDS", value)
+    with pytest.raises(InputError, match=f"MAMBATALK_CHECKPOINT_SECONDS: .* found '{value}'"):
+        TrainContext(device=torch.device("cpu"))

@@ -2,8 +2,10 @@
 
 import logging
 import random
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch
 from mambatalk.fidelity import CORRECTED
+from mambatalk.files import sha256_file
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import Part
 from mambatalk.training.context import TrainContext
 from mambatalk.training.loop.data import TrainingData
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
-from mambatalk.training.loop.state import STATE_FILE, TrainState, rng_state, set_rng_state
+from mambatalk.training.loop.state import TrainState, rng_state, set_rng_state
 from mambatalk.training.loop.train import Trained, train
 from tests.helpers.tiny_training import CPU, same_weights, train_fgd, train_gen, train_vq
 
@@ -66,10 +70,37 @@ def context(scratch: Path | None, tracker: Tracker | None = None, **changes: Any
     )
 
 
+@contextmanager
+def stop_signals_after(steps: int) -> Iterator[None]:
+    """Raise SIGTERM during the optimizer's step of that number, with a handler that raises."""
+    made = 0
+
+    def count(*_: object) -> None:
+        nonlocal made
+        made += 1
+        if made == steps:
+            signal.raise_signal(signal.SIGTERM)
+
+    def handler(number: int, frame: object) -> None:
+        raise Interruption
+
+    before = signal.signal(signal.SIGTERM, handler)
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+        signal.signal(signal.SIGTERM, before)
+
+
+def newest(scratch: Path) -> Path:
+    return max(scratch.glob("state-*.pt"))
+
+
 def interrupt(
     training: Training, store: FeatureStore, networks: Networks, scratch: Path, *, epoch: int
 ) -> None:
-    """Stop a training at the end of an epoch, after its steps and before its state is written."""
+    """Stop a training at the end of an epoch, after the state of its last step was written."""
     with pytest.raises(Interruption):
         training(store, networks, context(scratch, Tracker(stop=epoch)))
 
@@ -118,7 +149,7 @@ def test_only_a_resumed_training_says_that_it_continues(
         assert not [line for line in caplog.messages if "continuing" in line]
         TRAININGS["fgd"](store, networks, context(tmp_path))
     (line,) = [line for line in caplog.messages if "continuing" in line]
-    assert line == "train_fgd_encoder: continuing after 2 of 4 epochs"
+    assert line == "train_fgd_encoder: continuing after 2 of 4 epochs and 1 steps"
 
 
 def test_finished_training_is_not_repeated(
@@ -156,14 +187,15 @@ def test_state_is_written_after_the_last_epoch_at_any_interval(
         TRAININGS["fgd"](store, networks, context(tmp_path, Tracker(stop=3), save_seconds=seconds))
     assert not list(tmp_path.iterdir())
     TRAININGS["fgd"](store, networks, context(tmp_path, save_seconds=seconds))
-    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("state-000004-00000000-")
 
 
 def test_state_holds_all_that_resuming_needs_and_no_code(
     store: FeatureStore, networks: Networks, tmp_path: Path
 ) -> None:
     trained = TRAININGS["hands"](store, networks, context(tmp_path, Tracker(run_id="run")))
-    state = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    state = torch.load(newest(tmp_path), weights_only=True)
     assert state["run_id"] == "run"
     assert state["epoch"] == 5
     assert state["curve"] == trained.curve.rows
@@ -178,13 +210,19 @@ def test_state_holds_all_that_resuming_needs_and_no_code(
 def test_best_weights_are_those_of_their_epoch(
     store: FeatureStore, networks: Networks, tmp_path: Path
 ) -> None:
-    interrupt(TRAININGS["fgd"], store, networks, tmp_path, epoch=1)
-    first = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    class Signalling(Tracker):
+        def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    # The signal comes with the metrics of the first epoch, and the state is written after it.
+    with stop_signals_after(100), pytest.raises(Interruption):
+        TRAININGS["fgd"](store, networks, context(tmp_path, Signalling()))
+    first = torch.load(newest(tmp_path), weights_only=True)
     assert first["best"]["epoch"] == 0
     for key, value in first["module"].items():
         assert torch.equal(first["best"]["weights"][key], value)
     TRAININGS["fgd"](store, networks, context(tmp_path))
-    last = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    last = torch.load(newest(tmp_path), weights_only=True)
     assert last["best"]["epoch"] > 0
     assert any(
         not torch.equal(last["best"]["weights"][key], value)
@@ -226,15 +264,17 @@ def test_weights_of_the_best_epoch_are_kept(
     assert best.weights["weight"].item() == pytest.approx(-0.2, rel=1e-3)
 
 
-def test_state_that_would_run_code_is_refused(
+def test_checkpoint_that_would_run_code_is_refused(
     store: FeatureStore, networks: Networks, tmp_path: Path
 ) -> None:
     class Attack:
         def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
             return Path.touch, (tmp_path / "executed",)
 
-    torch.save({"identity": Attack()}, tmp_path / STATE_FILE)
-    with pytest.raises(InputError, match=r"train_state\.pt: expected a training state"):
+    path = tmp_path / "attack"
+    torch.save({"identity": Attack()}, path)
+    path.rename(tmp_path / f"state-000001-00000000-{sha256_file(path)}.pt")
+    with pytest.raises(InputError, match=r"state-.*\.pt: expected a checkpoint"):
         TRAININGS["fgd"](store, networks, context(tmp_path))
     assert not (tmp_path / "executed").exists()
 
@@ -243,7 +283,7 @@ def test_state_of_another_training_is_refused(
     store: FeatureStore, networks: Networks, tmp_path: Path
 ) -> None:
     TRAININGS["fgd"](store, networks, context(tmp_path))
-    with pytest.raises(InputError, match=rf"{STATE_FILE}: expected the state of .*'epochs': 5"):
+    with pytest.raises(InputError, match=r"state-.*: expected the state of .*'epochs': 5"):
         train_fgd(store, epochs=5, context=context(tmp_path))
 
 
@@ -251,30 +291,29 @@ def test_state_of_a_network_of_another_size_is_refused(
     store: FeatureStore, networks: Networks, tmp_path: Path
 ) -> None:
     TRAININGS["fgd"](store, networks, context(tmp_path))
-    with pytest.raises(InputError, match=rf"{STATE_FILE}: expected the state of this network"):
+    with pytest.raises(InputError, match=r"state-.*: expected the state of this network"):
         train_fgd(store, epochs=4, latent=40, context=context(tmp_path))
 
 
-@pytest.mark.parametrize("damage", ["short", "empty", "text", "flipped"])
-def test_damaged_state_is_reported_in_one_line(
-    store: FeatureStore, networks: Networks, tmp_path: Path, damage: str
+@pytest.mark.parametrize("steps", [1, 5, 7, 9])
+def test_training_stopped_by_a_signal_within_an_epoch_gives_the_same_bits(
+    steps: int, store: FeatureStore, networks: Networks, tmp_path: Path
 ) -> None:
-    TRAININGS["fgd"](store, networks, context(tmp_path))
-    path = tmp_path / STATE_FILE
-    content = path.read_bytes()
-    broken = {
-        "short": content[: len(content) // 2],
-        "empty": b"",
-        "text": b"not a state",
-        "flipped": content[:200] + bytes(byte ^ 255 for byte in content[200:230]) + content[230:],
-    }
-    path.write_bytes(broken[damage])
-    with pytest.raises(InputError) as refused:
-        TRAININGS["fgd"](store, networks, context(tmp_path))
-    line = str(refused.value)
-    assert "train_state.pt: expected a training state, found a file that does not load (" in line
-    assert "(None)" not in line
-    assert line.endswith("; delete it to start this training from the beginning")
+    """Two signals in a row: the second training is stopped one step after it has resumed."""
+
+    def training(context: TrainContext) -> Trained[Any]:
+        # Three steps in each of four epochs.
+        return train_vq("hands", store, epochs=4, batch_size=2, context=context)
+
+    whole = training(context(None))
+    for count, made in ((steps, steps), (1, steps + 1)):
+        with stop_signals_after(count), pytest.raises(Interruption):
+            training(context(tmp_path, save_seconds=3600))
+        state = torch.load(newest(tmp_path), weights_only=True)
+        assert 3 * state["epoch"] + state["number"] == made
+    resumed = training(context(tmp_path))
+    assert same_weights(whole.network, resumed.network)
+    assert whole.curve.rows == resumed.curve.rows
 
 
 def test_all_random_number_generators_are_restored() -> None:

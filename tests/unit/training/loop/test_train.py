@@ -77,10 +77,26 @@ def test_non_finite_loss_stops_before_the_optimizer_step(store: FeatureStore, ba
     assert module.weight.item() == pytest.approx(-0.1, rel=1e-4)
 
 
-def test_non_finite_loss_message_names_a_remedy(store: FeatureStore) -> None:
+def test_non_finite_loss_message_names_the_clips_and_a_remedy(store: FeatureStore) -> None:
     module = OneWeight(lambda module, batch, step: module.weight.sum() * float("nan"))
-    with pytest.raises(FloatingPointError, match="lower the learning rate, or check the data-qual"):
+    clip = store.clips[0].clip_id
+    message = rf"\(clips {clip}\); lower the learning rate, or check the data-quality report"
+    with pytest.raises(FloatingPointError, match=message):
         train(module, data(store), optim(), CONTEXT)
+
+
+def test_a_batch_is_the_same_from_any_start_of_the_epoch(store: FeatureStore) -> None:
+    """And its clips are those of its windows."""
+    rows = np.array([[clip, 0] for clip in (0, 1, 2, 0, 1, 2)])
+    windows = data(store, train=rows, batch_size=2)
+    for epoch in (0, 3):
+        whole = [batch.frames.tolist() for batch in windows.training_batches(epoch, CPU)]
+        rest = [batch.frames.tolist() for batch in windows.training_batches(epoch, CPU, first=1)]
+        assert rest == whole[1:]
+        first_frames = {clip.clip_id: clip.first_frame for clip in store.clips}
+        for number, frames in enumerate(whole):
+            clips = windows.clip_ids(epoch, number)
+            assert sorted({first_frames[clip] for clip in clips}) == sorted(set(frames))
 
 
 def test_weights_spoiled_by_the_last_step_are_found_in_validation(store: FeatureStore) -> None:
