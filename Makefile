@@ -43,6 +43,10 @@ repro: install ## Rebuild what has changed for params.yaml, then print the metri
 	@python -m tasks.tools.repro
 	@python -m tasks.tools.summary
 
+.PHONY: demo
+demo: install ## Turn a sentence into a video with the model of make repro: make demo TEXT="..." (asks without TEXT)
+	@python -m tasks.tools.demo -- "$${TEXT:-}"
+
 .PHONY: test
 test: lint ## The checks of `make lint`, then every test that needs no GPU
 	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup --max-worker-restart=0

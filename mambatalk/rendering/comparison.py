@@ -64,7 +64,7 @@ def render_video(
         InputError: A motion has no frames, or the video cannot be written.
 
     """
-    motions = [generated] if truth is None else [generated, truth]
+    motions = _motions(generated, truth)
     frames = _frames(motions, seconds, out)
     film = _Film([motion[:frames] for motion in motions], body, waveform, size=size)
     with open_video(
@@ -80,7 +80,7 @@ def render_preview(
     out: str | Path,
     *,
     generated: SmplxMotion,
-    truth: SmplxMotion,
+    truth: SmplxMotion | None,
     body: Body,
     waveform: NDArray[np.float32],
 ) -> None:
@@ -89,7 +89,7 @@ def render_preview(
     Args:
         out: The webp to write.
         generated: Motion at 30 fps, drawn on the left.
-        truth: The recorded motion, drawn on the right.
+        truth: The recorded motion, drawn on the right. If None, draw the generated one alone.
         body: Body model.
         waveform: Audio (S,) at 16 kHz, drawn below.
 
@@ -97,8 +97,9 @@ def render_preview(
         InputError: A motion has no frames, or the file cannot be written.
 
     """
-    frames = _frames([generated, truth], PREVIEW_SECONDS, out)
-    film = _Film([generated[:frames], truth[:frames]], body, waveform, size=PREVIEW_SIZE)
+    motions = _motions(generated, truth)
+    frames = _frames(motions, PREVIEW_SECONDS, out)
+    film = _Film([motion[:frames] for motion in motions], body, waveform, size=PREVIEW_SIZE)
     moments = np.arange(0, frames, PREVIEW_STEP)
     first, *others = (Image.fromarray(picture) for picture in film.pictures(moments))
     with atomic_file(out) as temporary:
@@ -203,6 +204,10 @@ class _Film:
             cursor = (frame + 0.5) / self._frames
             rows = [self._labels, _beside(list(figures), self._gap), self._band.at(cursor)]
             yield np.concatenate(rows)
+
+
+def _motions(generated: SmplxMotion, truth: SmplxMotion | None) -> list[SmplxMotion]:
+    return [generated] if truth is None else [generated, truth]
 
 
 def _panels(motions: list[SmplxMotion], body: Body, *, size: int) -> list[Panel]:

@@ -16,7 +16,6 @@ DOCUMENTS = (
 # What a block may need that no test has; written after the language: ```bash needs-network
 NEEDS = {
     "needs-network": "the internet",
-    "needs-recording": "a recording of speech",
     "needs-blender": "Blender",
     "needs-corpus": "the whole BEATX corpus or one of the same size",
     "needs-smplx": "the licensed SMPL-X model",

@@ -31,6 +31,7 @@ EXTRA_OF = {
     "mambatalk/training/": "train",
     "mambatalk/sample/": "sample",
     "tasks/": "pipeline",
+    "tasks/tools/demo.py": "test",
     "tasks/tools/diagrams.py": "test",
     "tasks/tools/graph.py": "test",
     "flows/": "pipeline",
