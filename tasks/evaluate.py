@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from torch import Tensor
 
 from mambatalk.clips.store import ClipStore
 from mambatalk.evaluation.baselines import (
@@ -23,6 +24,7 @@ from mambatalk.features.windows import clip_ctc
 from mambatalk.files import atomic_directory, atomic_file, read_json, write_json
 from mambatalk.metrics.catalogue import (
     EVENTS,
+    GROUND_TRUTH,
     KID,
     METRICS,
     MOTION,
@@ -34,10 +36,12 @@ from mambatalk.metrics.catalogue import (
 from mambatalk.models.fgd.storage import load_fgd_encoder
 from mambatalk.motion.body import load_body
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.skeleton import Part
 from mambatalk.runtime import make_deterministic
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.layout import Speech
 from mambatalk.synthesis.synthesizer import Synthesizer
+from mambatalk.training.codes import encode_clip
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command, threads
@@ -46,6 +50,8 @@ from tasks.runtime.training_warnings import evaluation_warnings, warn
 SMALL_EXPONENT: Final = -5
 """DVC prints five decimals, so that metrics in units of 1e-5 or less would all read 0.00000."""
 
+ClipCodes = dict[Part, Tensor]
+"""Codes (n,) of a clip by part."""
 KINDS: Final = ("range", "speed", "jerk")
 
 
@@ -66,8 +72,8 @@ def run(context: StageContext) -> None:
     table: list[dict[str, Any]] = []
     with atomic_directory(paths.results) as out:
         for clip, truth in zip(clips, _true_clips(paths, store, clips), strict=True):
-            motions = _motions(bundle, store, clips, clip, seed=config.seed)
-            table += evaluation.add(truth, motions)
+            motions, codes = _motions(bundle, store, clips, clip, seed=config.seed)
+            table += evaluation.add(truth, motions, codes)
             motions["model"].write(out / f"{clip.clip_id}.npz")
     _write_table(paths.per_clip, table)
     result = evaluation.result()
@@ -85,21 +91,32 @@ def run(context: StageContext) -> None:
 
 def _motions(
     bundle: Bundle, store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
-) -> dict[str, SmplxMotion]:
-    """Return the motion of the model and of every baseline for one clip."""
+) -> tuple[dict[str, SmplxMotion], dict[str, ClipCodes]]:
+    """Return the motion of the model and of every baseline for one clip, and what has codes."""
     other = shuffled_audio(store, clips, clip, seed=seed)
-    return {
-        "model": _generate(bundle, store, clip, source=clip),
+    model, model_codes = _generate(bundle, store, clip, source=clip)
+    shuffled, shuffled_codes = _generate(bundle, store, clip, source=other)
+    motions = {
+        "model": model,
         "mean_pose": mean_pose(store, clip),
         "random_clip": random_clip(store, clip, seed=seed),
-        "shuffled_audio": _generate(bundle, store, clip, source=other),
+        "shuffled_audio": shuffled,
     }
+    networks = bundle.part_networks
+    device = next(bundle.generator.parameters()).device
+    true_codes = encode_clip(store, clip, networks, rules=bundle.rules, device=device)
+    codes = {
+        GROUND_TRUTH: true_codes,
+        "model": model_codes,
+        "shuffled_audio": shuffled_codes,
+    }
+    return motions, codes
 
 
 def _generate(
     bundle: Bundle, store: FeatureStore, clip: ClipInfo, *, source: ClipInfo
-) -> SmplxMotion:
-    """Generate motion as long as `clip` from the audio and words of the clip `source`.
+) -> tuple[SmplxMotion, ClipCodes]:
+    """Generate motion as long as `clip`, and its codes, from audio and words of the clip `source`.
 
     Published synthesis starts from the true frames of `clip`.
     """
@@ -115,9 +132,11 @@ def _generate(
         initial_motion=initial_motion,
         ctc=None if tokens is None else fit_length(tokens.numpy(), clip.samples),
     )
-    motion = Synthesizer(bundle).generate(speech)
+    synthesizer = Synthesizer(bundle)
+    (codes,) = synthesizer.generate_codes([speech])
     # The network does not predict the body shape, so metrics use that of the recording.
-    return replace(motion, betas=clip.betas)
+    motion = replace(synthesizer.motion_of_codes(codes, speech), betas=clip.betas)
+    return motion, {part: index[0] for part, index in codes.items()}
 
 
 def _true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:

@@ -14,6 +14,7 @@ from mambatalk.metrics import (
     LVD,
     SRGR,
     BeatConsistency,
+    CodePerplexity,
     DeepestPenetration,
     FaceMSE,
     FloorPenetration,
@@ -35,6 +36,7 @@ from mambatalk.metrics.catalogue import KID, METRICS
 from mambatalk.metrics.part_motion import MOVING_PARTS, ROTATING_PARTS
 from mambatalk.metrics.variant import ClipMean
 from mambatalk.motion.kinematics import floor_height
+from mambatalk.motion.skeleton import PARTS, Part
 
 FGD_MULTIPLE = 32
 """Published FGD cuts a clip to a multiple of this many frames."""
@@ -74,6 +76,7 @@ class Row:
         self.lvd = {"published": LVD(variant="published"), "corrected": LVD()}
         self.srgr = {variant: SRGR(variant=variant) for variant in RULES}
         self.kid = KernelDistance(fgd_dim) if fgd_dim else None
+        self.codes = {part: CodePerplexity() for part in PARTS}
         self.motion = _motion_metrics()
 
     def add(
@@ -84,6 +87,7 @@ class Row:
         waveform: NDArray[np.float32],
         weights: Tensor | None,
         still: int,
+        codes: Mapping[Part, Tensor] | None = None,
     ) -> ClipScores:
         """Add one clip to every metric but FGD, which has no value for a single clip.
 
@@ -93,6 +97,8 @@ class Row:
             waveform: Audio (S,) at 16 kHz.
             weights: Semantic weight of each frame (n,). If None, the clip has no SRGR.
             still: Number of vertices that neither jaw nor expressions move.
+            codes: Codes (n,) by part that the motion was made of. If None, the clip has no code
+                perplexity.
 
         Returns:
             The clip's own values with their weights in the mean over clips.
@@ -119,7 +125,15 @@ class Row:
                 variant: _score(metric, motion.joints, truth.joints, weights)
                 for variant, metric in self.srgr.items()
             },
+            **self._add_codes(codes),
             **self._add_motion(motion, truth),
+        }
+
+    def _add_codes(self, codes: Mapping[Part, Tensor] | None) -> ClipScores:
+        nothing: tuple[float | None, float] = (None, 0.0)
+        return {
+            f"codes_{part}": {"corrected": _score(metric, codes[part]) if codes else nothing}
+            for part, metric in self.codes.items()
         }
 
     def _add_motion(self, motion: Posed, truth: Posed) -> ClipScores:
@@ -153,12 +167,16 @@ class Row:
         """Return every metric over all clips."""
         values = {name: _all_variants(getattr(self, name)) for name in METRICS}
         values[KID.key] = _all_variants({"corrected": self.kid} if self.kid else {})
+        values |= {
+            f"codes_{part}": _all_variants({"corrected": metric} if metric.weight else {})
+            for part, metric in self.codes.items()
+        }
         values |= {key: _all_variants({"corrected": metric}) for key, metric in self.motion.items()}
         return values
 
 
 def _motion_metrics() -> dict[str, ClipMean | DeepestPenetration]:
-    """Return the metrics of `catalogue.MOTION` by key."""
+    """Return the metrics of `catalogue.MOTION` by key, except those of codes."""
     metrics: dict[str, ClipMean | DeepestPenetration] = {}
     for part in MOVING_PARTS:
         metrics[f"range_{part}"] = MotionRange()

@@ -34,6 +34,7 @@ from mambatalk.metrics.srgr import Annotation, semantic_weights
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.skeleton import Part
 from mambatalk.sample.score import event_f1, lower_event_f1
 
 MIN_CLIPS: Final = 3
@@ -97,13 +98,20 @@ class Evaluation:
         self.frames = 0
 
     @torch.no_grad()
-    def add(self, truth: TruthClip, motions: Mapping[str, SmplxMotion]) -> list[dict[str, Any]]:
+    def add(
+        self,
+        truth: TruthClip,
+        motions: Mapping[str, SmplxMotion],
+        codes: Mapping[str, Mapping[Part, Tensor]] | None = None,
+    ) -> list[dict[str, Any]]:
         """Score one clip, cut to the frames that all motions have.
 
         Args:
             truth: The recorded clip.
             motions: The clip's motion by each method, the same methods for every clip. A row for
                 ground truth is added.
+            codes: Codes (n,) by part of the methods whose motion is made of codes, and of ground
+                truth. The others have no code perplexity.
 
         Returns:
             One row of the per-clip table for ground truth and for each method.
@@ -128,8 +136,14 @@ class Evaluation:
             is_truth = name == GROUND_TRUTH
             posed = actual if is_truth else self.poser.pose(motion[:frames], betas)
             row = self.rows.setdefault(name, Row(self.mean_velocity, self.fgd_dim))
+            own_codes = (codes or {}).get(name)
             scores = row.add(
-                posed, actual, waveform=truth.waveform, weights=weights, still=self.poser.still
+                posed,
+                actual,
+                waveform=truth.waveform,
+                weights=weights,
+                still=self.poser.still,
+                codes=own_codes and {part: index[:frames] for part, index in own_codes.items()},
             )
             if truth.events is not None:
                 scores |= _event_scores(motion[:frames], posed, truth.events)

@@ -69,6 +69,9 @@ def _motion_table(result: Mapping[str, Any], layout: Format) -> str:
     methods = list(result["rows"])
     lines = []
     for metric in MOTION.values():
+        if all(metric_value(result, method, metric.key) is None for method in methods):
+            # Codes, of which result files say nothing.
+            continue
         cells = [_cell(result, method, metric, "corrected") for method in methods]
         lines.append([metric.heading, metric.better, *cells])
     return _tabulate(lines, ["motion", "better", *methods], layout, texts=2)

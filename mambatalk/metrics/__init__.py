@@ -6,6 +6,7 @@ one clip at a time. `catalogue` holds their names and units.
 """
 
 from mambatalk.metrics.beat_consistency import BeatConsistency
+from mambatalk.metrics.codes import CodePerplexity
 from mambatalk.metrics.diversity import L1Diversity
 from mambatalk.metrics.face import LVD, FaceMSE
 from mambatalk.metrics.frechet import FrechetGestureDistance
@@ -31,6 +32,7 @@ __all__ = [
     "LVD",
     "SRGR",
     "BeatConsistency",
+    "CodePerplexity",
     "DeepestPenetration",
     "FaceMSE",
     "FloorPenetration",

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from mambatalk.metrics.part_motion import MOVING_PARTS, ROTATING_PARTS, MovingPart
+from mambatalk.motion.skeleton import Part
 
 Better = Literal["lower", "higher", "nearer to ground truth"]
 _NEARER: Final[Better] = "nearer to ground truth"
@@ -106,6 +107,10 @@ PART_NAMES: Final[Mapping[MovingPart, str]] = MappingProxyType(
     }
 )
 """Names of the moving parts in tables."""
+CODED_PARTS: Final[Mapping[Part, str]] = MappingProxyType(
+    {"face": "face", "upper": "upper body", "hands": "hands", "lower": "lower body"}
+)
+"""Names of the parts that have codes."""
 
 
 def _part_metrics(part: MovingPart) -> Iterator[MetricInfo]:
@@ -127,6 +132,10 @@ def _part_metrics(part: MovingPart) -> Iterator[MetricInfo]:
 
 
 MOTION: Final = _by_key(
+    *(
+        MetricInfo(f"codes_{part}", f"Code perplexity, {name}", _NEARER)
+        for part, name in CODED_PARTS.items()
+    ),
     *(metric for part in MOVING_PARTS for metric in _part_metrics(part)),
     MetricInfo("root_drift", "Root drift in 10 s", _NEARER, -2, "m", "cm"),
     MetricInfo("height_error", "Height error", "lower", -2, "m", "cm"),
@@ -135,12 +144,12 @@ MOTION: Final = _by_key(
     MetricInfo("penetration", "Floor penetration", "lower", -2, "m", "cm"),
     MetricInfo(DEEPEST, "Floor penetration, deepest", "lower", -2, "m", "cm"),
 )
-"""How each part moves and where the body stands. Published code computes none of these, so that
-each has the variant `corrected` alone."""
+"""Of how many codes each part is made, how it moves and where the body stands. Published code
+computes none of these, so that each has the variant `corrected` alone."""
 CATALOGUE: Final = _by_key(*METRICS.values(), *EVENTS.values(), KID, *MOTION.values())
 
 
-RATIOS: Final = ("range_", "speed_", "jerk_")
+RATIOS: Final = ("codes_", "range_", "speed_", "jerk_")
 """Keys that start so are compared as ratios to ground truth over the same clips."""
 
 

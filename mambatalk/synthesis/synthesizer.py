@@ -197,11 +197,31 @@ class Synthesizer:
         (motion,) = self.generate_batch([speech])
         return motion
 
-    @torch.inference_mode()
     def generate_batch(self, speeches: Sequence[Speech]) -> list[SmplxMotion]:
         """Generate the motion of several clips side by side.
 
         Last bits may differ from those of `generate`, since batches are summed in another order.
+
+        Raises:
+            InputError: As `generate`.
+
+        """
+        return [
+            self.motion_of_codes(codes, speech)
+            for codes, speech in zip(self.generate_codes(speeches), speeches, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def motion_of_codes(self, codes: Codes, speech: Speech) -> SmplxMotion:
+        """Return the motion of the codes (1, n) that were generated for a speech."""
+        initial = self.initial_motion(speech.initial_motion)
+        decoded = decode(self.bundle, codes, self.rules)
+        (motion,) = to_smplx(decoded, initial[None, 0, TRANSLATION], self.rules)
+        return motion
+
+    @torch.inference_mode()
+    def generate_codes(self, speeches: Sequence[Speech]) -> list[Codes]:
+        """Generate the codes (1, n) of several clips side by side.
 
         Raises:
             InputError: As `generate`.
@@ -212,14 +232,6 @@ class Synthesizer:
         for speech in speeches:
             self._check_audio(speech)
         initial = torch.stack([self.initial_motion(speech.initial_motion) for speech in speeches])
-        motions: list[SmplxMotion] = []
-        for row, codes in enumerate(self._generate_codes(speeches, initial)):
-            decoded = decode(self.bundle, codes, self.rules)
-            motions += to_smplx(decoded, initial[row, :1, TRANSLATION], self.rules)
-        return motions
-
-    def _generate_codes(self, speeches: Sequence[Speech], initial: Tensor) -> list[Codes]:
-        """Return the codes (1, n) of each clip."""
         counts = [self.layout.count(speech.frame_count) for speech in speeches]
         # Longest first, so that the clips with windows left are always the first rows.
         order = sorted(range(len(speeches)), key=lambda clip: -counts[clip])

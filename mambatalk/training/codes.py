@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
-from mambatalk.features.store import FeatureStore
+from mambatalk.features.store import ClipInfo, FeatureStore
 from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_file
 from mambatalk.models.vq.vqvae import VQVAE
@@ -42,13 +43,29 @@ def encode_codes(
     """
     codes: Codes = {part: np.zeros(len(store.motion), np.int16) for part in PARTS}
     for clip in store.clips:
-        rows = store.frames(clip)
-        motion = torch.from_numpy(store.motion[rows].copy())[None].to(device)
-        expressions = torch.from_numpy(store.expressions[rows].copy())[None].to(device)
-        for part in PARTS:
-            x = part_input(part, motion, expressions, rules=rules)
-            network = networks[part]
-            codes[part][rows] = network.quantizer.nearest(network.encode(x))[0].cpu().numpy()
+        for part, index in encode_clip(store, clip, networks, rules=rules, device=device).items():
+            codes[part][store.frames(clip)] = index.cpu().numpy()
+    return codes
+
+
+@torch.no_grad()
+def encode_clip(
+    store: FeatureStore,
+    clip: ClipInfo,
+    networks: Mapping[Part, VQVAE],
+    *,
+    rules: FidelityRules,
+    device: torch.device,
+) -> dict[Part, Tensor]:
+    """Return the codes (n,) of each part of one clip; arguments as in `encode_codes`."""
+    rows = store.frames(clip)
+    motion = torch.from_numpy(store.motion[rows].copy())[None].to(device)
+    expressions = torch.from_numpy(store.expressions[rows].copy())[None].to(device)
+    codes = {}
+    for part in PARTS:
+        x = part_input(part, motion, expressions, rules=rules)
+        network = networks[part]
+        codes[part] = network.quantizer.nearest(network.encode(x))[0]
     return codes
 
 

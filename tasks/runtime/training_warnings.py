@@ -77,11 +77,7 @@ def _training_warnings(measures: Mapping[str, float]) -> Iterator[str]:
     used = measures.get("codes_used")
     if used is not None and used < MIN_CODES_USED:
         yield f"{used:.0%} of the codes are in use, expected at least {MIN_CODES_USED:.0%}"
-    if perplexity is not None and true is not None and perplexity < MIN_CODE_SHARE * true:
-        yield (
-            f"the generated codes have collapsed: perplexity {perplexity:.1f}, codes of the"
-            f" recording {true:.1f} (at least {MIN_CODE_SHARE:g} times that is expected)"
-        )
+    yield from _generated_codes(perplexity, true)
     yield from _movement("reconstructed", measures.get("range_ratio"), measures.get("drift_ratio"))
 
 
@@ -93,14 +89,33 @@ def evaluation_warnings(result: Mapping[str, Any]) -> list[str]:
 
     """
     # Here, because the training stages need not wait for the import of torchmetrics.
-    from mambatalk.metrics.catalogue import PART_NAMES, ratio_to_truth
+    from mambatalk.metrics.catalogue import (
+        CODED_PARTS,
+        GROUND_TRUTH,
+        PART_NAMES,
+        metric_value,
+        ratio_to_truth,
+    )
 
     warnings = []
+    for coded, name in CODED_PARTS.items():
+        perplexity, true = (
+            metric_value(result, row, f"codes_{coded}") for row in ("model", GROUND_TRUTH)
+        )
+        warnings += [f"{name}: {text}" for text in _generated_codes(perplexity, true)]
     for part, name in PART_NAMES.items():
         moved = ratio_to_truth(result, "model", f"range_{part}")
         warnings += [f"{name}: {text}" for text in _movement("generated", moved, None)]
     drift = ratio_to_truth(result, "model", "root_drift")
     return warnings + [f"root: {text}" for text in _movement("generated", None, drift)]
+
+
+def _generated_codes(perplexity: float | None, true: float | None) -> Iterator[str]:
+    if perplexity is not None and true is not None and perplexity < MIN_CODE_SHARE * true:
+        yield (
+            f"the generated codes have collapsed: perplexity {perplexity:.1f}, codes of the"
+            f" recording {true:.1f} (at least {MIN_CODE_SHARE:g} times that is expected)"
+        )
 
 
 def _movement(kind: str, moved: float | None, drift: float | None) -> Iterator[str]:

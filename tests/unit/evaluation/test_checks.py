@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from mambatalk.evaluation.checks import CHECKS, CheckResult, check_model, counts
 from mambatalk.evaluation.score import Evaluation, TruthClip
-from mambatalk.metrics.catalogue import EVENTS
+from mambatalk.metrics.catalogue import EVENTS, GROUND_TRUTH
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.motion.skeleton import JOINTS, PART_JOINTS
+from mambatalk.motion.skeleton import JOINTS, PART_JOINTS, PARTS, Part
 from mambatalk.motion.stand_in.model import rest_skeleton
 from mambatalk.sample.motion_rules import GeneratedMotion, generate_motion
 from mambatalk.sample.speech_track import make_speech_track
@@ -147,6 +147,7 @@ def _fooled(motion: SmplxMotion, other: SmplxMotion) -> dict[str, SmplxMotion]:
         "hands of another clip": _part_of(motion, other, "hands"),
         "arms of another clip": _part_of(motion, other, "upper"),
         "expressions of another clip": replace(motion, expressions=other.expressions),
+        "few codes": motion,
     }
 
 
@@ -165,6 +166,7 @@ FAILED = {
     "hands of another clip": "Correlation, hands",
     "arms of another clip": "Correlation, upper body",
     "expressions of another clip": "Correlation, expressions",
+    "few codes": "Code perplexity, lower body",
 }
 """A check by which each way of fooling must be found."""
 
@@ -201,8 +203,19 @@ def scored() -> Scored:
                 "shuffled_audio": shuffled,
                 **_fooled(motion, other),
             },
+            {
+                GROUND_TRUTH: _codes(k, frames, size=12),
+                "recording": _codes(k + CLIPS, frames, size=12),
+                "few codes": _codes(k, frames, size=3),
+            },
         )
     return evaluation.result(), evaluation.without_each()
+
+
+def _codes(seed: int, frames: int, *, size: int) -> dict[Part, torch.Tensor]:
+    """Draw one of `size` codes for each frame and part."""
+    generator = torch.Generator().manual_seed(seed)
+    return {part: torch.randint(size, (frames,), generator=generator) for part in PARTS}
 
 
 def _check(scored: Scored, row: str, clips: int = CLIPS) -> dict[str, CheckResult]:

@@ -16,6 +16,7 @@ from mambatalk.metrics.catalogue import KID, METRICS, MOTION
 from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.skeleton import PARTS
 from tests.helpers.motions import clicks, smooth_motion
 from tests.helpers.stand_in_body import stand_in_body
 
@@ -211,6 +212,25 @@ def test_a_shorter_result_is_scored_on_its_own_frames() -> None:
     table = evaluation.add(truth, {"model": truth.motion[:150]})
     assert {line["frames"] for line in table} == {150}
     assert evaluation.result()["rows"]["model"]["mse"]["corrected"] == 0
+
+
+def test_codes_are_scored_where_a_method_has_some() -> None:
+    evaluation = _evaluation(latent=None)
+    truth = _clip(0)
+    frames = len(truth.motion)
+    few = dict.fromkeys(PARTS, torch.zeros(frames, dtype=torch.long))
+    many = dict.fromkeys(PARTS, torch.arange(frames) % 10)
+    motions = {"model": truth.motion[:150], "mean_pose": truth.motion}
+    table = evaluation.add(truth, motions, {"ground_truth": many, "model": few})
+    rows = evaluation.result()["rows"]
+    for part in PARTS:
+        values = {name: row[f"codes_{part}"]["corrected"] for name, row in rows.items()}
+        assert values == {
+            "ground_truth": pytest.approx(10),
+            "model": pytest.approx(1),
+            "mean_pose": None,
+        }
+    assert table[0]["codes_face_corrected"] == pytest.approx(10)
 
 
 def test_event_f1_is_computed_for_clips_with_events() -> None:

@@ -63,6 +63,8 @@ def test_generated_motion_that_stands_still_or_drifts_is_a_warning() -> None:
     frozen, drifting = evaluation_warnings(evaluation(range_lower=0.1, root_drift=5.0))
     assert frozen.startswith("lower body: the generated motion stands nearly still: its range is")
     assert drifting.startswith("root: the generated motion drifts: 5.0 times as far in 10 s")
+    (collapsed,) = evaluation_warnings(evaluation(codes_lower=0.19))
+    assert collapsed.startswith("lower body: the generated codes have collapsed: perplexity 0.2")
     assert evaluation_warnings(evaluation(range_jaw=None)) == [], "undefined"
 
 
