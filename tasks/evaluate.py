@@ -26,6 +26,7 @@ from mambatalk.metrics.catalogue import (
     EVENTS,
     GROUND_TRUTH,
     KID,
+    MARKS,
     METRICS,
     MOTION,
     PART_NAMES,
@@ -84,6 +85,8 @@ def run(context: StageContext) -> None:
     _write_table(paths.plots / "evaluate.csv", _parts(result))
     event_scores = {key: result[key] for key in EVENTS}
     context.recorder.metrics({**result["rows"], **event_scores, "checks": counts(checks)})
+    for key in MARKS:
+        context.recorder.tag(key, str(result[key]))
     warn(context.stage, evaluation_warnings(result), context.recorder)
     context.recorder.artifact(paths.evaluation)
     context.recorder.artifact(paths.per_clip)

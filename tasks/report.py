@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from mambatalk.config import Config
 from mambatalk.files import atomic_file, read_json
-from mambatalk.metrics.catalogue import CATALOGUE
+from mambatalk.metrics.catalogue import CATALOGUE, footnotes, mark
 from mambatalk.reporting import html
 from tasks.report_page.charts import curves
 from tasks.report_page.facts import facts
@@ -66,10 +66,10 @@ def content(config: Config, paths: Paths) -> dict[str, Any]:
         "headline": limits.headline if limits else headline(evaluation),
         "limits": limits,
         "checks": list(grouped(evaluation["checks"])),
-        "not_comparable": not_comparable(
-            found, evaluation, published_fgd=config.train_fgd_encoder.published is not None
-        ),
+        "not_comparable": not_comparable(found, evaluation),
         "metrics": CATALOGUE,
+        "marks": {key: mark(metric, evaluation) for key, metric in CATALOGUE.items()},
+        "footnotes": footnotes(evaluation),
         "columns": columns(evaluation),
         "rows": metrics_table(evaluation),
         "row_names": ROWS,

@@ -1,10 +1,11 @@
 """Notes on a score: limits that follow from the files it was computed from."""
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from mambatalk.evaluation.pairing import ClipFiles, clip_name
 from mambatalk.evaluation.score import TruthClip
+from mambatalk.metrics.catalogue import footnotes
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 from mambatalk.reporting.text import count_of
@@ -12,10 +13,6 @@ from mambatalk.reporting.text import count_of
 WINDOW: Final = 64
 """Smallest difference in frames that gets a note. Published generation drops the frames after its
 last full window of 64, so that smaller differences are normal."""
-
-
-PUBLISHED_FGD_CHANNELS: Final = 240
-"""Features of AESKConv_240_100.bin."""
 
 
 class Lengths(NamedTuple):
@@ -67,33 +64,20 @@ def notes_on_names(clips: Sequence[ClipFiles]) -> list[str]:
     ]
 
 
-def notes_on_inputs(
-    body_kind: str, *, body: bool, fgd: int | None, mean_velocity: bool
-) -> list[str]:
-    """Return notes on inputs that were not given, and on what the metrics are without them.
+def notes_on_inputs(result: Mapping[str, Any], *, body: bool, mean_velocity: bool) -> list[str]:
+    """Return notes on inputs that were not given, and on what the metrics were measured with.
 
     Args:
-        body_kind: "smplx" or "stand-in", from `Body.kind`.
+        result: Result of `Evaluation.result`.
         body: Whether a body model was given.
-        fgd: Channels of the features of the FGD encoder; None if none was given.
         mean_velocity: Whether mean joint speeds were given.
 
     """
-    notes = []
-    if body_kind == "stand-in":
-        hint = "" if body else "; give --body SMPLX_NEUTRAL_2020.npz"
-        notes.append(
-            "BC, diversity, face MSE, LVD, SRGR and the metrics of root and feet are computed on"
-            f" the stand-in body and are not comparable with published ones{hint}"
-        )
-    if fgd is None:
+    notes = [f"{mark} {text}" for mark, text in footnotes(result).items()]
+    if not body:
+        notes.append("without --body SMPLX_NEUTRAL_2020.npz the stand-in body is used")
+    if result["fgd_encoder"] is None:
         notes.append("FGD is not computed without --fgd AESKConv_240_100.bin")
-    elif fgd != PUBLISHED_FGD_CHANNELS:
-        notes.append(
-            f"FGD and kernel distance are computed with an encoder of {fgd} channels, which is not"
-            f" the published one ({PUBLISHED_FGD_CHANNELS} channels), and are not comparable with"
-            " published ones"
-        )
     if not mean_velocity:
         notes.append(
             "BC uses the mean joint speeds of the ground truth given; published BC uses those of"

@@ -92,12 +92,7 @@ def evaluate(
         *scores["warnings"],
         *notes_on_names(clips),
         *notes_on_lengths(lengths),
-        *notes_on_inputs(
-            scores["body"],
-            body=body is not None,
-            fgd=None if fgd_encoder is None else fgd_encoder.latent,
-            mean_velocity=mean_velocity is not None,
-        ),
+        *notes_on_inputs(scores, body=body is not None, mean_velocity=mean_velocity is not None),
     ]
     return scores | {"intervals": _intervals(evaluation), "per_clip": table, "notes": notes}
 

@@ -90,6 +90,7 @@ class Evaluation:
         self.mean_velocity = mean_velocity
         self.encoder = fgd_encoder.eval() if fgd_encoder is not None else None
         self.fgd_dim = fgd_encoder.latent if fgd_encoder is not None else None
+        self.fgd_origin = fgd_encoder.origin if fgd_encoder is not None else None
         self.poser = Poser(body)
         self.rows: dict[str, Row] = {}
         self.features: dict[str, list[dict[str, Tensor]]] = {}
@@ -180,6 +181,7 @@ class Evaluation:
             "frames": self.frames,
             "fgd_rows": self._fgd_rows(),
             "body": self.body_kind,
+            "fgd_encoder": self.fgd_origin,
             "fidelity": self.fidelity,
             "warnings": warnings,
         }

@@ -8,9 +8,19 @@ from typing import Any, Final, Literal, get_args
 from tabulate import tabulate
 
 from mambatalk.errors import InputError
-from mambatalk.metrics.catalogue import KID, METRICS, MOTION, MetricInfo, metric_value
+from mambatalk.metrics.catalogue import (
+    CATALOGUE,
+    KID,
+    METRICS,
+    MOTION,
+    Instrument,
+    MetricInfo,
+    mark,
+    metric_value,
+)
 from mambatalk.metrics.variant import AnyVariant
 
+_NOUNS: Final[Mapping[Instrument, str]] = {"body": "body", "fgd_encoder": "FGD encoder"}
 Format = Literal["markdown", "latex", "csv"]
 _TABULATE: Final[Mapping[str, str]] = {"markdown": "github", "latex": "latex_booktabs"}
 """Names that tabulate has for our formats. The LaTeX table needs the package booktabs."""
@@ -38,8 +48,9 @@ def metrics_table(result: Mapping[str, Any], layout: Format) -> str:
 
     Markdown and LaTeX have a table with one line for each method and variant, in the units of
     published tables, and a second one of motion and ground contact with one line for each metric
-    and one column for each method. 95 % intervals are in brackets where there are some. CSV has one
-    line for each value, in raw units.
+    and one column for each method. 95 % intervals are in brackets where there are some. Metrics
+    that were measured with a stand-in body or another FGD encoder are marked (`footnotes`). CSV has
+    one line for each value, in raw units, and names body or encoder.
 
     Args:
         result: Content of `metrics.json`, optionally with the "intervals" of `evaluate`.
@@ -54,7 +65,7 @@ def metrics_table(result: Mapping[str, Any], layout: Format) -> str:
 
 def _field_table(result: Mapping[str, Any], layout: Format) -> str:
     metrics = [*METRICS.values(), KID]
-    headings = ["method", "variant", *(metric.heading for metric in metrics)]
+    headings = ["method", "variant", *(_heading(result, metric) for metric in metrics)]
     lines = []
     for variant in get_args(AnyVariant):
         for method, row in result["rows"].items():
@@ -73,7 +84,7 @@ def _motion_table(result: Mapping[str, Any], layout: Format) -> str:
             # Codes, of which result files say nothing.
             continue
         cells = [_cell(result, method, metric, "corrected") for method in methods]
-        lines.append([metric.heading, metric.better, *cells])
+        lines.append([_heading(result, metric), metric.better, *cells])
     return _tabulate(lines, ["motion", "better", *methods], layout, texts=2)
 
 
@@ -86,6 +97,10 @@ def _tabulate(
     return tabulate(
         lines, headings, tablefmt=_TABULATE[layout], colalign=alignment, disable_numparse=True
     )
+
+
+def _heading(result: Mapping[str, Any], metric: MetricInfo) -> str:
+    return f"{metric.heading}{mark(metric, result)}"
 
 
 def _cell(result: Mapping[str, Any], method: str, metric: MetricInfo, variant: str) -> str:
@@ -106,10 +121,12 @@ def _interval(
 def _csv(result: Mapping[str, Any]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["method", "metric", "variant", "value", "low", "high"])
+    writer.writerow(["method", "metric", "variant", "value", "low", "high", "measured_with"])
     for method, row in result["rows"].items():
         for key, variants in row.items():
             for variant, value in variants.items():
                 low, high = _interval(result, method, key, variant) or (None, None)
-                writer.writerow([method, key, variant, value, low, high])
+                instrument = CATALOGUE[key].depends_on
+                measured_with = f"{result[instrument]} {_NOUNS[instrument]}" if instrument else ""
+                writer.writerow([method, key, variant, value, low, high, measured_with])
     return out.getvalue()

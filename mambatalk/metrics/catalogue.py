@@ -16,6 +16,8 @@ Better = Literal["lower", "higher", "nearer to ground truth"]
 _NEARER: Final[Better] = "nearer to ground truth"
 GROUND_TRUTH: Final = "ground_truth"
 """Row of the recordings in `metrics.json`."""
+Instrument = Literal["body", "fgd_encoder"]
+"""Key in `metrics.json` of what some metrics are measured with."""
 MISSING: Final = "–"
 """Printed where a metric is undefined."""
 
@@ -32,6 +34,8 @@ class MetricInfo:
         exponent: Papers print the raw value divided by 10 to this power.
         unit: Unit of the raw value; empty for a ratio.
         symbol: Printed unit, if it has a name of its own, such as `cm` for 1e-2 m.
+        depends_on: What the metric is measured with, where another body or encoder gives another
+            number.
 
     """
 
@@ -41,6 +45,7 @@ class MetricInfo:
     exponent: int = 0
     unit: str = ""
     symbol: str = ""
+    depends_on: Instrument | None = None
 
     @property
     def printed_unit(self) -> str:
@@ -75,22 +80,24 @@ def _by_key(*metrics: MetricInfo) -> Mapping[str, MetricInfo]:
 
 
 METRICS: Final = _by_key(
-    MetricInfo("fgd", "FGD", "lower", exponent=-1),
-    MetricInfo("bc", "BC", "nearer to ground truth", exponent=-1),
-    MetricInfo("l1div", "Diversity", "nearer to ground truth", unit="m"),
-    MetricInfo("mse", "Face MSE", "lower", exponent=-8, unit="m²"),
-    MetricInfo("lvd", "LVD", "lower", exponent=-5, unit="m"),
-    MetricInfo("srgr", "SRGR", "higher"),
+    MetricInfo("fgd", "FGD", "lower", exponent=-1, depends_on="fgd_encoder"),
+    MetricInfo("bc", "BC", "nearer to ground truth", exponent=-1, depends_on="body"),
+    MetricInfo("l1div", "Diversity", "nearer to ground truth", unit="m", depends_on="body"),
+    MetricInfo("mse", "Face MSE", "lower", exponent=-8, unit="m²", depends_on="body"),
+    MetricInfo("lvd", "LVD", "lower", exponent=-5, unit="m", depends_on="body"),
+    MetricInfo("srgr", "SRGR", "higher", depends_on="body"),
 )
 """Metrics of the field, in the order of published tables; each has variants."""
 EVENT_F1: Final = MetricInfo("event_f1", "Event F1", "higher")
 """Score of mouth, arms and head against the motion rules of the embedded sample."""
-EVENT_F1_LOWER: Final = MetricInfo("event_f1_lower", "Event F1, lower body", "higher")
+EVENT_F1_LOWER: Final = MetricInfo(
+    "event_f1_lower", "Event F1, lower body", "higher", depends_on="body"
+)
 """The same of steps and shifts of weight, a metric of its own: speech says when they happen, but
 not which of the two, so that even a good model stays below 1."""
 EVENTS: Final = _by_key(EVENT_F1, EVENT_F1_LOWER)
 """Scores of events. They have no variants and are undefined for recorded clips."""
-KID: Final = MetricInfo("kid", "KID", "lower")
+KID: Final = MetricInfo("kid", "KID", "lower", depends_on="fgd_encoder")
 """Kernel distance between the features of FGD; `corrected` alone, as of `MOTION`."""
 
 
@@ -139,10 +146,10 @@ MOTION: Final = _by_key(
     *(metric for part in MOVING_PARTS for metric in _part_metrics(part)),
     MetricInfo("root_drift", "Root drift in 10 s", _NEARER, -2, "m", "cm"),
     MetricInfo("height_error", "Height error", "lower", -2, "m", "cm"),
-    MetricInfo("foot_skating", "Foot skating", "lower", -2, "m/s", "cm/s"),
-    MetricInfo("skating_ratio", "Foot skating ratio", "lower"),
-    MetricInfo("penetration", "Floor penetration", "lower", -2, "m", "cm"),
-    MetricInfo(DEEPEST, "Floor penetration, deepest", "lower", -2, "m", "cm"),
+    MetricInfo("foot_skating", "Foot skating", "lower", -2, "m/s", "cm/s", "body"),
+    MetricInfo("skating_ratio", "Foot skating ratio", "lower", depends_on="body"),
+    MetricInfo("penetration", "Floor penetration", "lower", -2, "m", "cm", "body"),
+    MetricInfo(DEEPEST, "Floor penetration, deepest", "lower", -2, "m", "cm", "body"),
 )
 """Of how many codes each part is made, how it moves and where the body stands. Published code
 computes none of these, so that each has the variant `corrected` alone."""
@@ -184,3 +191,34 @@ def ratio_to_truth(result: Mapping[str, Any], row: str, key: str) -> float | Non
     if value is None or not truth:
         return None
     return value / truth
+
+
+MARKS: Final[Mapping[Instrument, str]] = MappingProxyType({"body": "†", "fgd_encoder": "‡"})
+_FOOTNOTES: Final = MappingProxyType(
+    {
+        "stand-in": "measured on the stand-in body and not on SMPL-X",
+        "home-made": "measured with an FGD encoder that was trained here and not the published one",
+        "unknown": "measured with an FGD encoder that is not the published file",
+    }
+)
+
+
+def footnotes(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the marks of metrics that cannot be compared with published ones, and the reasons.
+
+    Args:
+        result: Content of `metrics.json`.
+
+    """
+    texts = {mark: _FOOTNOTES.get(result[key] or "") for key, mark in MARKS.items()}
+    return {
+        mark: f"{text}: not comparable with published numbers"
+        for mark, text in texts.items()
+        if text
+    }
+
+
+def mark(metric: MetricInfo, result: Mapping[str, Any]) -> str:
+    """Return the mark of a metric in tables; empty where it is measured as published."""
+    found = MARKS[metric.depends_on] if metric.depends_on else ""
+    return found if found in footnotes(result) else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
+from mambatalk.files import sha256_file
 from mambatalk.models.fgd.network import BoneBlock, FGDEncoder
 from mambatalk.motion.skeleton import PARENTS
 from mambatalk.published.checkpoints import read_checkpoint
@@ -53,4 +54,5 @@ def import_fgd_encoder(path: Path) -> FGDEncoder:
     translation = translate(read_checkpoint(path), "fgd", where=str(path))
     with shape_errors_as_input_errors(path, expected="the FGD encoder", hint=CHECK_FILE):
         encoder = build_fgd_encoder(translation)
+    encoder.source = sha256_file(path)
     return encoder

@@ -9,6 +9,7 @@ from typing import Final
 from mambatalk.console import Progress
 from mambatalk.corpus.labels import BEATX_SPEAKERS, speaker_indices
 from mambatalk.errors import InputError
+from mambatalk.files import sha256_file
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.models.generator.network import Generator
 from mambatalk.models.vq.vqvae import VQVAE
@@ -112,6 +113,7 @@ def import_published_files(directory: Path, *, progress: Progress | None = None)
     fgd_encoder = None
     if has_fgd:
         fgd_encoder = read(FGD_FILE, "fgd", build_fgd_encoder)
+        fgd_encoder.source = sha256_file(directory / FGD_FILE)
     vocabulary = None
     if (directory / VOCABULARY_FILE).is_file():
         vocabulary = read_vocabulary(directory / VOCABULARY_FILE)

@@ -57,15 +57,12 @@ def grouped(checks: Checks) -> Iterator[tuple[str, list[Mapping[str, str]]]]:
         yield group, sorted(members, key=lambda one: order.index(one["status"]))
 
 
-def not_comparable(
-    facts: dict[str, Any], evaluation: dict[str, Any], *, published_fgd: bool
-) -> list[str]:
+def not_comparable(facts: dict[str, Any], evaluation: dict[str, Any]) -> list[str]:
     """Return the reasons why these metrics cannot be compared with the published table.
 
     Args:
         facts: Result of `facts.facts`.
         evaluation: Content of `metrics/metrics.json`.
-        published_fgd: Whether FGD was measured with the published encoder.
 
     """
     reasons = []
@@ -85,10 +82,11 @@ def not_comparable(
             "The body is the stand-in and not SMPL-X. Its joints and face vertices have other "
             "positions, which changes BC, diversity, face MSE, LVD and SRGR."
         )
-    if not published_fgd:
+    if evaluation["fgd_encoder"] != "published":
         reasons.append(
-            "FGD is a distance in the feature space of one encoder. This build trained its own, "
-            "the papers use AESKConv_240_100; values of two encoders cannot be compared."
+            "FGD is a distance in the feature space of one encoder. The papers use "
+            "AESKConv_240_100 and this build another one "
+            f"({evaluation['fgd_encoder']}); values of two encoders cannot be compared."
         )
     reasons += [f"{note}." for note in evaluation["warnings"]]
     return reasons

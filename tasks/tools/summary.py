@@ -13,7 +13,15 @@ from rich.table import Table
 
 from mambatalk.config import load_config
 from mambatalk.files import read_json
-from mambatalk.metrics.catalogue import EVENT_F1, EVENTS, METRICS, MOTION, metric_value
+from mambatalk.metrics.catalogue import (
+    EVENT_F1,
+    EVENTS,
+    METRICS,
+    MOTION,
+    footnotes,
+    mark,
+    metric_value,
+)
 from mambatalk.reporting.text import count_of
 from tasks.runtime.command import run_command
 from tasks.runtime.paths import Paths
@@ -34,7 +42,7 @@ def table(evaluation: dict[str, Any]) -> Table:
     with_events = any(score is not None for score in evaluation[EVENT_F1.key].values())
     metrics = [*METRICS.values(), *EVENTS.values()] if with_events else [*METRICS.values()]
     for metric in metrics:
-        result.add_column(metric.heading, justify="right")
+        result.add_column(f"{metric.heading}{mark(metric, evaluation)}", justify="right")
     for row in evaluation["rows"]:
         cells = []
         for metric in METRICS.values():
@@ -60,7 +68,8 @@ def motion_table(evaluation: dict[str, Any]) -> Table:
         cells = [
             metric.format(metric_value(evaluation, row, metric.key)) for row in evaluation["rows"]
         ]
-        result.add_row(metric.heading, metric.better, *cells)
+        heading = f"{metric.heading}{mark(metric, evaluation)}"
+        result.add_row(heading, metric.better, *cells)
     return result
 
 
@@ -81,6 +90,8 @@ def show(root: Path, experiment: str = EXPERIMENT) -> None:
     statuses = Counter(one["status"] for one in evaluation["checks"])
     numbers = ", ".join(f"{statuses[name]} {name}" for name in ("passed", "failed", "not shown"))
     console.print(f"{len(evaluation['checks'])} checks: {numbers}", highlight=False)
+    for sign, text in footnotes(evaluation).items():
+        console.print(f"{sign} {text}", highlight=False)
     for note in evaluation["warnings"]:
         console.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
     for name, place in (

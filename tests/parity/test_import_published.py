@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 from mambatalk.cli.published import app
 from mambatalk.errors import InputError
 from mambatalk.fidelity import CORRECTED
+from mambatalk.files import sha256_file
 from mambatalk.models.fgd.network import BoneBlock, FGDEncoder
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import import_fgd_encoder
@@ -158,6 +159,8 @@ def test_the_fgd_encoder_can_be_imported_by_itself(tmp_path: Path) -> None:
     encoder = import_fgd_encoder(path)
     assert sum(p.numel() for p in encoder.parameters()) == 1_201_080
     assert encoder(torch.zeros(1, 32, 330)).shape == (1, 2, 240)
+    assert encoder.source == sha256_file(path)
+    assert encoder.origin == "unknown", "as large as the published one, but another file"
 
 
 def test_a_missing_swapped_or_wrong_file_is_named(small: Path, tmp_path: Path) -> None:

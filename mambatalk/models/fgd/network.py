@@ -7,6 +7,7 @@ windows must not be compared with those of whole clips. Source: published `VAESK
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -78,20 +79,35 @@ class BoneBlock(nn.Module):
         return torch.tanh(x if len(self.pooling) == x.shape[1] else self.pooling @ x)
 
 
+PUBLISHED_SHA256: Final = "5cd9566b24264f34d44003b3de62cdfd50aa85b7cdde2d369214599023c40f55"
+"""sha256 of AESKConv_240_100.bin, from its Git LFS pointer in the public repositories of EMAGE."""
+Origin = Literal["published", "home-made", "unknown"]
+"""`unknown` is a checkpoint in the published form that is not the published file."""
+
+
 class FGDEncoder(nn.Module):
     """Encoder from 6D poses to features.
 
     Args:
         latent: Channels of a feature, a multiple of 20; the published encoder has 240.
         parents: Kinematic tree.
+        source: sha256 of the published checkpoint that the weights were read from. None for an
+            encoder that was trained here.
 
     Raises:
         InputError: `latent` is not a multiple of 20.
 
     """
 
-    def __init__(self, latent: int = 240, parents: Sequence[int] = PARENTS) -> None:
+    def __init__(
+        self,
+        latent: int = 240,
+        parents: Sequence[int] = PARENTS,
+        *,
+        source: str | None = None,
+    ) -> None:
         super().__init__()
+        self.source = source
         if latent % POOLED_BONES:
             raise InputError(
                 "FGD encoder: latent",
@@ -106,6 +122,13 @@ class FGDEncoder(nn.Module):
             blocks.append(BoneBlock(bones, channels_in, channels_out))
             bones = blocks[-1].bones
         self.blocks = nn.Sequential(*blocks)
+
+    @property
+    def origin(self) -> Origin:
+        """Where the weights come from; only features of one encoder can be compared."""
+        if self.source is None:
+            return "home-made"
+        return "published" if self.source == PUBLISHED_SHA256 else "unknown"
 
     def forward(self, pose: Tensor) -> Tensor:
         """Map poses (B, T, 330), T a multiple of 16, to features (B, T / 16, latent) in (-1, 1)."""

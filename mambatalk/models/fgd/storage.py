@@ -19,7 +19,7 @@ def save_fgd_encoder(folder: str | Path, network: FGDEncoder) -> None:
         InputError: The folder cannot be written to.
 
     """
-    save_network(folder, NAME, network, {"latent": network.latent})
+    save_network(folder, NAME, network, {"latent": network.latent, "source": network.source})
 
 
 def load_fgd_encoder(folder: str | Path) -> FGDEncoder:

@@ -147,7 +147,7 @@ def test_folders_are_printed_as_markdown(on_folders: Run) -> None:
     assert out.exit_code == 0
     field, motion = out.stdout.split("\n\n")
     cells = _cells(field)
-    assert cells[0][:3] == ["method", "variant", "FGD (1e-1)"]
+    assert cells[0][:3] == ["method", "variant", "FGD (1e-1)‡"]
     assert [row[1] for row in cells if row[0] == "ground_truth"] == [
         "published",
         "corrected",
@@ -160,7 +160,17 @@ def test_folders_are_printed_as_markdown(on_folders: Run) -> None:
     assert rows["Correlation, lower body"][0].startswith("1.000")
     assert "[" in rows["Range, root (cm)"][1], "an interval"
     assert "inflated and not comparable" in out.stderr
-    assert "an encoder of 20 channels, which is not the published one" in out.stderr
+    assert "† measured on the stand-in body and not on SMPL-X: not comparable" in out.stderr
+    assert "‡ measured with an FGD encoder that was trained here and not" in out.stderr
+    assert {"Foot skating (cm/s)†", "Range, root (cm)"} < set(rows), "only feet need a body"
+
+
+def test_csv_names_body_and_encoder_of_each_value(on_folders: Run) -> None:
+    lines = list(csv.DictReader(io.StringIO(on_folders("--format", "csv").stdout)))
+    found = {line["metric"]: line["measured_with"] for line in lines}
+    assert found["fgd"] == "home-made FGD encoder"
+    assert found["bc"] == "stand-in body"
+    assert found["range_lower"] == ""
 
 
 def _cells(markdown: str) -> list[list[str]]:

@@ -72,6 +72,7 @@ def test_the_result_has_the_structure_of_metrics_json(scored: Scored) -> None:
         "frames",
         "fgd_rows",
         "body",
+        "fgd_encoder",
         "fidelity",
         "warnings",
     }

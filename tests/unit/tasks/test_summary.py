@@ -22,6 +22,7 @@ EVALUATION = {
     "clips": 2,
     "frames": 60,
     "body": "stand-in",
+    "fgd_encoder": "home-made",
     "fidelity": "corrected",
     "checks": [{"status": status} for status in ("passed", "failed", "failed", "not shown")],
     "warnings": ["FGD of 2 feature rows"],
@@ -41,7 +42,9 @@ def test_metrics_are_shown_with_their_warnings(
     show(Path())
     output = capsys.readouterr().out
     for words in (
-        "FGD (1e-1)",
+        "FGD (1e-1)‡",
+        "† measured on the stand-in body",
+        "‡ measured with an FGD encoder that was trained here",
         "2.000 / –",
         "Event F1",
         "0.980",

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mambatalk.errors import InputError
-from mambatalk.models.fgd.network import FGDDecoder, FGDEncoder
+from mambatalk.models.fgd.network import PUBLISHED_SHA256, FGDDecoder, FGDEncoder
 from mambatalk.models.fgd.skeleton_graph import bones_of, neighbours, pool
 from mambatalk.models.fgd.storage import load_fgd_encoder, save_fgd_encoder
 from mambatalk.motion.skeleton import PARENTS, POSE_DIM
@@ -72,3 +72,15 @@ def test_stored_encoder_is_read_back_whole(tmp_path: Path) -> None:
     pose = torch.randn(1, 32, POSE_DIM)
     assert loaded.latent == 20
     assert torch.equal(loaded(pose), encoder.eval()(pose))
+
+
+@pytest.mark.parametrize(
+    ("source", "origin"),
+    [(None, "home-made"), (PUBLISHED_SHA256, "published"), ("0" * 64, "unknown")],
+)
+def test_the_origin_is_known_by_digest_and_kept_with_the_weights(
+    tmp_path: Path, source: str | None, origin: str
+) -> None:
+    save_fgd_encoder(tmp_path, FGDEncoder(240, source=source))
+    loaded = load_fgd_encoder(tmp_path)
+    assert (loaded.source, loaded.origin) == (source, origin)
