@@ -19,6 +19,7 @@ from mambatalk.cli.download import app as downloads
 from mambatalk.cli.evaluate import app as evaluation
 from mambatalk.cli.generate import app as generation
 from mambatalk.cli.published import app as published
+from mambatalk.cli.view import app as viewing
 from mambatalk.errors import InputError
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (generation, data, downloads, evaluation, published, bench):
+for group in (generation, viewing, data, downloads, evaluation, published, bench):
     app.add_typer(group)
 
 

@@ -188,7 +188,7 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
             "bundle": model.digest,
             "fidelity": model.synthesizer.bundle.fidelity,
             "options": {
-                "speech": str(request.speech),
+                "speech": _text(request.speech),
                 "speaker_id": request.speaker_id,
                 "textgrid": _text(request.textgrid),
                 "start_pose": _text(request.start_pose),
@@ -296,7 +296,7 @@ def recording_motion(
 
 
 def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+    return None if path is None else str(path.resolve())
 
 
 def _statistics(recording: Recording) -> tuple[int, float, tuple[float, float]]:

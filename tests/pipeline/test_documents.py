@@ -27,6 +27,8 @@ ELSEWHERE = {
     "mambatalk parity FOLDER": "tests/parity/test_parity.py",
     "mambatalk import-published WEIGHTS --out bundle": "tests/parity/test_import_published.py",
 }
+# Commands that run until they are stopped, and what their first page says.
+SERVERS = {"mlflow ui": "MLflow", "mambatalk view": "MambaTalk"}
 # The documents' placeholders, and the files of the build that replace them here.
 SUBSTITUTIONS = {
     "/data/beat_english_v2.0.0": "data/sample/corpus",
@@ -68,7 +70,7 @@ def clone(built: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspa
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_commands_run_as_written(clone: Workspace, block: Block) -> None:
-    servers = [command for command in block.commands if command.startswith("mlflow ui")]
+    servers = [command for command in block.commands if command.startswith(tuple(SERVERS))]
     commands = [
         command for command in block.commands if command not in ELSEWHERE and command not in servers
     ]
@@ -87,7 +89,8 @@ def test_commands_run_as_written(clone: Workspace, block: Block) -> None:
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     for command in servers:
-        assert "MLflow" in _first_page(clone, command)
+        title = next(SERVERS[start] for start in SERVERS if command.startswith(start))
+        assert title in _first_page(clone, command)
 
 
 def test_commands_left_out_are_run_by_the_named_tests() -> None:
