@@ -145,8 +145,6 @@ class VQCommonConfig:
     """Weight of the foot-sliding term of `lower` and `global`."""
     difference_weight: Weight
     """Weight of the velocity and acceleration terms of `global`."""
-    min_deviation: Rate
-    """Smallest standard deviation that data-dependent initialisation assumes of a channel."""
     revive_dead_codes: bool
     """Corrected fidelity only."""
     dead_code_share: Share
@@ -164,6 +162,10 @@ class VQPartConfig:
     epochs: Count
     decay_epoch: Count
     """Epoch from which the learning rate is lower and dead codes are not revived."""
+    min_deviation: Rate
+    """Smallest standard deviation that data-dependent initialisation assumes of a channel. The
+    global-motion net needs a small one: a millimetre of the root shows in the legs as 0.001 rad.
+    """
 
 
 @section
@@ -228,6 +230,10 @@ class TrainGeneratorConfig:
     """Probability in the first epoch that the random mask hides a channel; it grows to 1."""
     latent_weight: Weight
     """Weight of the latent loss beside the index loss."""
+    random_weight: Weight
+    """Weight of the randomly masked passes beside the full one, 2 as published; 0 leaves them out,
+    which halves the time of a step.
+    """
     text_dropout: Share
     """Probability that a training window loses its words; corrected fidelity only."""
 

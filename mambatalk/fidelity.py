@@ -49,6 +49,14 @@ class FidelityRules:
     """Count x and z from the first frame of each window, in training and synthesis. Published:
     absolute position.
     """
+    coherent_codes: bool
+    """Draw the body's codes as sequences, under the transitions seen in training. Published: the
+    most likely code of each frame by itself, which leaves still what speech does not decide.
+    """
+    bounded_position: bool
+    """Keep the root within the reach of the training clips. Published: the integral of its velocity
+    drifts without bound.
+    """
     time_aligned_attention: bool
     """Let the body's attention to the audio favour its own time. Published: it sees the audio
     frames as a set.

@@ -7,7 +7,9 @@ from mambatalk.models.generator.storage import load_generator
 from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.skeleton import AUTO_ENCODERS
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.rest import mean_rest
+from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
+from mambatalk.synthesis.rest import farthest, mean_rest
+from mambatalk.training.codes import read_codes
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
 from tasks.tracking.models import packed_model
@@ -20,12 +22,21 @@ def run(context: StageContext) -> None:
     config = context.config
     paths = context.paths
     store = open_features(paths.features)
+    codes = read_codes(paths.codes / "codes.safetensors")
+    training = [store.frames(clip) for clip in store.clips_in_split("train")]
     bundle = Bundle(
         generator=load_generator(paths.generator),
         auto_encoders={name: load_auto_encoder(paths.vq / name, name) for name in AUTO_ENCODERS},
         vocabulary=read_json(paths.features / "vocabulary.json"),
         speakers={clip.speaker_id: clip.speaker_index for clip in store.clips},
         rest=mean_rest(store),
+        reach=farthest(store),
+        chains={
+            part: CodeChain.of_clips(
+                [codes[part][rows] for rows in training], config.train_vq.common.codebook_size
+            )
+            for part in CHAINED_PARTS
+        },
         fidelity=config.fidelity,
         context_frames=config.train_generator.context_frames,
         window=config.train_generator.window,

@@ -83,7 +83,7 @@ class Model:
     @property
     def notes(self) -> list[str]:
         """What to know about this model's motion."""
-        if self.synthesizer.bundle.fidelity == "corrected":
+        if self.synthesizer.bundle.rules.text_dropout:
             return []
         return [
             "published weights: they were trained with words and with CTC ids of"

@@ -5,11 +5,12 @@ are released together, and `bundle.json` holds a digest of each file and one of 
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mambatalk.errors import InputError
@@ -21,8 +22,10 @@ from mambatalk.models.vq.storage import load_auto_encoder, save_auto_encoder
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
 from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS, AutoEncoder, Part
+from mambatalk.synthesis.chain import CHAINED_PARTS, Chains, CodeChain
 
-FORMAT = 2
+FORMAT = 3
+CHAINS_FILE = "chains.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +48,12 @@ class Bundle:
     """Motion (337,) that a clip starts from if none is given."""
     config: dict[str, Any]
     """Training parameters, for reference only."""
+    chains: Chains = field(default_factory=dict)
+    """Transitions of the body's codes in training. Without them, as in an imported model, each
+    frame's code is chosen by itself.
+    """
+    reach: float | None = None
+    """Farthest that a training clip went from its first frame, metres. None sets no bound."""
 
     @property
     def rules(self) -> FidelityRules:
@@ -72,7 +81,7 @@ class Bundle:
         self.generator.to(device)
         for network in self.auto_encoders.values():
             network.to(device)
-        return self
+        return replace(self, chains={part: chain.to(device) for part, chain in self.chains.items()})
 
     def save(self, folder: str | Path) -> None:
         """Write the folder atomically.
@@ -88,11 +97,14 @@ class Bundle:
             write_json(out / "vocabulary.json", self.vocabulary)
             write_json(out / "config.json", self.config)
             write_json(out / "rest.json", self.rest.tolist())
+            if self.chains:
+                save_file(_chain_tensors(self.chains), out / CHAINS_FILE)
             description = {
                 "format": FORMAT,
                 "fidelity": self.fidelity,
                 "context_frames": self.context_frames,
                 "window": self.window,
+                "reach": self.reach,
                 "speakers": {str(speaker): index for speaker, index in self.speakers.items()},
                 "files": {path.name: sha256_file(path) for path in sorted(out.iterdir())},
             }
@@ -124,7 +136,29 @@ class Bundle:
             window=description["window"],
             rest=torch.tensor(read_json(folder / "rest.json")),
             config=read_json(folder / "config.json"),
+            chains=_read_chains(folder / CHAINS_FILE),
+            reach=description["reach"],
         )
+
+
+def _chain_tensors(chains: Chains) -> dict[str, Tensor]:
+    return {
+        f"{part}.{name}": getattr(chain, name).clone()
+        for part, chain in chains.items()
+        for name in ("shares", "transitions")
+    }
+
+
+def _read_chains(path: Path) -> Chains:
+    if not path.is_file():
+        return {}
+    tensors = load_file(path)
+    return {
+        part: CodeChain(
+            shares=tensors[f"{part}.shares"], transitions=tensors[f"{part}.transitions"]
+        )
+        for part in CHAINED_PARTS
+    }
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.kinematics import integrate_within
 from mambatalk.motion.parts import LEGS, PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.rotations import (
     axis_angle_from_6d,
@@ -43,6 +44,15 @@ class DecodedMotion(NamedTuple):
     """Ground velocity and height (B, n, 3): (v_x, y, v_z) in m/s and m."""
     expressions: Tensor
     """Expression coefficients (B, n, 100)."""
+
+
+class Bounds(NamedTuple):
+    """How far the root may go, so that the integral of its velocity cannot run away."""
+
+    centre: Tensor
+    """Translation (B, 3) in metres that the distance is measured from; x and z are used."""
+    reach: float
+    """Largest distance in metres."""
 
 
 def decode_parts(bundle: Bundle, codes: Codes) -> PartMotion:
@@ -113,16 +123,38 @@ def orthonormalise(pose: Tensor, rules: FidelityRules) -> Tensor:
     return axis_angle_to_6d(axis_angle_from_6d(rotations, formula="published")).flatten(-2)
 
 
-def to_smplx(decoded: DecodedMotion, start: Tensor, rules: FidelityRules) -> list[SmplxMotion]:
+def root_path(ground: Tensor, start: Tensor, bounds: Bounds | None) -> Tensor:
+    """Return translations (B, n, 3) in metres.
+
+    Args:
+        ground: Ground velocity and height (B, n, 3).
+        start: Translation (B, 3) of the first frame; x and z are used.
+        bounds: How far the root may go. If None, any distance, as published.
+
+    """
+    free = integrate_ground(ground, start.to(ground))
+    if bounds is None:
+        return free
+    plane = [0, 2]
+    free[..., plane] = integrate_within(
+        ground[..., plane], start[..., plane], bounds.centre[..., plane], bounds.reach
+    ).to(free)
+    return free
+
+
+def to_smplx(
+    decoded: DecodedMotion, start: Tensor, rules: FidelityRules, bounds: Bounds | None = None
+) -> list[SmplxMotion]:
     """Convert decoded motion to axis-angle, one clip per row of the batch.
 
     Args:
         decoded: Motion of B clips. Their eyes are at identity, so they look straight ahead.
         start: Translation (B, 3) of the first frame in metres; x and z are used.
         rules: Published or corrected conversion.
+        bounds: How far the root may go. If None, any distance, as published.
 
     """
-    trans = integrate_ground(decoded.ground, start.to(decoded.ground)).float()
+    trans = root_path(decoded.ground, start, bounds).float()
     poses = axis_angle_from_6d(
         decoded.pose.unflatten(-1, (JOINT_COUNT, 6)),
         formula="roma" if rules.stable_axis_angle else "published",

@@ -1,4 +1,4 @@
-"""The rest pose: the motion that a clip starts from if none is given."""
+"""Where a clip starts if no motion is given, and how far it may go from there."""
 
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,15 @@ def mean_rest(store: "FeatureStore") -> Tensor:
     rotations = matrix_from_6d(mean[:POSE_DIM].unflatten(-1, (JOINT_COUNT, 6)))
     height = float(mean[TRANSLATION][1])
     return _standing(matrix_to_6d(rotations).flatten(), height)
+
+
+def farthest(store: "FeatureStore") -> float:
+    """Return the farthest that a training clip goes from its first frame in x and z, metres."""
+    distances = [0.0]
+    for clip in store.clips_in_split("train"):
+        plane = store.motion[store.frames(clip), TRANSLATION][:, [0, 2]]
+        distances.append(float(np.linalg.norm(plane - plane[0], axis=1).max()))
+    return max(distances)
 
 
 def arms_down() -> Tensor:

@@ -1,4 +1,4 @@
-"""Draw codes at random instead of taking the most likely one, so that speech has many motions."""
+"""Draw codes at random, so that the same speech has many motions."""
 
 from dataclasses import dataclass
 
@@ -8,21 +8,20 @@ from torch import Tensor
 
 from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import PARTS, Part
-
-SAMPLED_PARTS = PARTS[1:]
-"""The body. The face has no probabilities: it takes the code nearest to its latent."""
+from mambatalk.synthesis.chain import CodeChain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How codes of the body are drawn (nucleus sampling).
+    """How codes of the body are drawn.
 
-    The same seed gives the same motion on every device, alone, in a batch or as a stream.
+    The same seed gives the same motion alone, in a batch or as a stream.
 
     Args:
         seed: Random seed, not negative.
         temperature: Divides the logits. Below 1 likely codes become more likely.
-        top_p: Share of the probability that is drawn from: the most likely codes that reach it.
+        top_p: Share of the probability that is drawn from: the most likely codes that reach it
+            (nucleus sampling).
 
     Raises:
         InputError: The seed is negative, the temperature not positive, or `top_p` not in (0, 1].
@@ -47,27 +46,44 @@ class Sampling:
                 "top-p", f"expected a share in (0, 1], found {self.top_p}", "choose about 0.9"
             )
 
-    def choose(self, part: Part, logits: Tensor, window: int) -> Tensor:
+    def choose(
+        self,
+        part: Part,
+        logits: Tensor,
+        window: int,
+        *,
+        chain: CodeChain | None = None,
+        before: Tensor | None = None,
+    ) -> Tensor:
         """Draw codes (B, T).
 
         Args:
             part: Part of the body.
-            logits: Logits (B, T, codes) of one window.
+            logits: Logits (B, T, codes) of consecutive frames of one window.
             window: Number of the window in its clip.
+            chain: Draw sequences under its transitions. If None, draw each frame by itself.
+            before: Code (B,) of the frame before the first one, for the chain.
 
         """
-        scaled = logits.float() / self.temperature
-        ordered, order = scaled.sort(dim=-1, descending=True)
+        scores = logits.float() if chain is None else chain.likelihoods(logits)
+        scores = self._likely(scores / self.temperature)
+        # All clips of a batch share the noise, so that a clip's motion does not depend on its
+        # neighbours.
+        random = np.random.default_rng([self.seed, window, PARTS.index(part)])
+        noise = torch.from_numpy(random.gumbel(size=tuple(logits.shape[-2:]))).to(scores)
+        if chain is not None:
+            return chain.draw(scores, before, noise)
+        # The largest logit plus Gumbel noise is a draw of the softmax.
+        return (scores + noise).argmax(dim=-1)
+
+    def _likely(self, scores: Tensor) -> Tensor:
+        """Return scores (B, T, codes) with -inf for codes outside the likely share."""
+        if self.top_p == 1:
+            return scores
+        ordered, order = scores.sort(dim=-1, descending=True)
         probability = ordered.softmax(dim=-1)
         # The most likely code stays, however small top_p is.
-        before = probability.cumsum(dim=-1) - probability
-        kept = ordered.masked_fill(before >= self.top_p, -torch.inf)
-        kept[..., 0] = ordered[..., 0]
-
-        # The largest logit plus Gumbel noise is a draw of the softmax. All clips of a batch share
-        # the noise, so that a clip's motion does not depend on its neighbours.
-        random = np.random.default_rng([self.seed, window, PARTS.index(part)])
-        gumbel = torch.from_numpy(random.gumbel(size=tuple(logits.shape[-2:])))
-        noise = gumbel.to(scaled).expand_as(scaled).gather(-1, order)
-        drawn = (kept + noise).argmax(dim=-1, keepdim=True)
-        return order.gather(-1, drawn).squeeze(-1)
+        outside = probability.cumsum(dim=-1) - probability >= self.top_p
+        outside[..., 0] = False
+        kept = ordered.masked_fill(outside, -torch.inf)
+        return torch.empty_like(scores).scatter(-1, order, kept)

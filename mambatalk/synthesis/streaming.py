@@ -17,9 +17,15 @@ from mambatalk.audio.channels import LOOK_AHEAD, VARIANCE_FLOOR, audio_channels
 from mambatalk.errors import InputError
 from mambatalk.models.generator.network import Fused
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.motion.parts import integrate_ground
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE, TRANSLATION
-from mambatalk.synthesis.decoding import Codes, DecodedMotion, decode, decoder_reach, to_smplx
+from mambatalk.synthesis.decoding import (
+    Codes,
+    DecodedMotion,
+    decode,
+    decoder_reach,
+    root_path,
+    to_smplx,
+)
 from mambatalk.synthesis.layout import ClipInputs, encode_windows, with_look_ahead
 from mambatalk.synthesis.synthesizer import Synthesizer, join_codes
 
@@ -152,6 +158,7 @@ class _FrameDecoder:
         self._synthesizer = synthesizer
         self._reach = decoder_reach(synthesizer.bundle)
         self._position = position
+        self._bounds = synthesizer.bounds(position)
         """Translation (1, 3) of the next frame; x and z are used."""
         self._codes: Codes = {}
         self._first = 0
@@ -175,11 +182,11 @@ class _FrameDecoder:
         decoded = decode(self._synthesizer.bundle, self._codes, self._synthesizer.rules)
         rows = slice(self._returned - self._first, end - self._first)
         final = DecodedMotion(*(array[:, rows] for array in decoded))
-        (motion,) = to_smplx(final, self._position, self._synthesizer.rules)
+        (motion,) = to_smplx(final, self._position, self._synthesizer.rules, self._bounds)
 
         # Integration is one frame behind its velocities: the last one moves the next frame.
         ground = torch.cat([final.ground, final.ground[:, -1:]], dim=1)
-        self._position = integrate_ground(ground, self._position.to(ground))[:, -1]
+        self._position = root_path(ground, self._position, self._bounds)[:, -1]
         self._returned = end
 
         kept = max(0, end - self._reach)

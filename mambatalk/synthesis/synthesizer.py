@@ -21,7 +21,9 @@ from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION, Part
 from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.chain import CHAINED_PARTS
 from mambatalk.synthesis.decoding import (
+    Bounds,
     Codes,
     assemble_pose,
     decode,
@@ -29,7 +31,7 @@ from mambatalk.synthesis.decoding import (
     to_smplx,
 )
 from mambatalk.synthesis.layout import ClipInputs, Speech, WindowLayout, encode_windows
-from mambatalk.synthesis.sampling import SAMPLED_PARTS, Sampling
+from mambatalk.synthesis.sampling import Sampling
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,14 +46,18 @@ class SynthesisState:
     """Row of the speaker embedding (B,)."""
     windows: int
     """Number of windows generated so far."""
+    context_codes: Codes | None = None
+    """Codes (B, 4) of the frames that the next window starts with; None before the first one."""
 
     def first_rows(self, count: int) -> "SynthesisState":
         """Return the state of the first `count` clips."""
+        codes = self.context_codes
         return SynthesisState(
             context=self.context[:count],
             first_frame=self.first_frame[:count],
             speaker_index=self.speaker_index[:count],
             windows=self.windows,
+            context_codes=codes and {part: index[:count] for part, index in codes.items()},
         )
 
 
@@ -61,7 +67,8 @@ class Synthesizer:
     Args:
         bundle: The model, on the device that does the work.
         rules: Published or corrected synthesis. If None, as the bundle was trained.
-        sampling: How codes of the body are drawn. If None, take the most likely ones.
+        sampling: How codes of the body are drawn. If None, draw with seed 0 where the rules and the
+            bundle have code chains, and take the most likely codes otherwise.
 
     Example:
         >>> synthesizer = Synthesizer(Bundle.load("bundle"))  # doctest: +SKIP
@@ -80,8 +87,9 @@ class Synthesizer:
         sampling: Sampling | None = None,
     ) -> None:
         self.bundle = bundle
-        self.sampling = sampling
         self.rules = rules or bundle.rules
+        self.chains = bundle.chains if self.rules.coherent_codes else {}
+        self.sampling = sampling or (Sampling(seed=0) if self.chains else None)
         self.layout = WindowLayout(
             window=bundle.window, context_frames=bundle.context_frames, rules=self.rules
         )
@@ -120,7 +128,7 @@ class Synthesizer:
             after the window. The first window has 64 new frames, every later one 60.
 
         """
-        codes = self.choose_codes(self.predict(state, window), state.windows)
+        codes = self.choose_codes(self.predict(state, window), state)
         return self.new_frames(state, codes), self.advance(state, codes)
 
     def predict(self, state: SynthesisState, window: Fused) -> GeneratorOutput:
@@ -144,19 +152,29 @@ class Synthesizer:
         face = self.bundle.part_networks["face"].quantizer
         return {**output.logits, "face": -face.distances(output.latent["face"])}
 
-    def choose_codes(self, output: GeneratorOutput, window: int = 0) -> Codes:
+    def choose_codes(self, output: GeneratorOutput, state: SynthesisState) -> Codes:
         """Return the codes (B, T) of a window.
 
         Args:
             output: Output of `predict`.
-            window: Number of the window in its clip, which random codes depend on.
+            state: State after the previous window. A chain goes on from its last codes.
 
         """
         scores = self.code_scores(output)
         codes = {part: scores[part].argmax(-1) for part in PARTS}
-        if self.sampling:
-            for part in SAMPLED_PARTS:
-                codes[part] = self.sampling.choose(part, scores[part], window)
+        if self.sampling is None:
+            return codes
+        for part in CHAINED_PARTS:
+            chain = self.chains.get(part)
+            if chain is None or state.context_codes is None:
+                codes[part] = self.sampling.choose(part, scores[part], state.windows, chain=chain)
+                continue
+            context = state.context_codes[part]
+            new = scores[part][:, self.layout.context_frames :]
+            drawn = self.sampling.choose(
+                part, new, state.windows, chain=chain, before=context[:, -1]
+            )
+            codes[part] = torch.cat([context, drawn], dim=1)
         return codes
 
     def new_frames(self, state: SynthesisState, codes: Codes) -> Codes:
@@ -177,12 +195,19 @@ class Synthesizer:
             lower[..., PART_TRANSLATION], origin[:, TRANSLATION]
         )
         motion[..., CONTACT] = lower[..., PART_CONTACT]
+        last = slice(-self.layout.context_frames, None)
         return SynthesisState(
-            context=motion[:, -self.layout.context_frames :],
+            context=motion[:, last],
             first_frame=state.first_frame,
             speaker_index=state.speaker_index,
             windows=state.windows + 1,
+            context_codes={part: index[:, last] for part, index in codes.items()},
         )
+
+    def bounds(self, start: Tensor) -> Bounds | None:
+        """Return how far the root may go from its translation (B, 3) in the first frame."""
+        reach = self.bundle.reach
+        return Bounds(start, reach) if self.rules.bounded_position and reach is not None else None
 
     # Clips.
 
@@ -214,9 +239,9 @@ class Synthesizer:
     @torch.inference_mode()
     def motion_of_codes(self, codes: Codes, speech: Speech) -> SmplxMotion:
         """Return the motion of the codes (1, n) that were generated for a speech."""
-        initial = self.initial_motion(speech.initial_motion)
+        start = self.initial_motion(speech.initial_motion)[None, 0, TRANSLATION]
         decoded = decode(self.bundle, codes, self.rules)
-        (motion,) = to_smplx(decoded, initial[None, 0, TRANSLATION], self.rules)
+        (motion,) = to_smplx(decoded, start, self.rules, self.bounds(start))
         return motion
 
     @torch.inference_mode()

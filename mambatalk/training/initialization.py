@@ -1,4 +1,4 @@
-"""Data-dependent initialisation of auto-encoders.
+"""Data-dependent initialisation of auto-encoders and of the global-motion net.
 
 In 6D form all poses of a person are nearly alike. A network with ordinary initial weights responds
 mostly to what all poses have in common, and its training rests at the mean pose for hundreds of
@@ -19,21 +19,25 @@ def data_dependent_init(
     inputs: Sequence[nn.Conv1d],
     output: nn.Conv1d,
     min_deviation: float,
+    targets: Iterable[Tensor] | None = None,
 ) -> None:
-    """Make a new auto-encoder treat its data as if each channel had mean 0 and deviation 1.
+    """Make a new network treat its data as if each channel had mean 0 and deviation 1.
 
     Args:
-        data: Batches (B, T, D) of what the network reads and reconstructs.
+        data: Batches (B, T, D) of what the network reads.
         inputs: Its convolutions of the input, changed in place.
         output: Its convolution to the output, changed in place.
         min_deviation: A channel that varies less than this (of 6D rotations, expressions, m/s) is
             scaled as if it varied this much, so that noise in a constant channel is not amplified.
+        targets: Batches (B, T, D) of what it writes. If None, it reconstructs `data`.
 
     """
     mean, deviation = _moments(data, min_deviation)
     for layer in inputs:
         layer.weight /= deviation[:, None]
         _bias(layer).sub_(layer.weight.sum(2) @ mean)
+    if targets is not None:
+        mean, deviation = _moments(targets, min_deviation)
     output.weight *= deviation[:, None, None]
     _bias(output).mul_(deviation).add_(mean)
 

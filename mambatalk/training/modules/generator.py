@@ -4,7 +4,7 @@ A step runs the network on the same windows under two kinds of mask:
 
 - full: everything is hidden but the first four frames, which is how synthesis starts a window;
 - random: single channels are hidden, with a probability that grows from 5 % to 100 % over the
-  epochs.
+  epochs. A short training does better without it (docs/experiments.md).
 
 Published training runs the random pass twice (the second was meant to leave out the words, and does
 not). Corrected training runs it once with twice the weight, which is the same but for the draw of
@@ -293,9 +293,12 @@ def step_terms(
         batch: Windows with audio.
         targets: Codes (B, T) of each part.
         codebooks: Code vectors (size, C) of each part.
-        config: Context frames, loss weight and text dropout.
+        config: Context frames, loss weights and text dropout.
         mask_probability: Probability that the random pass hides a channel of a frame.
         rules: Random pass run twice (published), or once with twice the weight (corrected).
+
+    Returns:
+        Terms of the full mask, and of the random one unless its weight is 0.
 
     """
     motion = relative_motion(batch.motion) if rules.relative_position else batch.motion
@@ -305,16 +308,22 @@ def step_terms(
     assert batch.audio is not None
     fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words)
 
-    random_mask = torch.rand(motion.shape, device=motion.device) < mask_probability
-    random_passes = 1 if rules.single_random_pass else 2
-    masks = [full_mask(motion, config.context_frames), *[random_mask] * random_passes]
+    masks = [full_mask(motion, config.context_frames)]
+    if config.random_weight:
+        random_mask = torch.rand(motion.shape, device=motion.device) < mask_probability
+        masks += [random_mask] * (1 if rules.single_random_pass else 2)
     full, *passes = run_passes(network, fused, batch.speaker_index, motion, masks)
 
     vectors = {part: codebooks[part][targets[part]] for part in PARTS}
-    weight = 2 / len(passes)
-    return {
+    terms = {
         "latent_full": latent_loss(full, vectors, config.latent_weight),
         "index_full": index_loss(full, targets, FULL_PARTS),
+    }
+    if not passes:
+        return terms
+    weight = config.random_weight / len(passes)
+    return {
+        **terms,
         "latent_random": weight
         * total(latent_loss(output, vectors, config.latent_weight) for output in passes),
         "index_random": weight * total(index_loss(output, targets) for output in passes),

@@ -1,5 +1,6 @@
 """Training of the five motion auto-encoders. They are trained independently of each other."""
 
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -183,16 +184,14 @@ def train_auto_encoder(
         seed=seed,
     )
 
-    if isinstance(network, VQVAE) and rules.data_dependent_init:
-        inputs = (
-            part_input(part, batch.motion, batch.expressions, rules=rules)
-            for batch in data.subsample(context.device)
-        )
+    if rules.data_dependent_init:
         data_dependent_init(
-            inputs,
+            _channels(part, data, rules, context),
             inputs=[cast(nn.Conv1d, network.encoder[0])],
             output=cast(nn.Conv1d, network.decoder[-1]),
-            min_deviation=common.min_deviation,
+            min_deviation=config.min_deviation,
+            # The global-motion net reads legs, and writes channels of the lower body.
+            targets=_channels("lower", data, rules, context) if part == "global" else None,
         )
 
     revival = None
@@ -227,6 +226,14 @@ def train_auto_encoder(
     )
     curve = train(module, data, optim, context).curve
     return Trained(network, curve.final("val") | curve.final("check"), curve)
+
+
+def _channels(
+    part: Name, data: TrainingData, rules: FidelityRules, context: TrainContext
+) -> Iterator[Tensor]:
+    """Iterate over the channels (B, T, D) of a part in about a thousand training windows."""
+    for batch in data.subsample(context.device):
+        yield part_input(part, batch.motion, batch.expressions, rules=rules)
 
 
 def build_auto_encoder(

@@ -8,6 +8,7 @@ from mambatalk.motion.kinematics import (
     contacts_of_feet,
     foot_contacts,
     integrate_velocity,
+    integrate_within,
 )
 
 
@@ -40,3 +41,37 @@ def test_integration_begins_at_start_and_ignores_the_last_velocity() -> None:
 def test_a_clip_of_at_most_one_frame_has_velocity_zero_and_full_contact(frames: int) -> None:
     assert central_velocity(torch.ones(2, frames, 3)).tolist() == torch.zeros(2, frames, 3).tolist()
     assert contacts_of_feet(torch.ones(frames, 4, 3)).tolist() == torch.ones(frames, 4).tolist()
+
+
+def test_a_bounded_integral_is_the_free_one_near_the_centre() -> None:
+    time = torch.linspace(0, 12, 400)
+    velocity = 0.2 * torch.stack([time.sin(), (1.3 * time).cos()], -1)[None]
+    start = torch.tensor([[3.0, -1.0]])
+    free = integrate_velocity(velocity, start)
+    largest = float((free - start).norm(dim=-1).max())
+    bounded = integrate_within(velocity, start, start, 3 * largest)
+    torch.testing.assert_close(bounded.float(), free, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("speed", [0.3, 30.0])
+def test_a_bounded_integral_never_runs_away(speed: float) -> None:
+    start = torch.tensor([[3.0, -1.0]])
+    path = integrate_within(torch.full((1, 3000, 2), speed), start, start, 0.5)
+    distance = (path - start).norm(dim=-1)[0]
+    assert 0.45 < distance[-1] <= distance.max() <= 0.5 + 1e-6
+
+
+def test_nothing_holds_a_bounded_integral_at_the_border() -> None:
+    velocity = torch.full((1, 3010, 2), 0.3)
+    velocity[:, 3000:] *= -1
+    start = torch.zeros(1, 2)
+    distance = integrate_within(velocity, start, start, 0.5).norm(dim=-1)[0]
+    assert distance[3000] - distance[-1] == pytest.approx(9 * 0.3 * 2**0.5 / 30, rel=1e-3)
+
+
+def test_a_bounded_integral_continues_where_it_was_interrupted() -> None:
+    velocity = torch.randn(1, 200, 2, generator=torch.Generator().manual_seed(0)).cumsum(1) / 10
+    centre = torch.zeros(1, 2)
+    whole = integrate_within(velocity, centre, centre, 0.4)
+    second = integrate_within(velocity[:, 120:], whole[:, 120], centre, 0.4)
+    torch.testing.assert_close(second, whole[:, 120:])

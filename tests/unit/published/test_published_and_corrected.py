@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ from mambatalk.motion.parts import PART_TRANSLATION, part_input
 from mambatalk.motion.rotations import axis_angle_to_6d, axis_angle_to_matrix, matrix_to_axis_angle
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS, TRANSLATION, AutoEncoder, pose_channels
 from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
+from mambatalk.synthesis.decoding import root_path
 from mambatalk.synthesis.layout import WindowLayout
 from mambatalk.synthesis.synthesizer import SynthesisState, Synthesizer
 from mambatalk.text.vocabulary import PAD
@@ -93,6 +96,31 @@ def test_later_contexts_have_identity_jaw_and_restarted_translation(bundle: Bund
     assert not torch.allclose(corrected[:, jaw], identity, atol=1e-3)
     difference = (corrected - published)[:, TRANSLATION]
     torch.testing.assert_close(difference, torch.tensor([5.0, 0.0, -3.0]).expand(4, 3))
+
+
+def test_codes_are_drawn_as_sequences_in_corrected_synthesis_alone(bundle: Bundle) -> None:
+    steady = CodeChain.of_clips([np.repeat(np.arange(CODES), 20)], CODES)
+    bundle = replace(bundle, chains=dict.fromkeys(CHAINED_PARTS, steady))
+    start = initial_motion()
+    published, corrected = (
+        Synthesizer(bundle, rules=rules).generate_codes([speech(8, initial_motion=start)])[0]
+        for rules in (PUBLISHED, CORRECTED)
+    )
+    changes = [int((codes["lower"].diff() != 0).sum()) for codes in (published, corrected)]
+    assert changes[1] < changes[0] / 2
+
+
+def test_the_root_stays_within_reach_in_corrected_synthesis_alone(bundle: Bundle) -> None:
+    velocity = torch.tensor([1.0, 0.9, 0.0]).expand(1, 300, 3)
+    start = torch.zeros(1, 3)
+    published, corrected = (
+        root_path(
+            velocity, start, Synthesizer(replace(bundle, reach=0.5), rules=rules).bounds(start)
+        )
+        for rules in (PUBLISHED, CORRECTED)
+    )
+    assert published[0, -1, 0] > 9
+    assert corrected[..., 0].max() <= 0.5
 
 
 def test_a_first_window_needs_no_ground_truth(bundle: Bundle) -> None:

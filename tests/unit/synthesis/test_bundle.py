@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,22 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.files import digest, sha256_file
 from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
 from mambatalk.synthesis.synthesizer import Synthesizer
 from tests.helpers.speech import speech
-from tests.helpers.tiny_bundle import tiny_bundle
+from tests.helpers.tiny_bundle import CODES, tiny_bundle
+
+
+def chained_bundle() -> Bundle:
+    """Return a bundle with everything that one may have."""
+    chain = CodeChain.of_clips([np.arange(200) // 10 % CODES], CODES)
+    return replace(tiny_bundle(), chains=dict.fromkeys(CHAINED_PARTS, chain), reach=0.25)
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "b"
-    tiny_bundle().save(folder)
+    chained_bundle().save(folder)
     return folder
 
 
@@ -43,12 +51,20 @@ def assert_rejected(copy: Path, message: str) -> None:
 
 
 def test_a_saved_bundle_gives_the_same_motion(saved: Path) -> None:
-    before, after = tiny_bundle(), Bundle.load(saved)
+    before, after = chained_bundle(), Bundle.load(saved)
     request = speech(5, words=np.full(150, 4))
     first, second = (Synthesizer(bundle).generate(request) for bundle in (before, after))
     for name in ("poses", "expressions", "trans"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    for name in ("vocabulary", "speakers", "fidelity", "context_frames", "window", "config"):
+    for name in (
+        "vocabulary",
+        "speakers",
+        "fidelity",
+        "context_frames",
+        "window",
+        "reach",
+        "config",
+    ):
         assert getattr(after, name) == getattr(before, name)
     assert torch.equal(after.rest, before.rest)
 
@@ -72,6 +88,7 @@ def test_saving_a_loaded_bundle_gives_the_same_bytes(saved: Path, tmp_path: Path
         "vocabulary.json",
         "config.json",
         "rest.json",
+        "chains.safetensors",
     ],
 )
 def test_a_changed_byte_is_reported(copy: Path, name: str) -> None:
@@ -104,7 +121,7 @@ def test_a_changed_description_is_reported(copy: Path, old: str, new: str) -> No
 @pytest.mark.parametrize("text", ['{"format": 99}', "{}", "[]", "7"])
 def test_an_unknown_format_is_reported(copy: Path, text: str) -> None:
     (copy / "bundle.json").write_text(text)
-    assert_rejected(copy, "expected format 2")
+    assert_rejected(copy, "expected format 3")
 
 
 def test_a_folder_without_a_bundle_is_reported(tmp_path: Path) -> None:

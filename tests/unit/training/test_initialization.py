@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
 from mambatalk.training.initialization import data_dependent_init
 
 MIN_DEVIATION = 0.05
@@ -39,6 +39,26 @@ def test_initialised_network_is_the_plain_one_on_standardised_data() -> None:
         (expected.reconstruction * deviation + mean)[:, inner],
         rtol=1e-4,
         atol=1e-4,
+    )
+
+
+def test_a_network_that_writes_other_channels_takes_their_scale() -> None:
+    torch.manual_seed(0)
+    data, targets = torch.randn(40, 64, 3), 5 + 2 * torch.randn(40, 64, 3)
+    plain = AutoEncoder(3, 8, 2)
+    fitted = copy.deepcopy(plain)
+    data_dependent_init(
+        [data],
+        targets=[targets],
+        inputs=[fitted.encoder[0]],
+        output=fitted.decoder[-1],
+        min_deviation=MIN_DEVIATION,
+    )
+    inner = slice(16, -16)
+    mean, deviation = targets.mean((0, 1)), targets.std((0, 1), correction=0)
+    standard = (data - data.mean((0, 1))) / data.std((0, 1), correction=0)
+    torch.testing.assert_close(
+        fitted(data)[:, inner], (plain(standard) * deviation + mean)[:, inner], rtol=1e-4, atol=1e-4
     )
 
 

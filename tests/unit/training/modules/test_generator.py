@@ -99,6 +99,18 @@ def test_latent_weight_scales_the_latent_terms(store: FeatureStore, networks: Ne
         assert second[f"val/{name}"] == pytest.approx(first[f"val/{name}"], rel=1e-4)
 
 
+def test_without_a_weight_the_random_pass_is_left_out(
+    store: FeatureStore, networks: Networks
+) -> None:
+    with_pass, without = (
+        train_gen(store, networks, epochs=1, random_weight=weight, lr=1e-9).curve.rows[0]
+        for weight in (2.0, 0.0)
+    )
+    assert not [name for name in without if "random" in name]
+    for name in ("val/latent_full", "val/index_full"):
+        assert without[name] == pytest.approx(with_pass[name], rel=1e-4)
+
+
 def test_generated_codes_are_measured_beside_those_of_the_recording(
     store: FeatureStore, networks: Networks
 ) -> None:
