@@ -17,18 +17,12 @@ from mambatalk.files import atomic_file
 class Tracker(Protocol):
     """Receives the metrics of a training. The pipeline's implementation writes to MLflow."""
 
-    @property
-    def run_id(self) -> str | None:
-        """Id of the tracking run, or None while there is none."""
-
     def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
-        """Record numbers at a step."""
+        """Record numbers at a step, unless an interrupted training has recorded them before."""
 
 
 class NullTracker:
     """A tracker that discards everything."""
-
-    run_id: str | None = None
 
     def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
         """Discard the numbers."""
@@ -81,16 +75,13 @@ class Curve:
         self.rows.append({"epoch": epoch, **values})
         self._tracker.metrics(values, step=epoch)
 
-    def restore(self, rows: Sequence[Mapping[str, float]], *, record: bool) -> None:
-        """Replace all rows with those of an interrupted training.
+    def restore(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Replace all rows with those of an interrupted training, as `add` stores them.
 
-        Args:
-            rows: Rows as `add` stores them.
-            record: Whether the tracker's run does not have them yet.
-
+        The tracker gets them too: its run may be a new one, or lack the last ones.
         """
         self.rows = [dict(row) for row in rows]
-        for row in self.rows if record else []:
+        for row in self.rows:
             values = {key: value for key, value in row.items() if key != "epoch"}
             self._tracker.metrics(values, step=int(row["epoch"]))
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mambatalk.files import digest
 from tasks.runtime.view import locked_fingerprints
-from tasks.tracking.recorder import BATCH, PARENT_TAG, Recorder, one_line
+from tasks.tracking.recorder import PARENT_TAG, Recorder
+from tasks.tracking.sender import POINTS, one_line
 from tasks.tracking.store import connect, flat
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def join_runs(
         }
         runs = {stage: run for stage, run in found.items() if run}
         parent = _parent(client, experiment, runs, locked, headline or Headline())
-        if recorder and recorder.run_id:
+        if recorder and recorder.flush() and recorder.run_id:
             client.set_tag(recorder.run_id, PARENT_TAG, parent)
             client.set_tag(parent, f"run.{recorder.name}", recorder.run_id)
             report = f"#/experiments/{experiment}/runs/{recorder.run_id}/artifacts/index.html"
@@ -188,8 +189,8 @@ def _record_build(
         if isinstance(value, int | float)
     ]
     metrics += _curves(client, runs)
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(parent, metrics=metrics[start : start + BATCH])
+    for start in range(0, len(metrics), POINTS):
+        client.log_batch(parent, metrics=metrics[start : start + POINTS])
 
 
 def _curves(client: "MlflowClient", runs: Mapping[str, "Run"]) -> Iterator["Metric"]:

@@ -49,6 +49,7 @@ class TrainState:
         epoch: Number of finished epochs.
         number: Number of steps made in the next epoch.
         means: Means of the loss terms over these steps.
+        gradients: Mean norm of the gradient over these steps.
         best: None before the first epoch has finished.
 
     """
@@ -66,9 +67,9 @@ class TrainState:
         self.epoch = 0
         self.number = 0
         self.means = Means()
+        self.gradients = Means()
         self.curve = Curve(context.tracker)
         self.best: Best | None = None
-        self._tracker = context.tracker
         self._identity = {
             "name": module.name,
             "optim": asdict(optim),
@@ -99,6 +100,7 @@ class TrainState:
         self.epoch += 1
         self.number = 0
         self.means = Means()
+        self.gradients = Means()
 
     def snapshot(self) -> Content:
         """Return a copy of the state on the CPU, which the training does not change any more."""
@@ -107,12 +109,12 @@ class TrainState:
             "epoch": self.epoch,
             "number": self.number,
             "means": vars(self.means),
+            "gradients": vars(self.gradients),
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": rng_state(),
             "curve": self.curve.rows,
-            "run_id": self._tracker.run_id,
         }
         # The best weights are replaced as a whole and never changed, so they need no copy.
         best = None if self.best is None else {**vars(self.best)}
@@ -121,7 +123,7 @@ class TrainState:
     def restore(self, content: Content, where: object) -> None:
         """Continue from a snapshot.
 
-        The tracker receives the epochs so far, unless its run is the one that already has them.
+        The tracker receives the epochs so far.
 
         Args:
             content: The snapshot.
@@ -155,12 +157,9 @@ class TrainState:
         self.epoch = content["epoch"]
         self.number = content["number"]
         self.means = Means(**content["means"])
+        self.gradients = Means(**content["gradients"])
         self.best = content["best"] and Best(**content["best"])
-
-        run_id = content["run_id"]
-        self.curve.restore(
-            content["curve"], record=run_id is None or run_id != self._tracker.run_id
-        )
+        self.curve.restore(content["curve"])
         set_rng_state(content["random"])
 
 

@@ -2,16 +2,18 @@
 
 import logging
 import math
+import resource
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, Generic, NamedTuple, TypeVar
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import Tensor, nn
 
 from mambatalk.training.context import Curve, TrainContext
 from mambatalk.training.loop.checkpoints import Checkpoints
@@ -79,12 +81,13 @@ def train(
         between_steps = partial(_save, state, checkpoints, signals)
         with _progress(module.name, state.epoch, optim.epochs) as advance:
             while state.epoch < optim.epochs:
-                _train_epoch(state, data, optim, context, between_steps)
+                speed = _train_epoch(state, data, optim, context, between_steps)
                 row = _row("train", state.means)
                 row |= validate(module, data, _step(state, optim), context)
                 _check_finite(module.name, row["val/loss"], f"validation of epoch {state.epoch}")
                 measures = module.measure(data, context.device)
                 row |= {f"check/{key}": value for key, value in measures.items()}
+                context.tracker.metrics(_health(state, speed, context.device), step=state.epoch)
                 state.finish_epoch(row)
                 advance(row["train/loss"], row["val/loss"])
                 between_steps()
@@ -125,10 +128,15 @@ def _train_epoch(
     optim: OptimSettings,
     context: TrainContext,
     between_steps: Callable[[], None],
-) -> None:
-    """Make one optimizer step for every batch of the epoch that is left."""
+) -> float:
+    """Make one optimizer step for every batch of the epoch that is left; return windows a second.
+
+    The speed is 0 if no step was left.
+    """
     module = state.module
     module.train()
+    windows = 0
+    start = time.perf_counter()
     for batch in data.training_batches(state.epoch, context.device, first=state.number):
         step = _step(state, optim, state.number)
         terms: LossTerms = module(batch, step)
@@ -138,12 +146,46 @@ def _train_epoch(
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         module.after_backward(step)
-        if optim.clip_norm is not None:
-            nn.utils.clip_grad_norm_(module.parameters(), optim.clip_norm)
+        norm = _clip(module, optim.clip_norm)
         state.optimizer.step()
         state.means.add(terms, len(batch.motion))
+        state.gradients.add({"norm": norm}, 1)
         state.number += 1
+        windows += len(batch.motion)
         between_steps()
+    return windows / (time.perf_counter() - start)
+
+
+def _clip(module: TrainingModule, limit: float | None) -> Tensor:
+    """Clip the norm of all gradients together, if there is a limit; return the norm before."""
+    if limit is not None:
+        return nn.utils.clip_grad_norm_(module.parameters(), limit)
+    gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
+    return nn.utils.get_total_norm(gradients)
+
+
+def _health(state: TrainState, speed: float, device: torch.device) -> dict[str, float]:
+    """Return what the tracker gets beside the curve: it differs between machines and runs.
+
+    Args:
+        state: State at the end of an epoch.
+        speed: Windows a second in the steps of the epoch.
+        device: Device of the training.
+
+    """
+    health = {
+        "gradient_norm": state.gradients.values()["norm"],
+        "learning_rate": state.optimizer.param_groups[0]["lr"],
+        "windows_per_second": speed,
+        # Linux counts it in KiB.
+        "memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+    }
+    if device.type == "cuda":
+        health["gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
+        # It needs NVIDIA's library for Python.
+        with suppress(ModuleNotFoundError):
+            health["gpu_utilization_percent"] = torch.cuda.utilization(device)
+    return {f"health/{key}": value for key, value in health.items()}
 
 
 @torch.no_grad()

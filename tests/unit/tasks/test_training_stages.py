@@ -36,9 +36,9 @@ class MemoryRecorder(Recorder):
         self.stop = stop
 
     def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
-        if step == self.stop:
-            raise Stopped
         if "train/loss" in values:
+            if step == self.stop:
+                raise Stopped
             self.steps.append(step)
 
     def artifact(self, path: str | Path) -> None:

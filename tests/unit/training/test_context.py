@@ -16,8 +16,6 @@ from mambatalk.training.context import Curve, NullTracker, TrainContext
 class RecordingTracker:
     """Keep what is recorded."""
 
-    run_id: str | None = "run"
-
     def __init__(self) -> None:
         self.recorded: list[tuple[int, dict[str, Any]]] = []
 

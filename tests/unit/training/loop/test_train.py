@@ -103,8 +103,6 @@ def test_weights_spoiled_by_the_last_step_are_found_in_validation(store: Feature
     recorded: list[int] = []
 
     class Tracker:
-        run_id = None
-
         def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
             recorded.append(step)
 
@@ -180,6 +178,33 @@ def test_gradients_of_all_parameters_are_clipped_to_one_norm(
     state = train(module, data(store, batch_size=3), settings, CONTEXT)
     moment = state.optimizer.state[module.weight]["exp_avg"]
     torch.testing.assert_close(moment / (1 - 0.5), expected * slope / 5, rtol=1e-4, atol=0)
+
+
+def test_health_goes_to_the_tracker_and_not_to_the_curve(store: FeatureStore) -> None:
+    """The curve is an output of the pipeline, which is the same on every run."""
+    recorded: dict[str, list[float]] = {}
+
+    class Tracker:
+        def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
+            for key, value in values.items():
+                recorded.setdefault(key, []).append(value)
+
+    slope = torch.tensor([3.0, 4.0])
+    for clip_norm in (None, 0.5):
+        recorded.clear()
+        module = OneWeight(
+            lambda module, batch, step: (module.weight * slope).sum() * (1 + step.number),
+            torch.zeros(2),
+        )
+        settings = optim(epochs=2, decay_epoch=1, lr_decay=0.1, clip_norm=clip_norm)
+        context = TrainContext(device=CPU, tracker=Tracker())
+        state = train(module, data(store, batch_size=1), settings, context)
+        # The mean over three steps with norms 5, 10 and 15, before clipping.
+        assert recorded["health/gradient_norm"] == pytest.approx([10, 10])
+        assert recorded["health/learning_rate"] == pytest.approx([0.1, 0.01])
+        assert min(recorded["health/windows_per_second"]) > 0
+        assert 50 < recorded["health/memory_mib"][0] < 1e6
+        assert not [key for key in state.curve.rows[0] if key.startswith("health")]
 
 
 def test_gradients_do_not_add_up_over_steps(store: FeatureStore) -> None:
