@@ -34,6 +34,8 @@ from mambatalk.errors import InputError
 
 Mode = Literal["stage", "whole"]
 _SECONDS_PER_HOUR: Final = 3600.0
+_EXIT: Final = {"config": 2, "cancelled": 130}
+"""Exit codes of the command by kind of failure."""
 
 
 def is_retryable(task: Any, run: Any, state: State) -> bool:
@@ -170,10 +172,12 @@ def main(
         Workspace.open(root)
         run_supervised()
         build(root=root, mode=mode, targets=target, timeout_hours=timeout_hours)
-    except (InputError, StageError) as error:
+    except InputError as error:
         sys.stderr.write(f"build: {error}\n")
-        bad_input = isinstance(error, InputError) or error.kind == "config"
-        sys.exit(2 if bad_input else 1)
+        sys.exit(2)
+    except StageError as error:
+        sys.stderr.write(f"build: {error}\n")
+        sys.exit(_EXIT.get(error.kind, 1))
 
 
 if __name__ == "__main__":

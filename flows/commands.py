@@ -1,5 +1,6 @@
 """Commands that flows run: streamed line by line, and ended with the flow that started them."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ OnLine = Callable[[str], None]
 
 
 class CommandsStoppedError(Exception):
-    """A command was to start after its group had been stopped."""
+    """A command was stopped with its group, or was to start after that."""
 
 
 class ProcessGroup:
@@ -98,7 +99,8 @@ def run_command(
 
     Raises:
         TimeoutError: The command took longer than `timeout`.
-        CommandsStoppedError: The current process group has been stopped.
+        CommandsStoppedError: The current process group has been stopped. SIGINT, sent to any
+            process of the command, stops the group.
 
     """
     group = _current.get() or ProcessGroup()
@@ -122,6 +124,8 @@ def run_command(
             code = process.wait()
         finally:
             timer.cancel()
+    if code == 128 + signal.SIGINT:
+        group.stop()
     if code and group.stopped:
         raise CommandsStoppedError
     if time.monotonic() >= deadline:

@@ -9,6 +9,7 @@ first on the import path, and would find it in place of DVC.
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Final, Literal
 
 from flows.commands import CommandsStoppedError, OnLine, run_command
 from flows.workspace import Workspace
+from tasks.runtime.dvc_command import CONTINUE
 from tasks.tools.repro import ADVICE
 
 Outcome = Literal["Ran", "Restored", "Up to date"]
@@ -27,6 +29,7 @@ RETRYABLE_KINDS: Final = ("transient", "interrupted")
 _LOCK_HELD: Final = "Unable to acquire lock"
 _UNCHANGED: Final = "didn't change, skipping"
 _RESTORED: Final = "is cached - skipping run"
+_KILLED: Final = re.compile(r"exited with -\d+")
 
 
 class StageError(Exception):
@@ -151,8 +154,8 @@ def run_stage(
 
     def keep(line: str) -> None:
         lines.append(line)
-        # DVC says it after every stage.
-        if line != ADVICE:
+        # DVC says the first after every stage; the flow itself says the second.
+        if line != ADVICE and not line.endswith(CONTINUE):
             on_line(line)
 
     _status_file(workspace, stage).unlink(missing_ok=True)
@@ -218,7 +221,7 @@ def run_module(
 
 def dvc_command(*arguments: str) -> list[str]:
     """Return a DVC command of the running interpreter."""
-    return [sys.executable, "-m", "dvc", *arguments]
+    return [sys.executable, "-m", "tasks.runtime.dvc_command", *arguments]
 
 
 def _run(
@@ -237,13 +240,15 @@ def _run(
     except TimeoutError as error:
         raise StageError(name, "timeout", str(error)) from None
     except CommandsStoppedError:
-        raise StageError(name, "cancelled", "the flow run was stopped") from None
+        raise StageError(name, "cancelled", "the build was stopped") from None
 
 
 def _failure(workspace: Workspace, stage: str, lines: list[str]) -> tuple[str, str]:
     """Return the kind of a failure and its message, from the status file or else the output."""
     if any(_LOCK_HELD in line for line in lines):
         return "transient", "another DVC command holds the repository's lock"
+    if any(_KILLED.search(line) for line in lines):
+        return "interrupted", "the stage was killed"
     try:
         status = json.loads(_status_file(workspace, stage).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):

@@ -17,8 +17,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
+from tasks.runtime.dvc_command import CONTINUE
 from tasks.runtime.processes import adopt_orphans, terminate_with_parent
 
 # Longer than it takes to write one checkpoint.
@@ -30,11 +32,17 @@ def main(command: list[str]) -> int:
     """Run a command until it ends, standard input closes, or a signal arrives.
 
     Returns:
-        The exit code as a shell reports it: 128 + N for a command that signal N ended.
+        The exit code as a shell reports it: 128 + N for a command that signal N ended, and 130 if
+        SIGINT ended this process.
 
     """
     adopt_orphans()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=partial(terminate_with_parent, os.getpid()),
+    )
     stopped = _stop_at_signals()
     threading.Thread(target=_watch_input, args=(stopped,), daemon=True).start()
     return _Session(child.pid).supervise(stopped)
@@ -45,17 +53,22 @@ def run_supervised() -> None:
 
     Returns only in the child, which has a session of its own and gets SIGTERM when this process
     ends; SIGTERM raises `SystemExit(143)` there, so that `finally` blocks run and Prefect shuts its
-    temporary server down. On systems other than Linux only the handler is installed.
+    temporary server down. SIGINT does so with code 130. On systems other than Linux only the
+    handlers are installed.
     """
     if sys.platform == "linux":
         parent = os.getpid()
         child = os.fork()
         if child:
             adopt_orphans()
-            os._exit(_Session(child).supervise(_stop_at_signals()))
+            code = _Session(child).supervise(_stop_at_signals())
+            if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+                os.write(2, f"stopped; {CONTINUE}\n".encode())
+            os._exit(code)
         os.setsid()
         terminate_with_parent(parent)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 class _Session:
@@ -65,7 +78,7 @@ class _Session:
         self.leader = leader
         self.code: int | None = None
 
-    def supervise(self, stopped: threading.Event) -> int:
+    def supervise(self, stopped: "_Stop") -> int:
         """Wait for the leader or for `stopped`, end every process, and return the exit code."""
         while not self._leader_ended() and not stopped.wait(_POLL_SECONDS):
             pass
@@ -73,6 +86,8 @@ class _Session:
         # The leader alone at first: it may have to shut down a server in its own group.
         self._end(self._leader_ended, lambda number: os.kill(self.leader, number), deadline)
         self._end(self._empty, lambda number: os.killpg(self.leader, number), deadline)
+        if stopped.number == signal.SIGINT:
+            return 128 + signal.SIGINT
         code = self.code or 0
         return code if code >= 0 else 128 - code
 
@@ -107,14 +122,25 @@ class _Session:
                     self.code = os.waitstatus_to_exitcode(found[1])
 
 
-def _stop_at_signals() -> threading.Event:
-    stopped = threading.Event()
+class _Stop(threading.Event):
+    """Set to end the session; `number` is the signal that asks for it, if one does."""
+
+    number: int | None = None
+
+
+def _stop_at_signals() -> _Stop:
+    stopped = _Stop()
+
+    def stop(number: int, frame: object) -> None:
+        stopped.number = stopped.number or number
+        stopped.set()
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, stop)
     return stopped
 
 
-def _watch_input(stopped: threading.Event) -> None:
+def _watch_input(stopped: _Stop) -> None:
     while os.read(0, 1):
         pass
     stopped.set()

@@ -1,6 +1,7 @@
 """Linux process attributes that Python does not expose: parent-death signal and child subreaper.
 
-On other systems both functions do nothing. psutil has neither; it lists and signals processes.
+On other systems the functions do nothing with them. psutil has neither; it lists and signals
+processes.
 """
 
 import ctypes
@@ -27,6 +28,20 @@ def terminate_with_parent(parent: int | None = None) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # The parent may have ended before the call above, in which case no signal would come.
     if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def terminate_with_dvc() -> None:
+    """End this process, which DVC has started, at the first signal or as soon as DVC ends.
+
+    For the time in which no handlers are needed yet: signals have their default action.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    terminate_with_parent()
+    # DVC may have ended before the call above. The process that adopts its children, init for
+    # example, is outside its process group.
+    if os.getpgid(os.getppid()) != os.getpgrp():
         os.kill(os.getpid(), signal.SIGTERM)
 
 

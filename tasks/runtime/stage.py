@@ -1,20 +1,21 @@
 """How every stage runs: one context, one tracked run, one line for bad input, exit codes.
 
 Exit codes: 0 success; 1 the data failed its checks, or an unexpected error (with a traceback);
-2 bad input; 143 stopped by SIGTERM.
+2 bad input; 130 stopped by SIGINT; 143 stopped by SIGTERM.
 """
 
 import fcntl
 import logging
 import os
 import shutil
-import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, TextIO
 
 import typer
 
@@ -23,16 +24,18 @@ from mambatalk.errors import InputError
 from tasks.runtime.command import run_command
 from tasks.runtime.context import Run, StageContext
 from tasks.runtime.paths import Paths
-from tasks.runtime.processes import terminate_with_parent
-from tasks.runtime.status import Interrupted, failure_kind, write_status
+from tasks.runtime.status import failure_kind, write_status
+from tasks.runtime.stopping import ignore_signals, stop_at_signals
 from tasks.runtime.view import restrict, stage_view
 from tasks.tracking.recorder import recording
 
 HELP_EPILOG: Final = (
     "Settings are in params.yaml. `dvc repro STAGE` runs the stages it depends on first."
 )
-_EXIT: Final = {"interrupted": 143, "config": 2}
-_REPEAT_SECONDS: Final = 5
+_EXIT: Final = {"interrupted": 143, "cancelled": 130, "config": 2}
+_POLL_SECONDS: Final = 0.1
+_LOCK_SECONDS: Final = 5
+"""Longer than a stage lives on after its DVC was killed."""
 
 
 def workers() -> int:
@@ -80,16 +83,21 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
     """
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("mambatalk").setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGALRM, _interrupt)
-    # A killed DVC would leave this stage running, and the next build would start it again.
-    terminate_with_parent()
-
     paths = Paths(root)
     # The library's default is relative to the working directory, which may be another folder.
     os.environ.setdefault("MAMBATALK_CACHE", str(paths.root / "runs/cache"))
     folder = paths.run_folder(stage)
     fingerprint = None
+    reported = threading.Event()
+
+    def report_failure(error: BaseException) -> int:
+        # Both threads may come here, the second one after its deadline.
+        if not reported.is_set():
+            reported.set()
+            _report_failure(folder, stage, error, fingerprint)
+        return _EXIT.get(failure_kind(error), 1)
+
+    stop_at_signals(report_failure)
     try:
         with stage_lock(folder, stage):
             config = load_config(paths.params)
@@ -106,22 +114,28 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
                     paths=paths,
                 )
                 run(context)
-            _ignore_signals()
+            ignore_signals()
             # At full size a checkpoint is 2.4 GB, and a finished stage has no use for it.
             shutil.rmtree(context.scratch, ignore_errors=True)
             write_status(folder, stage, "succeeded", fingerprint=fingerprint)
             return 0
     except BaseException as error:
-        return _report_failure(folder, stage, error, fingerprint)
+        ignore_signals()
+        code = report_failure(error)
+        if failure_kind(error) in ("interrupted", "cancelled"):
+            # Python's own exit takes seconds with all that a stage imports.
+            os._exit(code)
+        return code
 
 
-def _report_failure(folder: Path, stage: str, error: BaseException, fingerprint: str | None) -> int:
-    _ignore_signals()
+def _report_failure(
+    folder: Path, stage: str, error: BaseException, fingerprint: str | None
+) -> None:
     kind = failure_kind(error)
     if isinstance(error, InputError):
         sys.stderr.write(f"{stage}: {error}\n")
-    elif kind == "interrupted":
-        sys.stderr.write(f"{stage}: stopped by a signal; run the same command again to continue\n")
+    elif kind in ("interrupted", "cancelled"):
+        sys.stderr.write(f"{stage}: stopped by {error}; run the same command again to continue\n")
     elif kind == "unexpected":
         traceback.print_exception(error)
     else:
@@ -130,41 +144,41 @@ def _report_failure(folder: Path, stage: str, error: BaseException, fingerprint:
     # On a full disk the status cannot be written either.
     with suppress(OSError, InputError):
         write_status(folder, stage, "failed", fingerprint=fingerprint, kind=kind, message=message)
-    return _EXIT.get(kind, 1)
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    # The interpreter swallows exceptions that are raised in some of its callbacks (a finaliser, for
-    # example), so the signal is repeated until the stage ends.
-    signal.alarm(_REPEAT_SECONDS)
-    raise Interrupted(f"signal {number}")
-
-
-def _ignore_signals() -> None:
-    """Ignore further signals, so that the last status is written."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.alarm(0)
 
 
 @contextmanager
 def stage_lock(folder: Path, stage: str) -> Iterator[None]:
     """Hold the lock of a stage, so that two processes never write the same outputs.
 
+    A process that holds it may be about to end, because its DVC was killed, and is waited for.
+
     Raises:
-        InputError: Another process holds it.
+        InputError: Another process holds it, and keeps it for `_LOCK_SECONDS`.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"stage {stage}",
-                "is already running in this checkout",
-                "wait for it or stop it",
-            ) from None
+        if not _acquire(file):
+            sys.stderr.write(f"{stage}: waiting for an earlier run of this stage to end\n")
+            deadline = time.monotonic() + _LOCK_SECONDS
+            while not _acquire(file):
+                if time.monotonic() > deadline:
+                    raise InputError(
+                        f"stage {stage}",
+                        "is already running in this checkout",
+                        "wait for it or stop it",
+                    )
+                time.sleep(_POLL_SECONDS)
         yield
+
+
+def _acquire(file: TextIO) -> bool:
+    """Acquire a lock on an open file, and return whether no other process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _limit_threads() -> None:

@@ -1,18 +1,23 @@
 """How a stage ended, for the program that runs it: `runs/STAGE/status.json`.
 
 `dvc repro` exits with 255 for every kind of failure, so the kind is written to this file. A
-scheduler retries failures that may pass by themselves (transient, interrupted) and no others.
+scheduler retries failures that may pass by themselves (transient, interrupted) and no others;
+"cancelled" is an interruption by SIGINT, which a person wanted.
 """
 
 import errno
 import os
+import signal
 from pathlib import Path
 from typing import Final, Literal
 
 from mambatalk.errors import InputError
 from mambatalk.files import write_json
+from tasks.runtime.stopping import Interrupted
 
-Kind = Literal["config", "data-contract", "transient", "oom", "nan", "interrupted", "unexpected"]
+Kind = Literal[
+    "config", "data-contract", "transient", "oom", "nan", "interrupted", "cancelled", "unexpected"
+]
 State = Literal["running", "succeeded", "failed"]
 
 _TRANSIENT: Final = (
@@ -31,10 +36,6 @@ _TRANSIENT: Final = (
 
 class DataContractError(InputError):
     """The data breaks a critical rule. The evidence has been written before this is raised."""
-
-
-class Interrupted(BaseException):
-    """SIGTERM arrived."""
 
 
 def write_status(
@@ -70,8 +71,10 @@ def write_status(
 
 def failure_kind(error: BaseException) -> Kind:
     """Classify an exception."""
-    if isinstance(error, Interrupted | KeyboardInterrupt):
-        return "interrupted"
+    if isinstance(error, KeyboardInterrupt):
+        return "cancelled"
+    if isinstance(error, Interrupted):
+        return "cancelled" if error.number == signal.SIGINT else "interrupted"
     if isinstance(error, DataContractError):
         return "data-contract"
     if isinstance(error, InputError):

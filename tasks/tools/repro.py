@@ -1,9 +1,11 @@
 """Run `dvc repro` as `make repro` and `make real` do: `python -m tasks.tools.repro`.
 
-DVC ends every build with the advice to push, which is left out where there is no remote.
+DVC ends every build with the advice to push, which is left out where there is no remote. SIGINT and
+SIGTERM are passed on to DVC, which ends the stage.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from tasks.runtime.command import run_command
+from tasks.runtime.dvc_command import CONTINUE
 from tasks.runtime.processes import terminate_with_parent
 
-_DVC: Final = (sys.executable, "-m", "dvc")
+_DVC: Final = (sys.executable, "-m", "tasks.runtime.dvc_command")
 ADVICE: Final = "Use `dvc push` to send your updates to remote storage."
 
 
@@ -25,7 +28,7 @@ def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
         variables: Added to the environment.
 
     Returns:
-        The exit code of `dvc repro`.
+        The exit code of `dvc repro`; 130 or 143 if SIGINT or SIGTERM stopped it.
 
     """
     with subprocess.Popen(
@@ -38,11 +41,18 @@ def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
         bufsize=1,
         preexec_fn=terminate_with_parent,
     ) as process:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: process.send_signal(number))
+        # The stage has the same pipe, so the loop ends when both have ended.
         for line in process.stdout or ():
             if line.rstrip() != ADVICE or _has_remote(root):
                 sys.stdout.write(line)
                 sys.stdout.flush()
-    return process.returncode
+    code = process.returncode
+    if code >= 0:
+        return code
+    sys.stderr.write(f"dvc: stopped by {signal.Signals(-code).name}; {CONTINUE}\n")
+    return 128 - code
 
 
 def _has_remote(root: Path) -> bool:
@@ -54,11 +64,7 @@ def _has_remote(root: Path) -> bool:
 
 def command() -> None:
     """Bring every stage up to date."""
-    try:
-        sys.exit(repro(Path()))
-    except KeyboardInterrupt:
-        # DVC has got the same signal and said so.
-        sys.exit(130)
+    sys.exit(repro(Path()))
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def recording(stage: str, config: Config, view: StageView, *, root: Path) -> Ite
     try:
         yield recorder
     except BaseException as error:
-        recorder.close("KILLED" if failure_kind(error) == "interrupted" else "FAILED")
+        stopped = failure_kind(error) in ("interrupted", "cancelled")
+        recorder.close("KILLED" if stopped else "FAILED")
         raise
     recorder.close("FINISHED")
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from flows.build import build
@@ -121,6 +122,26 @@ def test_no_process_outlives_a_killed_build(
         assert select.select([one], [], [], 60)[0]
         os.close(one)
     assert not processes_with(f"MARK={tmp_path}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the flow has one process less elsewhere")
+@pytest.mark.parametrize("role", ["build", "flow", "flows.supervise", "stage.py"])
+def test_sigint_to_any_process_ends_the_build_for_good(toy: Workspace, role: str) -> None:
+    """The stage is not retried, as it is after a kill."""
+    instruct(toy, "first", "hang")
+    with command(toy, PREFECT_LOGGING_LEVEL="INFO") as process:
+        assert any("hello from first" in line for line in process.stdout or ())
+        build = psutil.Process(process.pid)
+        (flow,) = build.children()
+        member = {"build": build, "flow": flow}.get(role)
+        if member is None:
+            # The first one: the shell of the stage has its module in its command, too.
+            member = next(one for one in flow.children(True) if role in " ".join(one.cmdline()))
+        member.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "hello from first" not in output
+    assert output.count("run the same command again to continue") == 1, output
 
 
 def processes_with(variable: str) -> list[int]:

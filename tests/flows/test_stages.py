@@ -135,6 +135,14 @@ def test_a_stage_that_is_killed_counts_as_interrupted(toy: Workspace) -> None:
     assert failure.value.kind == "interrupted"
 
 
+def test_a_stage_that_is_killed_before_it_begins_counts_as_interrupted(toy: Workspace) -> None:
+    """It has no status file then."""
+    (toy.root / "stage.py").write_text("import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(StageError, match="was killed") as failure:
+        run(toy, "first")
+    assert failure.value.kind == "interrupted"
+
+
 def test_a_stage_that_does_not_start_fails_with_dvc_s_last_line(toy: Workspace) -> None:
     with pytest.raises(StageError, match="fourth") as failure:
         run(toy, "fourth")

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ FAULT = ("expected b, found a", "do c")
         (InputError("params.yaml", *FAULT), "config"),
         (DataContractError("clips", *FAULT), "data-contract"),
         (Interrupted(), "interrupted"),
-        (KeyboardInterrupt(), "interrupted"),
+        (Interrupted(signal.SIGINT), "cancelled"),
+        (KeyboardInterrupt(), "cancelled"),
         (MemoryError(), "oom"),
         (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
         (FloatingPointError("loss is nan"), "nan"),

@@ -1,0 +1,108 @@
+"""DVC as the launchers and flows run it: `python -m tasks.runtime.dvc_command repro`.
+
+DVC ignores SIGINT while a stage runs, because Ctrl-C sends it to the stage as well, and at SIGTERM
+it ends without waiting for the stage. Here either signal, sent to DVC or to both, ends the stage
+first and then DVC; SIGINT sent to the stage alone ends DVC too. The exit code is DVC's, 130 for
+SIGINT or 143 for SIGTERM.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from tasks.runtime.stopping import CHECKPOINT_SECONDS, ORPHAN_SECONDS, STOP_SECONDS
+
+_STAGE_SECONDS: Final = CHECKPOINT_SECONDS + STOP_SECONDS + 1
+"""Longer than a stage takes to end."""
+CONTINUE: Final = "run the same command again to continue"
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ends DVC. DVC handles its base class: it releases its locks and exits.
+
+    Args:
+        number: The signal.
+        reported: Whether the stage has printed how to continue.
+
+    """
+
+    def __init__(self, number: int, *, reported: bool = False) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+        self.reported = reported
+
+
+def run_dvc(arguments: Sequence[str]) -> int:
+    """Run a DVC command in this process, and return its exit code."""
+    stopped: Stopped | None = None
+    parent = os.getppid()
+
+    def run_stage(executable: str | None, command: str, **options: Any) -> None:
+        nonlocal stopped
+        try:
+            _run_stage(executable, command, options, parent)
+        except Stopped as error:
+            stopped = error
+            raise
+
+    def stop(number: int, frame: object) -> NoReturn:
+        nonlocal stopped
+        # Ctrl-C arrives from the terminal and from the launcher; only the first one counts.
+        for one in _SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
+        stopped = Stopped(number)
+        raise stopped
+
+    for number in _SIGNALS:
+        signal.signal(number, stop)
+    try:
+        import dvc.stage.run
+        from dvc.cli import main
+
+        dvc.stage.run._run = run_stage
+        code = main(list(arguments))
+    except Stopped as error:
+        stopped = error
+        code = 1
+    if stopped is None or code == 0:
+        return int(code)
+    if not stopped.reported:
+        sys.stderr.write(f"dvc: stopped by {stopped}; {CONTINUE}\n")
+    return 128 + stopped.number
+
+
+def _run_stage(executable: str | None, command: str, options: dict[str, Any], parent: int) -> None:
+    """Run the command of a stage; takes the place of `dvc.stage.run._run`.
+
+    Raises:
+        Stopped: A signal has ended the stage.
+        StageCmdFailedError: The command failed.
+
+    """
+    from dvc.stage.exceptions import StageCmdFailedError
+    from dvc.stage.run import _make_cmd
+
+    process = subprocess.Popen(_make_cmd(executable, command), **options)
+    try:
+        code = process.wait()
+    except Stopped as stopped:
+        process.send_signal(stopped.number)
+        orphaned = os.getppid() != parent
+        try:
+            code = process.wait(ORPHAN_SECONDS if orphaned else _STAGE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        raise Stopped(stopped.number, reported=code == 128 + stopped.number) from None
+    if code in (-signal.SIGINT, 128 + signal.SIGINT):
+        raise Stopped(signal.SIGINT, reported=code > 0)
+    if code:
+        raise StageCmdFailedError(command, code)
+
+
+if __name__ == "__main__":
+    sys.exit(run_dvc(sys.argv[1:]))
