@@ -36,11 +36,17 @@ class Recording:
 
     Args:
         path: The file. Its content decides about the format, not its name.
+        name: Name in messages. If None, the path.
+        max_seconds: Longest duration.
 
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, *, name: str | None = None, max_seconds: float = MAX_SECONDS
+    ) -> None:
         self.path = Path(path)
+        self.name = name or str(path)
+        self.max_seconds = max_seconds
         self.truncated_at: float | None = None
         """Seconds after which a truncated file ends; known after `chunks` has read it."""
 
@@ -60,22 +66,22 @@ class Recording:
 
         Raises:
             InputError: The file is missing, holds no sound that can be decoded, samples that are
-                not finite, or more than two hours.
+                not finite, or is too long.
 
         """
         import av
 
-        with path_errors(self.path, expected="a readable file"), self.path.open("rb") as file:
+        with path_errors(self.name, expected="a readable file"), self.path.open("rb") as file:
             header = file.read(8)
             size = file.seek(0, os.SEEK_END)
         if not header:
-            raise InputError(self.path, "expected audio, found an empty file", HINT)
+            raise InputError(self.name, "expected audio, found an empty file", HINT)
         samples = 0
         try:
             with av.open(str(self.path), metadata_errors="replace") as container:
                 if not container.streams.audio:
                     raise InputError(
-                        self.path,
+                        self.name,
                         "expected audio, found a file without sound",
                         "give a recording of speech",
                     )
@@ -90,10 +96,10 @@ class Recording:
                 raise
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(
-                self.path, f"expected audio, found a file that cannot be decoded ({reason})", HINT
+                self.name, f"expected audio, found a file that cannot be decoded ({reason})", HINT
             ) from None
         if not samples:
-            raise InputError(self.path, "expected audio, found no sound in the file", HINT)
+            raise InputError(self.name, "expected audio, found no sound in the file", HINT)
         seconds = samples / SAMPLE_RATE
         if stated - seconds > MISSING_SECONDS or _is_short_riff(header, size):
             self.truncated_at = seconds
@@ -101,12 +107,12 @@ class Recording:
     def _check(self, chunk: NDArray[np.float32], samples: int) -> None:
         if not np.isfinite(chunk).all():
             raise InputError(
-                self.path, "expected finite samples, found NaN or infinity", "export it again"
+                self.name, "expected finite samples, found NaN or infinity", "export it again"
             )
-        if samples > MAX_SECONDS * SAMPLE_RATE:
+        if samples > self.max_seconds * SAMPLE_RATE:
             raise InputError(
-                self.path,
-                "expected at most two hours, found more",
+                self.name,
+                f"expected at most {self.max_seconds / 60:g} minutes, found more",
                 "cut the recording into shorter ones",
             )
 

@@ -19,6 +19,7 @@ from mambatalk.cli.download import app as downloads
 from mambatalk.cli.evaluate import app as evaluation
 from mambatalk.cli.generate import app as generation
 from mambatalk.cli.published import app as published
+from mambatalk.cli.serve import app as service
 from mambatalk.cli.view import app as viewing
 from mambatalk.errors import InputError
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (generation, viewing, data, downloads, evaluation, published, bench):
+for group in (generation, viewing, service, data, downloads, evaluation, published, bench):
     app.add_typer(group)
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks `mambatalk bench scan`, `mambatalk bench step` and `mambatalk bench data`.
+"""The benchmarks of `mambatalk bench`: scan, step, data and serve.
 
 They print measurements of this machine, with targets where there are any, and exit with code 0.
 """
@@ -168,6 +168,47 @@ def data(
         _print_json(measurements)
     else:
         _print_table(measurements)
+
+
+@bench.command()
+def serve(
+    *,
+    bundle: Annotated[Path, typer.Option(help="Folder of the trained model.")] = Path("bundle"),
+    seconds: Annotated[float, typer.Option(min=1, help="Duration of each recording.")] = 5,
+    duration: Annotated[float, typer.Option(min=1, help="Seconds that each load lasts.")] = 15,
+    waiting: Annotated[
+        int, typer.Option(min=1, help="Requests that the service works on at the same time.")
+    ] = 16,
+) -> None:
+    """Measure the load that `mambatalk serve` carries, and its answers at twice that load.
+
+    **Example**
+
+        mambatalk bench serve --bundle bundle --duration 10
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from mambatalk.bench.service import measure_service
+    from mambatalk.runtime import device
+
+    target = device()
+    loads = measure_service(
+        bundle, seconds=seconds, duration=duration, waiting=waiting, device=target
+    )
+    table = Table("load", "sent per s", "motion per s", "median s", "99 % within s", "answers")
+    for name, load in zip(("all it carries", "twice as much"), loads, strict=True):
+        table.add_row(
+            name,
+            f"{load.offered:.1f}",
+            f"{load.answered:.1f}",
+            f"{load.median:.2f}",
+            f"{load.percentile_99:.2f}",
+            ", ".join(f"{count} x {status}" for status, count in load.statuses.items()),
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"{seconds:g} s of speech a request, npz, {waiting} at once ({target.type})")
 
 
 def _print_json(measurements: "Sequence[Measurement]") -> None:

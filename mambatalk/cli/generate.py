@@ -1,32 +1,23 @@
 """`mambatalk generate`: from recordings of speech to files of motion."""
 
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mambatalk.cli.loading import bundle_folder, chosen_device
 from mambatalk.console import progress_bar
 from mambatalk.errors import InputError
-from mambatalk.files import make_folder, path_errors, read_json, sha256_file
+from mambatalk.files import make_folder, path_errors
 
 if TYPE_CHECKING:
-    import torch
-
     from mambatalk.synthesis.bundle import Bundle
     from mambatalk.synthesis.sampling import Sampling
 
 app = typer.Typer()
-
-DEFAULT_BUNDLE: Final = Path("bundle")
 
 
 @app.command(rich_help_panel="Results")
@@ -119,11 +110,9 @@ def generate(
     chosen = parse_formats(formats)
     _check_names(speech)
     _check_writable(out)
-    if bundle and model:
-        raise InputError("model", "expected --bundle or --model, found both", "leave one out")
     sampling = _sampling(seed, temperature, top_p)
-    target = _device(device)
-    with _bundle_folder(bundle, model) as folder:
+    target = chosen_device(device)
+    with bundle_folder(bundle, model) as folder:
         loaded = Model.load(folder, target, sampling)
     speaker_id = _speaker(loaded.synthesizer.bundle, speaker)
     for note in loaded.notes:
@@ -186,22 +175,6 @@ def _sampling(seed: int | None, temperature: float, top_p: float) -> "Sampling |
     return None if seed is None else Sampling(seed=seed, temperature=temperature, top_p=top_p)
 
 
-def _device(name: str) -> "torch.device":
-    import torch
-
-    from mambatalk.runtime import device
-
-    if name == "auto":
-        return device()
-    if name == "cpu" or (name == "cuda" and torch.cuda.is_available()):
-        return torch.device(name)
-    raise InputError(
-        "device",
-        f"expected auto, cpu, or cuda where PyTorch finds a GPU, found {name}",
-        "use --device auto",
-    )
-
-
 def _speaker(bundle: "Bundle", speaker: int | None) -> int:
     known = sorted(bundle.speakers)
     if speaker is None:
@@ -220,63 +193,3 @@ def _speaker(bundle: "Bundle", speaker: int | None) -> int:
 
 def _textgrid(given: Path | None, speech: Path) -> Path | None:
     return given / f"{speech.stem}.TextGrid" if given and given.is_dir() else given
-
-
-@contextmanager
-def _bundle_folder(bundle: Path | None, model: str | None) -> Iterator[Path]:
-    """Yield the folder of the bundle, downloaded from MLflow's registry if a model is named."""
-    if model is None:
-        folder = bundle or DEFAULT_BUNDLE
-        if not (folder / "bundle.json").is_file():
-            raise InputError(
-                folder,
-                "expected the folder of a bundle, found no bundle.json in it",
-                "`make repro` writes one; name it with --bundle",
-            )
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as name:
-        _download(model, Path(name))
-        yield _packed_bundle(model, Path(name))
-
-
-def _download(model: str, folder: Path) -> None:
-    """Download a registered model with the command of MLflow, which the library does not import."""
-    command = shutil.which(
-        "mlflow", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    )
-    if command is None:
-        raise InputError(
-            model,
-            "expected the command mlflow to download the model, found none",
-            "pip install mlflow, or use --bundle",
-        )
-    done = subprocess.run(
-        [command, "artifacts", "download", "--artifact-uri", model, "--dst-path", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(
-            model,
-            f"expected a model in MLflow's registry, found that it cannot be downloaded ({reason})",
-            "check its name and MLFLOW_TRACKING_URI",
-        )
-
-
-def _packed_bundle(model: str, folder: Path) -> Path:
-    """Return the bundle in a downloaded model, or the one that it refers to."""
-    for path in sorted(folder.rglob("bundle.json")):
-        return path.parent
-    for path in sorted(folder.rglob("reference.json")):
-        reference = read_json(path)
-        found = Path(reference["folder"])
-        if all(sha256_file(found / name) == sha for name, sha in reference["files"].items()):
-            return found
-    raise InputError(
-        model,
-        "expected a bundle of mambatalk, found another model, or a reference to changed files",
-        "register the model of the stage `bundle`",
-    )

@@ -176,7 +176,7 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
     for name in request.formats:
         path = request.out / f"{request.speech.stem}.{name}"
         with bar(f"writing {path.name}") as progress:
-            _write(path, motion, recording, bodies, progress)
+            write_motion(path, motion, recording, bodies, progress)
         files.append(path)
     if bodies.path is None and request.formats != ("npz",):
         notes.append("no body model: the figure is the stand-in body (--body SMPLX_NEUTRAL.npz)")
@@ -259,11 +259,11 @@ def recording_motion(
     notes = []
     if recording.truncated_at is not None:
         notes.append(
-            f"{recording.path}: the file is truncated; motion ends with the audio at"
+            f"{recording.name}: the file is truncated; motion ends with the audio at"
             f" {recording.truncated_at:.1f} s"
         )
     if peak < SILENCE:
-        notes.append(f"{recording.path}: the recording is silent")
+        notes.append(f"{recording.name}: the recording is silent")
     word_ids = None
     if words is None:
         notes.append("no TextGrid: motion from the audio alone")
@@ -315,10 +315,26 @@ def _statistics(recording: Recording) -> tuple[int, float, tuple[float, float]]:
     return samples, peak, (mean, float(np.sqrt(variance + VARIANCE_FLOOR)))
 
 
-def _write(
-    path: Path, motion: SmplxMotion, recording: Recording, bodies: Bodies, progress: Progress
+def write_motion(
+    path: Path,
+    motion: SmplxMotion,
+    recording: Recording,
+    bodies: Bodies,
+    progress: Progress | None = None,
 ) -> None:
-    """Write one format, which the ending of the path names."""
+    """Write motion in the format that the ending of the path names.
+
+    Args:
+        path: File to write.
+        motion: The motion.
+        recording: Its speech, which a video contains.
+        bodies: Body of meshes and skeletons.
+        progress: Called with the number of finished frames of a video and their total.
+
+    Raises:
+        InputError: The file cannot be written, or the body model is bad.
+
+    """
     if path.suffix == ".npz":
         motion.write(path)
     elif path.suffix == ".bvh":

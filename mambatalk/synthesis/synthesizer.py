@@ -255,7 +255,7 @@ class Synthesizer:
         if not speeches:
             return []
         for speech in speeches:
-            self._check_audio(speech)
+            self.check_audio(speech)
         initial = torch.stack([self.initial_motion(speech.initial_motion) for speech in speeches])
         counts = [self.layout.count(speech.frame_count) for speech in speeches]
         # Longest first, so that the clips with windows left are always the first rows.
@@ -323,7 +323,13 @@ class Synthesizer:
             )
         return torch.tensor(given)
 
-    def _check_audio(self, speech: Speech) -> None:
+    def check_audio(self, speech: Speech) -> None:
+        """Check that there is enough audio and that its samples are finite.
+
+        Raises:
+            InputError: They are not.
+
+        """
         waveform = speech.waveform
         shortest = 1 if self.rules.cover_all_frames else self.layout.window
         if not len(waveform) or speech.frame_count < shortest:

@@ -17,6 +17,7 @@ DOCUMENTS = (
 NEEDS = {
     "needs-network": "the internet",
     "needs-blender": "Blender",
+    "needs-service": "a running service",
     "needs-corpus": "the whole BEATX corpus or one of the same size",
     "needs-smplx": "the licensed SMPL-X model",
     "needs-gpu": "a CUDA device",

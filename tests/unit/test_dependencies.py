@@ -25,9 +25,11 @@ EXTRA_OF = {
     "mambatalk/quality/": "data",
     "mambatalk/reporting/": "data",
     "mambatalk/bench/": "train",
+    "mambatalk/bench/service.py": "serve",
     "mambatalk/evaluation/": "train",
     "mambatalk/metrics/": "train",
     "mambatalk/published/": "train",
+    "mambatalk/serving/service.py": "serve",
     "mambatalk/training/": "train",
     "mambatalk/sample/": "sample",
     "tasks/": "pipeline",
@@ -48,7 +50,6 @@ GUARDED = {
 # Declared although no file of the extra imports them.
 NOT_IMPORTED = {
     "gpu": {"einops", "transformers"},  # mamba-ssm, installed without dependencies, imports them.
-    "pipeline": {"fastapi"},  # Bounded for Prefect.
     # Commands and plugins.
     "test": {
         "coverage",

@@ -110,8 +110,8 @@ def test_a_recording_without_samples_and_one_with_nan_are_reported(tmp_path: Pat
         read_audio(tmp_path / "nan.wav")
 
 
-def test_more_than_two_hours_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mambatalk.audio.recording.MAX_SECONDS", 2)
+def test_more_than_the_limit_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", tone(8000), 8000)
-    with pytest.raises(InputError, match="expected at most two hours, found more"):
-        read_audio(tmp_path / "long.wav")
+    recording = Recording(tmp_path / "long.wav", name="speech", max_seconds=1.5)
+    with pytest.raises(InputError, match="speech: expected at most 0.025 minutes, found more"):
+        recording.waveform()

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from mambatalk.bench.measurement import Measurement
 from mambatalk.bench.scan import SCANS, measure_scans
+from mambatalk.bench.service import measure_service
 from mambatalk.cli.bench import app
+from tests.helpers.tiny_bundle import tiny_bundle
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,6 +54,16 @@ def test_a_step_of_a_profile_is_measured(tmp_path: Path) -> None:
     out = run("bench", "step", "--profile", profile, "--steps", 1)
     assert out.startswith("generator: ")
     assert "ms a step, median of 1" in out
+
+
+def test_the_service_answers_all_requests_at_twice_its_load(tmp_path: Path) -> None:
+    tiny_bundle().save(tmp_path / "bundle")
+    carried, overloaded = measure_service(
+        tmp_path / "bundle", seconds=1, duration=1, waiting=2, device=torch.device("cpu")
+    )
+    assert set(carried.statuses) == {"200"}
+    assert set(overloaded.statuses) <= {"200", "429"}
+    assert 0 < carried.median <= carried.percentile_99
 
 
 def test_measurements_are_printed_with_their_targets(

@@ -1,0 +1,68 @@
+"""`mambatalk serve`: recordings in, files of motion out, over HTTP."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mambatalk.cli.loading import bundle_folder, chosen_device
+
+app = typer.Typer()
+
+
+@app.command(rich_help_panel="Results")
+def serve(
+    *,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the trained model. [default: bundle]")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model in MLflow's registry, such as models:/mambatalk@champion."),
+    ] = None,
+    body: Annotated[
+        Path | None,
+        typer.Option(
+            help="SMPL-X npz for meshes and skeletons. Without it the stand-in body is used."
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at. The default reaches this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8000,
+    max_seconds: Annotated[
+        float, typer.Option(min=1, help="Longest recording that is accepted.")
+    ] = 300,
+    max_waiting: Annotated[
+        int,
+        typer.Option(min=1, help="Requests in work at the same time; others get status 429."),
+    ] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu, or cuda.")] = "auto",
+) -> None:
+    """Answer requests over HTTP: POST a recording to /motion, get npz, bvh, glb, vrma or mp4.
+
+    Requests that arrive at the same time are generated side by side. There is no authentication:
+    put a proxy in front before you listen at another address. /docs describes the requests (its
+    page loads scripts from the internet), /openapi.json without scripts.
+
+    With the example's service, this makes a glTF file:
+    `curl --data-binary @speech.wav 'http://127.0.0.1:8000/motion?format=glb' -o speech.glb`
+
+    **Example**
+
+        mambatalk serve --bundle bundle --port 8000
+    """
+    from mambatalk.serving.generation import Bodies, Model
+    from mambatalk.serving.service import LOOPBACK, Limits, create_app, run_service
+
+    with bundle_folder(bundle, model) as folder:
+        loaded = Model.load(folder, chosen_device(device))
+    limits = Limits(seconds=max_seconds, waiting=max_waiting)
+    hosts = LOOPBACK if host in LOOPBACK else ("*",)
+    service = create_app(loaded, Bodies(path=body), limits, hosts=hosts)
+    run_service(
+        service,
+        host=host,
+        port=port,
+        started=lambda port: typer.echo(f"http://{host}:{port}/docs; Ctrl-C ends it"),
+    )
