@@ -5,6 +5,7 @@ usage, reported in one line on standard error; 130 stopped by Ctrl-C; 143 stoppe
 Commands import heavy packages only when they run, so that `--help` is fast.
 """
 
+import os
 import re
 import signal
 import sys
@@ -72,6 +73,10 @@ def main() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    # Waiting threads of PyTorch give their processor to others. By default they spin, which on a
+    # busy machine makes two threads many times slower than one. OpenMP reads this when torch is
+    # imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(prog_name="mambatalk")
     except InputError as error:

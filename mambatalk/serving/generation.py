@@ -45,6 +45,9 @@ VIDEO_SIZE: Final = 576
 """Height of a figure in pixels; with its bands a video is 720 pixels high."""
 SILENCE: Final = 1e-3
 """Peak below which a recording is called silent."""
+SMALL_MODEL: Final = 20_000_000
+"""Parameters of a generator below which several threads wait for each other longer than they work
+(docs/decisions.md). The sample's has 2 million, the paper's 199 million."""
 LICENCE: Final = (
     "The software is under Apache-2.0. The weights carry the terms of the data that they were"
     " trained on (BEAT2 is for non-commercial use), and so does motion made with them. Meshes carry"
@@ -64,7 +67,7 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, sampling: Sampling | None = None) -> "Model":
-        """Load a bundle.
+        """Load a bundle, and use one thread on a CPU if the model is small.
 
         Weights of the published implementation are run so that they cover every frame, start from
         the rest pose and do not drift. All else is as published.
@@ -78,6 +81,9 @@ class Model:
             bundle.rules, cover_all_frames=True, start_from_rest_pose=True, exact_audio_slice=True
         )
         synthesizer = Synthesizer(bundle, rules=rules, sampling=sampling)
+        size = sum(parameter.numel() for parameter in bundle.generator.parameters())
+        if device.type == "cpu" and size < SMALL_MODEL:
+            torch.set_num_threads(1)
         return cls(synthesizer=synthesizer, digest=read_json(folder / "bundle.json")["digest"])
 
     @property
