@@ -134,7 +134,6 @@ class VQCommonConfig:
     stride: Count
     """Frames between the starts of training windows."""
     batch_size: Count
-    lr: Rate
     lr_decay: Rate
     """Factor on the learning rate from each part's `decay_epoch` on."""
     betas: tuple[float, float]
@@ -160,6 +159,7 @@ class VQPartConfig:
 
     layers: Count
     epochs: Count
+    lr: Rate
     decay_epoch: Count
     """Epoch from which the learning rate is lower and dead codes are not revived."""
     min_deviation: Rate

@@ -32,7 +32,6 @@ COMMON = VQCommonConfig(
     window=64,
     stride=20,
     batch_size=8,
-    lr=3e-3,
     lr_decay=0.1,
     betas=(0.5, 0.999),
     mesh_weight=1.0,
@@ -93,6 +92,7 @@ def train_vq(
     epochs: int,
     decay_epoch: int | None = None,
     mesh_frames: int = 5,
+    lr: float = 3e-3,
     min_deviation: float = 0.05,
     rules: FidelityRules = CORRECTED,
     seed: int = 0,
@@ -108,6 +108,7 @@ def train_vq(
         config=VQPartConfig(
             layers=2,
             epochs=epochs,
+            lr=lr,
             decay_epoch=decay_epoch or epochs,
             min_deviation=min_deviation,
         ),

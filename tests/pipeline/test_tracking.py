@@ -66,7 +66,7 @@ def mini(tmp_path: Path) -> Workspace:
 
 def test_a_run_holds_parameters_curves_and_artefacts(tmp_path: Path) -> None:
     recorder = Recorder("train_vq@face", {"stage": "train_vq@face"})
-    recorder.params({"train_vq.common.lr": 1e-3})
+    recorder.params({"train_vq.upper.lr": 1e-3})
     for step in range(450):
         recorder.metrics(
             {"loss": 1.0 / (step + 1), "nested": {"share": 0.5}, "undefined": None}, step=step
@@ -77,7 +77,7 @@ def test_a_run_holds_parameters_curves_and_artefacts(tmp_path: Path) -> None:
     client, _ = _store.connect()
     run = client.get_run(recorder.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"train_vq.common.lr": "0.001"}
+    assert run.data.params == {"train_vq.upper.lr": "0.001"}
     assert set(run.data.metrics) == {"loss", "nested.share"}
     assert [point.step for point in client.get_metric_history(recorder.run_id, "loss")] == list(
         range(450)

@@ -49,20 +49,13 @@ def test_the_paper_profile_has_the_published_sizes() -> None:
         2.5e-4,
         0.99,
     )
-    assert (common.width, common.codebook_size, common.lr, common.batch_size) == (
-        256,
-        256,
-        1.5e-4,
-        64,
-    )
+    assert (common.width, common.codebook_size, common.batch_size) == (256, 256, 64)
     assert (common.lr_decay, common.foot_weight, common.difference_weight) == (0.1, 20.0, 5.0)
     assert (generator.mask_start, generator.latent_weight) == (0.05, LATENT_WEIGHT)
     assert paper.train_fgd_encoder.betas == (0.9, 0.99)
-    epochs = {
-        part: block["epochs"]
-        for part, block in config_dict(paper.train_vq).items()
-        if part != "common"
-    }
+    parts = {name: value for name, value in config_dict(paper.train_vq).items() if name != "common"}
+    assert {block["lr"] for block in parts.values()} == {1.5e-4}
+    epochs = {part: block["epochs"] for part, block in parts.items()}
     assert epochs == {"face": 800, "upper": 500, "hands": 800, "lower": 800, "global": 800}
     assert paper.ingest.speakers == [2]
     assert paper.body.mesh_vertices == 0
@@ -75,8 +68,8 @@ def test_an_unknown_key_is_named(values: dict[str, Any]) -> None:
 
 
 def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
-    del values["train_vq"]["common"]["lr"]
-    with pytest.raises(InputError, match=r"train_vq\.common\.lr: .*found no such key"):
+    del values["train_vq"]["common"]["lr_decay"]
+    with pytest.raises(InputError, match=r"train_vq\.common\.lr_decay: .*found no such key"):
         parse_config(values)
 
 

@@ -219,7 +219,7 @@ def train_auto_encoder(
     )
     optim = OptimSettings(
         epochs=config.epochs,
-        lr=common.lr,
+        lr=config.lr,
         betas=common.betas,
         decay_epoch=config.decay_epoch,
         lr_decay=common.lr_decay,
