@@ -1,36 +1,24 @@
 """Markdown summaries of flow runs, for Prefect's artifacts and for the terminal."""
 
-import json
 from typing import Any
 
 from flows.workspace import Workspace
+from mambatalk.evaluation.table import metrics_table
+from mambatalk.files import read_json
+from mambatalk.metrics.catalogue import footnotes
 from mambatalk.reporting.text import count_of
 
 
 def build_summary(workspace: Workspace, outcomes: dict[str, str]) -> str:
-    """Return a table of stages and outcomes, and the metrics if there are any."""
+    """Return a table of stages and outcomes, and the tables of metrics if there are any."""
     lines = ["| stage | outcome |", "|---|---|"]
     lines += [f"| {stage} | {outcome} |" for stage, outcome in outcomes.items()]
     evaluation = workspace.paths.evaluation
     if evaluation.is_file():
-        metrics = json.loads(evaluation.read_text(encoding="utf-8"))
-        lines += ["", *_metrics_table(metrics["rows"])]
+        result = read_json(evaluation)
+        lines += ["", *metrics_table(result, "markdown").splitlines(), ""]
+        lines += [f"{sign} {text}." for sign, text in footnotes(result).items()]
     return "\n".join(lines)
-
-
-def _metrics_table(rows: dict[str, dict[str, dict[str, float | None]]]) -> list[str]:
-    metrics = list(next(iter(rows.values())))
-    columns = [(metric, form) for metric in metrics for form in ("published", "corrected")]
-    titles = " | ".join(f"{metric} {form}" for metric, form in columns)
-    lines = [f"| row | {titles} |", "|---|" + "---:|" * len(columns)]
-    for row, values in rows.items():
-        cells = " | ".join(_cell(values[metric].get(form)) for metric, form in columns)
-        lines.append(f"| {row} | {cells} |")
-    return lines
-
-
-def _cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
 
 
 def quality_summary(summary: dict[str, Any], *, refreshed: bool) -> str:

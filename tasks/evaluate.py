@@ -31,6 +31,7 @@ from mambatalk.metrics.catalogue import (
     MOTION,
     PART_NAMES,
     RATIOS,
+    MetricInfo,
     metric_value,
     ratio_to_truth,
 )
@@ -47,9 +48,6 @@ from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command, threads
 from tasks.runtime.training_warnings import evaluation_warnings, warn
-
-SMALL_EXPONENT: Final = -5
-"""DVC prints five decimals, so that metrics in units of 1e-5 or less would all read 0.00000."""
 
 ClipCodes = dict[Part, Tensor]
 """Codes (n,) of a clip by part."""
@@ -158,24 +156,32 @@ def _true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Ite
 def _summary(result: dict[str, Any]) -> dict[str, Any]:
     """Return the model's corrected metrics and event scores, one number each, for DVC to compare.
 
-    Small metrics are in the unit that papers print, which is then part of their name. Range, speed
-    and jerk are ratios to ground truth, under `motion` with the other metrics of motion.
+    They have the values of the report: in the printed unit, which is part of the name, as in
+    `bc_1e-1` and `root_drift_cm`. Range, speed, jerk and code perplexity are ratios to ground truth
+    (`range_lower_ratio`), under `motion` with the other metrics of motion.
     """
     figures: dict[str, Any] = {}
     for metric in (*METRICS.values(), *EVENTS.values(), KID):
-        value = metric_value(result, "model", metric.key)
-        if metric.exponent <= SMALL_EXPONENT:
-            name = f"{metric.key}_1e{metric.exponent}"
-            figures[name] = None if value is None else metric.scaled(value)
+        figures[_unit_name(metric)] = _printed(result, metric)
+    motion = {}
+    for key, metric in MOTION.items():
+        if key.startswith(RATIOS):
+            motion[f"{key}_ratio"] = ratio_to_truth(result, "model", key)
         else:
-            figures[metric.key] = value
-    figures["motion"] = {
-        key: ratio_to_truth(result, "model", key)
-        if key.startswith(RATIOS)
-        else metric_value(result, "model", key)
-        for key in MOTION
-    }
-    return figures
+            motion[_unit_name(metric)] = _printed(result, metric)
+    return {**figures, "motion": motion}
+
+
+def _unit_name(metric: MetricInfo) -> str:
+    if not metric.exponent:
+        return metric.key
+    unit = metric.symbol.replace("/", "_per_") or f"1e{metric.exponent}"
+    return f"{metric.key}_{unit}"
+
+
+def _printed(result: dict[str, Any], metric: MetricInfo) -> float | None:
+    value = metric_value(result, "model", metric.key)
+    return None if value is None else metric.scaled(value)
 
 
 def _parts(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ class Curve:
         self._tracker = tracker
 
     def add(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Add the metrics of one epoch and record them."""
+        """Add the metrics of one epoch, counted from 1, and record them."""
         self.rows.append({"epoch": epoch, **values})
         self._tracker.metrics(values, step=epoch)
 

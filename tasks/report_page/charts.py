@@ -54,7 +54,7 @@ def _rows(path: Path) -> list[dict[str, float]]:
 
 def _chart(title: str, rows: list[dict[str, float]]) -> dict[str, Any]:
     present = {key: name for key, name in SERIES.items() if key in rows[0]}
-    epochs = [row["epoch"] + 1 for row in rows]
+    epochs = [row["epoch"] for row in rows]
     losses = [row[key] for row in rows for key in present]
     x = _axis(min(epochs), max(epochs), LEFT, WIDTH - RIGHT, whole=True)
     y = _axis(min(losses), max(losses), HEIGHT - BOTTOM, TOP)

@@ -5,6 +5,7 @@ from pathlib import Path
 from flows.summary import build_summary
 from flows.workspace import Workspace
 from mambatalk.files import write_json
+from mambatalk.metrics.catalogue import KID, METRICS, MOTION
 
 
 def test_stages_and_metrics_are_tables(tmp_path: Path) -> None:
@@ -19,16 +20,16 @@ def test_stages_and_metrics_are_tables(tmp_path: Path) -> None:
     ]
     assert build_summary(workspace, outcomes).splitlines() == stages
 
+    undefined = dict.fromkeys((*METRICS, KID.key, *MOTION), {"published": None, "corrected": None})
     rows = {
-        "ground_truth": {"fgd": {"published": None, "corrected": 0.0}, "bc": {"published": 0.5}},
-        "model": {"fgd": {"published": 1.23456, "corrected": 2.0}, "bc": {"published": 0.25}},
+        "ground_truth": undefined | {"bc": {"published": 0.5}},
+        "model": undefined | {"bc": {"published": 0.25}, "root_drift": {"corrected": 0.0735}},
     }
-    write_json(workspace.paths.evaluation, {"rows": rows})
-    assert build_summary(workspace, outcomes).splitlines() == [
-        *stages,
-        "",
-        "| row | bc published | bc corrected | fgd published | fgd corrected |",
-        "|---|---:|---:|---:|---:|",
-        "| ground_truth | 0.5 | – | – | 0 |",
-        "| model | 0.25 | – | 1.235 | 2 |",
-    ]
+    result = {"rows": rows, "body": "stand-in", "fgd_encoder": "published"}
+    write_json(workspace.paths.evaluation, result)
+    lines = [" ".join(line.split()) for line in build_summary(workspace, outcomes).splitlines()]
+    assert lines[: len(stages)] == stages
+    assert lines[len(stages) + 1].startswith("| method | variant | FGD (1e-1) | BC (1e-1)† |")
+    assert "| model | published | – | 2.500 | – | – | – | – | – |" in lines
+    assert "| Root drift in 10 s (cm) | nearer to ground truth | – | 7.350 |" in lines
+    assert lines[-1].startswith("† measured on the stand-in body")

@@ -92,7 +92,8 @@ class TrainState:
         loss = row["val/loss"]
         if self.best is None or loss < self.best.loss:
             self.best = Best(self.epoch, loss, _copied(self.module.state_dict()))
-        self.curve.add(self.epoch, row)
+        # Curves, messages and the report count epochs from 1.
+        self.curve.add(self.epoch + 1, row)
         with warnings.catch_warnings():
             # PyTorch counts the steps of this process, and warns after a resume at an epoch's end.
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")

@@ -84,7 +84,9 @@ def train(
                 speed = _train_epoch(state, data, optim, context, between_steps)
                 row = _row("train", state.means)
                 row |= validate(module, data, _step(state, optim), context)
-                _check_finite(module.name, row["val/loss"], f"validation of epoch {state.epoch}")
+                _check_finite(
+                    module.name, row["val/loss"], f"validation of epoch {state.epoch + 1}"
+                )
                 measures = module.measure(data, context.device)
                 row |= {f"check/{key}": value for key, value in measures.items()}
                 context.tracker.metrics(_health(state, speed, context.device), step=state.epoch)
@@ -227,7 +229,7 @@ def _check_training_loss(state: TrainState, data: TrainingData, loss: float) -> 
     clips = data.clip_ids(state.epoch, state.number)
     named = ", ".join(clips[:NAMED_CLIPS])
     more = f" and {len(clips) - NAMED_CLIPS} more" if len(clips) > NAMED_CLIPS else ""
-    where = f"step {state.number} of epoch {state.epoch} (clips {named}{more})"
+    where = f"step {state.number + 1} of epoch {state.epoch + 1} (clips {named}{more})"
     _check_finite(state.module.name, loss, where)
 
 

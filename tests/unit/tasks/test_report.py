@@ -176,7 +176,7 @@ def write_build(
         *(f"train_vq/{part}" for part in ("face", "upper", "hands", "lower", "global")),
     ):
         Path(f"plots/{name}.csv").write_text(
-            "epoch,train/loss,val/loss\n0,4,5\n1,2,3\n2,1.5,2.75\n"
+            "epoch,train/loss,val/loss\n1,4,5\n2,2,3\n3,1.5,2.75\n"
         )
     Path("renders/2_bruno_0_2_2.mp4").write_bytes(b"film")
     Path("renders/2_bruno_0_2_2.png").write_bytes(b"still")

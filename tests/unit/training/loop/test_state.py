@@ -146,7 +146,7 @@ def test_only_a_resumed_training_says_that_it_continues(
 ) -> None:
     with caplog.at_level(logging.INFO):
         with pytest.raises(Interruption):
-            TRAININGS["fgd"](store, networks, context(tmp_path, Tracker(stop=2)))
+            TRAININGS["fgd"](store, networks, context(tmp_path, Tracker(stop=3)))
         assert not [line for line in caplog.messages if "continuing" in line]
         TRAININGS["fgd"](store, networks, context(tmp_path))
     (line,) = [line for line in caplog.messages if "continuing" in line]
