@@ -11,6 +11,7 @@ from mambatalk.config import Config
 from mambatalk.files import read_json
 from mambatalk.quality.rule import Rule
 from mambatalk.quality.rules import clip_rules, feature_rules
+from tasks.runtime.origin import origin_of_build
 from tasks.runtime.paths import Paths
 
 CODE: Final = ("mambatalk", "tasks", "dvc.yaml", "params.yaml")
@@ -25,8 +26,8 @@ def facts(config: Config, paths: Paths) -> dict[str, Any]:
     speakers = sorted(set(zip(accepted["speaker"], accepted["name"], strict=True)))
     return {
         "commit": _git(paths.root, "rev-parse", "HEAD"),
+        "origin": origin_of_build(paths.root),
         "changed": bool(_git(paths.root, "status", "--porcelain", "--", *CODE)),
-        "seed": config.seed,
         "fidelity": config.fidelity,
         "sample": config.sample_corpus.enabled,
         "snapshot": read_json(paths.resolve(config.ingest.snapshot))["digest"],

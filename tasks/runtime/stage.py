@@ -23,11 +23,13 @@ from mambatalk.config import load_config
 from mambatalk.errors import InputError
 from tasks.runtime.command import run_command
 from tasks.runtime.context import Run, StageContext
+from tasks.runtime.origin import write_origin
 from tasks.runtime.paths import Paths
 from tasks.runtime.status import failure_kind, write_status
 from tasks.runtime.stopping import ignore_signals, stop_at_signals
 from tasks.runtime.view import restrict, stage_view
 from tasks.tracking.recorder import recording
+from tasks.tracking.store import lineage
 
 HELP_EPILOG: Final = (
     "Settings are in params.yaml. `dvc repro STAGE` runs the stages it depends on first."
@@ -117,6 +119,7 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
             ignore_signals()
             # At full size a checkpoint is 2.4 GB, and a finished stage has no use for it.
             shutil.rmtree(context.scratch, ignore_errors=True)
+            write_origin(folder, fingerprint, lineage(config, paths.root))
             write_status(folder, stage, "succeeded", fingerprint=fingerprint)
             return 0
     except BaseException as error:

@@ -24,6 +24,7 @@ from mambatalk.metrics.catalogue import (
 )
 from mambatalk.reporting.text import count_of
 from tasks.runtime.command import run_command
+from tasks.runtime.origin import origin_of_build
 from tasks.runtime.paths import Paths
 from tasks.tracking.store import EXPERIMENT, local_store, runs_address
 
@@ -90,6 +91,12 @@ def show(root: Path, experiment: str = EXPERIMENT) -> None:
     statuses = Counter(one["status"] for one in evaluation["checks"])
     numbers = ", ".join(f"{statuses[name]} {name}" for name in ("passed", "failed", "not shown"))
     console.print(f"{len(evaluation['checks'])} checks: {numbers}", highlight=False)
+    origin = origin_of_build(root)
+    console.print(
+        f"one seed ({origin['seed']}), commit {origin['commit']}, {origin['processor']}",
+        highlight=False,
+        soft_wrap=True,
+    )
     for sign, text in footnotes(evaluation).items():
         console.print(f"{sign} {text}", highlight=False)
     for note in evaluation["warnings"]:

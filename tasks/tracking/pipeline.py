@@ -134,7 +134,8 @@ def _create(
         key: value
         for run in runs.values()
         for key, value in run.data.tags.items()
-        if key in ("git_commit", "git_dirty", "snapshot_digest", "seed", "dvc_experiment")
+        if key
+        in ("git_commit", "git_dirty", "snapshot_digest", "seed", "processor", "dvc_experiment")
     }
     tags = {
         **shared,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mambatalk.config import Config
 from mambatalk.files import read_json
+from tasks.runtime.origin import processor
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -107,13 +108,14 @@ def runs_address(experiment: str) -> str | None:
 
 
 def lineage(config: Config, root: Path) -> dict[str, str]:
-    """Return tags that lead from a run to its origin: git commit, corpus snapshot, seed."""
+    """Return tags that lead from a run to its origin: commit, snapshot, seed and processor."""
     snapshot = root / config.ingest.snapshot
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     tags = {
         "git_commit": _git(root, "rev-parse", "HEAD"),
         "git_dirty": str(bool(changes)).lower(),
         "seed": str(config.seed),
+        "processor": processor(),
         "snapshot_digest": read_json(snapshot)["digest"] if snapshot.exists() else "",
         "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
     }
