@@ -72,16 +72,16 @@ def generate(
         int | None,
         typer.Option(
             min=0,
-            help="Draw motion at random: one result for each seed. Without it the most likely codes"
-            " are taken.",
+            help="One motion of many for the same speech. [default: 0; the likeliest codes for a"
+            " bundle without code chains, such as published weights]",
         ),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="With --seed: below 1 likelier, above 1 more varied motion.")
+        float, typer.Option(help="Below 1 likelier motion, above 1 more varied motion.")
     ] = 1.0,
     top_p: Annotated[
-        float, typer.Option(help="With --seed: draw from the likeliest codes of this share.")
-    ] = 0.95,
+        float, typer.Option(help="Draw from the likeliest codes that make up this share.")
+    ] = 1.0,
     device: Annotated[str, typer.Option(help="auto, cpu, or cuda.")] = "auto",
 ) -> None:
     r"""Generate SMPL-X motion for recordings of speech.
@@ -170,9 +170,12 @@ def _check_writable(out: Path) -> None:
 
 
 def _sampling(seed: int | None, temperature: float, top_p: float) -> "Sampling | None":
+    """Return None, for the default of the bundle, if no option asks for something else."""
     from mambatalk.synthesis.sampling import Sampling
 
-    return None if seed is None else Sampling(seed=seed, temperature=temperature, top_p=top_p)
+    if seed is None and temperature == top_p == 1:
+        return None
+    return Sampling(seed=seed or 0, temperature=temperature, top_p=top_p)
 
 
 def _speaker(bundle: "Bundle", speaker: int | None) -> int:

@@ -30,7 +30,7 @@ from tasks.runtime.command import run_command
 BUNDLE: Final = Path("bundle")
 BODY: Final = Path("data/sample/body/SMPLX_NEUTRAL_2020.npz")
 OUT: Final = Path("runs/demo")
-EXAMPLE: Final = "I pushed the huge window open myself, and maybe, maybe nobody stopped the river."
+EXAMPLE: Final = "Please push the huge window open, and maybe nobody stops the river."
 LEAD: Final = 0.6
 """Seconds of silence before and after the sentence, in which the figure comes to rest."""
 PEAK: Final = 0.6

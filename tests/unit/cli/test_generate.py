@@ -140,7 +140,7 @@ def test_a_seed_gives_one_motion(bundle: Path, speech: Path, tmp_path: Path) -> 
     assert read_json(tmp_path / "speech.json")["options"]["sampling"] == {
         "seed": 2,
         "temperature": 1.0,
-        "top_p": 0.95,
+        "top_p": 1.0,
     }
 
 
