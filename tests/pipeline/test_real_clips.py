@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.pipeline.workspace import ROOT, Workspace, checkout
@@ -59,6 +60,24 @@ def test_two_real_clips_are_evaluated(real: Workspace) -> None:
     assert metrics["clips"] == 1
     assert metrics["rows"]["model"]["mse"]["corrected"] > 0
     assert metrics["body"] == "stand-in"
+
+
+def test_the_figure_stays_on_the_spot_and_on_the_floor(real: Workspace) -> None:
+    rows = json.loads(real.read("runs/real/metrics/metrics.json"))["rows"]
+    model, truth = (
+        {key: values["corrected"] for key, values in rows[row].items()}
+        for row in ("model", "ground_truth")
+    )
+    assert model["root_drift"] <= 2 * truth["root_drift"]
+    assert model["height_error"] <= 0.03
+    assert model["penetration_deepest"] <= 0.02
+    (result,) = (real.root / "runs/real/results").glob("*.npz")
+    trans = np.load(result)["trans"]
+    # Once the pelvis fell by half a metre in the first and the last frame.
+    ends = np.abs(np.diff(trans, axis=0))[[0, 1, -2, -1]]
+    assert ends.max() < 0.02
+    away = np.linalg.norm((trans - trans[0])[:, [0, 2]], axis=1)
+    assert away.max() < 0.5
 
 
 def test_fgd_of_few_frames_has_a_warning(real: Workspace) -> None:
