@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.export.mesh import Mesh, build_mesh
+from mambatalk.export.mesh import Material, Mesh, build_mesh
 from mambatalk.export.rest import bone_offsets, local_rotations, rest_joints
 from mambatalk.files import atomic_file
 from mambatalk.motion.body import Body
@@ -29,8 +29,12 @@ INDEX_DATA: Final = 34963
 MAGIC: Final = b"glTF"
 JSON_CHUNK: Final = b"JSON"
 BINARY_CHUNK: Final = b"BIN\0"
-COLOUR: Final = [0.12, 0.24, 0.55, 1.0]
-"""Of the figure: linear red, green, blue, and opacity."""
+COLOURS: Final[dict[Material, list[float]]] = {
+    "figure": [0.12, 0.24, 0.55, 1.0],
+    "eye": [0.85, 0.85, 0.85, 1.0],
+    "pupil": [0.01, 0.01, 0.01, 1.0],
+}
+"""Linear red, green, blue, and opacity."""
 
 
 class Document:
@@ -156,14 +160,19 @@ class Document:
             "JOINTS_0": self.accessor(mesh.joints, "VEC4", target=VERTEX_DATA),
             "WEIGHTS_0": self.accessor(mesh.weights, "VEC4", target=VERTEX_DATA),
         }
-        faces = self.accessor(mesh.faces.ravel(), "SCALAR", target=INDEX_DATA)
-        primitive: dict[str, Any] = {"attributes": attributes, "indices": faces, "material": 0}
-        described: dict[str, Any] = {"name": "body", "primitives": [primitive]}
-        if len(mesh.targets):
-            primitive["targets"] = [
-                {"POSITION": self.sparse_accessor(target)} for target in mesh.targets
-            ]
-            described["weights"] = [0.0] * len(mesh.targets)
+        targets = [{"POSITION": self.sparse_accessor(target)} for target in mesh.targets]
+        primitives: list[dict[str, Any]] = [
+            {
+                "attributes": attributes,
+                "indices": self.accessor(faces.ravel(), "SCALAR", target=INDEX_DATA),
+                "material": number,
+                **({"targets": targets} if targets else {}),
+            }
+            for number, faces in enumerate(mesh.faces.values())
+        ]
+        described: dict[str, Any] = {"name": "body", "primitives": primitives}
+        if targets:
+            described["weights"] = [0.0] * len(targets)
         binds = np.tile(np.eye(4, dtype=np.float32), (JOINT_COUNT, 1, 1))
         # Matrices are stored column by column.
         binds[:, 3, :3] = -self.joints
@@ -181,13 +190,14 @@ class Document:
             ],
             "materials": [
                 {
-                    "name": "figure",
+                    "name": material,
                     "pbrMetallicRoughness": {
-                        "baseColorFactor": COLOUR,
+                        "baseColorFactor": COLOURS[material],
                         "metallicFactor": 0.0,
                         "roughnessFactor": 0.55,
                     },
                 }
+                for material in mesh.faces
             ],
         }
         if len(mesh.targets):

@@ -6,7 +6,7 @@ file of 10 MB.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.rotations import axis_angle_to_matrix
-from mambatalk.motion.skeleton import BETAS_DIM, JOINT_COUNT
+from mambatalk.motion.skeleton import BETAS_DIM, JOINT_COUNT, JOINTS
 
 Floats = NDArray[np.float32]
 
+Material = Literal["figure", "eye", "pupil"]
+
+EYES: Final = (JOINTS.index("left_eye"), JOINTS.index("right_eye"))
+PUPIL_COSINE: Final = 0.8
+"""Cosine of the angle to an eye's direction up to which its surface is the pupil's."""
 INFLUENCES: Final = 4
 EXPRESSION_ERROR: Final = 1e-4
 """Metres that a vertex may be off. As many targets are made as that takes."""
@@ -36,8 +41,8 @@ class Mesh:
     """Rest vertices (V, 3) in metres."""
     normals: Floats
     """Unit normals (V, 3)."""
-    faces: NDArray[np.uint32]
-    """Triangles (F, 3)."""
+    faces: dict[Material, NDArray[np.uint32]]
+    """Triangles (F, 3) of each material; eyes are apart, so that their direction shows."""
     joints: NDArray[np.uint8]
     """Joints (V, 4) of each vertex; 0 where the weight is 0."""
     weights: Floats
@@ -63,7 +68,7 @@ def build_mesh(body: Body, motion: SmplxMotion) -> Mesh:
     return Mesh(
         vertices=vertices,
         normals=_normals(vertices, faces),
-        faces=faces,
+        faces=_faces_by_material(vertices, faces, body.weights.numpy()[used].argmax(axis=1)),
         joints=joints,
         weights=weights,
         targets=targets,
@@ -126,6 +131,36 @@ def _needed(
         if np.linalg.norm(left, axis=-1).max(initial=0) <= EXPRESSION_ERROR:
             return count
     return limit
+
+
+def _faces_by_material(
+    vertices: Floats, faces: NDArray[np.uint32], joint: NDArray[np.int64]
+) -> dict[Material, NDArray[np.uint32]]:
+    """Divide the faces (F, 3) into body, eyes and pupils.
+
+    Args:
+        vertices: Rest vertices (V, 3), in which both eyes look along z.
+        faces: Triangles.
+        joint: Joint (V,) that moves each vertex most.
+
+    """
+    in_eye = np.isin(joint, EYES)
+    in_pupil = np.zeros(len(vertices), np.bool_)
+    for eye in EYES:
+        rows = np.flatnonzero(joint == eye)
+        if len(rows):
+            middle = (vertices[rows].min(axis=0) + vertices[rows].max(axis=0)) / 2
+            outwards = vertices[rows] - middle
+            cosine = outwards[:, 2] / np.maximum(np.linalg.norm(outwards, axis=1), 1e-9)
+            in_pupil[rows] = cosine > PUPIL_COSINE
+    pupil = in_pupil[faces].all(axis=1)
+    eye_face = in_eye[faces].all(axis=1) & ~pupil
+    parts: dict[Material, NDArray[np.uint32]] = {
+        "figure": faces[~pupil & ~eye_face],
+        "eye": faces[eye_face],
+        "pupil": faces[pupil],
+    }
+    return {material: part for material, part in parts.items() if len(part)}
 
 
 def _normals(vertices: Floats, faces: NDArray[np.uint32]) -> Floats:

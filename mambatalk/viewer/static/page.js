@@ -60,7 +60,7 @@ class Figure {
       if (!node.isMesh) return;
       node.castShadow = true;
       node.frustumCulled = false;
-      if (colour) node.material.color = colour;
+      if (colour && node.material.name === "figure") node.material.color = colour;
     });
     this.bones = new SkeletonHelper(this.root);
     this.bones.visible = false;

@@ -85,7 +85,7 @@ class Reader:
     def vertices(self, frame: int) -> NDArray[np.float64]:
         """Return the drawn vertices (V, 3) of the mesh."""
         (mesh,), (skin,) = self.json["meshes"], self.json["skins"]
-        (primitive,) = mesh["primitives"]
+        primitive = mesh["primitives"][0]
         rest = self.array(primitive["attributes"]["POSITION"]).astype(np.float64)
         if targets := primitive.get("targets"):
             node = next(k for k, node in enumerate(self.json["nodes"]) if "mesh" in node)
@@ -149,7 +149,7 @@ def test_the_drawn_mesh_is_that_of_the_body_model(
 
 def test_the_figure_stands_on_the_floor_in_its_rest_pose(file: Path) -> None:
     reader = Reader(file)
-    (primitive,) = reader.json["meshes"][0]["primitives"]
+    primitive = reader.json["meshes"][0]["primitives"][0]
     positions = reader.array(primitive["attributes"]["POSITION"])
     assert positions[:, 1].min() == pytest.approx(0, abs=0.03)
 
@@ -167,9 +167,23 @@ def test_errors_of_the_mesh_are_measured_and_stated(motion: SmplxMotion, tmp_pat
     assert 1000 * distance.max() <= stated["all"]["max"] * 1.001 + 1e-3
 
 
+def test_eyes_have_their_own_colours_and_no_face_is_lost(file: Path) -> None:
+    reader = Reader(file)
+    primitives = reader.json["meshes"][0]["primitives"]
+    names = [reader.json["materials"][primitive["material"]]["name"] for primitive in primitives]
+    assert names == ["figure", "eye", "pupil"]
+    faces = [reader.array(primitive["indices"]).reshape(-1, 3) for primitive in primitives]
+    assert sum(map(len, faces)) == len(stand_in_body().faces)
+    positions = reader.array(primitives[0]["attributes"]["POSITION"])
+    pupils = positions[np.unique(faces[2])]
+    # Two of them, in front of the rest of the eyes.
+    assert pupils[:, 0].min() < 0 < pupils[:, 0].max()
+    assert pupils[:, 2].min() > positions[np.unique(faces[1])][:, 2].mean()
+
+
 def test_weights_of_a_vertex_add_up_to_one(file: Path) -> None:
     reader = Reader(file)
-    (primitive,) = reader.json["meshes"][0]["primitives"]
+    primitive = reader.json["meshes"][0]["primitives"][0]
     weights = reader.array(primitive["attributes"]["WEIGHTS_0"])
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=2e-7)
 
