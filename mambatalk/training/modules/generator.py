@@ -129,11 +129,14 @@ class GeneratorTraining(TrainingModule):
 
     @torch.no_grad()
     def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:
-        """Return the perplexity of the most likely codes of the validation windows, by part.
+        """Return the perplexity of the codes of the validation windows, by part.
 
         Each window starts from its recorded frames, as in the full pass. `PART/perplexity` is that
-        of the generator, `PART/true_perplexity` that of the codes of the recording.
+        of the generator's codes, `PART/true_perplexity` that of the recording's. As in synthesis,
+        the face takes the code nearest to its latent. With the rule `coherent_codes` the body's
+        codes are drawn, here in each frame by itself, and otherwise the most likely ones are taken.
         """
+        random = torch.Generator(device).manual_seed(data.seed)
         found: dict[Part, list[Tensor]] = {part: [] for part in PARTS}
         true: dict[Part, list[Tensor]] = {part: [] for part in PARTS}
         offsets = torch.arange(self.config.window, device=device)
@@ -147,14 +150,15 @@ class GeneratorTraining(TrainingModule):
             (output,) = run_passes(self.network, fused, batch.speaker_index, visible, [mask])
             frames = batch.frames[:, None] + offsets
             for part in PARTS:
-                # As in synthesis: the face by the nearest code vector, the others by index.
-                chosen = (
-                    torch.cdist(output.latent[part], self.codebooks[part]).argmin(-1)
-                    if part == "face"
-                    else output.logits[part].argmax(-1)
-                )
-                found[part].append(chosen)
-                true[part].append(self.codes[part][frames].long())
+                logits = output.logits[part].flatten(0, 1)
+                if part == "face":
+                    chosen = torch.cdist(output.latent[part], self.codebooks[part]).argmin(-1)
+                elif self.rules.coherent_codes:
+                    chosen = logits.softmax(-1).multinomial(1, generator=random)
+                else:
+                    chosen = logits.argmax(-1)
+                found[part].append(chosen.flatten())
+                true[part].append(self.codes[part][frames].long().flatten())
         measures = {}
         for part in PARTS:
             size = len(self.codebooks[part])

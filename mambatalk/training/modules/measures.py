@@ -93,6 +93,8 @@ def measure_global(
 ) -> dict[str, float]:
     """Measure the path of the root that the global-motion network gives for recorded legs.
 
+    The path is the free integral of its velocities, without the bounds of corrected synthesis.
+
     Args:
         network: The network, in evaluation mode.
         store: Features.

@@ -115,6 +115,8 @@ def test_generated_codes_are_measured_beside_those_of_the_recording(
     store: FeatureStore, networks: Networks
 ) -> None:
     trained = train_gen(store, networks, epochs=2)
+    again = train_gen(store, networks, epochs=2)
+    assert again.metrics == trained.metrics
     codes = encode_codes(store, networks, rules=CORRECTED, device=CPU)
     (clip,) = store.clips_in_split("val")
     # The validation windows of 64 frames lie side by side.
