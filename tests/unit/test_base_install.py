@@ -54,6 +54,12 @@ render_video(
     seconds=0.5,
     size=64,
 )
+
+import soundfile
+
+soundfile.write(out + ".wav", waveform, 16000)
+arguments = ["--out", out, "--bundle", bundle, "--format", "npz,bvh,glb,vrma"]
+app(["generate", out + ".wav", *arguments], standalone_mode=False)
 """
 
 
@@ -97,3 +103,5 @@ def test_speech_becomes_motion_and_video_with_the_base_install(tmp_path: Path) -
     with av.open(tmp_path / "result.mp4") as video:
         assert video.streams.video[0].frames == 15
         assert len(video.streams.audio) == 1
+    written = {path.suffix for path in (tmp_path / "result").iterdir()}
+    assert written == {".npz", ".bvh", ".glb", ".vrma", ".json"}
