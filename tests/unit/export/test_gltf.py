@@ -17,7 +17,7 @@ from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.rotations import axis_angle_to_matrix
 from mambatalk.motion.skeleton import JOINT_COUNT, JOINTS
-from tests.helpers.node import validate_gltf
+from tests.helpers.node import read_vrma, validate_gltf
 from tests.helpers.stand_in_body import stand_in_body
 from tests.unit.export.test_bvh import motion_of_a_tall_person
 
@@ -235,3 +235,12 @@ def test_vrm_animation_names_humanoid_bones(motion: SmplxMotion, tmp_path: Path)
     animated = {node for node, _ in Reader(tmp_path / "a.vrma").tracks()}
     assert not animated & {JOINTS.index("left_eye"), JOINTS.index("right_eye")}
     assert "meshes" not in document
+
+
+def test_three_vrm_reads_the_animation(motion: SmplxMotion, tmp_path: Path) -> None:
+    write_vrma(tmp_path / "a.vrma", motion, stand_in_body())
+    found = read_vrma(tmp_path / "a.vrma")
+    assert found["seconds"] == pytest.approx((len(motion) - 1) / 30, abs=1e-4)
+    assert sorted(found["bones"]) == sorted(HUMANOID)
+    # The height of a standing person's hips, from which an avatar's steps are scaled.
+    assert 0.8 < found["hips"][1] < 1.1
