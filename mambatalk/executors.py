@@ -10,7 +10,6 @@ On a cluster, every worker needs this package, and the corpus and the stores und
 
 import logging
 import os
-import signal
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -176,7 +175,7 @@ class ProcessExecutor(_WorkerExecutor):
         if self._pool is None:
             # Spawn, because a fork of a process with threads can deadlock.
             self._pool = ProcessPoolExecutor(
-                self._workers, mp_context=get_context("spawn"), initializer=_follow_parent
+                self._workers, mp_context=get_context("spawn"), initializer=_exit_with_parent
             )
         try:
             return self._pool.submit(work, item)
@@ -192,12 +191,11 @@ class ProcessExecutor(_WorkerExecutor):
             self._pool = None
 
 
-def _follow_parent() -> None:
-    """End this worker process when its parent ends, and pass SIGINT on to the parent.
+def _exit_with_parent() -> None:
+    """End this worker process when its parent ends, for example by SIGTERM or SIGKILL.
 
     Workers of `ProcessPoolExecutor` would otherwise wait for the next item forever: they hold both
-    ends of the queue's pipe, so they never see it close. After Ctrl-C they would print a traceback
-    each.
+    ends of the queue's pipe, so they never see it close.
     """
     parent = parent_process()
     if parent is None:
@@ -207,12 +205,6 @@ def _follow_parent() -> None:
         parent.join()
         os._exit(1)
 
-    def pass_on(number: int, _: object) -> None:
-        # After the parent's end its id may be another process's.
-        if os.getppid() == parent.pid:
-            os.kill(parent.pid, number)
-
-    signal.signal(signal.SIGINT, pass_on)
     threading.Thread(target=watch, daemon=True, name="exit-with-parent").start()
 
 

@@ -57,6 +57,8 @@ class FidelityRules:
     """Keep the root within the reach of the training clips. Published: the integral of its velocity
     drifts without bound.
     """
+    locked_feet: bool
+    """Hold planted feet still. Published: they slide where root and legs disagree."""
     time_aligned_attention: bool
     """Let the body's attention to the audio favour its own time. Published: it sees the audio
     frames as a set.

@@ -5,10 +5,11 @@ from mambatalk.features.store import open_features
 from mambatalk.files import read_json
 from mambatalk.models.generator.storage import load_generator
 from mambatalk.models.vq.storage import load_auto_encoder
+from mambatalk.motion.body import load_body
 from mambatalk.motion.skeleton import AUTO_ENCODERS
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
-from mambatalk.synthesis.rest import farthest, mean_rest
+from mambatalk.synthesis.rest import farthest, mean_betas, mean_rest
 from mambatalk.training.codes import read_codes
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
@@ -31,6 +32,7 @@ def run(context: StageContext) -> None:
         speakers={clip.speaker_id: clip.speaker_index for clip in store.clips},
         rest=mean_rest(store),
         reach=farthest(store),
+        rest_joints=load_body(paths.resolve(config.body.path)).rest_joints(mean_betas(store)),
         chains={
             part: CodeChain.of_clips(
                 [codes[part][rows] for rows in training], config.train_vq.common.codebook_size

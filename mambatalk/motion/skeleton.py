@@ -74,6 +74,8 @@ BETAS_DIM: Final = 300
 
 FOOT_JOINTS: Final = (7, 8, 10, 11)
 """Left ankle, right ankle, left foot, right foot: the order of the four contacts."""
+LEG_CHAINS: Final = ((1, 4, 7, 10), (2, 5, 8, 11))
+"""Hip, knee, ankle and foot of the left and the right leg."""
 
 Part = Literal["face", "upper", "hands", "lower"]
 AutoEncoder = Literal["face", "upper", "hands", "lower", "global"]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from mambatalk.motion.skeleton import LEG_CHAINS
 from mambatalk.sample.curves import Curve, bump, ease
 from mambatalk.sample.style import SpeakerStyle
 
@@ -27,8 +28,6 @@ _SWAY: Final = 0.035
 """Lateral movement of the pelvis towards the standing leg, metres."""
 _BEND: Final = 0.012
 """Distance of the pelvis below its height with straight legs, metres."""
-LEGS: Final = ((1, 4, 7, 10), (2, 5, 8, 11))
-"""Joints of hip, knee, ankle and foot, left and right."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def leg_rotations(stance: Stance, rest: Curve, root: Rotation, foot: Rotation) -
     """
     rotations: dict[int, Curve] = {}
     forward = foot.apply([0, 0, 1])
-    for side, (hip, knee, ankle, _) in enumerate(LEGS):
+    for side, (hip, knee, ankle, _) in enumerate(LEG_CHAINS):
         hips = stance.pelvis + root.apply(rest[hip] - rest[0])
         ankles = stance.ankles[side]
         thigh = rest[knee] - rest[hip]

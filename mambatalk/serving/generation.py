@@ -298,7 +298,7 @@ def recording_motion(
         target.trans[:] = piece.trans
         done += len(piece)
         progress(done, frames)
-    return motion, notes
+    return synthesizer.lock_feet(motion), notes
 
 
 def _text(path: Path | None) -> str | None:

@@ -26,6 +26,7 @@ from mambatalk.synthesis.chain import CHAINED_PARTS, Chains, CodeChain
 
 FORMAT = 3
 CHAINS_FILE = "chains.safetensors"
+REST_JOINTS_FILE = "rest_joints.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +55,10 @@ class Bundle:
     """
     reach: float | None = None
     """Farthest that a training clip went from its first frame, metres. None sets no bound."""
+    rest_joints: Tensor | None = None
+    """Rest joints (55, 3) of the mean training body, metres. Without them, as in an imported model,
+    feet are not held still.
+    """
 
     @property
     def rules(self) -> FidelityRules:
@@ -99,6 +104,8 @@ class Bundle:
             write_json(out / "rest.json", self.rest.tolist())
             if self.chains:
                 save_file(_chain_tensors(self.chains), out / CHAINS_FILE)
+            if self.rest_joints is not None:
+                write_json(out / REST_JOINTS_FILE, self.rest_joints.tolist())
             description = {
                 "format": FORMAT,
                 "fidelity": self.fidelity,
@@ -138,6 +145,7 @@ class Bundle:
             config=read_json(folder / "config.json"),
             chains=_read_chains(folder / CHAINS_FILE),
             reach=description["reach"],
+            rest_joints=_read_rest_joints(folder / REST_JOINTS_FILE),
         )
 
 
@@ -159,6 +167,10 @@ def _read_chains(path: Path) -> Chains:
         )
         for part in CHAINED_PARTS
     }
+
+
+def _read_rest_joints(path: Path) -> Tensor | None:
+    return torch.tensor(read_json(path)) if path.is_file() else None
 
 
 def _read_description(path: Path) -> dict[str, Any]:

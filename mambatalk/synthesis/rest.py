@@ -1,4 +1,4 @@
-"""Where a clip starts if no motion is given, and how far it may go from there."""
+"""Where a clip starts if no motion is given, how far it may go from there, and on what body."""
 
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,12 @@ def farthest(store: "FeatureStore") -> float:
         plane = store.motion[store.frames(clip), TRANSLATION][:, [0, 2]]
         distances.append(float(np.linalg.norm(plane - plane[0], axis=1).max()))
     return max(distances)
+
+
+def mean_betas(store: "FeatureStore") -> Tensor:
+    """Return the mean shape (300,) of the bodies of the training clips."""
+    betas = [clip.betas for clip in store.clips_in_split("train")]
+    return torch.from_numpy(np.mean(betas, axis=0, dtype=np.float64).astype(np.float32))
 
 
 def arms_down() -> Tensor:

@@ -2,7 +2,9 @@
 
 A window is generated as soon as its audio is complete, and a frame is returned as soon as every
 frame that affects it is generated. With the statistics of the whole recording, the motion equals
-that of `Synthesizer.generate` but for rounding.
+that of `Synthesizer.generate` but for rounding, and for feet: a planted foot is held at its mean
+place (the rule `locked_feet`), which is known only when the foot is lifted. Whoever waits for the
+end can call `Synthesizer.lock_feet` on the whole.
 """
 
 import math

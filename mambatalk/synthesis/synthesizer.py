@@ -18,6 +18,7 @@ from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.feet import lock_feet
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION, Part
 from mambatalk.synthesis.bundle import Bundle
@@ -209,6 +210,15 @@ class Synthesizer:
         reach = self.bundle.reach
         return Bounds(start, reach) if self.rules.bounded_position and reach is not None else None
 
+    def lock_feet(self, motion: SmplxMotion) -> SmplxMotion:
+        """Hold the planted feet of a whole clip still, if the rules and the bundle say so."""
+        rest = self.bundle.rest_joints
+        return (
+            lock_feet(motion, rest.numpy())
+            if self.rules.locked_feet and rest is not None
+            else motion
+        )
+
     # Clips.
 
     def generate(self, speech: Speech) -> SmplxMotion:
@@ -242,7 +252,7 @@ class Synthesizer:
         start = self.initial_motion(speech.initial_motion)[None, 0, TRANSLATION]
         decoded = decode(self.bundle, codes, self.rules)
         (motion,) = to_smplx(decoded, start, self.rules, self.bounds(start))
-        return motion
+        return self.lock_feet(motion)
 
     @torch.inference_mode()
     def generate_codes(self, speeches: Sequence[Speech]) -> list[Codes]:

@@ -16,6 +16,7 @@ from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask
 from mambatalk.models.generator.network import Fused, Generator, GeneratorConfig
 from mambatalk.motion.body import Body
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import PART_TRANSLATION, part_input
 from mambatalk.motion.rotations import axis_angle_to_6d, axis_angle_to_matrix, matrix_to_axis_angle
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS, TRANSLATION, AutoEncoder, pose_channels
@@ -121,6 +122,19 @@ def test_the_root_stays_within_reach_in_corrected_synthesis_alone(bundle: Bundle
     )
     assert published[0, -1, 0] > 9
     assert corrected[..., 0].max() <= 0.5
+
+
+def test_planted_feet_stand_still_in_corrected_synthesis_alone(bundle: Bundle, body: Body) -> None:
+    bundle = replace(bundle, rest_joints=body.rest_joints(torch.zeros(300)))
+    sliding = np.zeros((90, 3))
+    sliding[:, 0] = np.linspace(0, 0.1, 90)
+    motion = SmplxMotion(poses=np.zeros((90, 165)), expressions=np.zeros((90, 100)), trans=sliding)
+    published, corrected = (
+        Synthesizer(bundle, rules=rules).lock_feet(motion) for rules in (PUBLISHED, CORRECTED)
+    )
+    assert published is motion
+    # The pose does not change, so that feet move as the root does.
+    np.testing.assert_allclose(corrected.trans, 0, atol=0.01)
 
 
 def test_a_first_window_needs_no_ground_truth(bundle: Bundle) -> None:

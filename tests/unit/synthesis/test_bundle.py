@@ -15,13 +15,19 @@ from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
 from mambatalk.synthesis.synthesizer import Synthesizer
 from tests.helpers.speech import speech
+from tests.helpers.stand_in_body import stand_in_body
 from tests.helpers.tiny_bundle import CODES, tiny_bundle
 
 
 def chained_bundle() -> Bundle:
     """Return a bundle with everything that one may have."""
     chain = CodeChain.of_clips([np.arange(200) // 10 % CODES], CODES)
-    return replace(tiny_bundle(), chains=dict.fromkeys(CHAINED_PARTS, chain), reach=0.25)
+    return replace(
+        tiny_bundle(),
+        chains=dict.fromkeys(CHAINED_PARTS, chain),
+        reach=0.25,
+        rest_joints=stand_in_body().rest_joints(torch.zeros(300)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +73,9 @@ def test_a_saved_bundle_gives_the_same_motion(saved: Path) -> None:
     ):
         assert getattr(after, name) == getattr(before, name)
     assert torch.equal(after.rest, before.rest)
+    assert before.rest_joints is not None
+    assert after.rest_joints is not None
+    assert torch.equal(after.rest_joints, before.rest_joints)
 
 
 def test_saving_a_loaded_bundle_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
@@ -89,6 +98,7 @@ def test_saving_a_loaded_bundle_gives_the_same_bytes(saved: Path, tmp_path: Path
         "config.json",
         "rest.json",
         "chains.safetensors",
+        "rest_joints.json",
     ],
 )
 def test_a_changed_byte_is_reported(copy: Path, name: str) -> None:

@@ -1,6 +1,7 @@
 """Motion for audio that arrives in pieces."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 from mambatalk.audio.channels import wave_statistics
 from mambatalk.errors import InputError
 from mambatalk.fidelity import PUBLISHED
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.synthesis.decoding import decoder_reach
 from mambatalk.synthesis.streaming import stream
 from mambatalk.synthesis.synthesizer import Synthesizer
 from tests.helpers.speech import initial_motion, noise, speech
+from tests.helpers.stand_in_body import stand_in_body
 from tests.helpers.tiny_bundle import SPEAKER_IDS, tiny_bundle
 
 SPEAKER = SPEAKER_IDS[0]
@@ -51,6 +54,25 @@ def test_a_stream_gives_the_motion_of_the_whole_recording(
     for name in ("poses", "expressions", "trans"):
         joined = np.concatenate([getattr(piece, name) for piece in streamed])
         np.testing.assert_allclose(joined, getattr(whole, name), atol=1e-4)
+
+
+def test_feet_of_a_stream_are_locked_when_it_has_ended(synthesizer: Synthesizer) -> None:
+    rest_joints = stand_in_body().rest_joints(torch.zeros(300))
+    synthesizer = Synthesizer(replace(synthesizer.bundle, rest_joints=rest_joints))
+    waveform = noise(5)
+    statistics = wave_statistics(torch.from_numpy(waveform))
+    streamed = list(
+        stream(synthesizer, pieces(waveform, 1600), speaker_id=SPEAKER, statistics=statistics)
+    )
+    joined = SmplxMotion(
+        poses=np.concatenate([piece.poses for piece in streamed]),
+        expressions=np.concatenate([piece.expressions for piece in streamed]),
+        trans=np.concatenate([piece.trans for piece in streamed]),
+    )
+    whole = synthesizer.generate(speech(5))
+    locked = synthesizer.lock_feet(joined)
+    np.testing.assert_allclose(locked.poses, whole.poses, atol=1e-3)
+    np.testing.assert_allclose(locked.trans, whole.trans, atol=1e-3)
 
 
 def test_a_stream_uses_words_that_are_known_in_advance(synthesizer: Synthesizer) -> None:

@@ -1,1 +1,0 @@
-"""A rehearsal of failing servers, disks and processes, on a copy of the checkout."""
