@@ -78,6 +78,10 @@ mutation: install ## Mutation testing of one module: make mutation M=mambatalk/m
 fuzz: install ## Thousands of damaged files through the readers, in half a minute
 	@python -m pytest -n 2 -m fuzz tests/fuzz
 
+.PHONY: chaos
+chaos: install ## Failing servers, disks and processes on a copy, as a table in docs/rehearsal.md: make chaos (or MINUTES=60, KILLS=200)
+	@python -m tasks.tools.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KILLS),--kills $(KILLS))
+
 .PHONY: profile
 profile: install ## Switch params.yaml to a profile: make profile P=paper (sample, tiny, clips)
 	@python -m tasks.tools.profile "$(P)"

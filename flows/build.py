@@ -9,6 +9,7 @@ With no server configured, Prefect starts a temporary one for the length of the 
 import sys
 from typing import Annotated, Any, Final, Literal
 
+import httpx
 import typer
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -178,6 +179,12 @@ def main(
     except StageError as error:
         sys.stderr.write(f"build: {error}\n")
         sys.exit(_EXIT.get(error.kind, 1))
+    except httpx.TransportError as error:
+        sys.stderr.write(
+            f"build: Prefect's server does not answer any more ({error}); start it again, or unset "
+            "PREFECT_API_URL, and run the same command again\n"
+        )
+        sys.exit(1)
 
 
 if __name__ == "__main__":

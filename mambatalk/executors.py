@@ -10,6 +10,7 @@ On a cluster, every worker needs this package, and the corpus and the stores und
 
 import logging
 import os
+import signal
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -175,7 +176,7 @@ class ProcessExecutor(_WorkerExecutor):
         if self._pool is None:
             # Spawn, because a fork of a process with threads can deadlock.
             self._pool = ProcessPoolExecutor(
-                self._workers, mp_context=get_context("spawn"), initializer=_exit_with_parent
+                self._workers, mp_context=get_context("spawn"), initializer=_follow_parent
             )
         try:
             return self._pool.submit(work, item)
@@ -191,11 +192,12 @@ class ProcessExecutor(_WorkerExecutor):
             self._pool = None
 
 
-def _exit_with_parent() -> None:
-    """End this worker process when its parent ends, for example by SIGTERM or SIGKILL.
+def _follow_parent() -> None:
+    """End this worker process when its parent ends, and pass SIGINT on to the parent.
 
     Workers of `ProcessPoolExecutor` would otherwise wait for the next item forever: they hold both
-    ends of the queue's pipe, so they never see it close.
+    ends of the queue's pipe, so they never see it close. After Ctrl-C they would print a traceback
+    each.
     """
     parent = parent_process()
     if parent is None:
@@ -205,6 +207,12 @@ def _exit_with_parent() -> None:
         parent.join()
         os._exit(1)
 
+    def pass_on(number: int, _: object) -> None:
+        # After the parent's end its id may be another process's.
+        if os.getppid() == parent.pid:
+            os.kill(parent.pid, number)
+
+    signal.signal(signal.SIGINT, pass_on)
     threading.Thread(target=watch, daemon=True, name="exit-with-parent").start()
 
 

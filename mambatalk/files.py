@@ -5,9 +5,11 @@ leaves nothing half-written behind.
 """
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -93,6 +95,22 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_partial(path: str | Path) -> None:
+    """Delete what `atomic_file` and `atomic_directory` leave beside `path` if they are killed.
+
+    Only for the one process that writes `path`: others may be about to rename their temporary file.
+    """
+    path = Path(path)
+    partial = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}({re.escape(path.suffix)})?")
+    for found in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if not partial.fullmatch(found.name):
+            continue
+        if found.is_dir():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            found.unlink(missing_ok=True)
 
 
 def make_folder(folder: str | Path) -> None:

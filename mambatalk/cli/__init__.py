@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from importlib.metadata import requires, version
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -23,6 +23,8 @@ from mambatalk.cli.published import app as published
 from mambatalk.cli.serve import app as service
 from mambatalk.cli.view import app as viewing
 from mambatalk.errors import InputError
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,7 +73,7 @@ def main() -> None:
     An `InputError`, or a missing package of an extra, is reported in one line on standard error
     with exit code 2. Ctrl-C and SIGTERM remove temporary files and exit with 130 and 143.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, _stop)
     # Waiting threads of PyTorch give their processor to others. By default they spin, which on a
     # busy machine makes two threads many times slower than one. OpenMP reads this when torch is
@@ -94,6 +96,9 @@ def main() -> None:
 
 
 def _stop(number: int, _: object) -> NoReturn:
+    # Worker processes pass Ctrl-C on, so it arrives several times.
+    for one in _SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
     # An exception, because the default action would leave temporary files and processes behind.
     sys.stderr.write(f"mambatalk: stopped by {signal.Signals(number).name}\n")
     sys.exit(128 + number)

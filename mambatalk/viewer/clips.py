@@ -28,6 +28,9 @@ AUDIO_ENDINGS: Final = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
 ANKLE_HEIGHT: Final = 0.03
 """Metres from the lowest joint of a foot to the floor below its sole."""
 
+FLOOR_FRAMES: Final = 600
+"""Frames, spread over a clip, from which the height of the floor is measured."""
+
 GetBody = Callable[[], Body]
 
 
@@ -60,10 +63,12 @@ class ViewedClip:
 
         """
         words = [] if self.textgrid is None else read_textgrid(self.textgrid).words
-        joints = _joints(self.motion, self.get_body())
+        step = -(-len(self.motion) // FLOOR_FRAMES)
+        feet = _joints(self.motion[::step], self.get_body())[:, FOOT_JOINTS]
         error = None
         if self.truth is not None:
-            error = _distance(joints, _joints(self.truth, self.get_body())).round(4).tolist()
+            generated, true = (_joints(one, self.get_body()) for one in (self.motion, self.truth))
+            error = _distance(generated, true).round(4).tolist()
         notes = [f"{len(self.motion) / self.motion.fps:.1f} s"]
         notes += ["stand-in body"] if self.get_body().kind == "stand-in" else []
         notes += [] if self.audio_file else ["no audio"]
@@ -72,7 +77,7 @@ class ViewedClip:
             "seconds": len(self.motion) / self.motion.fps,
             "fps": self.motion.fps,
             "facts": ", ".join(notes),
-            "floor": floor_height(joints[:, FOOT_JOINTS]) - ANKLE_HEIGHT,
+            "floor": floor_height(feet) - ANKLE_HEIGHT,
             "glb": f"{prefix}/generated.glb",
             "truth": f"{prefix}/truth.glb" if self.truth_file else None,
             "audio": f"{prefix}/audio.wav" if self.audio_file else None,

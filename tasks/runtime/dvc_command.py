@@ -3,9 +3,11 @@
 DVC ignores SIGINT while a stage runs, because Ctrl-C sends it to the stage as well, and at SIGTERM
 it ends without waiting for the stage. Here either signal, sent to DVC or to both, ends the stage
 first and then DVC; SIGINT sent to the stage alone ends DVC too. The exit code is DVC's, 130 for
-SIGINT or 143 for SIGTERM.
+SIGINT or 143 for SIGTERM. It is also 1 where DVC says that an output could not be stored in the
+cache, and yet exits with 0.
 """
 
+import logging
 import os
 import signal
 import subprocess
@@ -18,7 +20,23 @@ from tasks.runtime.stopping import CHECKPOINT_SECONDS, ORPHAN_SECONDS, STOP_SECO
 _STAGE_SECONDS: Final = CHECKPOINT_SECONDS + STOP_SECONDS + 1
 """Longer than a stage takes to end."""
 CONTINUE: Final = "run the same command again to continue"
+_NOT_STORED: Final = (
+    "not every output could be stored in the cache, as said above; free some space, run "
+    "`dvc commit --force` to store those in the checkout, and run the same command again"
+)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Errors(logging.Handler):
+    """Notes that DVC has reported an error, for example that a file could not be stored."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note an error."""
+        self.seen = True
 
 
 class Stopped(KeyboardInterrupt):
@@ -39,10 +57,14 @@ class Stopped(KeyboardInterrupt):
 def run_dvc(arguments: Sequence[str]) -> int:
     """Run a DVC command in this process, and return its exit code."""
     stopped: Stopped | None = None
+    errors = _Errors()
     parent = os.getppid()
 
     def run_stage(executable: str | None, command: str, **options: Any) -> None:
         nonlocal stopped
+        if stopped:
+            # The signal came when the last stage had finished, and DVC has stored its outputs.
+            raise stopped
         try:
             _run_stage(executable, command, options, parent)
         except Stopped as error:
@@ -64,11 +86,15 @@ def run_dvc(arguments: Sequence[str]) -> int:
         from dvc.cli import main
 
         dvc.stage.run._run = run_stage
+        logging.getLogger("dvc_data").addHandler(errors)
         code = main(list(arguments))
     except Stopped as error:
         stopped = error
         code = 1
-    if stopped is None or code == 0:
+    if code == 0 and errors.seen:
+        sys.stderr.write(f"dvc: {_NOT_STORED}\n")
+        return 1
+    if stopped is None:
         return int(code)
     if not stopped.reported:
         sys.stderr.write(f"dvc: stopped by {stopped}; {CONTINUE}\n")
@@ -97,7 +123,8 @@ def _run_stage(executable: str | None, command: str, options: dict[str, Any], pa
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-        raise Stopped(stopped.number, reported=code == 128 + stopped.number) from None
+        if code:
+            raise Stopped(stopped.number, reported=code == 128 + stopped.number) from None
     if code in (-signal.SIGINT, 128 + signal.SIGINT):
         raise Stopped(signal.SIGINT, reported=code > 0)
     if code:

@@ -21,6 +21,7 @@ import typer
 
 from mambatalk.config import load_config
 from mambatalk.errors import InputError
+from mambatalk.files import remove_partial
 from tasks.runtime.command import run_command
 from tasks.runtime.context import Run, StageContext
 from tasks.runtime.origin import write_origin
@@ -106,6 +107,8 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
             view = stage_view(stage, root=paths.root)
             fingerprint = view.fingerprint
             write_status(folder, stage, "running", fingerprint=fingerprint)
+            for path in view.outputs:
+                remove_partial(path)
             _limit_threads()
             with recording(stage, config, view, root=paths.root) as recorder:
                 context = StageContext(

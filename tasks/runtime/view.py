@@ -27,6 +27,8 @@ class StageView:
     """Dotted keys of `params.yaml` that the stage declares."""
     fingerprint: str
     """Digest of the command, the declared parameters' values, and the md5 of all dependencies."""
+    outputs: tuple[Path, ...]
+    """Absolute paths of the files and folders that the stage writes."""
 
 
 def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
@@ -58,7 +60,11 @@ def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
             "run `dvc repro` in the repository root",
         ) from error
     params = [key for dep in found.deps if isinstance(dep, ParamsDependency) for key in dep.params]
-    return StageView(params=tuple(params), fingerprint=_fingerprint(entry))
+    return StageView(
+        params=tuple(params),
+        fingerprint=_fingerprint(entry),
+        outputs=tuple(Path(out.fs_path) for out in found.outs),
+    )
 
 
 def locked_fingerprints(lock: str | Path = "dvc.lock") -> dict[str, str]:

@@ -155,3 +155,24 @@ def test_a_build_gives_the_advice_to_push_only_where_there_is_a_remote(
     assert done.returncode == 0, done.stderr
     assert "Running stage 'one'" in done.stdout
     assert ("dvc push" in done.stdout) == remote
+
+
+def test_a_full_cache_fails_the_build_and_dvc_commit_mends_it(tmp_path: Path) -> None:
+    """If an output is a folder, DVC itself prints errors and exits with 0."""
+    command = "mkdir one && head -c 3000000 /dev/urandom > one/file"
+    graph = f"stages: {{one: {{cmd: {command}, outs: [one]}}}}"
+    workspace = mini_project(tmp_path, graph, "pass")
+    script = """
+        mount -t tmpfs -o size=1m none .dvc/cache || exit 99
+        python -m tasks.tools.repro; echo "exit $?"
+        mount -o remount,size=10m .dvc/cache
+        dvc commit --force && dvc status && find .dvc/cache -type f -size +1000k
+    """
+    (workspace.root / ".dvc/cache").mkdir(exist_ok=True)
+    done = workspace.run("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script)
+    if done.returncode in (1, 99) and "exit" not in done.stdout:
+        pytest.skip("mounting a small file system is not allowed here")
+    assert "exit 1" in done.stdout
+    assert done.stderr.count("dvc: not every output could be stored") == 1
+    assert "up to date" in done.stdout
+    assert ".dvc/cache/files" in done.stdout

@@ -28,7 +28,7 @@ stages:
 """
 # The first run does what the file `behaviour` says, and the second one finishes.
 STAGE = """
-import hashlib, sys, time
+import hashlib, signal, sys, time
 from pathlib import Path
 from tasks.runtime.stage import execute
 
@@ -45,11 +45,17 @@ def unwind_slowly():
     finally:
         time.sleep(600)
 
+def be_about_to_finish():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while not Path("signalled").exists():
+        time.sleep(0.01)
+
 BEHAVIOURS = {
     "sleep": lambda: time.sleep(600),
     "compute in one call": lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1),
     "swallow the exception": swallow,
     "unwind slowly": unwind_slowly,
+    "be about to finish": be_about_to_finish,
 }
 
 def run(context):
@@ -150,6 +156,17 @@ def test_a_stage_that_does_not_unwind_is_ended(project: Workspace) -> None:
     assert process.returncode == 130
     assert output.count(CONTINUE) == 1, output
     assert json.loads(project.read("runs/work/status.json"))["kind"] == "cancelled"
+
+
+def test_a_stage_that_finishes_is_kept(project: Workspace) -> None:
+    """SIGINT comes when the stage ignores it, because it writes its last status."""
+    with running(project, LAUNCHER, "be about to finish") as (process, roles):
+        roles["dvc"].send_signal(signal.SIGINT)
+        (project.root / "signalled").touch()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output.count(CONTINUE) == 1, output
+    assert "Running stage" not in project.dvc("repro").stdout
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,24 @@ def test_worker_processes_end_with_their_parent(tmp_path: Path, number: signal.S
     assert alive == []
 
 
+def test_sigint_to_a_worker_ends_its_parent(tmp_path: Path) -> None:
+    """Ctrl-C and `kill -INT` end a program whichever of its processes they reach."""
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        os.kill(worker, signal.SIGINT)
+        _, errors = parent.communicate(timeout=30)
+    assert parent.returncode == -signal.SIGINT
+    assert errors.count("Traceback") == 1, "the parent's own"
+
+
 def test_the_environment_selects_the_cluster(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DASK_ADDRESS, cluster.scheduler_address)
     with open_executor(1) as executor:

@@ -16,6 +16,7 @@ from mambatalk.files import (
     load_bytes,
     path_errors,
     read_json,
+    remove_partial,
     write_json,
 )
 
@@ -28,6 +29,22 @@ def test_an_atomic_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     assert path.read_text() == "complete"
     assert path.stat().st_mode & 0o777 == 0o644
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_a_killed_process_leaves_is_deleted_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in (".clips.dvc", ".clips2.abcdefgh", "abcdefgh")]
+    for path in kept:
+        path.write_text("")
+    with atomic_directory(tmp_path / "clips") as folder, atomic_file(tmp_path / "a.json") as file:
+        (folder / "half").write_text("")
+        for name in ("clips", "a.json"):
+            remove_partial(tmp_path / name)
+        assert not folder.exists()
+        assert not file.exists()
+        assert sorted(tmp_path.iterdir()) == sorted(kept)
+        # The blocks need something to rename.
+        folder.mkdir()
+        file.touch()
 
 
 def test_a_failed_atomic_file_keeps_the_old_content(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""A rehearsal of failing servers, disks and processes, on a copy of the checkout."""
