@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import torch.utils.deterministic as _deterministic
 
+from mambatalk.errors import InputError
+
 
 def make_deterministic(seed: int, threads: int) -> None:
     """Seed all random number generators and select deterministic algorithms.
@@ -36,7 +38,31 @@ def make_deterministic(seed: int, threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def rank() -> int:
+    """Return the number of this process among those of a training: `RANK` of torchrun, or 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def device() -> torch.device:
-    """Return the device to compute on: `MAMBATALK_DEVICE`, else CUDA if available, else the CPU."""
+    """Return the device to compute on: `MAMBATALK_DEVICE`, else CUDA if available, else the CPU.
+
+    Of several processes each gets a GPU of its own.
+
+    Raises:
+        InputError: There are more processes than GPUs.
+
+    """
     default = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(os.environ.get("MAMBATALK_DEVICE", "").lower() or default)
+    chosen = torch.device(os.environ.get("MAMBATALK_DEVICE", "").lower() or default)
+    if chosen.type != "cuda" or "LOCAL_RANK" not in os.environ:
+        return chosen
+    place = int(os.environ["LOCAL_RANK"])
+    if place >= torch.cuda.device_count():
+        raise InputError(
+            "processes",
+            f"expected at most {torch.cuda.device_count()}, one for each GPU, found "
+            f"{os.environ.get('LOCAL_WORLD_SIZE', place + 1)}",
+            "start fewer (MAMBATALK_PROCESSES, or --nproc-per-node of torchrun)",
+        )
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)

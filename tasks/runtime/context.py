@@ -1,5 +1,6 @@
 """What every stage gets: `run(context)` is the whole interface of a stage."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,3 +52,11 @@ class StageContext:
 
 
 Run = Callable[[StageContext], None]
+
+
+def is_assistant() -> bool:
+    """Return whether torchrun has started this process beside the first one of a training.
+
+    The first process records the stage and writes its outputs.
+    """
+    return os.environ.get("RANK", "0") != "0"

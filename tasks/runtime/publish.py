@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mambatalk.files import atomic_directory, write_json
-from tasks.runtime.context import StageContext
+from tasks.runtime.context import StageContext, is_assistant
 from tasks.runtime.training_warnings import training_warnings, warn
 from tasks.tracking.recorder import LogModel
 
@@ -36,7 +36,8 @@ def publish_training(
     """Write the outputs of a training stage and record them.
 
     Curve and metrics go to `plots/NAME.csv` and `metrics/NAME.json`, with NAME the name of the
-    stage, "train_vq/face" for train_vq@face. Warnings go to the log and to MLflow.
+    stage, "train_vq/face" for train_vq@face. Warnings go to the log and to MLflow. Of several
+    processes of a training only the first one does this.
 
     Args:
         context: Context of the stage.
@@ -46,6 +47,8 @@ def publish_training(
         model: Logs the written weights as an MLflow model of the active run.
 
     """
+    if is_assistant():
+        return
     name = context.stage.replace("@", "/")
     curve = context.paths.plots / f"{name}.csv"
 

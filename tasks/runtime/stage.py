@@ -23,13 +23,13 @@ from mambatalk.config import load_config
 from mambatalk.errors import InputError
 from mambatalk.files import remove_partial
 from tasks.runtime.command import run_command
-from tasks.runtime.context import Run, StageContext
+from tasks.runtime.context import Run, StageContext, is_assistant
 from tasks.runtime.origin import write_origin
 from tasks.runtime.paths import Paths
 from tasks.runtime.status import failure_kind, write_status
 from tasks.runtime.stopping import ignore_signals, stop_at_signals
 from tasks.runtime.view import restrict, stage_view
-from tasks.tracking.recorder import recording
+from tasks.tracking.recorder import Recorder, recording
 from tasks.tracking.store import lineage
 
 HELP_EPILOG: Final = (
@@ -89,6 +89,8 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
     paths = Paths(root)
     # The library's default is relative to the working directory, which may be another folder.
     os.environ.setdefault("MAMBATALK_CACHE", str(paths.root / "runs/cache"))
+    if is_assistant():
+        return _assist(stage, run, paths)
     folder = paths.run_folder(stage)
     fingerprint = None
     reported = threading.Event()
@@ -132,6 +134,32 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
             # Python's own exit takes seconds with all that a stage imports.
             os._exit(code)
         return code
+
+
+def _assist(stage: str, run: Run, paths: Paths) -> int:
+    """Run a training stage in a further process of torchrun, which records and writes nothing."""
+    stop_at_signals(lambda error: None)
+    try:
+        view = stage_view(stage, root=paths.root)
+        _limit_threads()
+        run(
+            StageContext(
+                stage=stage,
+                config=restrict(load_config(paths.params), view.params),
+                recorder=Recorder(stage, {}),
+                fingerprint=view.fingerprint,
+                paths=paths,
+            )
+        )
+        return 0
+    except BaseException as error:
+        ignore_signals()
+        # The first process reports the same, unless this one is without a GPU.
+        if isinstance(error, InputError):
+            sys.stderr.write(f"{stage}: {error}\n")
+        elif failure_kind(error) == "unexpected":
+            traceback.print_exception(error)
+        return _EXIT.get(failure_kind(error), 1)
 
 
 def _report_failure(

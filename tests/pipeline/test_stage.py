@@ -122,6 +122,48 @@ def test_a_training_stopped_by_sigterm_exits_with_143_and_continues_from_its_ste
     assert project.read("models/fgd/curve.csv") == curve
 
 
+# A training stage that publishes, as those of the pipeline do.
+PUBLISHED = """
+import sys, tempfile
+from pathlib import Path
+import torch
+from mambatalk.runtime import make_deterministic
+from mambatalk.training.context import TrainContext
+from tasks.runtime.publish import publish_training
+from tasks.runtime.stage import execute
+from tests.helpers.tiny_training import CPU, tiny_store, train_fgd
+
+def run(context):
+    make_deterministic(0, 1)
+    settings = TrainContext(device=CPU, scratch=context.scratch, tracker=context.recorder)
+    store = tiny_store(Path(tempfile.mkdtemp(dir=context.paths.root)))
+    publish_training(
+        context,
+        train_fgd(store, epochs=2, batch_size=4, context=settings),
+        folder=context.paths.fgd,
+        save=lambda out: (out / "weights").write_text("written"),
+        model=lambda step: "",
+    )
+
+sys.exit(execute("train", run))
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_trains_a_stage_in_two_processes_and_writes_its_outputs_once(
+    tmp_path: Path,
+) -> None:
+    project = mini_project(tmp_path, GRAPH, PUBLISHED)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = project.run(*torchrun, "--nproc-per-node", "2", "--module", "mini", timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert project.read("models/fgd/weights") == b"written"
+    assert len(project.read("plots/train.csv").splitlines()) == 3
+    assert json.loads(project.read(STATUS))["state"] == "succeeded"
+    assert done.stderr.count("train_fgd_encoder: epoch 2 of 2") == 1
+    assert scratch_folders(project) == []
+
+
 def test_a_changed_parameter_starts_from_the_beginning(project: Workspace) -> None:
     project.dvc("repro")
     project.set_params(seed=7)

@@ -50,7 +50,7 @@ class Checkpoints:
 
     Args:
         folder: Folder of nothing but these checkpoints. If None, nothing is written or read.
-        seconds: Shortest time between two checkpoints that `save_if_due` writes.
+        seconds: Time from one checkpoint until the next is due.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -99,34 +99,38 @@ class Checkpoints:
         for path in reversed(_checkpoints(self.folder)):
             if _is_intact(path):
                 self._newest = _position(path)
-                return path, _load(path)
+                return path, load(path)
             path.unlink()
             log.warning("%s: deleted this damaged checkpoint; looking for the one before it", path)
         return None
 
-    def save_if_due(self, position: Position, snapshot: Callable[[], Content]) -> None:
-        """Write a checkpoint if the last one was started `seconds` ago or earlier.
+    def due(self) -> bool:
+        """Return whether the last checkpoint was started `seconds` ago or earlier.
 
-        If that one is still being written, wait for it.
+        Raises:
+            InputError: The last write has failed: the folder cannot be written to, or the disk is
+                full. The earlier checkpoints are kept.
+
+        """
+        if self.folder is None:
+            return False
+        if self._pending is not None and self._pending.done():
+            self.wait()
+        return time.monotonic() - self._started >= self.seconds
+
+    def save(self, position: Position, snapshot: Callable[[], Content]) -> None:
+        """Start to write a checkpoint, unless there is one of this position.
+
+        If the last one is still being written, wait for it.
 
         Args:
             position: Present position.
             snapshot: Returns a copy of the state that the training does not change any more.
 
         Raises:
-            InputError: The folder cannot be written to, or the disk is full, now or in the write
-                before. The earlier checkpoints are kept.
+            InputError: As `due`.
 
         """
-        if self.folder is None:
-            return
-        if self._pending is not None and self._pending.done():
-            self.wait()
-        if time.monotonic() - self._started >= self.seconds:
-            self.save(position, snapshot)
-
-    def save(self, position: Position, snapshot: Callable[[], Content]) -> None:
-        """Start to write a checkpoint, unless there is one of this position. See `save_if_due`."""
         if self.folder is None or position == self._newest:
             return
         self.wait()
@@ -135,7 +139,7 @@ class Checkpoints:
         self._pending = self._writer.submit(_write, self.folder, position, snapshot())
 
     def wait(self) -> None:
-        """Wait for the write that is going on, if any. Raises what `save_if_due` raises."""
+        """Wait for the write that is going on, if any. Raises what `due` raises."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
@@ -230,7 +234,13 @@ def _is_intact(path: Path) -> bool:
     return found is not None and sha256_file(path) == found[3]
 
 
-def _load(path: Path) -> Content:
+def load(path: Path) -> Content:
+    """Read a checkpoint.
+
+    Raises:
+        InputError: The file is not a checkpoint.
+
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:

@@ -101,17 +101,45 @@ class TrainingData:
         return rows[:whole]
 
     def training_batches(
-        self, epoch: int, device: torch.device, *, first: int = 0
+        self,
+        epoch: int,
+        device: torch.device,
+        *,
+        first: int = 0,
+        part: int = 0,
+        parts: int = 1,
     ) -> Iterator[WindowBatch]:
-        """Iterate over the training batches of an epoch.
+        """Iterate over the training batches of an epoch, or over an equal part of each.
 
         Args:
             epoch: Epoch, from 0.
             device: Device of the tensors.
             first: Number of batches to skip.
+            part: Which part of each batch, from 0. The parts follow each other in the batch.
+            parts: Number of parts.
+
+        Raises:
+            InputError: A batch cannot be divided into so many parts.
 
         """
-        return self._batches(self.epoch_windows(epoch)[first * self.batch_size :], device)
+        rows = self.epoch_windows(epoch)
+        size = min(self.batch_size, len(rows))
+        if size % parts:
+            raise InputError(
+                "batch_size",
+                f"expected a multiple of the {parts} processes, found {size} windows",
+                "change it, or the number of processes",
+            )
+        share = size // parts
+        of_part = rows.reshape(-1, size, 2)[first:, part * share : (part + 1) * share]
+        return batches(
+            self.store,
+            of_part.reshape(-1, 2),
+            self.length,
+            batch_size=share,
+            audio=self.audio,
+            device=device,
+        )
 
     def clip_ids(self, epoch: int, number: int) -> list[str]:
         """Return the sorted ids of the clips in a training batch.
@@ -126,7 +154,14 @@ class TrainingData:
 
     def validation_batches(self, device: torch.device) -> Iterator[WindowBatch]:
         """Iterate over all validation windows in order; the last batch may be smaller."""
-        return self._batches(self.validation, device)
+        return batches(
+            self.store,
+            self.validation,
+            self.length,
+            batch_size=self.batch_size,
+            audio=self.audio,
+            device=device,
+        )
 
     def subsample(self, device: torch.device, *, count: int = 1024) -> Iterator[WindowBatch]:
         """Iterate over about `count` training windows without audio, evenly spaced in the corpus.
@@ -135,13 +170,3 @@ class TrainingData:
         """
         rows = self.train[:: max(1, len(self.train) // count)]
         return batches(self.store, rows, self.length, batch_size=64, audio=False, device=device)
-
-    def _batches(self, rows: NDArray[np.int64], device: torch.device) -> Iterator[WindowBatch]:
-        return batches(
-            self.store,
-            rows,
-            self.length,
-            batch_size=self.batch_size,
-            audio=self.audio,
-            device=device,
-        )

@@ -42,15 +42,21 @@ class HeldSignals:
         if error is None:
             self.deliver()
 
-    def deliver(self) -> None:
-        """Call the earlier handler of the signal that is held back, if there is one."""
-        number, self.received = self.received, None
+    def deliver(self, default: int | None = None) -> None:
+        """Call the earlier handler of the signal that is held back.
+
+        Args:
+            default: Signal to deliver if none is held back. If None, nothing happens then.
+
+        """
+        number = self.received or default
+        self.received = None
         if number is None:
             return
-        handler = self._before[number]
+        handler = self._before.get(number, signal.SIG_IGN)
         if callable(handler):
             handler(number, None)
-        else:
+        elif handler != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
 

@@ -19,9 +19,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mambatalk.errors import InputError
+from mambatalk.runtime import rank
 from mambatalk.training.context import Curve, TrainContext
 from mambatalk.training.loop.checkpoints import Content, Position
 from mambatalk.training.loop.data import TrainingData
+from mambatalk.training.loop.distributed import processes
 from mambatalk.training.loop.module import Means, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings, build_optimizer, build_schedule
 
@@ -73,6 +75,7 @@ class TrainState:
         self._identity = {
             "name": module.name,
             "optim": asdict(optim),
+            "processes": processes(),
             "data": {
                 "train": len(data.train),
                 "validation": len(data.validation),
@@ -103,8 +106,13 @@ class TrainState:
         self.means = Means()
         self.gradients = Means()
 
-    def snapshot(self) -> Content:
-        """Return a copy of the state on the CPU, which the training does not change any more."""
+    def snapshot(self, random_states: list[Any]) -> Content:
+        """Return a copy of the state on the CPU, which the training does not change any more.
+
+        Args:
+            random_states: `rng_state()` of each process.
+
+        """
         content = {
             "identity": self._identity,
             "epoch": self.epoch,
@@ -114,7 +122,7 @@ class TrainState:
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "random": rng_state(),
+            "random": random_states,
             "curve": self.curve.rows,
         }
         # The best weights are replaced as a whole and never changed, so they need no copy.
@@ -161,7 +169,7 @@ class TrainState:
         self.gradients = Means(**content["gradients"])
         self.best = content["best"] and Best(**content["best"])
         self.curve.restore(content["curve"])
-        set_rng_state(content["random"])
+        set_rng_state(content["random"][rank()])
 
 
 def _copied(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import logging
 import math
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +16,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from mambatalk.runtime import rank
 from mambatalk.training.context import Curve, TrainContext
-from mambatalk.training.loop.checkpoints import Checkpoints
+from mambatalk.training.loop.checkpoints import Checkpoints, load
 from mambatalk.training.loop.data import TrainingData
+from mambatalk.training.loop.distributed import (
+    any_process,
+    copy_from_first,
+    gather_objects,
+    is_first,
+    joined_processes,
+    mean_terms,
+    processes,
+    wrapped,
+)
 from mambatalk.training.loop.module import LossTerms, Means, Step, TrainingModule, total
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.signals import HeldSignals
-from mambatalk.training.loop.state import TrainState
+from mambatalk.training.loop.state import TrainState, rng_state
 
 log = logging.getLogger(__name__)
 
@@ -70,18 +82,34 @@ def train(
             is on a full disk.
 
     """
+    with joined_processes():
+        return _train(module, data, optim, context if is_first() else _silent(context))
+
+
+def _silent(context: TrainContext) -> TrainContext:
+    """Return the context of a process that neither writes nor records."""
+    return TrainContext(device=context.device)
+
+
+def _train(
+    module: TrainingModule, data: TrainingData, optim: OptimSettings, context: TrainContext
+) -> TrainState:
     module.to(context.device)
     state = TrainState(module, data, optim, context)
-    torch.manual_seed(data.seed)
+    # Processes draw different dropout and masks for their parts of a batch.
+    torch.manual_seed(data.seed + rank())
     with (
         HeldSignals() as signals,
         Checkpoints(context.scratch, seconds=context.save_seconds) as checkpoints,
     ):
         _resume(state, optim, checkpoints)
         between_steps = partial(_save, state, checkpoints, signals)
+        run = wrapped(module)
         with _progress(module.name, state.epoch, optim.epochs) as advance:
             while state.epoch < optim.epochs:
-                speed = _train_epoch(state, data, optim, context, between_steps)
+                speed = _train_epoch(run, state, data, optim, context, between_steps)
+                # The running statistics of batch norm, which the processes have of their parts.
+                copy_from_first(*module.buffers())
                 row = _row("train", state.means)
                 row |= validate(module, data, _step(state, optim), context)
                 _check_finite(
@@ -89,11 +117,12 @@ def train(
                 )
                 measures = module.measure(data, context.device)
                 row |= {f"check/{key}": value for key, value in measures.items()}
-                context.tracker.metrics(_health(state, speed, context.device), step=state.epoch)
+                health = _health(state, speed, context.device)
+                context.tracker.metrics(health, step=state.epoch + 1)
                 state.finish_epoch(row)
                 advance(row["train/loss"], row["val/loss"])
                 between_steps()
-        checkpoints.save(state.position, state.snapshot)
+        _write(state, checkpoints)
     # Needed after a training that had finished before: no validation has run in this call.
     module.eval()
     return state
@@ -101,30 +130,39 @@ def train(
 
 def _resume(state: TrainState, optim: OptimSettings, checkpoints: Checkpoints) -> None:
     found = checkpoints.newest()
-    if found is None:
+    path = gather_objects(found and found[0])[0]
+    if path is None:
         return
-    path, content = found
+    content = found[1] if found else load(path)
     state.restore(content, path)
-    log.info(
-        "%s: continuing after %d of %d epochs%s",
-        state.module.name,
-        state.epoch,
-        optim.epochs,
-        f" and {state.number} steps" if state.number else "",
-    )
+    if is_first():
+        log.info(
+            "%s: continuing after %d of %d epochs%s",
+            state.module.name,
+            state.epoch,
+            optim.epochs,
+            f" and {state.number} steps" if state.number else "",
+        )
 
 
 def _save(state: TrainState, checkpoints: Checkpoints, signals: HeldSignals) -> None:
     """Write a checkpoint if one is due; at a stop signal always, and end the training then."""
-    if signals.received is None:
-        checkpoints.save_if_due(state.position, state.snapshot)
-    else:
-        checkpoints.save(state.position, state.snapshot)
+    due, stop = any_process(checkpoints.due(), signals.received is not None)
+    if due or stop:
+        _write(state, checkpoints)
+    if stop:
         checkpoints.wait()
-        signals.deliver()
+        # The signal of one process stops all of them.
+        signals.deliver(default=signal.SIGTERM)
+
+
+def _write(state: TrainState, checkpoints: Checkpoints) -> None:
+    random_states = gather_objects(rng_state())
+    checkpoints.save(state.position, partial(state.snapshot, random_states))
 
 
 def _train_epoch(
+    run: nn.Module,
     state: TrainState,
     data: TrainingData,
     optim: OptimSettings,
@@ -139,21 +177,25 @@ def _train_epoch(
     module.train()
     windows = 0
     start = time.perf_counter()
-    for batch in data.training_batches(state.epoch, context.device, first=state.number):
+    for batch in data.training_batches(
+        state.epoch, context.device, first=state.number, part=rank(), parts=processes()
+    ):
         step = _step(state, optim, state.number)
-        terms: LossTerms = module(batch, step)
+        terms: LossTerms = run(batch, step)
         loss = total(terms.values())
-        _check_training_loss(state, data, loss.item())
+        terms = mean_terms(terms)
+        _check_training_loss(state, data, total(terms.values()).item())
 
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         module.after_backward(step)
         norm = _clip(module, optim.clip_norm)
         state.optimizer.step()
-        state.means.add(terms, len(batch.motion))
+        count = len(batch.motion) * processes()
+        state.means.add(terms, count)
         state.gradients.add({"norm": norm}, 1)
         state.number += 1
-        windows += len(batch.motion)
+        windows += count
         between_steps()
     return windows / (time.perf_counter() - start)
 
@@ -251,6 +293,9 @@ def _row(split: str, means: Means) -> dict[str, float]:
 @contextmanager
 def _progress(name: str, done: int, epochs: int) -> Iterator[Callable[[float, float], None]]:
     """Show progress: a bar on a terminal, about ten log lines elsewhere."""
+    if not is_first():
+        yield lambda train, val: None
+        return
     if sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),

@@ -19,6 +19,11 @@ from mambatalk.motion.skeleton import AutoEncoder as Name
 from mambatalk.training.context import TrainContext
 from mambatalk.training.initialization import data_dependent_init
 from mambatalk.training.loop.data import TrainingData
+from mambatalk.training.loop.distributed import (
+    copy_from_first,
+    gather_rows,
+    mean_over_processes,
+)
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.train import Trained, train
@@ -66,12 +71,16 @@ class DeadCodeRevival(nn.Module):
         """Update the shares with the last batch and move dead codes; return how many were moved."""
         size = len(self.shares)
         share = torch.bincount(self.codes, minlength=size) / self.codes.numel()
+        share = mean_over_processes(share)
+        latents = gather_rows(self.latents)
         self.shares.mul_(self.momentum).add_(share, alpha=1 - self.momentum)
 
         # No more codes can move than there are latents to move them to.
-        dead = (self.shares < self.dead_share / size).nonzero().flatten()[: len(self.latents)]
-        chosen = torch.randperm(len(self.latents), device=self.latents.device)[: len(dead)]
-        quantizer.embedding.weight[dead] = self.latents[chosen]
+        dead = (self.shares < self.dead_share / size).nonzero().flatten()[: len(latents)]
+        chosen = torch.randperm(len(latents), device=latents.device)[: len(dead)]
+        quantizer.embedding.weight[dead] = latents[chosen]
+        # Each process has chosen others.
+        copy_from_first(quantizer.embedding.weight)
         self.shares[dead] = 1 / size
         return len(dead)
 

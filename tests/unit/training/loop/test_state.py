@@ -197,7 +197,8 @@ def test_state_holds_all_that_resuming_needs_and_no_code(
     state = torch.load(newest(tmp_path), weights_only=True)
     assert state["epoch"] == 5
     assert state["curve"] == trained.curve.rows
-    assert set(state["random"]) == {"python", "numpy", "torch", "cuda"}
+    (random_states,) = state["random"]
+    assert set(random_states) == {"python", "numpy", "torch", "cuda"}
     assert "revival.shares" in state["module"]
     losses = [row["val/loss"] for row in trained.curve.rows]
     assert state["best"]["loss"] == min(losses)
