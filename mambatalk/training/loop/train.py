@@ -80,10 +80,19 @@ def train(
             with such a training loss.
         InputError: The scratch folder holds the state of another training, cannot be written to, or
             is on a full disk.
+        MemoryError: The GPU has too little memory.
 
     """
     with joined_processes():
-        return _train(module, data, optim, context if is_first() else _silent(context))
+        try:
+            return _train(module, data, optim, context if is_first() else _silent(context))
+        except torch.OutOfMemoryError as error:
+            # What was asked for, and what the GPU has; advice on the allocator follows.
+            facts = ". ".join(str(error).split(". ")[1:3])
+            raise MemoryError(
+                f"{module.name}: the GPU has too little memory ({facts}); lower batch_size "
+                f"({data.batch_size}) or use a larger GPU"
+            ) from error
 
 
 def _silent(context: TrainContext) -> TrainContext:

@@ -85,6 +85,24 @@ def test_non_finite_loss_message_names_the_clips_and_a_remedy(store: FeatureStor
         train(module, data(store), optim(), CONTEXT)
 
 
+def test_too_little_gpu_memory_is_one_line_with_what_is_missing_and_a_remedy(
+    store: FeatureStore,
+) -> None:
+    def terms(module: OneWeight, batch: WindowBatch, step: Step) -> Tensor:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of "
+            "79.10 GiB of which 1.20 GiB is free. Including non-PyTorch memory, this process has "
+            "77.00 GiB memory in use. Of the allocated memory 70 GiB is allocated by PyTorch."
+        )
+
+    message = (
+        r"^net: the GPU has too little memory \(Tried to allocate 2\.50 GiB\. GPU 0 has a total "
+        r"capacity of 79\.10 GiB of which 1\.20 GiB is free\); lower batch_size \(2\) or use"
+    )
+    with pytest.raises(MemoryError, match=message):
+        train(OneWeight(terms), data(store), optim(), CONTEXT)
+
+
 def test_a_batch_is_the_same_from_any_start_of_the_epoch(store: FeatureStore) -> None:
     """And its clips are those of its windows."""
     rows = np.array([[clip, 0] for clip in (0, 1, 2, 0, 1, 2)])
