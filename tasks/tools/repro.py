@@ -43,6 +43,8 @@ def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
     ) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: process.send_signal(number))
+        # Until it is waited for, a DVC that was killed seems to hold its locks.
+        signal.signal(signal.SIGCHLD, lambda *_: process.poll())
         # The stage has the same pipe, so the loop ends when both have ended.
         for line in process.stdout or ():
             if line.rstrip() != ADVICE or _has_remote(root):

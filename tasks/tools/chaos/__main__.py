@@ -79,9 +79,11 @@ def page(rows: list[Row], minutes: float) -> str:
     lines = [
         "# Rehearsal of faults",
         "",
-        "`make chaos` writes this page. Each fault hits a build of the profile "
-        f"`{PROFILE}`; afterwards `make repro` must",
-        "succeed with the same digests of all outputs as without the fault.",
+        f"`make chaos` writes this page. Each fault hits a build of the profile `{PROFILE}`; "
+        "afterwards `make repro` must succeed",
+        "with the same digests of all outputs as without the fault. Full disks and the read-only "
+        "checkout are mounts in a user",
+        "namespace, and the clock is libfaketime's.",
         "",
         f"Last run: commit {commit}, {_processor()}, {minutes:.0f} minutes.",
         "",

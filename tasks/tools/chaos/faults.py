@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.request import urlopen
@@ -56,7 +56,6 @@ def mlflow_away_at_the_end(build: Build, reference: str) -> Row:
 def _mlflow_killed(build: Build, reference: str, fault: str, at: str) -> Row:
     port = _free_port()
     store = build.folder / "server.db"
-    store.unlink(missing_ok=True)
     # Without the workers of jobs, which MLflow starts for pages that are not used here.
     with _server(
         build,
@@ -68,9 +67,10 @@ def _mlflow_killed(build: Build, reference: str, fault: str, at: str) -> Row:
     ) as kill:
 
         def kill_in_run() -> None:
-            with sqlite3.connect(store) as database:
-                _wait_until(lambda: database.execute("select count(*) from runs").fetchone()[0])
+            _wait_until(lambda: _runs(store) > before)
             kill()
+
+        before = _runs(store)
 
         ended = build.stage(
             _STAGE, at=at, then=kill_in_run, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}"
@@ -105,8 +105,9 @@ def prefect_away(build: Build, reference: str) -> Row:
         "Prefect's server killed in a run",
         ended,
         reference=reference,
-        says=r"^build: |[Cc]onnect",
-        fails=None,
+        says="^build: Prefect's server",
+        fails=True,
+        tracebacks=True,
     )
 
 
@@ -231,6 +232,12 @@ def _wait_until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+def _runs(store: Path) -> int:
+    """Return the number of runs in MLflow's database."""
+    with closing(sqlite3.connect(store)) as database:
+        return int(database.execute("select count(*) from runs").fetchone()[0])
 
 
 def _answers(address: str) -> bool:
