@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mambatalk.cli.loading import bundle_folder, chosen_device
+from mambatalk.cli.loading import (
+    BodyOption,
+    BundleOption,
+    DeviceOption,
+    ModelOption,
+    bundle_folder,
+    chosen_device,
+)
 from mambatalk.console import progress_bar
 from mambatalk.errors import InputError
 from mambatalk.files import make_folder, path_errors
@@ -32,13 +39,8 @@ def generate(
     ],
     *,
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the trained model. [default: bundle]")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="A model in MLflow's registry, such as models:/mambatalk@champion."),
-    ] = None,
+    bundle: BundleOption = None,
+    model: ModelOption = None,
     speaker: Annotated[
         int | None,
         typer.Option(
@@ -62,12 +64,7 @@ def generate(
     formats: Annotated[
         str, typer.Option("--format", help="Comma-separated formats: npz, bvh, glb, vrma, mp4.")
     ] = "npz",
-    body: Annotated[
-        Path | None,
-        typer.Option(
-            help="SMPL-X npz for meshes and skeletons. Without it the stand-in body is used."
-        ),
-    ] = None,
+    body: BodyOption = None,
     seed: Annotated[
         int | None,
         typer.Option(
@@ -82,7 +79,7 @@ def generate(
     top_p: Annotated[
         float, typer.Option(help="Draw from the likeliest codes that make up this share.")
     ] = 1.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, or cuda.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     r"""Generate SMPL-X motion for recordings of speech.
 

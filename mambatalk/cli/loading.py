@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from mambatalk.errors import InputError
 from mambatalk.files import read_json, sha256_file
@@ -17,6 +19,19 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_BUNDLE: Final = Path("bundle")
+
+BundleOption = Annotated[
+    Path | None, typer.Option(help="Folder of the trained model. [default: bundle]")
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(help="A model in MLflow's registry, such as models:/mambatalk@champion."),
+]
+BodyOption = Annotated[
+    Path | None,
+    typer.Option(help="SMPL-X npz for meshes and skeletons. Without it the stand-in body is used."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, or cuda.")]
 
 
 def chosen_device(name: str) -> "torch.device":

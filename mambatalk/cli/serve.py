@@ -1,11 +1,17 @@
 """`mambatalk serve`: recordings in, files of motion out, over HTTP."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mambatalk.cli.loading import bundle_folder, chosen_device
+from mambatalk.cli.loading import (
+    BodyOption,
+    BundleOption,
+    DeviceOption,
+    ModelOption,
+    bundle_folder,
+    chosen_device,
+)
 
 app = typer.Typer()
 
@@ -13,19 +19,9 @@ app = typer.Typer()
 @app.command(rich_help_panel="Results")
 def serve(
     *,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the trained model. [default: bundle]")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="A model in MLflow's registry, such as models:/mambatalk@champion."),
-    ] = None,
-    body: Annotated[
-        Path | None,
-        typer.Option(
-            help="SMPL-X npz for meshes and skeletons. Without it the stand-in body is used."
-        ),
-    ] = None,
+    bundle: BundleOption = None,
+    model: ModelOption = None,
+    body: BodyOption = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at. The default reaches this machine only.")
     ] = "127.0.0.1",
@@ -37,7 +33,7 @@ def serve(
         int,
         typer.Option(min=1, help="Requests in work at the same time; others get status 429."),
     ] = 16,
-    device: Annotated[str, typer.Option(help="auto, cpu, or cuda.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Answer requests over HTTP: POST a recording to /motion, get npz, bvh, glb, vrma or mp4.
 

@@ -1,6 +1,5 @@
 """Motion over time at 30 frames per second: foot contacts, velocities, and the kinematic chain."""
 
-import math
 from functools import cache
 from typing import Any
 
@@ -113,27 +112,26 @@ def integrate_within(velocity: Tensor, start: Tensor, centre: Tensor, reach: flo
         Positions (B, T, 2) in double precision, on the CPU.
 
     """
-    steps = (velocity.double() / FPS).tolist()
-    # Plain numbers: each position depends on the last, and array operations on two numbers would
-    # take 20 times as long.
-    paths = []
-    for row, (x, z), (x0, z0) in zip(steps, start.tolist(), centre.tolist(), strict=True):
-        path = [(x, z)]
-        for dx, dz in row[:-1]:
-            away_x, away_z = x - x0, z - z0
-            distance = math.hypot(away_x, away_z)
-            outward = (dx * away_x + dz * away_z) / distance if distance else 0.0
-            if outward > 0:
-                removed = outward * min(1.0, (distance / reach) ** 8) / distance
-                dx, dz = dx - removed * away_x, dz - removed * away_z
-            x, z = x + dx, z + dz
-            beyond = math.hypot(x - x0, z - z0) / reach
-            if beyond > 1 and beyond * reach > distance:
-                # A long step from well inside: stop at the border.
-                x, z = x0 + (x - x0) / beyond, z0 + (z - z0) / beyond
-            path.append((x, z))
-        paths.append(path)
-    return torch.tensor(paths, dtype=torch.double).reshape(velocity.shape)
+    steps = (velocity.double() / FPS).cpu().numpy()
+    middle = centre.double().cpu().numpy()
+    position = start.double().cpu().numpy()
+    path = [position]
+    for step in steps[:, :-1].swapaxes(0, 1):
+        distance, away = _length_and_direction(position - middle)
+        outward = np.maximum((step * away).sum(axis=-1, keepdims=True), 0)
+        allowed = step - outward * np.minimum(1, (distance / reach) ** 8) * away
+
+        # A long step from well inside would leap over the border: stop there.
+        length, direction = _length_and_direction(position + allowed - middle)
+        position = middle + np.minimum(length, np.maximum(reach, distance)) * direction
+        path.append(position)
+    return torch.from_numpy(np.stack(path, axis=1))
+
+
+def _length_and_direction(vectors: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the length (B, 1) and the unit vectors (B, 2) of vectors (B, 2); zero stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return length, vectors / np.maximum(length, np.finfo(float).tiny)
 
 
 def pose_chain(rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,7 @@ class Bundle:
         }
 
     def to(self, device: torch.device | str) -> "Bundle":
-        """Move the networks to a device and return the bundle."""
+        """Return the bundle on a device. The networks are moved, not copied."""
         self.generator.to(device)
         for network in self.auto_encoders.values():
             network.to(device)

@@ -52,13 +52,15 @@ class SynthesisState:
 
     def first_rows(self, count: int) -> "SynthesisState":
         """Return the state of the first `count` clips."""
-        codes = self.context_codes
+        codes = None
+        if self.context_codes is not None:
+            codes = {part: index[:count] for part, index in self.context_codes.items()}
         return SynthesisState(
             context=self.context[:count],
             first_frame=self.first_frame[:count],
             speaker_index=self.speaker_index[:count],
             windows=self.windows,
-            context_codes=codes and {part: index[:count] for part, index in codes.items()},
+            context_codes=codes,
         )
 
 
@@ -208,16 +210,16 @@ class Synthesizer:
     def bounds(self, start: Tensor) -> Bounds | None:
         """Return how far the root may go from its translation (B, 3) in the first frame."""
         reach = self.bundle.reach
-        return Bounds(start, reach) if self.rules.bounded_position and reach is not None else None
+        if reach is None or not self.rules.bounded_position:
+            return None
+        return Bounds(start, reach)
 
     def lock_feet(self, motion: SmplxMotion) -> SmplxMotion:
         """Hold the planted feet of a whole clip still, if the rules and the bundle say so."""
         rest = self.bundle.rest_joints
-        return (
-            lock_feet(motion, rest.numpy())
-            if self.rules.locked_feet and rest is not None
-            else motion
-        )
+        if rest is None or not self.rules.locked_feet:
+            return motion
+        return lock_feet(motion, rest.numpy())
 
     # Clips.
 
