@@ -125,17 +125,27 @@ def test_no_process_outlives_a_killed_build(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the flow has one process less elsewhere")
-@pytest.mark.parametrize("role", ["build", "flow", "flows.supervise", "stage.py"])
-def test_sigint_to_any_process_ends_the_build_for_good(toy: Workspace, role: str) -> None:
+@pytest.mark.parametrize(
+    ("role", "shell"),
+    [
+        ("build", "/bin/bash"),
+        ("flow", "/bin/sh"),
+        ("flows.supervise", "/bin/bash"),
+        ("stage.py", "/bin/bash"),
+        ("stage.py", "/bin/sh"),
+    ],
+)
+def test_sigint_to_any_process_ends_the_build_for_good(
+    toy: Workspace, role: str, shell: str
+) -> None:
     """The stage is not retried, as it is after a kill."""
     instruct(toy, "first", "hang")
-    with command(toy, PREFECT_LOGGING_LEVEL="INFO") as process:
+    with command(toy, PREFECT_LOGGING_LEVEL="INFO", SHELL=shell) as process:
         assert any("hello from first" in line for line in process.stdout or ())
         build = psutil.Process(process.pid)
         (flow,) = build.children()
         member = {"build": build, "flow": flow}.get(role)
         if member is None:
-            # The first one: the shell of the stage has its module in its command, too.
             member = next(one for one in flow.children(True) if role in " ".join(one.cmdline()))
         member.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=30)

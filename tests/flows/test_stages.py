@@ -135,8 +135,12 @@ def test_a_stage_that_is_killed_counts_as_interrupted(toy: Workspace) -> None:
     assert failure.value.kind == "interrupted"
 
 
-def test_a_stage_that_is_killed_before_it_begins_counts_as_interrupted(toy: Workspace) -> None:
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_stage_that_is_killed_before_it_begins_counts_as_interrupted(
+    toy: Workspace, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
     """It has no status file then."""
+    monkeypatch.setenv("SHELL", shell)
     (toy.root / "stage.py").write_text("import os; os.kill(os.getpid(), 9)")
     with pytest.raises(StageError, match="was killed") as failure:
         run(toy, "first")

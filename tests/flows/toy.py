@@ -13,18 +13,18 @@ STAGES = {"first", "pair@left", "pair@right", "last"}
 DVC_YAML = """
 stages:
   first:
-    cmd: python stage.py first out/first
+    cmd: exec python stage.py first out/first
     deps: [stage.py]
     params: [word]
     outs: [out/first]
   pair:
     matrix:
       part: [left, right]
-    cmd: python stage.py pair@${item.part} out/${item.part}
+    cmd: exec python stage.py pair@${item.part} out/${item.part}
     deps: [out/first]
     outs: ["out/${item.part}"]
   last:
-    cmd: python stage.py last out/last
+    cmd: exec python stage.py last out/last
     deps: [out/left, out/right]
     outs: [out/last]
 """
