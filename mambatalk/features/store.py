@@ -3,10 +3,12 @@
 The arrays are outside DVC, in a folder of the cache (`MAMBATALK_CACHE`, by default runs/cache) that
 is named by the digest of the features, and can be deleted at any time. Their pages are shared
 between processes and released when memory is short, so that training on a corpus of any size needs
-little memory.
+little memory. A process that opens them compares them with their checksums, and decodes them again
+if a byte has changed.
 """
 
 import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +23,12 @@ from numpy.typing import NDArray
 
 from mambatalk.audio.channels import ENVELOPE_WINDOW, LOOK_AHEAD
 from mambatalk.errors import InputError
+from mambatalk.features.checksums import find_damage, write_checksums
 from mambatalk.files import atomic_directory, cache_folder, read_json
 from mambatalk.motion.skeleton import EXPRESSION_DIM, MOTION_DIM, SAMPLE_RATE
 
 RERUN_HINT: Final = "run the stage features again"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,7 @@ class FeatureStore:
 
 
 def open_features(directory: str | Path, cache_root: str | Path | None = None) -> FeatureStore:
-    """Open a features folder; decode it into the cache if it is not there yet.
+    """Open a features folder; decode it into the cache if it is not there yet, or damaged there.
 
     Args:
         directory: Features folder.
@@ -113,9 +117,13 @@ def open_features(directory: str | Path, cache_root: str | Path | None = None) -
     arrays.parent.mkdir(parents=True, exist_ok=True)
     # Only one process decodes: the stages of the auto-encoders start at the same time.
     with FileLock(arrays.with_suffix(".lock")):
-        if not arrays.is_dir():
+        damage = find_damage(arrays) if arrays.is_dir() else None
+        if damage:
+            log.warning("%s: found %s; decoding the features again", arrays, damage)
+        if damage or not arrays.is_dir():
             with atomic_directory(arrays) as temporary:
                 _decode(directory, clips, temporary)
+                write_checksums(temporary)
     return FeatureStore(arrays, clips)
 
 

@@ -2,7 +2,9 @@
 
 import io
 import multiprocessing
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,55 @@ def test_the_cache_equals_the_features_and_is_decoded_once(
     modified = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     open_features(folder, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == modified
+
+
+def flip_byte(path: Path, place: int) -> None:
+    """Change one byte, and nothing else that a directory listing shows."""
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("name", ["motion", "expressions", "words", "wave"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: flip_byte(path, 90),
+        lambda path: flip_byte(path, 2000),
+        lambda path: flip_byte(path, -1),
+        truncate,
+        lambda path: path.unlink(),
+        lambda path: flip_byte(path.with_name("checksums.json"), 40),
+        lambda path: path.with_name("checksums.json").unlink(),
+    ],
+    ids=["header", "value", "last", "truncated", "missing", "checksum", "no-checksums"],
+)
+def test_a_damaged_cache_is_decoded_again_with_one_line(
+    folder: Path,
+    store: FeatureStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
+    name: str,
+) -> None:
+    open_features(folder, tmp_path)
+    (path,) = tmp_path.rglob(f"{name}.npy")
+    damage(path)
+    again = open_features(folder, tmp_path)
+    for array in ("motion", "expressions", "words", "samples"):
+        np.testing.assert_array_equal(getattr(again, array), getattr(store, array))
+    (line,) = caplog.messages
+    assert line.startswith(str(path.parent))
+    assert line.endswith("decoding the features again")
+    caplog.clear()
+    open_features(folder, tmp_path)
+    assert caplog.messages == []
 
 
 def sum_of_motion(folder: Path, cache: Path) -> float:
