@@ -95,12 +95,16 @@ def snapshot(
 @app.command(rich_help_panel=PANEL)
 def check(
     root: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="ROOT", help="Language folder in BEATX layout; sem and textgrid are optional."
         ),
-    ],
+    ] = None,
     *,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="Explain a rule and its bound, and check nothing."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Folder for an HTML report with figures (index.html).")
     ] = None,
@@ -132,7 +136,16 @@ def check(
     Use the bounds of a profile:
 
         mambatalk check /data/my_corpus --params infra/profiles/paper.yaml
+
+    Find out what a rule of the report means, and where its bound comes from:
+
+        mambatalk check --explain joint_speed
     """
+    if explain is not None:
+        typer.echo("\n".join(_explanation(explain, _load_bounds(params))))
+        return
+    if root is None:
+        raise typer.BadParameter("expected the folder of a corpus", param_hint="ROOT")
     from mambatalk.corpus.layout import check_root
     from mambatalk.download.selection import parse_speakers
     from mambatalk.files import make_folder
@@ -221,6 +234,24 @@ def _print_report(report: "QualityReport") -> None:
         f"{count_of(len(report.store.manifest), 'clip')}: {len(verdict['accepted'])} accepted,"
         f" {len(verdict['quarantined'])} quarantined; {count_of(verdict['warnings'], 'warning')}"
     )
+
+
+def _explanation(name: str, bounds: "CheckClipsConfig") -> list[str]:
+    """Return the lines that explain a rule for clips; the name may have blanks, as on the page."""
+    from difflib import get_close_matches
+
+    from mambatalk.errors import InputError
+    from mambatalk.quality.rule import explain
+    from mambatalk.quality.rules import clip_rules
+
+    rules = {rule.name: rule for rule in clip_rules(bounds)}
+    wanted = name.strip().lower().replace(" ", "_")
+    if wanted not in rules:
+        close = get_close_matches(wanted, rules, cutoff=0.4) or sorted(rules)
+        raise InputError(
+            f"--explain {name}", "expected the name of a rule", f"such as {', '.join(close)}"
+        )
+    return explain(rules[wanted])
 
 
 def _load_bounds(params: Path | None) -> "CheckClipsConfig":

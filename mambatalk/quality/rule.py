@@ -8,6 +8,11 @@ import pandas as pd
 Severity = Literal["critical", "quarantine", "warning"]
 NOTHING: Final = "none"
 """Expectation of a rule whose column describes a fault: the value itself describes it."""
+_EFFECTS: Final = {
+    "critical": "the pipeline stops",
+    "quarantine": "the clip is left out of training",
+    "warning": "the clip is used; the report lists it",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,19 @@ class Rule:
     """Whether a null value breaks the rule."""
     absent: bool = False
     """Whether every value must be null, because the column describes a fault."""
+    advice: str = ""
+    """What to do about a clip that breaks the rule; it follows the reason in every report."""
+    basis: str = ""
+    """Where the bound comes from: physiology, or values measured on clean clips."""
+    parameter: str | None = None
+    """Field of the section `check_clips` that sets the bound; None if the code sets it."""
+    when: str | None = None
+    """Column with the time of the fault in the clip, such as "3.0 to 4.5 s"."""
+
+    @property
+    def sentence(self) -> str:
+        """The reason, and what to do if it is known."""
+        return f"{self.reason}; {self.advice}" if self.advice else self.reason
 
     @property
     def expected(self) -> str:
@@ -60,3 +78,21 @@ class Rule:
 
         null = values.isna()
         return (out_of_bounds & ~null) | (null & self.required)
+
+
+def explain(rule: Rule) -> list[str]:
+    """Return lines that say what a rule checks, why its bound is what it is, and what to do."""
+    setting = (
+        f"set by check_clips.{rule.parameter} of the parameter file"
+        if rule.parameter
+        else "the same for every corpus"
+    )
+    lines = [
+        f"{rule.name} ({rule.severity}): {rule.reason}",
+        f"checks: {rule.column} of each clip; expected {rule.expected}, {setting}",
+    ]
+    if rule.basis:
+        lines.append(f"why this bound: {rule.basis}")
+    if rule.advice:
+        lines.append(f"what to do: {rule.advice}")
+    return [*lines, f"effect: {_EFFECTS[rule.severity]}"]

@@ -378,9 +378,9 @@ def apply_rules(table: pd.DataFrame, rules: Iterable[Rule]) -> pd.DataFrame:
                     rule.name,
                     rule.severity,
                     rule.column,
-                    _format_value(table.at[index, rule.column]),
+                    _format_found(table, index, rule),
                     rule.expected,
-                    rule.reason,
+                    rule.sentence,
                 )
             )
     return pd.DataFrame(findings, columns=list(COLUMNS))
@@ -446,6 +446,13 @@ def _describe(finding: Any) -> str:
         return f"{finding.rule}: {finding.found} ({finding.reason})"
     expected = f"expected {finding.expected}, found {finding.found}"
     return f"{finding.rule}: {expected} ({finding.reason})"
+
+
+def _format_found(table: pd.DataFrame, index: Any, rule: Rule) -> str:
+    """Return the value that breaks a rule, and when in the clip it does if that is known."""
+    found = _format_value(table.at[index, rule.column])
+    when = table.at[index, rule.when] if rule.when in table else None
+    return found if pd.isna(when) else f"{found} at {when}"
 
 
 def _format_value(value: Any) -> str:

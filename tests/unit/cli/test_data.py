@@ -178,3 +178,22 @@ def test_a_corpus_of_which_most_is_unusable_is_critical(corpus: Path, tmp_path: 
     done = CliRunner().invoke(app, ["check", str(root), "--workers", "1"])
     assert done.exit_code == 1
     assert "critical: 9 of 12 clips" in done.stdout
+
+
+def test_a_rule_is_explained_without_a_corpus() -> None:
+    result = CliRunner().invoke(app, ["check", "--explain", "joint speed"])
+    assert result.exit_code == 0
+    assert "joint_speed (quarantine)" in result.output
+    assert "expected at most 60" in result.output
+
+
+def test_an_unknown_rule_is_refused_with_similar_names() -> None:
+    result = CliRunner().invoke(app, ["check", "--explain", "joint_sped"])
+    assert isinstance(result.exception, InputError)
+    assert "joint_speed" in str(result.exception)
+
+
+def test_a_check_without_a_corpus_is_refused() -> None:
+    result = CliRunner().invoke(app, ["check"])
+    assert result.exit_code == 2
+    assert "ROOT" in result.output
