@@ -18,7 +18,7 @@ BRIDGE = export UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}"; \
 
 .PHONY: help
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 .PHONY: install
 install: $(STAMP) ## The environment in .venv (Python 3.11 or 3.12), from constraints.txt
@@ -77,6 +77,10 @@ mutation: install ## Mutation testing of one module: make mutation M=mambatalk/m
 .PHONY: fuzz
 fuzz: install ## Thousands of damaged files through the readers, in half a minute
 	@python -m pytest -n 2 -m fuzz tests/fuzz
+
+.PHONY: test-operations
+test-operations: install ## A team's servers on loopback, and what happens when they fail (needs PostgreSQL)
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -m operations tests/operations
 
 .PHONY: chaos
 chaos: install ## Failing servers, disks and processes on a copy, as a table in docs/rehearsal.md: make chaos (or MINUTES=60, KILLS=200)

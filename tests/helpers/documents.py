@@ -24,6 +24,9 @@ NEEDS = {
     "needs-mfa": "the Montreal Forced Aligner",
     "needs-reference": "reference numbers or weights of the published implementation",
     "needs-cluster": "several machines",
+    "needs-servers": "the servers of a team",
+    "needs-docker": "Docker with Compose",
+    "needs-kubernetes": "a Kubernetes cluster",
 }
 
 _BLOCK = re.compile(r"^```(\S*) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)

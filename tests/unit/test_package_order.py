@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("mambatalk", "tasks", "flows")
+PACKAGES = ("mambatalk", "tasks", "flows", "infra")
 COMMAND = Path(sys.executable).with_name("lint-imports")
 
 
