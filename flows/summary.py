@@ -1,5 +1,6 @@
 """Markdown summaries of flow runs, for Prefect's artifacts and for the terminal."""
 
+from pathlib import Path
 from typing import Any
 
 from flows.workspace import Workspace
@@ -48,3 +49,34 @@ def quality_summary(summary: dict[str, Any], *, refreshed: bool) -> str:
     for clip, reasons in quarantined.items():
         lines.append(f"- quarantined {clip}: {'; '.join(reasons)}")
     return "\n".join([f"{headline}.", "", *lines]).rstrip()
+
+
+def decision_summary(decision: dict[str, Any], page: Path) -> str:
+    """Return the decision of the promotion gate as Markdown.
+
+    Args:
+        decision: Content of `decision.json`.
+        page: Page of the decision.
+
+    """
+    against = f"version {decision['champion']}" if decision["champion"] else "no champion"
+    lines = [
+        f"**{decision['verdict']}** version {decision['version']} against {against}: "
+        f"{decision['reason']}",
+        "",
+        "| rule | result | numbers |",
+        "|---|---|---|",
+    ]
+    for rule in decision["rules"]:
+        lines.append(f"| {rule['name']} | {rule['status']} | {rule['text']} |")
+    return "\n".join([*lines, "", *_drift_lines(decision["drift"]), f"Page: `{page}`"])
+
+
+def _drift_lines(drift: list[dict[str, Any]]) -> list[str]:
+    """Return a list of the features that shifted since the champion's snapshot."""
+    lines = [
+        f"- {shift['feature']}, speaker {shift['speaker']}: "
+        f"PSI {shift['psi']:.2f}, {shift['level']}"
+        for shift in drift
+    ]
+    return ["Drift since the champion's snapshot:", "", *lines, ""] if lines else []

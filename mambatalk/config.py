@@ -262,6 +262,35 @@ class RenderConfig:
     """Height of each figure in the video, pixels."""
 
 
+CompareMetric = Literal["fgd", "kid", "bc", "l1div", "mse", "lvd", "foot_skating"]
+"""Metrics that the promotion gate compares."""
+
+
+@section
+@dataclass(frozen=True, kw_only=True)
+class PromotionConfig:
+    """Rules of the promotion gate. No stage reads them, so a change reruns nothing."""
+
+    resamples: Count
+    """Bootstrap resamples of the test clips."""
+    min_clips: Annotated[int, Field(ge=2)]
+    """Test clips that a comparison needs; with fewer it is not run."""
+    min_gain: Share
+    """Gain that FGD or the kernel distance must show, as a share of the champion's distance."""
+    tolerance: Share
+    """Loss that is accepted of any metric, as a share of the champion's value, or of ground truth's
+    for a metric that is compared with ground truth.
+    """
+    beat_mean_pose: list[CompareMetric]
+    """Metrics that must be better than those of the mean pose."""
+    beat_random_clip: list[CompareMetric]
+    """Metrics that must be better than those of a random training clip."""
+    max_synthesis_time: Rate
+    """Seconds of synthesis on the CPU for a second of motion."""
+    max_memory_mib: Count
+    """Largest resident memory of the process that synthesises, MiB."""
+
+
 @section
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -282,6 +311,7 @@ class Config:
     train_generator: TrainGeneratorConfig
     evaluate: EvaluateConfig
     render: RenderConfig
+    promotion: PromotionConfig
 
 
 def load_config(path: str | Path = "params.yaml") -> Config:

@@ -122,7 +122,8 @@ class Bundle:
         """Read a bundle and verify the digest of every file.
 
         Raises:
-            InputError: A file is missing, changed, damaged, or not listed in `bundle.json`.
+            InputError: A file is missing, changed, damaged, or not listed in `bundle.json`, or the
+                auto-encoders do not match the generator.
 
         """
         folder = Path(folder)
@@ -133,7 +134,7 @@ class Bundle:
         }
         for name in sorted(present.union(description["files"]) - {"bundle.json"}):
             _check_file(folder, name, description["files"].get(name))
-        return cls(
+        bundle = cls(
             generator=load_generator(folder),
             auto_encoders={name: load_auto_encoder(folder, name) for name in AUTO_ENCODERS},
             vocabulary=read_json(folder / "vocabulary.json"),
@@ -147,6 +148,22 @@ class Bundle:
             reach=description["reach"],
             rest_joints=_read_rest_joints(folder / REST_JOINTS_FILE),
         )
+        _check_codebooks(folder, bundle)
+        return bundle
+
+
+def _check_codebooks(folder: Path, bundle: Bundle) -> None:
+    """Verify that the generator can choose every code of each codebook and no other."""
+    expected = bundle.generator.config.codebook_size
+    for part, network in bundle.part_networks.items():
+        found = network.quantizer.embedding.num_embeddings
+        if found != expected:
+            raise InputError(
+                folder,
+                f"expected auto-encoders with the {expected} codes that the generator predicts, "
+                f"found {found} codes in {part}",
+                "make the bundle again with the auto-encoders that its generator was trained with",
+            )
 
 
 def _chain_tensors(chains: Chains) -> dict[str, Tensor]:

@@ -50,16 +50,16 @@ def packed_model(name: str, module: ModuleType, folder: Path, *, example: Arrays
                 loader_module=module.__name__,
                 code_paths=CODE_FOLDERS,
                 data_path=str(_copy_or_reference(folder, Path(temporary))),
-                signature=_signature(example, outputs),
+                signature=signature_of(example, outputs),
                 input_example=example,
-                pip_requirements=_requirements(),
+                pip_requirements=model_requirements(),
             )
         return str(model.model_id)
 
     return log
 
 
-def _signature(inputs: Arrays, outputs: Arrays) -> "ModelSignature":
+def signature_of(inputs: Arrays, outputs: Arrays) -> "ModelSignature":
     """Return a signature with only the last axis of floats and masks fixed, the channels."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -88,7 +88,7 @@ def _copy_or_reference(folder: Path, temporary: Path) -> Path:
     return temporary / "reference"
 
 
-def _requirements() -> list[str]:
+def model_requirements() -> list[str]:
     """Return the base dependencies of `mambatalk` and MLflow at their installed versions."""
     requirements = [Requirement(line) for line in requires("mambatalk") or ()]
     # Those with a marker belong to an extra.

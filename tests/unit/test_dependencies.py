@@ -47,6 +47,7 @@ GUARDED = {
     "mambatalk/executors.py": "cluster",
     "mambatalk/models/mamba/causal_conv.py": "gpu",
     "mambatalk/models/mamba/scan.py": "gpu",
+    "mambatalk/serving/signature.py": "pipeline",
 }
 # Declared although no file of the extra imports them.
 NOT_IMPORTED = {

@@ -193,7 +193,8 @@ def test_every_declared_parameter_exists() -> None:
 
 def test_every_parameter_belongs_to_a_stage() -> None:
     names = [key.split(".")[0] for body in STAGES.values() for key in body["params"]]
-    assert set(names) == SECTIONS
+    # The rules of the promotion gate: changing them must rerun nothing.
+    assert set(names) == SECTIONS - {"promotion"}
 
 
 def test_every_task_is_a_stage() -> None:

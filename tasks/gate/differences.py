@@ -1,0 +1,196 @@
+"""Differences between two methods over the same clips, with paired bootstrap intervals.
+
+Both methods are computed on the same resamples of clips, so that a clip that is hard for both does
+not widen the interval of their difference. A resample repeats clips, which raises FGD of both alike
+(see `mambatalk.evaluation.intervals`); the basic bootstrap interval subtracts what is left of it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+from mambatalk.evaluation.score import Evaluation
+from mambatalk.metrics.catalogue import CATALOGUE, GROUND_TRUTH, KID
+from mambatalk.metrics.frechet import frechet_distance, gaussian_of_sums
+from mambatalk.metrics.kernel import kernel_sums
+
+Array = NDArray[np.float64]
+Measure = Callable[[Array], Array]
+"""A metric of one method, from the number of times that each clip is drawn (..., clips)."""
+SPLITS = 50
+"""Random halves of the clips whose distances are averaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A metric of two methods, and how much worse the first is, in raw units."""
+
+    key: str
+    first: float
+    second: float
+    truth: float | None
+    """Value of ground truth for metrics that are compared with it; else None."""
+    worse: float
+    """How much worse the first is; negative where it is better."""
+    low: float
+    high: float
+    """Bounds of the interval of `worse`."""
+
+
+def distance_features(evaluation: Evaluation, row: str) -> list[Tensor]:
+    """Return the corrected FGD features (m, D) of each clip; none for a clip that is too short."""
+    dimension = evaluation.fgd_dim or 0
+    empty = Tensor(0, dimension)
+    return [clip.get("corrected", empty) for clip in evaluation.features[row]]
+
+
+def measure(evaluation: Evaluation, row: str, key: str) -> Measure:
+    """Return a metric of one method as a function of resampled clips."""
+    if key == "fgd":
+        return _fgd(distance_features(evaluation, row), distance_features(evaluation, GROUND_TRUTH))
+    if key == KID.key:
+        return _kid(distance_features(evaluation, row), distance_features(evaluation, GROUND_TRUTH))
+    scores = [clip[key]["corrected"] for clip in evaluation.scores[row]]
+    values = np.array([0.0 if value is None else value for value, _ in scores])
+    weights = np.array([0.0 if value is None else weight for value, weight in scores])
+
+    def mean(counts: Array) -> Array:
+        with np.errstate(invalid="ignore"):
+            return np.asarray((counts * weights * values).sum(-1) / (counts * weights).sum(-1))
+
+    return mean
+
+
+def difference(
+    evaluation: Evaluation, key: str, first: str, second: str, *, level: float, resamples: int
+) -> Difference | None:
+    """Compare two methods in one metric.
+
+    Args:
+        evaluation: Scores of both methods on the same clips.
+        key: Key of the metric.
+        first: Method that may be worse.
+        second: Method that it is compared with.
+        level: Level of the interval, 0 to 1.
+        resamples: Number of bootstrap resamples.
+
+    Returns:
+        The difference; None where the metric is undefined for one of them.
+
+    """
+    clips = evaluation.clips
+    measures = [measure(evaluation, row, key) for row in (first, second)]
+    nearer = CATALOGUE[key].better == "nearer to ground truth"
+    truth = measure(evaluation, GROUND_TRUTH, key) if nearer else None
+
+    def worse(counts: Array) -> Array:
+        one, other = (of_row(counts) for of_row in measures)
+        if truth is not None:
+            expected = truth(counts)
+            one, other = np.abs(one - expected), np.abs(other - expected)
+        return one - other if CATALOGUE[key].better != "higher" else other - one
+
+    everything = np.ones(clips)
+    centre = float(worse(everything))
+    if not np.isfinite(centre):
+        return None
+    low, high = _interval(worse, clips, level=level, resamples=resamples)
+    one, other = (float(of_row(everything)) for of_row in measures)
+    return Difference(
+        key=key,
+        first=one,
+        second=other,
+        truth=None if truth is None else float(truth(everything)),
+        worse=centre,
+        low=low,
+        high=high,
+    )
+
+
+def noise_floor(evaluation: Evaluation, key: str, *, seed: int = 0) -> float | None:
+    """Return the mean distance between random halves of the recorded clips; None below four.
+
+    A model that is nearer to all recordings than their halves are to each other cannot be told
+    from them by this distance. Halves have fewer rows than models, which inflates their FGD.
+    """
+    features = distance_features(evaluation, GROUND_TRUTH)
+    if len(features) < 4:
+        return None
+    random = np.random.default_rng(seed)
+    distances = []
+    for _ in range(SPLITS):
+        order = random.permutation(len(features))
+        half = len(features) // 2
+        first, second = (
+            [features[k] for k in part] for part in (order[:half], order[half : 2 * half])
+        )
+        of_halves = _fgd(first, second) if key == "fgd" else _kid(first, second)
+        distances.append(float(of_halves(np.ones(half))))
+    return float(np.mean(distances))
+
+
+def _interval(
+    statistic: Measure, clips: int, *, level: float, resamples: int
+) -> tuple[float, float]:
+    def of_indices(indices: Array, axis: int) -> Array:
+        drawn = np.moveaxis(np.asarray(indices), axis, -1)
+        counts = (drawn[..., None] == np.arange(clips)).sum(-2).astype(np.float64)
+        return statistic(counts)
+
+    result = stats.bootstrap(
+        (np.arange(clips),),
+        of_indices,
+        n_resamples=resamples,
+        confidence_level=level,
+        method="basic",
+        batch=100,
+        rng=np.random.default_rng(0),
+    )
+    low, high = result.confidence_interval
+    return float(low), float(high)
+
+
+def _fgd(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Measure:
+    sides = [[_sums(clip) for clip in side] for side in (generated, truth)]
+    stacked = [[np.stack(parts) for parts in zip(*side, strict=True)] for side in sides]
+
+    def distance(counts: Array) -> Array:
+        gaussians = [
+            gaussian_of_sums(*(np.tensordot(counts, part, 1) for part in side)) for side in stacked
+        ]
+        return np.array(frechet_distance(gaussians[0], gaussians[1]))
+
+    return lambda counts: np.apply_along_axis(distance, -1, counts)
+
+
+def _sums(features: Tensor) -> tuple[Array, Array, Array]:
+    rows = features.double().cpu().numpy()
+    return np.array(len(rows), np.float64), rows.sum(0), rows.T @ rows
+
+
+def _kid(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Measure:
+    sums = kernel_sums(generated, truth)
+
+    def mean_over_pairs(counts: Array, of_pairs: Array, rows: Array) -> Array:
+        # A clip that is drawn twice has no pairs of a row with itself here, either.
+        pairs = np.outer(rows, rows) - np.diag(rows)
+        return np.asarray(_quadratic(counts, of_pairs) / _quadratic(counts, pairs))
+
+    def distance(counts: Array) -> Array:
+        mixed = _quadratic(counts, sums.mixed)
+        mixed_pairs = (counts @ sums.generated_rows) * (counts @ sums.truth_rows)
+        return np.asarray(
+            mean_over_pairs(counts, sums.generated, sums.generated_rows)
+            + mean_over_pairs(counts, sums.truth, sums.truth_rows)
+            - 2 * mixed / mixed_pairs
+        )
+
+    return distance
+
+
+def _quadratic(counts: Array, matrix: Array) -> Array:
+    return np.asarray(np.einsum("...i,ij,...j->...", counts, matrix, counts))

@@ -1,0 +1,158 @@
+"""What a decision needs beside the scores: data checks, videos, the test split, and drift."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pandas
+
+from mambatalk.config import Config
+from mambatalk.files import read_json
+from mambatalk.quality.drift import compute_shifts
+from mambatalk.quality.measures import add_derived_columns, select_measures
+from mambatalk.quality.rules import clip_rules
+from mambatalk.reporting.text import count_of
+from tasks.gate.rules import Rule, Status
+from tasks.registry.registration import EVIDENCE, MANIFEST
+from tasks.registry.store import DIGEST_TAG
+from tasks.runtime.paths import Paths
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_DIGESTS = ("motion_sha256", "wave_sha256")
+
+
+def evidence_rules(
+    paths: Paths, tags: Mapping[str, str], *, is_rolled_back: bool, is_named: bool
+) -> Iterator[Rule]:
+    """Yield the rules on what was built along with the challenger.
+
+    Args:
+        paths: Paths of the checkout.
+        tags: Tags of the challenger.
+        is_rolled_back: Whether the challenger was champion and rolled back from.
+        is_named: Whether a person named this version.
+
+    """
+    verdict = tags.get("quality_verdict", "not run")
+    statuses: dict[str, Status] = {"failed": "failed", "not run": "not run"}
+    yield Rule(
+        group="Evidence",
+        name="Data checks passed",
+        status=statuses.get(verdict, "passed"),
+        text=verdict,
+    )
+    yield _video_rule(paths, tags)
+    if is_rolled_back:
+        yield Rule(
+            group="Evidence",
+            name="Not rolled back before",
+            status="for information" if is_named else "failed",
+            text="this version was champion and rolled back from",
+        )
+
+
+def _video_rule(paths: Paths, tags: Mapping[str, str]) -> Rule:
+    name = "Sample rendered"
+    described = paths.bundle / "bundle.json"
+    if not described.is_file() or read_json(described)["digest"] != tags.get(DIGEST_TAG):
+        text = "this checkout holds another bundle; run the gate where the challenger was built"
+        return Rule(group="Evidence", name=name, status="not run", text=text)
+    videos = [path for path in sorted(paths.renders.glob("*.mp4")) if path.stat().st_size]
+    if not videos:
+        return Rule(group="Evidence", name=name, status="failed", text="no video in renders/")
+    return Rule(
+        group="Evidence", name=name, status="passed", text=f"{count_of(len(videos), 'video')}"
+    )
+
+
+def evaluator_rule(version: str, challenger: Mapping[str, str]) -> Rule:
+    """Return whether the evaluator is still the one of the challenger's registration."""
+    same = challenger.get("evaluator_version") == version
+    note = "the challenger's own report used the same" if same else "both were scored again with it"
+    return Rule(
+        group="Evidence",
+        name="Evaluator of this decision",
+        status="for information",
+        text=f"{version}; {note}",
+    )
+
+
+def read_manifest(client: "MlflowClient", tags: Mapping[str, str]) -> pandas.DataFrame | None:
+    """Return the manifest that a version was registered with; None if it was not kept."""
+    run = tags.get("run_id")
+    if run is None:
+        return None
+    kept = {entry.path for entry in client.list_artifacts(run, EVIDENCE)}
+    name = f"{EVIDENCE}/{MANIFEST}"
+    if name not in kept:
+        return None
+    with TemporaryDirectory() as folder:
+        return pandas.read_parquet(client.download_artifacts(run, name, folder))
+
+
+def trained_on(manifest: pandas.DataFrame | None, current: pandas.DataFrame) -> dict[str, str]:
+    """Return the present test clips that a version had for training, with the reason.
+
+    Args:
+        manifest: Manifest of the version.
+        current: Manifest of the checkout.
+
+    """
+    if manifest is None:
+        return {}
+    training = manifest[manifest["split"] != "test"]
+    test = current[current["split"] == "test"]
+    seen: dict[str, str] = {}
+    for column in _DIGESTS:
+        known = set(training[column].dropna())
+        for clip in test.loc[test[column].isin(known), "clip_id"]:
+            seen[str(clip)] = "the champion was trained on it"
+    return seen
+
+
+def split_rule(
+    manifest: pandas.DataFrame | None, current: pandas.DataFrame, left_out: Mapping[str, str]
+) -> Rule:
+    """Return what became of the test split since the champion was registered."""
+    parts = []
+    if manifest is not None:
+        before, now = (
+            {tuple(row) for row in table.loc[table["split"] == "test", list(_DIGESTS)].to_numpy()}
+            for table in (manifest, current)
+        )
+        parts.append(f"{count_of(len(before & now), 'clip')} of {len(before)} as the champion had")
+        if now - before:
+            parts.append(f"{len(now - before)} new")
+    parts += [f"{clip} left out: {reason}" for clip, reason in left_out.items()]
+    return Rule(
+        group="Evidence",
+        name="Frozen test split",
+        status="for information",
+        text="; ".join(parts) or "no earlier split is known",
+    )
+
+
+def feature_drift(
+    config: Config, before: pandas.DataFrame, now: pandas.DataFrame
+) -> list[dict[str, Any]]:
+    """Return the significant shifts of features since the champion's snapshot, largest first."""
+    before, now = add_derived_columns(before), add_derived_columns(now)
+    columns = [
+        measure.column
+        for measure in select_measures(pandas.concat([before, now]), clip_rules(config.check_clips))
+    ]
+    drifted = [
+        {**asdict(shift), "level": shift.level}
+        for shift in compute_shifts(before, now, columns)
+        if shift.level in ("moderate", "large")
+    ]
+    return sorted(drifted, key=lambda shift: -shift["psi"])
+
+
+def pictures(paths: Paths) -> list[Path]:
+    """Return the pictures of the rendered clips."""
+    return sorted(paths.renders.glob("*.png"))
