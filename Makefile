@@ -105,6 +105,14 @@ experiments: install ## Builds side by side: metrics, and the parameters that di
 	@dvc exp show --no-pager --only-changed \
 	  --drop '.*/|.*\.py$$|motion\.|(bundle|metrics|models|plots|renders|results)$$'
 
+# Material prints an advertisement otherwise.
+.PHONY: docs
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: install ## The documentation site, without a network: runs/site/index.html
+	@codespell
+	@python -m mkdocs build --strict --quiet
+	@echo "open runs/site/index.html; external links, which nothing checks, are in runs/site/external-links.txt"
+
 .PHONY: lint
 lint: install ## Style, types, package order, and dvc.yaml against the imports; pre-commit runs the same checks
 	@ruff check .

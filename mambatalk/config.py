@@ -129,11 +129,13 @@ class VQCommonConfig:
     width: Count
     """Channels of the latents and of a code vector."""
     codebook_size: Count
+    """Codes of each codebook."""
     window: Count
     """Frames of a window."""
     stride: Count
     """Frames between the starts of training windows."""
     batch_size: Count
+    """Windows of a step."""
     lr_decay: Rate
     """Factor on the learning rate from each part's `decay_epoch` on."""
     betas: tuple[float, float]
@@ -145,7 +147,7 @@ class VQCommonConfig:
     difference_weight: Weight
     """Weight of the velocity and acceleration terms of `global`."""
     revive_dead_codes: bool
-    """Corrected fidelity only."""
+    """Whether to replace codes that are never used; corrected fidelity only."""
     dead_code_share: Share
     """A code is dead if it is used less than this multiple of 1 / codebook_size."""
     code_usage_momentum: Share
@@ -158,8 +160,11 @@ class VQPartConfig:
     """Settings of one auto-encoder."""
 
     layers: Count
+    """Convolution blocks of the encoder, and of the decoder; all keep the number of frames."""
     epochs: Count
+    """Passes over the training windows."""
     lr: Rate
+    """Learning rate of Adam."""
     decay_epoch: Count
     """Epoch from which the learning rate is lower and dead codes are not revived."""
     min_deviation: Rate
@@ -194,13 +199,19 @@ class TrainFGDConfig:
     decoder_hidden: Count
     """Channels inside the decoder, which is used in training only."""
     window: Count
+    """Frames of a window."""
     stride: Count
+    """Frames between the starts of training windows."""
     batch_size: Count
+    """Windows of a step."""
     lr: Rate
+    """Learning rate of Adam."""
     betas: tuple[float, float]
+    """Of Adam."""
     min_deviation: Rate
     """Smallest standard deviation that data-dependent initialisation assumes of a channel."""
     epochs: Count
+    """Passes over the training windows."""
 
 
 @section
@@ -209,6 +220,7 @@ class TrainGeneratorConfig:
     """The generator and its training step."""
 
     hidden: Count
+    """Channels of the hidden states."""
     audio_dim: Count
     """Channels of encoded audio."""
     word_dim: Count
@@ -216,16 +228,23 @@ class TrainGeneratorConfig:
     audio_width: Count
     """Channels of the first audio block; later blocks double them."""
     dropout: Share
+    """Share of activations that training sets to zero, 0 to 1."""
     window: Count
+    """Frames of a window."""
     stride: Count
+    """Frames between the starts of training windows."""
     context_frames: Count
     """Frames at the start of a window that the full mask does not hide."""
     batch_size: Count
+    """Windows of a step."""
     lr: Rate
+    """Learning rate of Adam."""
     betas: tuple[float, float]
+    """Of Adam."""
     clip_norm: Rate
     """Largest norm of the gradient."""
     epochs: Count
+    """Passes over the training windows."""
     mask_start: Share
     """Probability in the first epoch that the random mask hides a channel; it grows to 1."""
     latent_weight: Weight

@@ -20,6 +20,8 @@ COMMON: Final = {
     "mambatalk.runtime",
 }
 """Modules that most packages import. Without them the diagram shows what matters."""
+DOCUMENTATION: Final = "tasks.site"
+"""Reads the whole library to describe it, so that its imports say nothing about the stages."""
 
 
 def stage_graph(root: Path) -> nx.DiGraph:
@@ -58,6 +60,8 @@ def package_graph() -> nx.DiGraph:
     )
     graph = nx.DiGraph()
     for module in imports.modules:
+        if module.startswith(DOCUMENTATION):
+            continue
         importer = _package(module)
         for imported in imports.find_modules_directly_imported_by(module):
             if importer != _package(imported):

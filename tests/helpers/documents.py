@@ -13,22 +13,6 @@ DOCUMENTS = (
     *sorted((ROOT / "docs").glob("*.md")),
 )
 
-# What a block may need that no test has; written after the language: ```bash needs-network
-NEEDS = {
-    "needs-network": "the internet",
-    "needs-blender": "Blender",
-    "needs-service": "a running service",
-    "needs-corpus": "the whole BEATX corpus or one of the same size",
-    "needs-smplx": "the licensed SMPL-X model",
-    "needs-gpu": "a CUDA device",
-    "needs-mfa": "the Montreal Forced Aligner",
-    "needs-reference": "reference numbers or weights of the published implementation",
-    "needs-cluster": "several machines",
-    "needs-servers": "the servers of a team",
-    "needs-docker": "Docker with Compose",
-    "needs-kubernetes": "a Kubernetes cluster",
-}
-
 _BLOCK = re.compile(r"^```(\S*) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 _INLINE = re.compile(r"`((?:make|mambatalk|dvc|python -m|pytest) [^`]+)`")
 

@@ -16,7 +16,9 @@ from tests.pipeline.workspace import Workspace, environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
 
-BLOCKS = [block for path in DOCUMENTS for block in shell_blocks(path) if not block.needs]
+_ALL = [block for path in DOCUMENTS for block in shell_blocks(path) if not block.needs]
+# A block that several documents have runs once.
+BLOCKS = list({block.commands: block for block in reversed(_ALL)}.values())[::-1]
 
 # Commands that another test or CI runs on real input, since they take minutes: where to find them.
 ELSEWHERE = {

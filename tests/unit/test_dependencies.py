@@ -33,6 +33,7 @@ EXTRA_OF = {
     "mambatalk/training/": "train",
     "mambatalk/sample/": "sample",
     "tasks/": "pipeline",
+    "tasks/site/": "docs",
     "tasks/tools/demo.py": "test",
     "tasks/tools/diagrams.py": "test",
     "tasks/tools/graph.py": "test",
@@ -54,6 +55,7 @@ NOT_IMPORTED = {
     "gpu": {"einops", "transformers"},  # mamba-ssm, installed without dependencies, imports them.
     "operations": {"cyclonedx-bom", "dvc-s3"},
     # Commands and plugins.
+    "docs": {"codespell", "mkdocs-material", "mkdocstrings-python"},
     "test": {
         "coverage",
         "flask-wtf",

@@ -11,7 +11,8 @@ import pytest
 import typer
 
 from mambatalk.cli import app
-from tests.helpers.documents import DOCUMENTS, NEEDS, ROOT, inline_commands, shell_blocks
+from tasks.site.hooks import NEEDS
+from tests.helpers.documents import DOCUMENTS, ROOT, inline_commands, shell_blocks
 
 ALL_COMMANDS = [
     (path.relative_to(ROOT).as_posix(), command)
