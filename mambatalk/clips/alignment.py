@@ -1,8 +1,10 @@
-"""Lags between the audio, mouth and words of a clip.
+"""Lags between the audio and the mouth, gestures and words of a clip, and the pace of its motion.
 
 A clip can have all its files and still be unusable: for one speaker of BEATX, the recordings were
 cut as if audio and motion had started together, although they had not. Durations do not reveal
-this, but the mouth does, because it moves when there is speech.
+this, but the mouth does, because it moves when there is speech. The mouth also reveals motion at
+another pace than the audio (a wrong frame rate, a clock that runs slow) and motion that runs
+backwards: stretched or reversed, it fits the audio.
 """
 
 from collections.abc import Sequence
@@ -11,13 +13,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mambatalk.clips.landmarks import moving_mean
 from mambatalk.clips.statistics import joint_speed
 from mambatalk.corpus.textgrid import Interval
-from mambatalk.motion.skeleton import FPS, JOINTS, SAMPLE_RATE
+from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.skeleton import FPS, JOINTS, PART_JOINTS, SAMPLE_RATE
 
 JAW: Final = JOINTS.index("jaw")
+ARMS: Final = PART_JOINTS["upper"][-6:]
+"""Shoulders, elbows and wrists."""
 MAX_LAG: Final = 3 * FPS
 """Largest lag considered, in frames to either side."""
+_LAGS: Final = np.arange(-MAX_LAG, MAX_LAG + 1)
 MIN_SIGNIFICANCE: Final = 4.0
 """Smallest accepted ratio of the best correlation to the correlation expected by chance. Unrelated
 curves reach it 3 times in 1,000. In the two public clips of BEATX, audio and mouth reach 4.4 and
@@ -25,37 +32,82 @@ curves reach it 3 times in 1,000. In the two public clips of BEATX, audio and mo
 """
 POWER_FLOOR: Final = 1e-6
 """-60 dB, as power."""
+FIRST_EXPRESSIONS: Final = 10
+"""The expression coefficients that move most of the face."""
+
+PACE_FRAMES: Final = 90 * FPS
+"""Frames whose pace is measured: at a pace off by 0.25 %, the lag changes by a quarter second."""
+PACES: Final = tuple(
+    sorted(
+        {
+            *(1 + step / 200 for step in range(-6, 7)),
+            *(0.5, 0.6, 0.96, 1.04, 1.2, 1.25, 2.0),
+        }
+    )
+)
+"""Paces to compare. Motion at pace 1.2 has to take 1.2 times as long to fit the audio, as for 25
+frames per second that are labelled 30; 60, 50, 24 and 15 frames per second have 0.5, 0.6, 1.25 and
+2. The fine steps near 1 find clocks that run slow or fast.
+"""
+MAX_CLOCK_ERROR: Final = 0.1
+"""Paces closer to 1 are errors of a clock, and the others those of a frame rate."""
+PACE_LAG: Final = round(0.3 * FPS)
+"""Largest lag at another pace, and of reversed motion, in frames: both start together with the
+audio, and a narrow range admits fewer fits by chance."""
+PACE_SIGNIFICANCE: Final = 3.6
+PACE_ADVANTAGE: Final = 1.2
+"""How much more significant another pace, or reversed motion, must be than the motion as it is."""
 
 Curve = NDArray[np.floating[Any]]
 
 
 def lag_statistics(
-    poses: NDArray[np.float32], words: Sequence[Interval] | None, waveform: NDArray[np.float32]
+    motion: SmplxMotion, words: Sequence[Interval] | None, waveform: NDArray[np.float32]
 ) -> dict[str, Any]:
-    """Return the lag of the audio behind the mouth and behind the words.
+    """Return the lags of the audio, and the pace of the motion.
 
     Args:
-        poses: Axis-angle rotations (n, 165) in radians; only the jaw is used.
+        motion: Motion; jaw, expressions and arms are used.
         words: Words of the TextGrid. If None, `word_lag` is None.
         waveform: Audio (S,) at 16 kHz.
 
     Returns:
-        `mouth_lag` and `word_lag` in seconds, positive if the audio is late; None if the curves do
-        not correlate clearly.
+        `mouth_lag`, `stroke_lag` and `word_lag`, the lag of the audio behind mouth, gestures and
+        words in seconds, positive if the audio is late; None if the curves do not correlate
+        clearly. `pace`, the frame rate's error: the mouth fits the audio if the motion takes so
+        many times as long; `clock`, the same for a clock that runs slow or fast. They are 1 if no
+        other pace is clearly better, and None if no pace fits. `backwards`, by how much reversed
+        motion fits more significantly than the motion as it is; 0 if it does not.
 
     """
     loudness = loudness_by_frame(waveform)
-    jaw_poses = np.nan_to_num(poses[:, 3 * JAW : 3 * JAW + 3])
-    jaw_speed = joint_speed(jaw_poses)[:, 0]
-
     word_lag = None
     if words is not None:
         word_lag = estimate_lag(words_by_frame(words, len(loudness)), loudness)
+    mouth = mouth_by_frame(motion)
+    strokes = stroke_by_frame(motion)
     return {
-        # The logarithm compresses the few large movements of the jaw.
-        "mouth_lag": estimate_lag(np.log(jaw_speed + 0.01), loudness),
+        "mouth_lag": estimate_lag(mouth, loudness),
+        "stroke_lag": estimate_lag(strokes, loudness),
         "word_lag": word_lag,
+        **_pace_statistics(mouth, loudness),
     }
+
+
+def mouth_by_frame(motion: SmplxMotion) -> Curve:
+    """Return the movement (n - 1,) of jaw and face between frames, scaled to unit variance."""
+    jaw = joint_speed(np.nan_to_num(motion.poses[:, 3 * JAW : 3 * JAW + 3]))[:, 0]
+    first = np.nan_to_num(motion.expressions[:, :FIRST_EXPRESSIONS])
+    face = np.linalg.norm(np.diff(first, axis=0), axis=1) * FPS
+    # The logarithm compresses the few large movements.
+    return _unit(np.log(jaw + 0.01)) + _unit(np.log(face + 0.1))
+
+
+def stroke_by_frame(motion: SmplxMotion) -> Curve:
+    """Return the movement (n - 1,) of both arms between frames."""
+    columns = [3 * joint + axis for joint in ARMS for axis in range(3)]
+    speed = joint_speed(np.nan_to_num(motion.poses[:, columns]))
+    return np.log(speed.sum(axis=1) + 0.1)
 
 
 def estimate_lag(reference: Curve, delayed: Curve) -> float | None:
@@ -73,23 +125,61 @@ def estimate_lag(reference: Curve, delayed: Curve) -> float | None:
     frames = min(len(reference), len(delayed))
     if frames < 2 * MAX_LAG:
         return None
-    curves = [_standardize(curve[:frames]) for curve in (reference, delayed)]
-    size = 1 << (frames + MAX_LAG).bit_length()
-    lags = np.arange(-MAX_LAG, MAX_LAG + 1)
-    spectra = [np.fft.rfft(curve, size) for curve in curves]
-
-    def correlation(one: int, other: int) -> Curve:
-        product = spectra[other] * np.conj(spectra[one])
-        return np.fft.irfft(product, size)[lags] / frames
-
-    found = correlation(0, 1)
-    # Bartlett's formula: curves correlate more by chance if each has a long autocorrelation.
-    variance = float((correlation(0, 0) * correlation(1, 1)).sum()) / frames
-    by_chance = np.sqrt(max(0.0, variance))
+    found = _significance(_band(reference[:frames]), _band(delayed[:frames]))
     best = int(found.argmax())
-    if found[best] <= max(MIN_SIGNIFICANCE * by_chance, 1e-6):
+    if found[best] <= MIN_SIGNIFICANCE:
         return None
-    return float(lags[best]) / FPS
+    return float(_LAGS[best]) / FPS
+
+
+def _pace_statistics(mouth: Curve, loudness: Curve) -> dict[str, Any]:
+    whole = _band(loudness)
+    forward = _band(mouth)
+    if min(len(whole), len(forward)) < 2 * MAX_LAG:
+        return {"pace": None, "clock": None, "backwards": 0.0}
+    near = np.abs(_LAGS) <= PACE_LAG
+
+    usual = float(_significance(forward, whole).max())
+    reverse = float(_significance(forward[::-1], whole)[near].max())
+    backwards = reverse - usual if reverse >= PACE_SIGNIFICANCE else 0.0
+
+    loudness_start = whole[:PACE_FRAMES]
+    frames = np.arange(PACE_FRAMES)
+    fits: dict[float, float] = {}
+    for candidate in PACES:
+        count = min(int(len(mouth) * candidate), PACE_FRAMES)
+        played = _band(np.interp(frames[:count] / candidate, np.arange(len(mouth)), mouth))
+        fits[candidate] = float(_significance(played, loudness_start)[near].max())
+    best = max(fits, key=lambda candidate: fits[candidate])
+    pace = clock = 1.0 if fits[1.0] >= PACE_SIGNIFICANCE else None
+    if fits[best] >= PACE_SIGNIFICANCE and fits[best] - max(usual, fits[1.0]) >= PACE_ADVANTAGE:
+        if abs(best - 1) <= MAX_CLOCK_ERROR:
+            clock = best
+        else:
+            pace = best
+    return {"pace": pace, "clock": clock, "backwards": max(0.0, backwards)}
+
+
+def _significance(reference: Curve, delayed: Curve) -> Curve:
+    """Return the correlation at each lag relative to that expected by chance, (2 * MAX_LAG + 1,).
+
+    Args:
+        reference: Curve (n,) without slow changes (see `_band`).
+        delayed: Curve (m,) of the same kind; the longer one is cut.
+
+    """
+    frames = min(len(reference), len(delayed))
+    size = 1 << (frames + MAX_LAG).bit_length()
+    curves = [_unit(curve[:frames]) for curve in (reference, delayed)]
+    one, other = (np.fft.rfft(curve, size) for curve in curves)
+
+    def correlation(product: NDArray[np.complexfloating[Any]]) -> Curve:
+        return np.fft.irfft(product, size)[_LAGS] / frames
+
+    # Bartlett's formula: curves correlate more by chance if each has a long autocorrelation.
+    own = correlation(one * np.conj(one)) * correlation(other * np.conj(other))
+    by_chance = np.sqrt(max(0.0, float(own.sum())) / frames)
+    return correlation(other * np.conj(one)) / max(by_chance, 1e-6)
 
 
 def loudness_by_frame(waveform: NDArray[np.float32]) -> Curve:
@@ -117,13 +207,12 @@ def words_by_frame(words: Sequence[Interval], frames: int) -> Curve:
     return spoken
 
 
-def _standardize(curve: Curve) -> Curve:
+def _band(curve: Curve) -> Curve:
     # Changes slower than two seconds belong to the course of the clip and correlate at many lags.
-    band = _moving_mean(curve, 3) - _moving_mean(curve, 2 * FPS)
-    return (band - band.mean()) / (band.std() + 1e-9)
+    if len(curve) < 2 * FPS:
+        return curve[:0]
+    return moving_mean(curve, 3) - moving_mean(curve, 2 * FPS)
 
 
-def _moving_mean(curve: Curve, width: int) -> Curve:
-    # Reflect at the ends. Zero padding would add the same step to all curves, which correlates.
-    padded = np.pad(curve, (width // 2, width - 1 - width // 2), mode="reflect")
-    return np.convolve(padded, np.full(width, 1 / width), "valid")
+def _unit(curve: Curve) -> Curve:
+    return (curve - curve.mean()) / (curve.std() + 1e-9) if len(curve) else curve

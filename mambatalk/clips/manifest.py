@@ -3,13 +3,17 @@
 This module adds the columns that depend on more than one clip: exact copies, clips that share
 motion or audio under different ids (copies, parts of one recording, one recording in two splits),
 and statistics per speaker. Shared content is found by fingerprints (`fingerprints.py`), so it is
-also found after a conversion to another file format or a different cut.
+also found after a conversion to another file format or a different cut, and by landmarks
+(`landmarks.py`), so that noise or another speed do not hide it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
+
+from mambatalk.clips.near_duplicates import find_near_duplicates
+from mambatalk.clips.speakers import identity_columns
 
 MANIFEST: Final = "manifest.parquet"
 FINGERPRINTS: Final = ("motion_fingerprint", "audio_fingerprint")
@@ -29,7 +33,9 @@ def build_manifest(rows: Sequence[Mapping[str, Any]], splits: Mapping[str, str])
     same_content = table.groupby("content")
     table["copies"] = same_content["clip_id"].transform("size").astype("float64")
     table["splits_of_content"] = same_content["split"].transform("nunique").astype("float64")
-    return table.assign(**duplicate_columns(table), **speaker_columns(table))
+    return table.assign(
+        **duplicate_columns(table), **speaker_columns(table), **identity_columns(table)
+    )
 
 
 def duplicate_columns(table: pd.DataFrame) -> dict[str, list[str | None]]:
@@ -38,7 +44,8 @@ def duplicate_columns(table: pd.DataFrame) -> dict[str, list[str | None]]:
     Clips whose files are all equal are counted by `copies` and are left out here.
 
     Args:
-        table: One row per clip: clip_id, split, content, motion_fingerprint, audio_fingerprint.
+        table: One row per clip: clip_id, split, content, and fingerprints and landmarks of motion
+            and audio.
 
     Returns:
         `motion_duplicate` and `audio_duplicate`, the id of a clip with the same motion or audio in
@@ -54,9 +61,12 @@ def duplicate_columns(table: pd.DataFrame) -> dict[str, list[str | None]]:
     leaks: dict[str, str | None] = dict.fromkeys(table["clip_id"])
     for name in FINGERPRINTS:
         kind = name.removesuffix("_fingerprint")
+        sharing = _clips_sharing(table, name)
+        for clip, copies in find_near_duplicates(table, kind).items():
+            sharing.setdefault(clip, []).extend(copy.clip_id for copy in copies)
         duplicates = {
             clip: [other for other in others if content[other] != content[clip]]
-            for clip, others in _clips_sharing(table, name).items()
+            for clip, others in sharing.items()
         }
         columns[f"{kind}_duplicate"] = [
             next(iter(duplicates.get(clip, ())), None) for clip in table["clip_id"]

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from mambatalk.clips.alignment import lag_statistics
+from mambatalk.clips.labels import label_statistics, semantic_label_statistics
 from mambatalk.clips.row import clip_row, encode_flac
 from mambatalk.clips.statistics import (
     audio_statistics,
@@ -45,7 +46,10 @@ REQUIRED_COLUMNS: Final = (
     "mouth_lag",
     "motion_fingerprint",
     "audio_fingerprint",
+    "motion_landmarks",
+    "audio_landmarks",
     "shape_fingerprint",
+    "voice",
 )
 """Measured columns that the manifest has even if no clip could be read."""
 
@@ -149,12 +153,14 @@ def _measure(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.T
     if files["textgrid"] is not None:
         tiers = textgrid.read_textgrid(files["textgrid"], where=locations["textgrid"])
         row |= word_statistics(tiers.words, waveform)
-    row |= lag_statistics(motion.poses, tiers.words if tiers else None, waveform)
+        row |= label_statistics(clip, tiers, waveform)
+    row |= lag_statistics(motion, tiers.words if tiers else None, waveform)
 
     annotations = None
     if files["semantics"] is not None:
         annotations = semantics.read_semantics(files["semantics"], where=locations["semantics"])
         row |= semantic_statistics(annotations, row["audio_seconds"])
+        row |= semantic_label_statistics(annotations)
 
     row["content"] = _sha256((row["motion_sha256"] + row["wave_sha256"]).encode())
     row["length_gap"] = row["audio_seconds"] - row["motion_seconds"]

@@ -27,13 +27,17 @@ from mambatalk.files import atomic_file, digest, sha256_file
 
 ROW_CODE: Final = (
     "clips/alignment.py",
+    "clips/continuity.py",
     "clips/fingerprints.py",
+    "clips/labels.py",
+    "clips/landmarks.py",
     "clips/posture.py",
     "clips/reading.py",
     "clips/row.py",
     "clips/schema.py",
     "clips/shards.py",
     "clips/statistics.py",
+    "clips/voice.py",
     "corpus/layout.py",
     "corpus/semantics.py",
     "corpus/textgrid.py",

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mambatalk.clips.continuity import continuity_statistics
 from mambatalk.clips.fingerprints import audio_fingerprint, motion_fingerprint
+from mambatalk.clips.landmarks import audio_landmarks, motion_landmarks
 from mambatalk.clips.posture import STILL_ANGLE, longest_run, posture_statistics
+from mambatalk.clips.voice import measure_voice
 from mambatalk.corpus.semantics import SemanticAnnotation
 from mambatalk.corpus.textgrid import Interval
 from mambatalk.corpus.wave import AudioFormat
@@ -72,8 +75,10 @@ def motion_statistics(motion: SmplxMotion) -> dict[str, Any]:
         "face_range": _largest(np.ptp(expressions, axis=0)),
         "max_beta": _largest(np.abs(betas)),
         "motion_fingerprint": motion_fingerprint(motion.poses),
+        "motion_landmarks": motion_landmarks(poses, speed),
         "shape_fingerprint": sha256(motion.betas.tobytes()).hexdigest()[:16],
         **posture_statistics(poses, angles, speed),
+        **continuity_statistics(poses, expressions, speed),
     }
 
 
@@ -113,6 +118,8 @@ def audio_statistics(waveform: NDArray[np.float32], audio_format: AudioFormat) -
         "silent_end": float(silent_blocks[1]) / BLOCKS_PER_SECOND,
         "dc_offset": float(np.abs(waveform.mean())),
         "audio_fingerprint": audio_fingerprint(waveform),
+        "audio_landmarks": audio_landmarks(waveform),
+        "voice": measure_voice(waveform),
     }
 
 

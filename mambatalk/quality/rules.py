@@ -12,7 +12,10 @@ import pandas as pd
 
 from mambatalk.config import CheckClipsConfig, CheckFeaturesConfig
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
+from mambatalk.quality.identity import identity_rules
+from mambatalk.quality.labels import label_rules
 from mambatalk.quality.rule import NOTHING, Rule
+from mambatalk.quality.timing import MAX_LAG, timing_rules
 from mambatalk.reporting.text import count_of
 
 COLUMNS: Final = ("clip_id", "rule", "severity", "column", "found", "expected", "reason")
@@ -39,8 +42,6 @@ JOINT_LIMITS: Final = {
 
 The largest rotations seen in BEATX are, in this order, 0.7, 2.4, 1.3, 0.1, 0.1 and 2.2.
 """
-MAX_LAG: Final = 0.2
-"""Largest offset of one clip's audio, seconds; the two real clips measured are within 0.07."""
 MAX_SPEAKER_LAG: Final = 0.15
 """Largest median offset of a speaker, seconds; a median is more reliable than one clip."""
 
@@ -53,7 +54,10 @@ def clip_rules(config: CheckClipsConfig) -> list[Rule]:
         *_motion_rules(config),
         *_audio_rules(config),
         *_text_rules(),
+        *timing_rules(),
+        *label_rules(),
         *_cross_clip_rules(),
+        *identity_rules(),
     ]
 
 
@@ -267,13 +271,13 @@ def _cross_clip_rules() -> list[Rule]:
         _quarantine(
             "same_motion",
             "motion_duplicate",
-            "part of the motion is identical to another clip's",
+            "part of the motion is the same as another clip's",
             absent=True,
         ),
         _warning(
             "same_sound",
             "audio_duplicate",
-            "the audio is identical to that of a clip with other motion",
+            "the audio is the same as that of a clip with other motion",
             absent=True,
         ),
         _critical(
@@ -307,8 +311,8 @@ def _cross_clip_rules() -> list[Rule]:
         _warning(
             "speaker_shape",
             "shape_share",
-            "most clips of this speaker have other shape parameters",
-            minimum=0.5,
+            "this speaker's clips have other shape parameters",
+            minimum=0.51,
         ),
     ]
 

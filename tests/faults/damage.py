@@ -103,6 +103,13 @@ class Corpus:
         if f"{to}," not in (self.root / "train_test_split.csv").read_text():
             self.table(lambda text: f"{text}{to},{split}\n")
 
+    def rename(self, clip: str, to: str) -> None:
+        """Give the files of a clip another id."""
+        for kind in FOLDERS:
+            if self.path(clip, kind).exists():
+                self.path(clip, kind).rename(self.path(to, kind))
+        self.table(lambda text: text.replace(f"{clip},", f"{to},"))
+
 
 def turning(frames: int, to: float) -> Any:
     """Return angles that rise slowly from zero."""

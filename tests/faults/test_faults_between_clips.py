@@ -150,7 +150,9 @@ def test_a_fault_is_found_by_its_rule(
     plant: Callable[[Corpus], Any], expected: Findings, corpus: Corpus, ingest_corpus: IngestCorpus
 ) -> None:
     plant(corpus)
-    assert findings(ingest_corpus(corpus.root).manifest) == expected
+    found = findings(ingest_corpus(corpus.root).manifest)
+    assert set(found) == set(expected)
+    assert all(rules <= found[clip] for clip, rules in expected.items())
 
 
 def test_a_leak_names_the_clip_in_the_other_split(

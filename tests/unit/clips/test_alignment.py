@@ -11,6 +11,7 @@ from mambatalk.clips.alignment import (
     words_by_frame,
 )
 from mambatalk.corpus.textgrid import Interval
+from mambatalk.motion.clip import SmplxMotion
 
 FPS = 30
 
@@ -57,8 +58,17 @@ def test_loudness_and_words_are_sampled_by_frame() -> None:
 
 
 def test_missing_words_and_nan_give_no_lag() -> None:
-    poses = np.full((300, 165), np.nan, np.float32)
-    assert lag_statistics(poses, None, np.zeros(160_000, np.float32)) == {
+    motion = SmplxMotion(
+        poses=np.full((300, 165), np.nan, np.float32),
+        trans=np.zeros((300, 3)),
+        expressions=np.full((300, 100), np.nan, np.float32),
+        betas=np.zeros(300, np.float32),
+    )
+    assert lag_statistics(motion, None, np.zeros(160_000, np.float32)) == {
         "mouth_lag": None,
+        "stroke_lag": None,
         "word_lag": None,
+        "pace": None,
+        "clock": None,
+        "backwards": 0.0,
     }

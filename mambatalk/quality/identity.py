@@ -1,0 +1,40 @@
+"""Rules for identity: the voice and the body shape of a clip are those of its speaker."""
+
+from typing import Final
+
+from mambatalk.quality.rule import Rule
+
+MAX_VOICE_DISTANCE: Final = 0.55
+"""The two real clips of one speaker are 0.32 apart; half of all pairs of speakers more than 0.75.
+"""
+
+
+def identity_rules() -> list[Rule]:
+    """Return the rules for the voice and the body of a clip."""
+    return [
+        Rule(
+            name="same_voice",
+            severity="warning",
+            column="voice_distance",
+            reason="the voice differs from that of the speaker's other clips: another person, or"
+            " another microphone",
+            advice="listen to the clip and correct its id",
+            maximum=MAX_VOICE_DISTANCE,
+        ),
+        Rule(
+            name="voice_of_speaker",
+            severity="warning",
+            column="voice_of",
+            reason="the voice is more like another speaker's",
+            advice="listen to the clip and correct its id",
+            absent=True,
+        ),
+        Rule(
+            name="body_of_speaker",
+            severity="warning",
+            column="shape_of",
+            reason="the shape parameters are another speaker's: the motion may be as well",
+            advice="look at the clip and correct its id",
+            absent=True,
+        ),
+    ]

@@ -1,0 +1,86 @@
+"""Rules for labels: words, phones and semantics that contradict each other, the sound or the id."""
+
+from mambatalk.quality.rule import Rule
+
+
+def label_rules() -> list[Rule]:
+    """Return the rules for the TextGrid and the semantic annotations of a clip."""
+    return [
+        Rule(
+            name="words_are_words",
+            severity="quarantine",
+            column="phone_like_words",
+            reason="most words are written as phones: the tiers are exchanged, or the word tier"
+            " holds phones",
+            advice="correct the TextGrid",
+            maximum=0.5,
+        ),
+        Rule(
+            name="phones_in_words",
+            severity="warning",
+            column="phones_per_word",
+            reason="hardly more phones than words: the tiers are exchanged or equal",
+            advice="correct the TextGrid",
+            minimum=1.2,
+        ),
+        Rule(
+            name="words_differ",
+            severity="warning",
+            column="repeated_word",
+            reason="one word is a large share of all words: the words are placeholders",
+            advice="transcribe the audio again",
+            maximum=0.4,
+        ),
+        Rule(
+            name="words_fit_phones",
+            severity="warning",
+            column="edges_off_phones",
+            reason="words start or end where no phone does (share of word edges): the tiers come"
+            " from different alignments",
+            advice="align the words again",
+            maximum=0.2,
+        ),
+        Rule(
+            name="words_in_order",
+            severity="warning",
+            column="word_length_fit",
+            reason="long words are no longer than short ones (correlation): the words are shuffled"
+            " or belong to another clip",
+            advice="align the words again",
+            minimum=0.4,
+        ),
+        Rule(
+            name="all_speech_has_words",
+            severity="warning",
+            column="unlabelled_speech",
+            when="unlabelled_when",
+            reason="speech without words (s): a part of the audio was not transcribed",
+            advice="align the words again",
+            maximum=3,
+        ),
+        Rule(
+            name="language_fits_id",
+            severity="warning",
+            column="foreign_script",
+            reason="words in Chinese or Japanese characters, although the recording type in the"
+            " clip id says otherwise",
+            advice="correct the id or the TextGrid",
+            maximum=0.3,
+        ),
+        Rule(
+            name="semantics_apart",
+            severity="warning",
+            column="semantic_overlap",
+            reason="two semantic labels overlap (s)",
+            advice="correct the annotation",
+            maximum=0.05,
+        ),
+        Rule(
+            name="semantic_duration",
+            severity="warning",
+            column="semantic_duration_error",
+            reason="a semantic label has another duration than its start and end say (s)",
+            advice="correct the annotation",
+            maximum=0.1,
+        ),
+    ]
