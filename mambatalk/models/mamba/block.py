@@ -109,8 +109,8 @@ class MambaBlock(nn.Module):
         size = self.A_log.shape[1]
         sizes = [self.rank, size, size]
         low_rank, B, C = self.x_proj(u.transpose(1, 2)).split(sizes, dim=2)
-        if backend_name(x) == "mamba_ssm":
-            # The kernel needs time innermost in memory, the PyTorch scan needs channels there.
+        if backend_name(x, x.shape[1]) == "mamba_ssm":
+            # That kernel needs time innermost in memory, the other scans need channels there.
             delta = self.dt_proj.weight @ low_rank.transpose(1, 2)
         else:
             delta = functional.linear(low_rank, self.dt_proj.weight).transpose(1, 2)

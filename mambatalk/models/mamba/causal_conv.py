@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mambatalk.models.mamba.compiled.load import is_compiled
 from mambatalk.models.mamba.compiled.scan import CompiledConv
-from mambatalk.models.mamba.scan import backend_name
+from mambatalk.models.mamba.scan import backend_name, requires_determinism
 
 
 def causal_conv(
@@ -32,10 +32,14 @@ def causal_conv(
     """
     taps = weight.shape[-1]
     padded = functional.pad(x, (taps - 1, 0)) if past is None else torch.cat((past, x), dim=-1)
-    kernel = _kernel() if past is None and backend_name(x) == "mamba_ssm" else None
+    kernel = _kernel() if x.is_cuda and past is None and not requires_determinism(x) else None
     if kernel is not None:
-        # This kernel and the scan's need time innermost; the scan would make a copy otherwise.
-        y = kernel(x.contiguous(), weight.squeeze(1), bias, activation="silu")
+        # The kernel has a variant for channels innermost, in eights. The scan of mamba-ssm needs
+        # time innermost and would make a copy otherwise.
+        keeps_layout = backend_name(x, x.shape[-1]) == "triton" and len(weight) % 8 == 0
+        y = kernel(
+            x if keeps_layout else x.contiguous(), weight.squeeze(1), bias, activation="silu"
+        )
     elif is_compiled(padded):
         y = CompiledConv.apply(padded, weight, bias)
     else:

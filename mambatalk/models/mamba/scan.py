@@ -1,14 +1,17 @@
-"""The selective scan of Mamba: the mamba-ssm kernel on CUDA, compiled loops on a CPU, or PyTorch.
+"""The selective scan of Mamba: kernels on CUDA, compiled loops on a CPU, or PyTorch.
 
 The scan computes h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t and y_t = C_t h_t + D u_t, then
-multiplies y with the gate SiLU(z). The compiled loops are for single precision; PyTorch
-(`recurrence.py`) serves double precision, and CUDA without the kernel or where results must be
-deterministic. `mambatalk bench scan` compares them. Source: Mamba, sections 3.2 and 3.3.
+multiplies y with the gate SiLU(z). On CUDA our Triton kernel serves sequences as short as the
+network's windows, and the kernel of mamba-ssm longer ones. The compiled loops are for single
+precision; PyTorch (`recurrence.py`) serves double precision, and CUDA without a kernel or, for long
+sequences, where results must be deterministic. `mambatalk bench scan` compares them on a CPU.
+Source: Mamba, sections 3.2 and 3.3.
 """
 
 import logging
 from functools import cache
-from typing import Any, Literal
+from importlib.util import find_spec
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +21,9 @@ from mambatalk.models.mamba.compiled.load import is_available
 from mambatalk.models.mamba.compiled.scan import CompiledScan
 from mambatalk.models.mamba.recurrence import Recurrence
 
-Backend = Literal["mamba_ssm", "numba", "torch"]
+Backend = Literal["triton", "mamba_ssm", "numba", "torch"]
+SHORT: Final = 256
+"""Longest sequence for the Triton kernel, which walks through time step by step."""
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +53,22 @@ def selective_scan(
         z: Gate (B, E, T) before SiLU. If None, no gate.
         delta_bias: Bias (E,) added to `delta`. If None, no bias.
         state: State (B, E, N) before the first step. If None, zero.
-        backend: Implementation. If None, `backend_name(u)`.
+        backend: Implementation. If None, `backend_name(u, T)`.
 
     Returns:
         Output (B, E, T) with the dtype of `u`, and the state (B, E, N) after the last step, the
-        `state` of the next call. The kernel passes no gradients through that state.
+        `state` of the next call. The kernels pass no gradients through that state.
 
     """
-    backend = backend or backend_name(u)
+    backend = backend or backend_name(u, u.shape[-1])
+    if backend == "triton":
+        from mambatalk.models.mamba.triton_scan import triton_scan
+
+        channels = len(A)
+        skip = A.new_zeros(channels) if D is None else D
+        bias = A.new_zeros(channels) if delta_bias is None else delta_bias
+        y, last = triton_scan(u, delta, A, B, C, skip, z, bias, state)
+        return y, last
     if backend == "mamba_ssm" and state is None:
         return _kernel()(
             u,
@@ -90,30 +103,37 @@ def selective_scan(
     return y.to(u.dtype), last
 
 
-def backend_name(tensor: Tensor) -> Backend:
+def backend_name(tensor: Tensor, steps: int) -> Backend:
     """Choose the implementation of the scan for a tensor, and log the choice once.
-
-    The backward pass of the kernel adds in no fixed order, so the kernel is not used for training
-    under `torch.use_deterministic_algorithms(True)`. It is used with `warn_only=True`, and where
-    gradients are disabled.
 
     Args:
         tensor: Input of the scan.
+        steps: Length of the sequence.
 
     Returns:
         Name of the implementation.
 
     """
-    strict = (
-        torch.are_deterministic_algorithms_enabled()
-        and not torch.is_deterministic_algorithms_warn_only_enabled()
+    return _choose(
+        tensor.device.type,
+        tensor.dtype == torch.float64,
+        requires_determinism(tensor),
+        steps <= SHORT,
     )
-    deterministic = tensor.is_cuda and strict and torch.is_grad_enabled()
-    return _choose(tensor.device.type, tensor.dtype == torch.float64, deterministic)
+
+
+def requires_determinism(tensor: Tensor) -> bool:
+    """Return whether an operation on a tensor has to give the same bits every time.
+
+    On CUDA the backward passes of mamba-ssm and causal-conv1d add in no fixed order, so they are
+    not used for training under `torch.use_deterministic_algorithms`.
+    """
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return tensor.is_cuda and deterministic and torch.is_grad_enabled()
 
 
 @cache
-def _choose(device: str, double: bool, deterministic: bool) -> Backend:
+def _choose(device: str, double: bool, deterministic: bool, short: bool) -> Backend:
     backend: Backend = "torch"
     reason = f"on {device}"
     if double:
@@ -122,7 +142,10 @@ def _choose(device: str, double: bool, deterministic: bool) -> Backend:
         if is_available():
             backend = "numba"
     elif device == "cuda":
-        if deterministic:
+        # Triton comes with the CUDA builds of PyTorch.
+        if short and find_spec("triton") is not None:
+            backend = "triton"
+        elif deterministic:
             reason += ": deterministic algorithms are required"
         elif _kernel() is None:
             reason += ": the kernel of mamba-ssm cannot be imported"

@@ -187,7 +187,7 @@ def test_pytorch_scan_is_used_if_the_kernel_cannot_be_loaded(
     scan._kernel.cache_clear()
     scan._choose.cache_clear()
     try:
-        assert scan._choose("cuda", False, False) == "torch"
+        assert scan._choose("cuda", False, False, False) == "torch"
     finally:
         scan._kernel.cache_clear()
         scan._choose.cache_clear()
