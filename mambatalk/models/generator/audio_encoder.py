@@ -1,8 +1,9 @@
 """The audio encoder: strided residual convolutions with two side branches.
 
 The strides multiply to 540 samples per step. A window of 34,133 or 34,112 samples gives 64 steps.
-On a CPU the tensors (B, C, S) keep channels innermost in memory, and convolutions of few channels
-are folded (`fold_weight`). Source: paper, audio features; published `WavEncoder`.
+The tensors (B, C, S) keep channels innermost in memory, which convolutions and batch norms run
+fastest with on both kinds of device. On a CPU convolutions of few channels are folded
+(`fold_weight`). Source: paper, audio features; published `WavEncoder`.
 """
 
 from itertools import pairwise
@@ -140,8 +141,7 @@ class AudioBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, channels_in, S) to (B, channels_out, S'), with S' steps of `stride` samples."""
         if x.is_cuda:
-            y = self.bn2(self.conv2(self.activation(self.bn1(self.conv1(x)))))
-            return self.activation(y + self.shortcut(x))
+            return self._on_gpu(x.unsqueeze(2)).squeeze(2)
 
         # The first convolution and the shortcut read the same input, so they run as one.
         if isinstance(self.shortcut, nn.Sequential):
@@ -154,6 +154,38 @@ class AudioBlock(nn.Module):
             skip = x
         y = _normalised(_convolved(y, self.conv2), (self.bn2, 1.0))
         return self.activation(y + skip)
+
+    def _on_gpu(self, image: Tensor) -> Tensor:
+        """Run on images (B, C, 1, S): only in two dimensions do kernels keep channels innermost."""
+        y = _image_norm(_image_conv(image, self.conv1), self.bn1)
+        y = _image_norm(_image_conv(self.activation(y), self.conv2), self.bn2)
+        if isinstance(self.shortcut, nn.Sequential):
+            conv, norm = cast(tuple[nn.Conv1d, nn.BatchNorm1d], tuple(self.shortcut))
+            image = _image_norm(_image_conv(image, conv), norm)
+        return self.activation(y + image)
+
+
+def _image_conv(image: Tensor, conv: nn.Conv1d) -> Tensor:
+    """Convolve images (B, C, 1, S) with channels innermost along their last dimension."""
+    weight = conv.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+    padding = (0, int(conv.padding[0]))
+    return functional.conv2d(image, weight, conv.bias, (1, conv.stride[0]), padding)
+
+
+def _image_norm(image: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+    """Apply a batch norm to images (B, C, 1, S), and update its statistics in training."""
+    if norm.training:
+        cast(Tensor, norm.num_batches_tracked).add_(1)
+    return functional.batch_norm(
+        image,
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        norm.training,
+        cast(float, norm.momentum),
+        norm.eps,
+    )
 
 
 def _convolved(x: Tensor, *convs: nn.Conv1d) -> Tensor:

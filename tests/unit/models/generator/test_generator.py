@@ -1,12 +1,13 @@
 """The generator: which inputs affect which outputs, sizes, audio encoder and fusion."""
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
 from torch import Tensor
 
-from mambatalk.models.generator.audio_encoder import AudioEncoder
+from mambatalk.models.generator.audio_encoder import AudioBlock, AudioEncoder
 from mambatalk.models.generator.fusion import Fusion, fit_steps
 from mambatalk.models.generator.layers import PositionalEncoding
 from mambatalk.models.generator.network import Generator, GeneratorConfig, GeneratorOutput
@@ -174,3 +175,18 @@ def test_positional_encoding_repeats_every_64_steps_at_any_length() -> None:
     torch.testing.assert_close(table[:64], table[64:128])
     assert table[3, 0] == pytest.approx(math.sin(3))
     assert table[3, 1] == pytest.approx(math.cos(3))
+
+
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_layout_for_gpus_gives_the_same_features_and_statistics(
+    same: bool, training: bool
+) -> None:
+    torch.manual_seed(0)
+    block = AudioBlock(4, 4, 1 if same else 3, 7, same=same).train(training)
+    other = deepcopy(block)
+    x = torch.randn(2, 60, 4).transpose(1, 2)
+    features = other._on_gpu(x.unsqueeze(2)).squeeze(2)
+    torch.testing.assert_close(features, block(x), atol=2e-5, rtol=1e-5)
+    for name, value in block.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value, msg=name)
