@@ -17,8 +17,9 @@ from mambatalk.errors import InputError
 def make_deterministic(seed: int, threads: int) -> None:
     """Seed all random number generators and select deterministic algorithms.
 
-    The same seed then gives the same bits on the same machine. On CUDA, operations that have no
-    deterministic implementation only warn.
+    On a CPU the same seed then gives the same bits on the same machine. Where CUDA is available,
+    deterministic algorithms are selected only if `MAMBATALK_DETERMINISTIC=1`, because they are
+    slower; operations that have none only warn.
 
     Args:
         seed: Seed for Python, NumPy and PyTorch.
@@ -31,7 +32,9 @@ def make_deterministic(seed: int, threads: int) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    cuda = torch.cuda.is_available()
+    wanted = not cuda or os.environ.get("MAMBATALK_DETERMINISTIC", "") == "1"
+    torch.use_deterministic_algorithms(wanted, warn_only=cuda)
     # Deterministic mode also fills all new memory with NaN, which takes 8 % of a training step.
     # No result depends on it: nothing reads memory before writing it.
     _deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -36,7 +36,7 @@ def relative_motion(motion: Tensor) -> Tensor:
 
     """
     motion = motion.clone()
-    # x and z, the first and the last of the three channels.
-    plane = (TRANSLATION.start, TRANSLATION.stop - 1)
-    motion[..., plane] -= motion[:, :1, plane]
+    # Channel by channel: a list of indices would be copied to the GPU in every call.
+    for channel in (TRANSLATION.start, TRANSLATION.stop - 1):
+        motion[..., channel] -= motion[:, :1, channel].clone()
     return motion

@@ -58,7 +58,13 @@ class TrainingModule(nn.Module, ABC):
     Args:
         name: Name of the training in messages, such as "train_vq@face".
 
+    Attributes:
+        capturable: Whether a step can be recorded as a CUDA graph: it reads no result on the CPU,
+            copies nothing to the GPU, and depends on the epoch and not on the number of the step.
+
     """
+
+    capturable = False
 
     def __init__(self, name: str) -> None:
         super().__init__()

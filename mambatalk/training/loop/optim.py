@@ -32,6 +32,8 @@ def build_optimizer(module: nn.Module, settings: OptimSettings) -> Optimizer:
         betas=settings.betas,
         eps=1e-8,
         fused=settings.fused,
+        # Keeps the count of steps on the GPU, where a CUDA graph advances it.
+        capturable=next(module.parameters()).is_cuda,
     )
 
 

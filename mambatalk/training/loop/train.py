@@ -14,7 +14,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import nn
 
 from mambatalk.runtime import rank
 from mambatalk.training.context import Curve, TrainContext
@@ -26,14 +26,14 @@ from mambatalk.training.loop.distributed import (
     gather_objects,
     is_first,
     joined_processes,
-    mean_terms,
     processes,
     wrapped,
 )
-from mambatalk.training.loop.module import LossTerms, Means, Step, TrainingModule, total
+from mambatalk.training.loop.module import Means, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.signals import HeldSignals
 from mambatalk.training.loop.state import TrainState, rng_state
+from mambatalk.training.loop.step import CapturedSteps, EagerSteps, make_steps
 
 log = logging.getLogger(__name__)
 
@@ -112,11 +112,17 @@ def _train(
         Checkpoints(context.scratch, seconds=context.save_seconds) as checkpoints,
     ):
         _resume(state, optim, checkpoints)
-        between_steps = partial(_save, state, checkpoints, signals)
-        run = wrapped(module)
+        steps = make_steps(
+            wrapped(module),
+            module,
+            state.optimizer,
+            optim.clip_norm,
+            partial(_check_training_loss, state, data),
+        )
+        between_steps = partial(_save, state, steps, checkpoints, signals)
         with _progress(module.name, state.epoch, optim.epochs) as advance:
             while state.epoch < optim.epochs:
-                speed = _train_epoch(run, state, data, optim, context, between_steps)
+                speed = _train_epoch(steps, state, data, optim, context, between_steps)
                 # The running statistics of batch norm, which the processes have of their parts.
                 copy_from_first(*module.buffers())
                 row = _row("train", state.means)
@@ -154,10 +160,16 @@ def _resume(state: TrainState, optim: OptimSettings, checkpoints: Checkpoints) -
         )
 
 
-def _save(state: TrainState, checkpoints: Checkpoints, signals: HeldSignals) -> None:
+def _save(
+    state: TrainState,
+    steps: EagerSteps | CapturedSteps,
+    checkpoints: Checkpoints,
+    signals: HeldSignals,
+) -> None:
     """Write a checkpoint if one is due; at a stop signal always, and end the training then."""
     due, stop = any_process(checkpoints.due(), signals.received is not None)
     if due or stop:
+        steps.finish()
         _write(state, checkpoints)
     if stop:
         checkpoints.wait()
@@ -171,7 +183,7 @@ def _write(state: TrainState, checkpoints: Checkpoints) -> None:
 
 
 def _train_epoch(
-    run: nn.Module,
+    steps: EagerSteps | CapturedSteps,
     state: TrainState,
     data: TrainingData,
     optim: OptimSettings,
@@ -182,39 +194,21 @@ def _train_epoch(
 
     The speed is 0 if no step was left.
     """
-    module = state.module
-    module.train()
+    state.module.train()
     windows = 0
     start = time.perf_counter()
     for batch in data.training_batches(
         state.epoch, context.device, first=state.number, part=rank(), parts=processes()
     ):
-        step = _step(state, optim, state.number)
-        terms: LossTerms = run(batch, step)
-        loss = total(terms.values())
-        terms = mean_terms(terms)
-        _check_training_loss(state, data, total(terms.values()).item())
-
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        module.after_backward(step)
-        norm = _clip(module, optim.clip_norm)
-        state.optimizer.step()
+        result = steps(batch, _step(state, optim, state.number))
         count = len(batch.motion) * processes()
-        state.means.add(terms, count)
-        state.gradients.add({"norm": norm}, 1)
+        state.means.add(result.terms, count)
+        state.gradients.add({"norm": result.norm}, 1)
         state.number += 1
         windows += count
         between_steps()
+    steps.finish()
     return windows / (time.perf_counter() - start)
-
-
-def _clip(module: TrainingModule, limit: float | None) -> Tensor:
-    """Clip the norm of all gradients together, if there is a limit; return the norm before."""
-    if limit is not None:
-        return nn.utils.clip_grad_norm_(module.parameters(), limit)
-    gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
-    return nn.utils.get_total_norm(gradients)
 
 
 def _health(state: TrainState, speed: float, device: torch.device) -> dict[str, float]:
@@ -274,13 +268,13 @@ def _step(state: TrainState, optim: OptimSettings, number: int = 0) -> Step:
     return Step(epoch=state.epoch, epochs=optim.epochs, number=number)
 
 
-def _check_training_loss(state: TrainState, data: TrainingData, loss: float) -> None:
+def _check_training_loss(state: TrainState, data: TrainingData, number: int, loss: float) -> None:
     if math.isfinite(loss):
         return
-    clips = data.clip_ids(state.epoch, state.number)
+    clips = data.clip_ids(state.epoch, number)
     named = ", ".join(clips[:NAMED_CLIPS])
     more = f" and {len(clips) - NAMED_CLIPS} more" if len(clips) > NAMED_CLIPS else ""
-    where = f"step {state.number + 1} of epoch {state.epoch + 1} (clips {named}{more})"
+    where = f"step {number + 1} of epoch {state.epoch + 1} (clips {named}{more})"
     _check_finite(state.module.name, loss, where)
 
 

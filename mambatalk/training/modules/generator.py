@@ -95,6 +95,8 @@ class GeneratorTraining(TrainingModule):
 
     """
 
+    capturable = True
+
     def __init__(
         self,
         network: Generator,
@@ -112,7 +114,16 @@ class GeneratorTraining(TrainingModule):
         self.codebooks = dict(codebooks)
 
     def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
-        """Return the loss terms of both kinds of mask."""
+        """Return the loss terms of both kinds of mask.
+
+        On a GPU training computes products and convolutions in bfloat16; the scan, the norms'
+        statistics and the losses stay in single precision.
+        """
+        half = self.training and batch.motion.is_cuda
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            return self._terms(batch, step)
+
+    def _terms(self, batch: WindowBatch, step: Step) -> LossTerms:
         offsets = torch.arange(self.config.window, device=batch.frames.device)
         frames = batch.frames[:, None] + offsets
         targets = {part: self.codes[part][frames].long() for part in PARTS}
@@ -373,7 +384,7 @@ def drop_text(words: Tensor, probability: float) -> Tensor:
     The network learns from these windows to work from audio alone.
     """
     dropped = torch.rand(len(words), 1, device=words.device) < probability
-    return torch.where(dropped, PAD, words)
+    return words.masked_fill(dropped, PAD)
 
 
 def _check_codes(codes: Codes, frames: int) -> None:

@@ -1,0 +1,201 @@
+"""One training step, launched operation by operation or replayed as one CUDA graph.
+
+A full-size step of the generator takes the CPU longer to launch than an H100 to compute. A CUDA
+graph is launched at once: the whole step is recorded once an epoch, the optimizer included, and
+replayed for every batch. What Python computes from the epoch (the learning rate, the probability of
+a mask) is constant in the graph, which is why it is recorded anew.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mambatalk.features.windows import WindowBatch
+from mambatalk.training.loop.distributed import mean_terms, processes
+from mambatalk.training.loop.module import LossTerms, Step, TrainingModule, total
+
+CheckLoss = Callable[[int, float], None]
+"""Called with the number of a step in its epoch, and its loss; raises if it is not finite."""
+
+
+class StepResult(NamedTuple):
+    """What a step reports."""
+
+    terms: LossTerms
+    """Loss terms, the means over all processes."""
+    norm: Tensor
+    """Norm of the gradient before it is clipped."""
+
+
+class EagerSteps:
+    """Steps that check their loss before the optimizer is called.
+
+    Args:
+        run: The module, possibly wrapped for several processes.
+        module: The module itself.
+        optimizer: Its optimizer.
+        clip_norm: Largest norm of the gradient. If None, it is not clipped.
+        check: Called before the backward pass.
+
+    """
+
+    def __init__(
+        self,
+        run: nn.Module,
+        module: TrainingModule,
+        optimizer: Optimizer,
+        clip_norm: float | None,
+        check: CheckLoss,
+    ) -> None:
+        self._run = run
+        self._module = module
+        self._optimizer = optimizer
+        self._clip_norm = clip_norm
+        self._check = check
+
+    def __call__(self, batch: WindowBatch, step: Step) -> StepResult:
+        """Make a step."""
+        terms: LossTerms = self._run(batch, step)
+        loss = total(terms.values())
+        terms = mean_terms(terms)
+        self._check(step.number, total(terms.values()).item())
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._module.after_backward(step)
+        norm = clip(self._module, self._clip_norm)
+        self._optimizer.step()
+        return StepResult(terms, norm)
+
+    def finish(self) -> None:
+        """Do nothing: every loss has been checked."""
+
+
+class CapturedSteps:
+    """Steps as a CUDA graph, for a module with `capturable` and Adam with `capturable` and `fused`.
+
+    The CPU does not wait for a step: its loss is read while the next one runs. The GPU itself skips
+    the update of a step whose loss is not finite.
+
+    Args:
+        module: The module, on a GPU.
+        optimizer: Its optimizer.
+        clip_norm: Largest norm of the gradient. If None, it is not clipped.
+        check: Called one step later, or by `finish`.
+
+    """
+
+    def __init__(
+        self,
+        module: TrainingModule,
+        optimizer: Optimizer,
+        clip_norm: float | None,
+        check: CheckLoss,
+    ) -> None:
+        self._module = module
+        self._optimizer = optimizer
+        self._clip_norm = clip_norm
+        self._check = check
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._recorded: object = None
+        self._batch: WindowBatch | None = None
+        self._result: StepResult | None = None
+        self._unread: deque[tuple[int, Tensor, torch.cuda.Event]] = deque()
+        # The first step compiles kernels and allocates workspaces, which a recording may not do.
+        self._warm = False
+
+    def __call__(self, batch: WindowBatch, step: Step) -> StepResult:
+        """Make a step."""
+        if self._warm:
+            result = self._replay(batch, step)
+        else:
+            self._warm = True
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                result = self._compute(batch, step)
+            torch.cuda.current_stream().wait_stream(stream)
+        self._read_later(step.number, total(result.terms.values()))
+        return result
+
+    def finish(self) -> None:
+        """Check the losses of all steps so far."""
+        while self._unread:
+            self._read()
+
+    def _replay(self, batch: WindowBatch, step: Step) -> StepResult:
+        shapes = [None if tensor is None else tensor.shape for tensor in batch]
+        if (step.epoch, shapes) != self._recorded:
+            self._record(batch, step)
+            self._recorded = (step.epoch, shapes)
+        assert self._graph
+        assert self._batch
+        assert self._result
+        for place, tensor in zip(self._batch, batch, strict=True):
+            if place is not None and tensor is not None:
+                place.copy_(tensor, non_blocking=True)
+        self._graph.replay()
+        # The next replay overwrites them.
+        terms = {name: term.clone() for name, term in self._result.terms.items()}
+        return StepResult(terms, self._result.norm.clone())
+
+    def _record(self, batch: WindowBatch, step: Step) -> None:
+        # Frees the memory of the graph before, gradients included.
+        self._graph = self._batch = self._result = None
+        self._optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        static = WindowBatch._make(tensor if tensor is None else tensor.clone() for tensor in batch)
+        with torch.cuda.graph(graph):
+            result = self._compute(static, step)
+        self._graph, self._batch, self._result = graph, static, result
+
+    def _compute(self, batch: WindowBatch, step: Step) -> StepResult:
+        terms: LossTerms = self._module(batch, step)
+        loss = total(terms.values())
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._module.after_backward(step)
+        norm = clip(self._module, self._clip_norm)
+        # Read by Adam, as `torch.amp.GradScaler` sets it: 1 skips the update.
+        self._optimizer.found_inf = (~loss.detach().isfinite()).float()  # type: ignore[attr-defined]
+        self._optimizer.step()
+        return StepResult({name: term.detach() for name, term in terms.items()}, norm)
+
+    def _read_later(self, number: int, loss: Tensor) -> None:
+        host = torch.empty((), dtype=loss.dtype, pin_memory=True)
+        host.copy_(loss, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self._unread.append((number, host, event))
+        if len(self._unread) > 1:
+            self._read()
+
+    def _read(self) -> None:
+        number, loss, event = self._unread.popleft()
+        event.synchronize()
+        self._check(number, loss.item())
+
+
+def make_steps(
+    run: nn.Module,
+    module: TrainingModule,
+    optimizer: Optimizer,
+    clip_norm: float | None,
+    check: CheckLoss,
+) -> EagerSteps | CapturedSteps:
+    """Return captured steps for a capturable module on one GPU, and eager ones elsewhere."""
+    on_gpu = next(module.parameters()).is_cuda
+    if on_gpu and module.capturable and processes() == 1:
+        return CapturedSteps(module, optimizer, clip_norm, check)
+    return EagerSteps(run, module, optimizer, clip_norm, check)
+
+
+def clip(module: TrainingModule, limit: float | None) -> Tensor:
+    """Clip the norm of all gradients together, if there is a limit; return the norm before."""
+    if limit is not None:
+        return nn.utils.clip_grad_norm_(module.parameters(), limit)
+    gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
+    return nn.utils.get_total_norm(gradients)
