@@ -55,7 +55,7 @@ def measure_generator_step(
     codebooks = {part: torch.randn(size, width, device=device) for part in PARTS}
     module = GeneratorTraining(network, codes, codebooks, settings, rules).to(device).train()
     optimizer = build_optimizer(module, optim_settings(settings))
-    batch = _random_batch(settings.batch_size, settings.window, device)
+    batch = random_batch(settings.batch_size, settings.window, device)
 
     seconds = []
     for number in range(WARM_UP + steps):
@@ -73,7 +73,9 @@ def measure_generator_step(
     return statistics.median(seconds[WARM_UP:])
 
 
-def _random_batch(size: int, frames: int, device: torch.device) -> WindowBatch:
+def random_batch(size: int, frames: int, device: torch.device) -> WindowBatch:
+    """Return windows of random numbers, with audio, for `SPEAKERS` and `VOCABULARY`."""
+
     def draw(*shape: int) -> Tensor:
         return torch.randn(size, *shape, device=device)
 

@@ -1,4 +1,4 @@
-"""The benchmarks of `mambatalk bench`: scan, step, data and serve.
+"""The benchmarks of `mambatalk bench`: scan, step, train, data and serve.
 
 They print measurements of this machine, with targets where there are any, and exit with code 0.
 """
@@ -106,6 +106,56 @@ def step(
     typer.echo(
         f"generator: {1e3 * seconds:.1f} ms a step, median of {steps} "
         f"({device().type}, {threads} threads, batch {config.train_generator.batch_size})"
+    )
+
+
+@bench.command()
+def train(
+    *,
+    profile: Annotated[Path, typer.Option(help="Parameter file with the sizes.")] = Path(
+        "infra/profiles/paper.yaml"
+    ),
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a repetition.")] = 10,
+    repeat: Annotated[int, typer.Option(min=1, help="Repetitions of every kind of step.")] = 5,
+) -> None:
+    """Compare the generator's training step with the published one, in turns, on one device.
+
+    On a GPU the published step is measured twice: with PyTorch's default flags, and with TF32 for
+    all products. At full size this needs a GPU of 80 GB.
+
+    **Example**
+
+        mambatalk bench train --profile infra/profiles/sample.yaml --steps 2
+    """
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from mambatalk.bench.train import measure_training
+    from mambatalk.config import load_config
+    from mambatalk.runtime import device
+
+    config = load_config(profile)
+    target = device()
+    with progress_bar("timing steps") as progress:
+        timings = measure_training(
+            config, steps=steps, repeat=repeat, device=target, progress=progress
+        )
+    table = Table("step", "median ms", "range ms", "times as fast", "memory GiB")
+    for timing in timings:
+        table.add_row(
+            timing.name,
+            f"{1e3 * timing.median:.1f}",
+            f"{1e3 * min(timing.seconds):.1f} to {1e3 * max(timing.seconds):.1f}",
+            f"{timings[0].median / timing.median:.2f}",
+            f"{timing.memory / 2**30:.1f}" if timing.memory else "",
+        )
+    console = Console()
+    console.print(table)
+    name = torch.cuda.get_device_name(target) if target.type == "cuda" else "CPU"
+    console.print(
+        f"batch {config.train_generator.batch_size}, {repeat} x {steps} steps, {name}, "
+        f"torch {torch.__version__}"
     )
 
 

@@ -1,4 +1,4 @@
-"""`mambatalk bench scan` and `bench step` measure, and print what they measured."""
+"""`mambatalk bench scan`, `bench step` and `bench train` measure, and print what they measured."""
 
 from pathlib import Path
 
@@ -45,15 +45,29 @@ def test_scans_are_compared_in_a_table() -> None:
     assert "batch 2, 3 channels, state 4, 11 steps, 1 threads" in " ".join(out.split())
 
 
-def test_a_step_of_a_profile_is_measured(tmp_path: Path) -> None:
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
     yaml = YAML()
     values = yaml.load(ROOT / "infra" / "profiles" / "tiny.yaml")
     values["train_generator"]["batch_size"] = 1
-    profile = tmp_path / "params.yaml"
-    yaml.dump(values, profile)
+    path = tmp_path / "params.yaml"
+    yaml.dump(values, path)
+    return path
+
+
+def test_a_step_of_a_profile_is_measured(profile: Path) -> None:
     out = run("bench", "step", "--profile", profile, "--steps", 1)
     assert out.startswith("generator: ")
     assert "ms a step, median of 1" in out
+
+
+def test_our_step_is_compared_with_the_published_one(profile: Path) -> None:
+    out = run("bench", "train", "--profile", profile, "--steps", 1, "--repeat", 2)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
+    ratios = {row[0]: row[3] for row in rows if len(row) == 5}
+    assert set(ratios) == {"published", "ours"}
+    assert ratios["published"] == "1.00"
+    assert "batch 1, 2 x 1 steps, CPU" in out
 
 
 def test_the_service_answers_all_requests_at_twice_its_load(tmp_path: Path) -> None:

@@ -1,0 +1,263 @@
+"""Training steps of the generator, as published and of this project, in turns on one device.
+
+The published step runs three whole passes, audio encoders included, encodes its targets anew with
+the auto-encoders, and computes in single precision; its scan is the kernel of mamba-ssm. It is
+written here from a description of the published trainer.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final, cast
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from mambatalk.bench.step import SPEAKERS, VOCABULARY, random_batch
+from mambatalk.config import Config
+from mambatalk.console import Progress
+from mambatalk.features.windows import WindowBatch
+from mambatalk.fidelity import FidelityRules
+from mambatalk.models.generator.conditioning import full_mask
+from mambatalk.models.generator.network import BODY_CHANNELS, Generator
+from mambatalk.models.mamba import scan
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.parts import part_input
+from mambatalk.motion.skeleton import PARTS, Part
+from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
+from mambatalk.training.loop.optim import OptimSettings, build_optimizer
+from mambatalk.training.loop.step import CapturedSteps, EagerSteps
+from mambatalk.training.modules.generator import (
+    FULL_PARTS,
+    GeneratorTraining,
+    build_generator,
+    index_loss,
+    latent_loss,
+    optim_settings,
+)
+from mambatalk.training.modules.vq import build_auto_encoder
+
+WARM_UP: Final = 3
+
+
+@dataclass
+class StepTiming:
+    """Times of one kind of step."""
+
+    name: str
+    memory: int
+    """Largest memory on the GPU in bytes, weights and optimizer included; 0 on a CPU."""
+    seconds: list[float] = field(default_factory=list)
+    """Mean seconds of a step in each repetition."""
+
+    @property
+    def median(self) -> float:
+        """Median of all repetitions in seconds."""
+        return statistics.median(self.seconds)
+
+
+class PublishedStep(TrainingModule):
+    """The published training step.
+
+    Args:
+        network: The generator.
+        auto_encoders: The auto-encoder of each part. They are not trained here.
+        context_frames: Visible frames of the first pass.
+
+    """
+
+    def __init__(
+        self, network: Generator, auto_encoders: Mapping[Part, VQVAE], context_frames: int
+    ) -> None:
+        super().__init__("published")
+        self.network = network
+        # In a dictionary, and therefore not among the parameters.
+        self.auto_encoders = dict(auto_encoders)
+        self.context_frames = context_frames
+        self.rules = FidelityRules.of("published")
+
+    def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
+        """Return the loss terms of the three passes."""
+        vectors: dict[Part, Tensor] = {}
+        codes: dict[Part, Tensor] = {}
+        with torch.no_grad():
+            for part, network in self.auto_encoders.items():
+                channels = part_input(part, batch.motion, batch.expressions, rules=self.rules)
+                quantized = network.quantize(network.encode(channels))
+                vectors[part] = quantized.vectors
+                codes[part] = quantized.index
+
+        assert batch.audio is not None
+        hidden = torch.rand(batch.motion.shape, device=batch.motion.device) < 0.5
+        masks = [full_mask(batch.motion, self.context_frames), hidden, hidden]
+        terms = {}
+        for number, mask in enumerate(masks):
+            output = self.network(
+                batch.audio,
+                batch.audio[..., :BODY_CHANNELS],
+                batch.words,
+                batch.speaker_index,
+                batch.motion,
+                mask,
+            )
+            terms[f"latent_{number}"] = latent_loss(output, vectors)
+            terms[f"index_{number}"] = index_loss(output, codes, PARTS if number else FULL_PARTS)
+        return terms
+
+
+Steps = EagerSteps | CapturedSteps
+Conditions = Callable[[], AbstractContextManager[object]]
+
+
+def measure_training(
+    config: Config,
+    *,
+    steps: int,
+    repeat: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> list[StepTiming]:
+    """Time the published step and ours in turns; the last one is what trainings do.
+
+    Args:
+        config: Configuration with the sizes and the batch size.
+        steps: Steps of a repetition.
+        repeat: Repetitions of every kind.
+        device: Where to compute.
+        progress: Called after each repetition of all kinds.
+
+    """
+    settings = config.train_generator
+    batch = random_batch(settings.batch_size, settings.window, device)
+    step = Step(epoch=1, epochs=2, number=0)
+    timings = []
+    runs = []
+    for name, build, conditions in _kinds(config, device):
+        before = _allocated(device)
+        run = build()
+        for _ in range(WARM_UP):
+            with conditions():
+                run(batch, step)
+        timings.append(StepTiming(name, _peak(device) - before))
+        runs.append((run, conditions))
+
+    for number in range(repeat):
+        for timing, (run, conditions) in zip(timings, runs, strict=True):
+            start = _now(device)
+            with conditions():
+                for _ in range(steps):
+                    run(batch, step)
+            timing.seconds.append((_now(device) - start) / steps)
+        if progress is not None:
+            progress(number + 1, repeat)
+    return timings
+
+
+def _kinds(
+    config: Config, device: torch.device
+) -> list[tuple[str, Callable[[], Steps], Conditions]]:
+    """Return the name of each kind of step, how it is built, and the conditions it runs under."""
+    published = partial(_published_steps, config, device)
+    ours = partial(_our_steps, config, device)
+    if device.type == "cpu":
+        return [("published", published, nullcontext), ("ours", ours, nullcontext)]
+    return [
+        ("published", published, partial(_published_conditions, tf32=False)),
+        ("published, TF32", published, partial(_published_conditions, tf32=True)),
+        ("ours, without a graph", ours, nullcontext),
+        ("ours", partial(ours, captured=True), nullcontext),
+    ]
+
+
+@contextmanager
+def _published_conditions(*, tf32: bool) -> Iterator[None]:
+    """Use the kernel of mamba-ssm, and single precision or TF32 for products."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        with patch.object(scan, "SHORT", 0):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def _published_steps(config: Config, device: torch.device) -> Steps:
+    rules = FidelityRules.of("published")
+    common = config.train_vq.common
+    auto_encoders = {}
+    for part in PARTS:
+        network = build_auto_encoder(
+            part,
+            width=common.width,
+            layers=getattr(config.train_vq, part).layers,
+            codebook_size=common.codebook_size,
+            rules=rules,
+        )
+        auto_encoders[part] = cast(VQVAE, network).to(device)
+    frames = config.train_generator.context_frames
+    module = PublishedStep(_generator(config, rules), auto_encoders, frames).to(device).train()
+    return _eager(module, replace(optim_settings(config.train_generator), fused=False))
+
+
+def _our_steps(config: Config, device: torch.device, *, captured: bool = False) -> Steps:
+    settings = config.train_generator
+    rules = FidelityRules.of("corrected")
+    size = config.train_vq.common.codebook_size
+    frames = settings.batch_size * settings.window
+    width = config.train_vq.common.width
+    module = GeneratorTraining(
+        _generator(config, rules),
+        {part: torch.randint(size, (frames,), device=device) for part in PARTS},
+        {part: torch.randn(size, width, device=device) for part in PARTS},
+        settings,
+        rules,
+    )
+    module.to(device).train()
+    optim = optim_settings(settings)
+    if not captured:
+        return _eager(module, optim)
+    return CapturedSteps(module, build_optimizer(module, optim), optim.clip_norm, _ignore)
+
+
+def _generator(config: Config, rules: FidelityRules) -> Generator:
+    torch.manual_seed(config.seed)
+    return build_generator(
+        config.train_generator,
+        vocabulary_size=VOCABULARY,
+        speakers=SPEAKERS,
+        codebook_size=config.train_vq.common.codebook_size,
+        code_dim=config.train_vq.common.width,
+        rules=rules,
+    )
+
+
+def _eager(module: TrainingModule, optim: OptimSettings) -> EagerSteps:
+    return EagerSteps(module, module, build_optimizer(module, optim), optim.clip_norm, _ignore)
+
+
+def _ignore(number: int, loss: float) -> None:
+    """Accept any loss: windows and targets are random numbers."""
+
+
+def _now(device: torch.device) -> float:
+    """Return the time when all work of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _allocated(device: torch.device) -> int:
+    """Return the allocated bytes of a GPU, and begin to look for the peak."""
+    if device.type == "cpu":
+        return 0
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def _peak(device: torch.device) -> int:
+    return 0 if device.type == "cpu" else torch.cuda.max_memory_allocated(device)
