@@ -1,17 +1,19 @@
 """Cache of shards from earlier runs, so that a corpus with few changes is ingested quickly.
 
 A shard and the manifest rows of its clips are stored under the digest of everything they were made
-from: the clips' files, the code that reads them, and the versions of the libraries. The folder can
-be deleted at any time. It holds hard links to the files of the clip store where the file system
-allows, and at most twice the data that the last run used; the least recently used shards are
-deleted first.
+from: the clips' files, the code that reads them, and the versions of the libraries. Both are
+compared with digests of their own before they are used. A disk may have changed them, or a program
+that wrote to the clip store in place, because the folder holds hard links to the files of the clip
+store where the file system allows. It holds at most twice the data that the last run used, the
+least recently used shards are deleted first, and it can be deleted at any time.
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -23,6 +25,7 @@ import pyarrow.parquet as pq
 import soundfile
 from filelock import FileLock
 
+from mambatalk.errors import InputError
 from mambatalk.files import atomic_file, digest, sha256_file
 
 ROW_CODE: Final = (
@@ -52,6 +55,7 @@ ROW_CODE: Final = (
 A change in one of these files empties the cache; a test compares the list with the imports.
 """
 LIBRARIES: Final = ("numpy", "pyarrow", "soundfile", "soxr")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,22 +80,23 @@ class ShardCache:
     """Shards of earlier runs; use `open_shard_cache` to create it.
 
     Each shard consists of NAME.parquet and NAME.json, which holds the keys and manifest rows of its
-    clips. NAME is the digest of the keys.
+    clips, and digests of both files. NAME is the digest of the keys.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._shards: dict[str, dict[str, CachedClip]] = {}
+        self._sha256: dict[str, str | None] = {}
+        """SHA-256 of each shard that has not been compared with its file yet."""
         for path in folder.glob("*.json"):
-            clips = _load_clips(path)
-            if clips is not None:
-                self._shards[path.stem] = clips
+            self._load(path)
         self._clips = {key: clip for clips in self._shards.values() for key, clip in clips.items()}
         self._used: set[str] = set()
 
     def find_clip(self, key: str | None) -> CachedClip | None:
         """Return the clip with a key, or None."""
-        return None if key is None else self._clips.get(key)
+        clip = None if key is None else self._clips.get(key)
+        return clip if clip and self._is_intact(clip.shard.stem) else None
 
     def restore_shard(self, keys: Sequence[str | None], path: Path) -> list[CachedClip] | None:
         """Place the shard of exactly these clips at `path`.
@@ -101,7 +106,7 @@ class ShardCache:
 
         """
         name = digest(keys)
-        if name not in self._shards:
+        if name not in self._shards or not self._is_intact(name):
             return None
         self._used.add(name)
         shard = self._shard_path(name)
@@ -134,9 +139,9 @@ class ShardCache:
             for key, row_group, row in zip(keys, row_groups, rows, strict=True)
             if key is not None
         ]
-        content = {"clips": clips, "signature": _signature(shard)}
+        content = {"clips": clips, "sha256": sha256_file(shard) if shard.exists() else None}
         with atomic_file(self._notes_path(name)) as temporary:
-            temporary.write_text(json.dumps(content))
+            temporary.write_text(json.dumps({**content, "digest": digest(content)}))
         self._used.add(name)
 
     def prune(self) -> None:
@@ -158,6 +163,36 @@ class ShardCache:
         for name in self._used:
             self._notes_path(name).touch()
 
+    def _load(self, notes: Path) -> None:
+        """Read the clips of a shard, unless its notes are damaged or of an earlier version."""
+        try:
+            content = json.loads(notes.read_text())
+            stated = content.pop("digest", None)
+            if stated == digest(content):
+                shard = notes.with_suffix(".parquet")
+                self._sha256[notes.stem] = content["sha256"]
+                self._shards[notes.stem] = {
+                    key: CachedClip(shard, row_group, row)
+                    for key, row_group, row in content["clips"]
+                }
+            elif stated is not None:
+                _report_damage(notes)
+        except (OSError, ValueError, TypeError):
+            _report_damage(notes)
+
+    def _is_intact(self, name: str) -> bool:
+        """Return whether a shard has the bytes that were written; compare them on first use.
+
+        The file may be a hard link to a file of a clip store that was overwritten.
+        """
+        if name in self._sha256:
+            expected = self._sha256.pop(name)
+            shard = self._shard_path(name)
+            if expected != _sha256_or_none(shard):
+                _report_damage(shard)
+                del self._shards[name]
+        return name in self._shards
+
     def _shard_path(self, name: str) -> Path:
         return self._folder / f"{name}.parquet"
 
@@ -165,8 +200,8 @@ class ShardCache:
         return self._folder / f"{name}.json"
 
     def _size(self, name: str) -> int:
-        signature = _signature(self._shard_path(name))
-        return signature[0] if signature else 0
+        shard = self._shard_path(name)
+        return shard.stat().st_size if shard.exists() else 0
 
 
 @contextmanager
@@ -192,27 +227,16 @@ def code_digest() -> str:
     )
 
 
-def _load_clips(notes: Path) -> dict[str, CachedClip] | None:
-    """Read the clips of a shard; None if the shard was changed or its notes are damaged."""
-    shard = notes.with_suffix(".parquet")
-    with suppress(OSError, ValueError, KeyError):
-        content = json.loads(notes.read_text())
-        if content["signature"] == _signature(shard):
-            return {
-                key: CachedClip(shard, row_group, row) for key, row_group, row in content["clips"]
-            }
-    return None
-
-
-def _signature(shard: Path) -> list[int] | None:
-    """Return size and modification time of a shard, or None if it does not exist.
-
-    The file may be a hard link to a file of a clip store that was overwritten.
-    """
-    if not shard.exists():
+def _sha256_or_none(shard: Path) -> str | None:
+    """Return the SHA-256 of a shard, or None if it does not exist or cannot be read."""
+    try:
+        return sha256_file(shard) if shard.exists() else None
+    except (InputError, OSError):
         return None
-    status = shard.stat()
-    return [status.st_size, status.st_mtime_ns]
+
+
+def _report_damage(path: Path) -> None:
+    log.warning("%s: found changed bytes; reading the clips again", path)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +130,55 @@ def test_changed_code_reads_every_clip_again(
     assert len(read) == 2 * count
 
 
-def test_a_modified_shard_is_not_reused(corpus: Path, tmp_path: Path) -> None:
+def flip_byte(path: Path, place: int) -> None:
+    """Change one byte, and nothing else that a directory listing shows."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0] ^ 1
+        file.seek(place)
+        file.write(bytes([byte]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def flip_measurement(notes: Path) -> None:
+    flip_byte(notes, notes.read_bytes().index(b'"max_angle": 1.') + len('"max_angle": 1.'))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        ("parquet", lambda path: flip_byte(path, 200)),
+        ("parquet", lambda path: os.truncate(path, path.stat().st_size - 100)),
+        ("parquet", lambda path: path.unlink()),
+        ("json", flip_measurement),
+        ("json", lambda path: os.truncate(path, 100)),
+        ("json", lambda path: path.write_bytes(b"[]")),
+    ],
+    ids=["flipped", "truncated", "missing", "flipped-row", "truncated-rows", "other-json"],
+)
+def test_a_damaged_shard_is_read_again_with_one_line(
+    corpus: Path,
+    tmp_path: Path,
+    read: list[str],
+    caplog: pytest.LogCaptureFixture,
+    suffix: str,
+    damage: Callable[[Path], None],
+) -> None:
     first = store(corpus, tmp_path / "first", tmp_path / "scratch")
-    shard = next((tmp_path / "first").glob("shard-*.parquet"))
-    with shard.open("r+b") as file:
-        file.seek(200)
-        file.write(b"scribble")
-    os.utime(shard, ns=(1, 1))
+    shutil.rmtree(tmp_path / "first")
+    read.clear()
+    damaged = min((tmp_path / "scratch").glob(f"*.{suffix}"))
+    damage(damaged)
+    assert store(corpus, tmp_path / "second", tmp_path / "scratch") == first
+    assert caplog.messages == [f"{damaged}: found changed bytes; reading the clips again"]
+    assert 0 < len(read) < len(list((corpus / "wave16k").iterdir()))
+
+
+def test_a_store_that_was_overwritten_in_place_is_not_reused(corpus: Path, tmp_path: Path) -> None:
+    """Its shards and those of the cache are the same files."""
+    first = store(corpus, tmp_path / "first", tmp_path / "scratch")
+    flip_byte(min((tmp_path / "first").glob("shard-*.parquet")), 200)
     assert store(corpus, tmp_path / "second", tmp_path / "scratch") == first
 
 
