@@ -114,7 +114,13 @@ def build(
             whole_task(str(workspace.root), targets or [], timeout_hours)
             outcomes = dict.fromkeys(names, "Built")
         else:
-            outcomes = _build_stages(workspace, graph, names, timeout_hours)
+            try:
+                outcomes = _build_stages(workspace, graph, names, timeout_hours)
+            except StageError as error:
+                if error.kind != "damaged":
+                    raise
+                get_run_logger().warning("%s; building it again", error)
+                outcomes = _build_stages(workspace, graph, names, timeout_hours)
     still_stale = graph.with_descendants(changed_stages(workspace)) & set(names)
     if still_stale:
         message = f"still stale after the run: {', '.join(sorted(still_stale))}"
@@ -170,7 +176,8 @@ def main(
     on a server.
     """
     try:
-        Workspace.open(root)
+        # Before a server starts: a graph that cannot be read is one line, not the log of a flow.
+        read_graph(Workspace.open(root))
         run_supervised()
         build(root=root, mode=mode, targets=target, timeout_hours=timeout_hours)
     except InputError as error:

@@ -27,6 +27,9 @@ Outcome = Literal["Ran", "Restored", "Up to date"]
 same command, parameters and dependencies."""
 RETRYABLE_KINDS: Final = ("transient", "interrupted")
 _LOCK_HELD: Final = "Unable to acquire lock"
+_GRAPH_HINT: Final = (
+    "correct the file, or after a merge run `git checkout --ours dvc.lock` and the build again"
+)
 _UNCHANGED: Final = "didn't change, skipping"
 _RESTORED: Final = "is cached - skipping run"
 _KILLED: Final = re.compile(r"exited with -\d+")
@@ -89,12 +92,22 @@ class Graph:
 
 
 def read_graph(workspace: Workspace) -> Graph:
-    """Read the graph of `dvc.yaml`, with one stage for each entry of a matrix."""
+    """Read the graph of `dvc.yaml`, with one stage for each entry of a matrix.
+
+    Raises:
+        StageError: `dvc.yaml` or `dvc.lock` is invalid.
+
+    """
     import networkx
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with Repo(str(workspace.root)) as repo:
-        graph = repo.index.graph
+        try:
+            graph = repo.index.graph
+        except DvcException as error:
+            message = f"{' '.join(str(error).split())}; {_GRAPH_HINT}"
+            raise StageError("the graph", "config", message) from None
         # Ties are broken by name, so that the order does not change between runs.
         order = networkx.lexicographical_topological_sort(
             graph.reverse(), key=lambda stage: stage.name

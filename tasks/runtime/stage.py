@@ -24,6 +24,7 @@ from mambatalk.errors import InputError
 from mambatalk.files import remove_partial
 from tasks.runtime.command import run_command
 from tasks.runtime.context import Run, StageContext, is_assistant
+from tasks.runtime.links import remove_damaged
 from tasks.runtime.origin import write_origin
 from tasks.runtime.paths import Paths
 from tasks.runtime.status import failure_kind, write_status
@@ -109,6 +110,7 @@ def execute(stage: str, run: Run, root: str | Path = ".") -> int:
             view = stage_view(stage, root=paths.root)
             fingerprint = view.fingerprint
             write_status(folder, stage, "running", fingerprint=fingerprint)
+            remove_damaged(view.links, paths.root)
             for path in view.outputs:
                 remove_partial(path)
             _limit_threads()

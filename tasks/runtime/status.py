@@ -2,7 +2,8 @@
 
 `dvc repro` exits with 255 for every kind of failure, so the kind is written to this file. A
 scheduler retries failures that may pass by themselves (transient, interrupted) and no others;
-"cancelled" is an interruption by SIGINT, which a person wanted.
+"cancelled" is an interruption by SIGINT, which a person wanted. "damaged" means that a file which
+the stage reads was damaged, and was removed, so that the whole build has to run again.
 """
 
 import errno
@@ -13,10 +14,19 @@ from typing import Final, Literal
 
 from mambatalk.errors import InputError
 from mambatalk.files import write_json
+from tasks.runtime.links import DamagedInputError
 from tasks.runtime.stopping import Interrupted
 
 Kind = Literal[
-    "config", "data-contract", "transient", "oom", "nan", "interrupted", "cancelled", "unexpected"
+    "config",
+    "data-contract",
+    "damaged",
+    "transient",
+    "oom",
+    "nan",
+    "interrupted",
+    "cancelled",
+    "unexpected",
 ]
 State = Literal["running", "succeeded", "failed"]
 
@@ -77,6 +87,8 @@ def failure_kind(error: BaseException) -> Kind:
         return "cancelled" if error.number == signal.SIGINT else "interrupted"
     if isinstance(error, DataContractError):
         return "data-contract"
+    if isinstance(error, DamagedInputError):
+        return "damaged"
     if isinstance(error, InputError):
         return "config"
     if _is_out_of_memory(error):

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from mambatalk.errors import InputError
 from mambatalk.files import digest
+from tasks.runtime.links import CacheLink, cache_links
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ class StageView:
     """Digest of the command, the declared parameters' values, and the md5 of all dependencies."""
     outputs: tuple[Path, ...]
     """Absolute paths of the files and folders that the stage writes."""
+    links: tuple[CacheLink, ...]
+    """Files that the stage reads and that are links into DVC's cache."""
 
 
 def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
@@ -53,6 +56,7 @@ def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
             (found,) = repo.stage.collect(f"{Path(root) / 'dvc.yaml'}:{stage}")
             found.save_deps()
             entry = to_single_stage_lockfile(found)
+            links = tuple(cache_links(found))
     except DvcException as error:
         raise InputError(
             f"stage {stage}",
@@ -64,6 +68,7 @@ def stage_view(stage: str, *, root: str | Path = ".") -> StageView:
         params=tuple(params),
         fingerprint=_fingerprint(entry),
         outputs=tuple(Path(out.fs_path) for out in found.outs),
+        links=links,
     )
 
 

@@ -8,20 +8,27 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from mambatalk.files import read_json
 from tasks.runtime.command import run_command
 from tasks.runtime.dvc_command import CONTINUE
+from tasks.runtime.paths import Paths
 from tasks.runtime.processes import terminate_with_parent
 
 _DVC: Final = (sys.executable, "-m", "tasks.runtime.dvc_command")
+_MAX_REPEATS: Final = 4
+"""Times that damaged files are built again; more often means that the disk fails."""
 ADVICE: Final = "Use `dvc push` to send your updates to remote storage."
 
 
 def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
     """Bring every stage of a checkout up to date.
+
+    If a stage finds that a file it reads is damaged, and removes it, all runs again.
 
     Args:
         root: Root of the checkout.
@@ -31,6 +38,17 @@ def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
         The exit code of `dvc repro`; 130 or 143 if SIGINT or SIGTERM stopped it.
 
     """
+    for _ in range(_MAX_REPEATS):
+        started = time.time()
+        code = _repro_once(root, variables)
+        if code == 0 or not _removed_damage(root, started):
+            break
+        sys.stdout.write("Building again what was damaged\n")
+        sys.stdout.flush()
+    return code
+
+
+def _repro_once(root: Path, variables: Mapping[str, str] | None) -> int:
     with subprocess.Popen(
         [*_DVC, "repro"],
         cwd=root,
@@ -55,6 +73,14 @@ def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
         return code
     sys.stderr.write(f"dvc: stopped by {signal.Signals(-code).name}; {CONTINUE}\n")
     return 128 - code
+
+
+def _removed_damage(root: Path, started: float) -> bool:
+    """Return whether a stage that ran since then has removed a damaged file."""
+    for path in Paths(root).run_folder("*").parent.glob("*/status.json"):
+        if path.stat().st_mtime >= started and read_json(path)["kind"] == "damaged":
+            return True
+    return False
 
 
 def _has_remote(root: Path) -> bool:

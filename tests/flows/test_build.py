@@ -154,6 +154,23 @@ def test_sigint_to_any_process_ends_the_build_for_good(
     assert output.count("run the same command again to continue") == 1, output
 
 
+def test_a_stage_that_removed_a_damaged_file_lets_all_run_again(
+    prefect: None, toy: Workspace
+) -> None:
+    instruct(toy, "last", "damaged")
+    assert run(toy) == {**dict.fromkeys(STAGES, "Up to date"), "last": "Ran"}
+
+
+def test_a_lock_with_merge_markers_ends_the_command_with_one_line(toy: Workspace) -> None:
+    (toy.root / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\n>>>>>>> other\n")
+    with command(toy) as process:
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2
+    (line,) = output.splitlines()
+    assert line.startswith("build: the graph failed (config): unable to read: ")
+    assert "dvc.lock" in line
+
+
 def processes_with(variable: str) -> list[int]:
     """Return handles of all processes that have a variable in their environment."""
     handles = []

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mambatalk.errors import InputError
+from tasks.runtime.links import DamagedInputError
 from tasks.runtime.paths import Paths
 from tasks.runtime.status import DataContractError, Interrupted, failure_kind, write_status
 
@@ -20,6 +21,7 @@ FAULT = ("expected b, found a", "do c")
     [
         (InputError("params.yaml", *FAULT), "config"),
         (DataContractError("clips", *FAULT), "data-contract"),
+        (DamagedInputError("data/clips", *FAULT), "damaged"),
         (Interrupted(), "interrupted"),
         (Interrupted(signal.SIGINT), "cancelled"),
         (KeyboardInterrupt(), "cancelled"),
