@@ -1,21 +1,26 @@
 """Stage check_clips: check every clip of the store against the data rules.
 
-Clips that break a rule of severity "quarantine" are left out of what follows, with their reasons.
+Clips that break a rule of severity "quarantine" are left out of what follows, with their reasons,
+unless a person has decided otherwise in `data/decisions.csv`.
 The data-quality page shows this corpus alone, without drift: a page that depended on earlier runs
 would differ between checkouts, and DVC deletes it before each run. `python -m flows.data_quality`
 keeps earlier manifests and compares with them.
 """
 
+import logging
 from pathlib import Path
 
 from mambatalk.clips.store import ClipStore
 from mambatalk.files import write_json
+from mambatalk.quality.decisions import read_decisions
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport
 from mambatalk.quality.rules import clip_rules
 from tasks.expectations.suites import Checked, check, publish
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
+
+log = logging.getLogger(f"mambatalk.{__name__}")
 
 
 def run(context: StageContext) -> None:
@@ -24,7 +29,16 @@ def run(context: StageContext) -> None:
     paths = context.paths
     store = ClipStore(paths.clips)
     rules = clip_rules(section)
-    checked = check(store.manifest, rules, name="clips", max_quarantined=section.max_quarantined)
+    checked = check(
+        store.manifest,
+        rules,
+        name="clips",
+        max_quarantined=section.max_quarantined,
+        decisions=read_decisions(paths.decisions),
+    )
+    for judged in checked.verdict["decisions"]:
+        if judged.needs_attention:
+            log.warning("%s: %s %s", paths.decisions, judged.decision.clip_id, judged.explanation)
     page, docs = _page_and_docs(context, checked)
     write_quality_page(
         page,

@@ -19,6 +19,7 @@ from mambatalk.cli.data import app as data
 from mambatalk.cli.download import app as downloads
 from mambatalk.cli.evaluate import app as evaluation
 from mambatalk.cli.generate import app as generation
+from mambatalk.cli.judge import app as judging
 from mambatalk.cli.published import app as published
 from mambatalk.cli.serve import app as service
 from mambatalk.cli.view import app as viewing
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (generation, viewing, service, data, downloads, evaluation, published, bench):
+for group in (generation, viewing, service, data, judging, downloads, evaluation, published, bench):
     app.add_typer(group)
 
 

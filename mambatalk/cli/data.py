@@ -12,6 +12,7 @@ from mambatalk.reporting.text import count_of
 
 if TYPE_CHECKING:
     from mambatalk.config import CheckClipsConfig
+    from mambatalk.quality.decisions import Decision
     from mambatalk.quality.report import QualityReport
 
 app = typer.Typer()
@@ -114,6 +115,9 @@ def check(
     speakers: Annotated[
         str | None, typer.Option(help="Speaker ids, such as 2,4; default: all.")
     ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="What `mambatalk decide` wrote: data/decisions.csv.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
 ) -> None:
     """Check a corpus with the rules of the pipeline.
@@ -151,13 +155,14 @@ def check(
     from mambatalk.files import make_folder
 
     bounds = _load_bounds(params)
+    decided = [] if decisions is None else _load_decisions(decisions)
     speaker_ids = [] if speakers is None else sorted(parse_speakers(speakers))
     # Find out about a wrong path before the corpus is read, which can take an hour.
     check_root(root)
     if report is not None:
         make_folder(report)
     with _temporary_folder() as folder:
-        result = _check_corpus(root, folder, bounds, speaker_ids, workers)
+        result = _check_corpus(root, folder, bounds, speaker_ids, workers, decided)
         _print_report(result)
         if report is not None:
             from mambatalk.quality.page import write_quality_page
@@ -182,7 +187,12 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _check_corpus(
-    root: Path, folder: Path, bounds: "CheckClipsConfig", speakers: list[int], workers: int
+    root: Path,
+    folder: Path,
+    bounds: "CheckClipsConfig",
+    speakers: list[int],
+    workers: int,
+    decisions: "list[Decision]",
 ) -> "QualityReport":
     from mambatalk.clips.ingest import ingest
     from mambatalk.clips.store import ClipStore
@@ -209,6 +219,7 @@ def _check_corpus(
         bounds,
         corpus=str(root),
         unmatched_files=find_unmatched_files(files),
+        decisions=decisions,
     )
 
 
@@ -218,6 +229,9 @@ def _print_report(report: "QualityReport") -> None:
     for clip, reasons in verdict["quarantined"].items():
         for reason in reasons:
             typer.echo(f"quarantined {clip}: {reason}")
+
+    for judged in verdict["decisions"]:
+        typer.echo(f"decision {judged.decision.clip_id}: {judged.explanation} ({judged.decision})")
 
     warnings = report.findings[report.findings["severity"] == "warning"]
     for rule, found in warnings.groupby("rule", sort=False):
@@ -252,6 +266,15 @@ def _explanation(name: str, bounds: "CheckClipsConfig") -> list[str]:
             f"--explain {name}", "expected the name of a rule", f"such as {', '.join(close)}"
         )
     return explain(rules[wanted])
+
+
+def _load_decisions(path: Path) -> "list[Decision]":
+    from mambatalk.errors import InputError
+    from mambatalk.quality.decisions import read_decisions
+
+    if not path.exists():
+        raise InputError(path, "expected a file of decisions, found none", "check the path")
+    return read_decisions(path)
 
 
 def _load_bounds(params: Path | None) -> "CheckClipsConfig":

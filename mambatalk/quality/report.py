@@ -12,6 +12,7 @@ from mambatalk.config import CheckClipsConfig
 from mambatalk.corpus.layout import FOLDERS, parse_clip_id
 from mambatalk.errors import InputError
 from mambatalk.quality.comparison import Comparison
+from mambatalk.quality.decisions import Decision
 from mambatalk.quality.rule import Rule
 from mambatalk.quality.rules import apply_rules, clip_rules, verdict
 
@@ -42,6 +43,7 @@ def build_report(
     *,
     corpus: str,
     unmatched_files: Sequence[str] = (),
+    decisions: Sequence[Decision] = (),
 ) -> QualityReport:
     """Check every clip of a store against the rules.
 
@@ -50,6 +52,7 @@ def build_report(
         bounds: Section `check_clips` of the configuration.
         corpus: Name of the corpus for the reader.
         unmatched_files: Files of the corpus that belong to no clip.
+        decisions: What a person has decided about single clips.
 
     """
     rules = clip_rules(bounds)
@@ -59,7 +62,12 @@ def build_report(
         store=store,
         rules=rules,
         findings=findings,
-        verdict=verdict(store.manifest, findings, max_quarantined=bounds.max_quarantined),
+        verdict=verdict(
+            store.manifest,
+            findings,
+            max_quarantined=bounds.max_quarantined,
+            decisions=decisions,
+        ),
         unmatched_files=unmatched_files,
     )
 

@@ -5,13 +5,14 @@ and a warning is only reported. `mambatalk check` and the Great Expectations sui
 the same list of rules, so they always agree.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
 from mambatalk.config import CheckClipsConfig, CheckFeaturesConfig
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
+from mambatalk.quality.decisions import Decision, judge_decisions
 from mambatalk.quality.identity import identity_rules
 from mambatalk.quality.labels import label_rules
 from mambatalk.quality.rule import NOTHING, Rule
@@ -391,18 +392,24 @@ def apply_rules(table: pd.DataFrame, rules: Iterable[Rule]) -> pd.DataFrame:
 
 
 def verdict(
-    table: pd.DataFrame, findings: pd.DataFrame, *, max_quarantined: float
+    table: pd.DataFrame,
+    findings: pd.DataFrame,
+    *,
+    max_quarantined: float,
+    decisions: Sequence[Decision] = (),
 ) -> dict[str, Any]:
     """Decide which clips are accepted and whether the pipeline may continue.
 
     Args:
         table: One row per clip, with columns `clip_id` and `split`.
         findings: Result of `apply_rules`.
-        max_quarantined: Largest share of clips that may be quarantined, 0 to 1.
+        max_quarantined: Largest share of clips that the rules may quarantine, 0 to 1.
+        decisions: What a person has decided. They override quarantine, not critical findings.
 
     Returns:
         `ok`, whether no finding is critical; `accepted`, clip ids in order; `quarantined`, reasons
-        by clip id; `critical`, reasons to stop; `warnings`, their number.
+        by clip id; `critical`, reasons to stop; `warnings`, their number; `decisions`, a
+        `JudgedDecision` for each clip that a person has decided about.
 
     """
     quarantine_findings = findings[findings["severity"] == "quarantine"]
@@ -410,6 +417,12 @@ def verdict(
         str(clip): [_describe(row) for row in rows.itertuples()]
         for clip, rows in quarantine_findings.groupby("clip_id")
     }
+    judged = judge_decisions(table, decisions)
+    applied = [one.decision for one in judged.values() if one.status == "applied"]
+    for decision in applied:
+        quarantined.pop(decision.clip_id, None)
+    by_rules = len(quarantined)
+    quarantined |= {one.clip_id: [str(one)] for one in applied if one.decision == "reject"}
     accepted = [clip for clip in table["clip_id"] if clip not in quarantined]
 
     critical_findings = findings[findings["severity"] == "critical"]
@@ -418,9 +431,9 @@ def verdict(
     critical += [
         f"split {split}: no clip is left" for split in ("train", "test") if split not in splits
     ]
-    if len(quarantined) / len(table) > max_quarantined:
+    if by_rules / len(table) > max_quarantined:
         critical.append(
-            f"{len(quarantined)} of {count_of(len(table), 'clip')} quarantined; "
+            f"{by_rules} of {count_of(len(table), 'clip')} quarantined; "
             f"at most {max_quarantined:.0%} may be"
         )
     return {
@@ -429,6 +442,7 @@ def verdict(
         "quarantined": quarantined,
         "critical": critical,
         "warnings": int((findings["severity"] == "warning").sum()),
+        "decisions": list(judged.values()),
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas
 
 from mambatalk.files import atomic_directory, write_json
+from mambatalk.quality.decisions import Decision
 from mambatalk.quality.rule import Rule
 from mambatalk.quality.rules import apply_rules, verdict
 from tasks.expectations.data_docs import write_page
@@ -57,7 +58,12 @@ class Checked:
 
 
 def check(
-    table: pandas.DataFrame, rules: Sequence[Rule], *, name: str, max_quarantined: float
+    table: pandas.DataFrame,
+    rules: Sequence[Rule],
+    *,
+    name: str,
+    max_quarantined: float,
+    decisions: Sequence[Decision] = (),
 ) -> Checked:
     """Check a table with one row per clip, with our own rule engine and Great Expectations.
 
@@ -65,12 +71,13 @@ def check(
         table: One row per clip; columns that no rule names are ignored.
         rules: Rules to check. A rule whose column is missing from the table is skipped.
         name: Name of the suite.
-        max_quarantined: Largest share of clips that may be quarantined.
+        max_quarantined: Largest share of clips that the rules may quarantine.
+        decisions: What a person has decided about single clips.
 
     """
     findings = apply_rules(table, rules)
     return Checked(
-        verdict=verdict(table, findings, max_quarantined=max_quarantined),
+        verdict=verdict(table, findings, max_quarantined=max_quarantined, decisions=decisions),
         findings=findings,
         result=_validate(table, [rule for rule in rules if rule.column in table], name),
     )

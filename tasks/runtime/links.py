@@ -62,7 +62,7 @@ def _files(obj: Any) -> Iterator[tuple[tuple[str, ...], str]]:
     from dvc_data.hashfile.tree import Tree
 
     if isinstance(obj, Tree):
-        for parts, (_, hash_info) in obj.iteritems():
+        for parts, (_, hash_info) in obj.iteritems():  # type: ignore[no-untyped-call]
             yield parts, hash_info.value
     else:
         yield (), obj.hash_info.value

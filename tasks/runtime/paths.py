@@ -23,6 +23,7 @@ class Paths:
         self.sample_events = self.sample / "events.json"
         self.sample_body = self.sample / "body/SMPLX_NEUTRAL_2020.npz"
         self.clips = root / "data/clips"
+        self.decisions = root / "data/decisions.csv"
         self.accepted = root / "data/accepted.json"
         self.features = root / "data/features"
         self.codes = root / "data/codes"

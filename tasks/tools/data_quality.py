@@ -29,6 +29,7 @@ from mambatalk.config import Config, load_config
 from mambatalk.corpus.snapshot import build_snapshot
 from mambatalk.files import atomic_directory, digest, read_json, write_json
 from mambatalk.quality.comparison import Comparison, PreviousManifest, compare_manifests
+from mambatalk.quality.decisions import read_decisions
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport, find_unmatched_files
 from mambatalk.quality.rule import Rule
@@ -65,18 +66,20 @@ def take_snapshot(config: Config, paths: Paths) -> None:
 
     """
     found = build_snapshot(paths.resolve(config.ingest.root), workers=workers())
-    current = {"fingerprint": fingerprint(config, found), "snapshot": found}
+    current = {"fingerprint": fingerprint(config, found, paths), "snapshot": found}
     write_json(paths.run_folder(NAME) / CURRENT, current)
 
 
-def fingerprint(config: Config, found: dict[str, Any]) -> str:
-    """Return a digest of everything that a report depends on: files, speakers and rules."""
+def fingerprint(config: Config, found: dict[str, Any], paths: Paths) -> str:
+    """Return a digest of all that a report depends on: files, speakers, rules and decisions."""
     rules = [dataclasses.asdict(rule) for rule in clip_rules(config.check_clips)]
+    decisions = [dataclasses.astuple(one) for one in read_decisions(paths.decisions)]
     return digest(
         {
             "files": found["digest"],
             "speakers": config.ingest.speakers,
             "rules": rules,
+            "decisions": decisions,
             "max_quarantined": config.check_clips.max_quarantined,
         }
     )
@@ -104,7 +107,11 @@ def refresh_report(config: Config, paths: Paths) -> dict[str, Any]:
     with stage_lock(folder, NAME), _clip_store(config, found, paths) as store:
         rules = clip_rules(section)
         checked = check(
-            store.manifest, rules, name="clips", max_quarantined=section.max_quarantined
+            store.manifest,
+            rules,
+            name="clips",
+            max_quarantined=section.max_quarantined,
+            decisions=read_decisions(paths.decisions),
         )
         with atomic_directory(report_folder(paths)) as out:
             comparison = _compare(store.manifest, rules, out, found["digest"], paths)
@@ -128,7 +135,7 @@ def refresh_report(config: Config, paths: Paths) -> dict[str, Any]:
             )
             write_quality_page(out / "index.html", report)
             summary = {
-                "fingerprint": fingerprint(config, found),
+                "fingerprint": fingerprint(config, found, paths),
                 "snapshot": found["digest"],
                 **_summary(checked, comparison),
             }

@@ -65,10 +65,9 @@ def damage(path: Path, *, keep_time: bool) -> None:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-@pytest.mark.parametrize("keep_time", [True, False])
-def test_damaged_objects_are_built_again_with_one_line(project: Workspace, keep_time: bool) -> None:
-    damage(project.root / "data/clips/two", keep_time=keep_time)
-    damage(project.root / "data/accepted.json", keep_time=keep_time)
+def test_damaged_objects_are_built_again_with_one_line(project: Workspace) -> None:
+    damage(project.root / "data/clips/two", keep_time=True)
+    damage(project.root / "data/accepted.json", keep_time=False)
     done = project.run(sys.executable, "-m", "tasks.tools.repro")
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("features: ")]

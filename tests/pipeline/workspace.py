@@ -18,6 +18,7 @@ COPIED = (
     ".dvc/config",
     ".dvcignore",
     ".gitignore",
+    "data/decisions.csv",
     "dvc.yaml",
     "params.yaml",
     "pyproject.toml",
