@@ -217,7 +217,7 @@ def test_every_path_of_the_code_is_under_an_output() -> None:
         for entry in [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]:
             outs.add(entry if isinstance(entry, str) else next(iter(entry)))
     for name, path in vars(Paths()).items():
-        if name in ("root", "params", "runs"):
+        if name in ("root", "params", "runs", "decisions"):
             continue
         related = [
             out for out in map(Path, outs) if path.is_relative_to(out) or out.is_relative_to(path)
