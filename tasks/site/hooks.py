@@ -14,6 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from tasks.site.examples import examples_page
 from tasks.site.reference import (
     commands_page,
     configuration_page,
@@ -68,6 +69,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages that are not files of `docs/`."""
     root = Path(config.config_file_path).parent
     pages = {
+        "examples.md": examples_page(root / "examples"),
         "reference/commands.md": commands_page(),
         "reference/configuration.md": configuration_page(root),
         "reference/metrics.md": metrics_page(),
