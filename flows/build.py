@@ -35,7 +35,7 @@ from mambatalk.errors import InputError
 
 Mode = Literal["stage", "whole"]
 _SECONDS_PER_HOUR: Final = 3600.0
-_EXIT: Final = {"config": 2, "cancelled": 130}
+EXIT_CODES: Final = {"config": 2, "cancelled": 130}
 """Exit codes of the command by kind of failure."""
 
 
@@ -52,18 +52,21 @@ def is_retryable(task: Any, run: Any, state: State) -> bool:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def stage_task(root: str, stage: str, stale: bool, timeout_hours: float) -> State:
+def stage_task(
+    root: str, stage: str, stale: bool, timeout_hours: float, pull: bool = False
+) -> State:
     """Run one stage if it may be stale; the state's name is its outcome."""
     if not stale:
         return Completed(name="Up to date", message=f"{stage}: nothing it depends on has changed")
     workspace = Workspace.open(root)
-    with reserve_place(workspace) as variables:
+    with reserve_place(workspace) as place:
         outcome = run_stage(
             workspace,
             stage,
             on_line=get_run_logger().info,
             timeout=timeout_hours * _SECONDS_PER_HOUR,
-            variables=variables,
+            place=place,
+            pull=pull,
         )
     return Completed(name=outcome, message=f"{stage}: {outcome.lower()}")
 
@@ -72,13 +75,13 @@ def stage_task(root: str, stage: str, stale: bool, timeout_hours: float) -> Stat
 def whole_task(root: str, targets: list[str], timeout_hours: float) -> None:
     """Run one `dvc repro` for all stages, which is faster and shows fewer details."""
     workspace = Workspace.open(root)
-    with reserve_place(workspace) as variables:
+    with reserve_place(workspace) as place:
         run_whole(
             workspace,
             targets,
             on_line=get_run_logger().info,
             timeout=timeout_hours * _SECONDS_PER_HOUR,
-            variables=variables,
+            place=place,
         )
 
 
@@ -107,20 +110,35 @@ def build(
 
     """
     workspace = Workspace.open(root)
+    with ProcessGroup():
+        return build_workspace(workspace, mode, targets, timeout_hours)
+
+
+def build_workspace(
+    workspace: Workspace,
+    mode: Mode,
+    targets: list[str] | None,
+    timeout_hours: float,
+    *,
+    pull: bool = False,
+) -> dict[str, str]:
+    """Bring stages of a checkout up to date within a flow; arguments and errors are of `build`.
+
+    With `pull`, outputs of earlier runs may come from DVC's remote, stage by stage.
+    """
     graph = read_graph(workspace)
     names = graph.with_ancestors(targets or [])
-    with ProcessGroup():
-        if mode == "whole":
-            whole_task(str(workspace.root), targets or [], timeout_hours)
-            outcomes = dict.fromkeys(names, "Built")
-        else:
-            try:
-                outcomes = _build_stages(workspace, graph, names, timeout_hours)
-            except StageError as error:
-                if error.kind != "damaged":
-                    raise
-                get_run_logger().warning("%s; building it again", error)
-                outcomes = _build_stages(workspace, graph, names, timeout_hours)
+    if mode == "whole":
+        whole_task(str(workspace.root), targets or [], timeout_hours)
+        outcomes = dict.fromkeys(names, "Built")
+    else:
+        try:
+            outcomes = _build_stages(workspace, graph, names, timeout_hours, pull)
+        except StageError as error:
+            if error.kind != "damaged":
+                raise
+            get_run_logger().warning("%s; building it again", error)
+            outcomes = _build_stages(workspace, graph, names, timeout_hours, pull)
     still_stale = graph.with_descendants(changed_stages(workspace)) & set(names)
     if still_stale:
         message = f"still stale after the run: {', '.join(sorted(still_stale))}"
@@ -134,7 +152,7 @@ def build(
 
 
 def _build_stages(
-    workspace: Workspace, graph: Graph, names: list[str], timeout_hours: float
+    workspace: Workspace, graph: Graph, names: list[str], timeout_hours: float, pull: bool
 ) -> dict[str, str]:
     stale = graph.with_descendants(changed_stages(workspace))
     futures: dict[str, Any] = {}
@@ -144,6 +162,7 @@ def _build_stages(
             name,
             name in stale,
             timeout_hours,
+            pull,
             return_state=False,
             wait_for=[futures[parent] for parent in graph.parents[name]],
         )
@@ -185,7 +204,7 @@ def main(
         sys.exit(2)
     except StageError as error:
         sys.stderr.write(f"build: {error}\n")
-        sys.exit(_EXIT.get(error.kind, 1))
+        sys.exit(EXIT_CODES.get(error.kind, 1))
     except httpx.TransportError as error:
         sys.stderr.write(
             f"build: Prefect's server does not answer any more ({error}); start it again, or unset "

@@ -26,10 +26,16 @@ class ProcessGroup:
     Prefect's thread pool copies context variables into every task. Tasks therefore need no
     parameter that cannot be serialised. A task without a group, in a process of its own for
     example, gets a new one; the end of that process then ends its commands.
+
+    Args:
+        descriptors: Open files that every command inherits. A lock on such a file is held until
+            the flow and its last command have ended.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, descriptors: Sequence[int] = ()) -> None:
         self.stopped = False
+        self._descriptors = tuple(descriptors)
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
 
@@ -44,8 +50,15 @@ class ProcessGroup:
         self.stop()
 
     @contextmanager
-    def start(self, command: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    def start(
+        self, command: Sequence[str], *, descriptors: Sequence[int] = (), **options: Any
+    ) -> Iterator["subprocess.Popen[str]"]:
         """Run a command for the length of the block, and end it with the block.
+
+        Args:
+            command: Program and arguments.
+            descriptors: Open files that the command inherits, besides those of the group.
+            options: Of `subprocess.Popen`.
 
         Raises:
             CommandsStoppedError: The group has been stopped.
@@ -54,7 +67,13 @@ class ProcessGroup:
         with self._lock:
             if self.stopped:
                 raise CommandsStoppedError
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, **options)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                text=True,
+                pass_fds=(*self._descriptors, *descriptors),
+                **options,
+            )
             self._running.add(process)
         try:
             yield process
@@ -84,6 +103,7 @@ def run_command(
     on_line: OnLine,
     timeout: float,
     variables: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> int:
     """Run a command in a workspace under `flows.supervise`; it ends when this process ends.
 
@@ -93,6 +113,7 @@ def run_command(
         on_line: Called with each line of output that is not blank.
         timeout: Seconds after which the command is terminated.
         variables: Added to the environment.
+        descriptors: Open files that the command and all it starts inherit.
 
     Returns:
         The exit code, 128 + N for a command that signal N ended.
@@ -113,6 +134,7 @@ def run_command(
         stderr=subprocess.STDOUT,
         bufsize=1,
         errors="replace",
+        descriptors=descriptors,
     ) as process:
         timer = threading.Timer(timeout, process.terminate)
         timer.daemon = True

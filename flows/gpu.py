@@ -1,9 +1,11 @@
 """Places where a stage may run: one for each GPU, or one for a machine without.
 
-A place is a lock file. The kernel frees it when its holder ends in any way, and it also holds
-between flow runs of different processes, which Prefect's task runners do not.
+A place is a lock on a file, which the stage inherits: the kernel frees it when the flow and the
+last process of the stage have ended, in whatever way. A training that lives on after its flow was
+killed keeps its GPU. Prefect's limits only queue: a lease can expire while a training still runs.
 """
 
+import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -11,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from filelock import FileLock, Timeout
 
 from flows.workspace import Workspace
 from mambatalk.errors import InputError
@@ -29,29 +29,53 @@ class Place:
     variables: dict[str, str]
 
 
+@dataclass(frozen=True)
+class ReservedPlace:
+    """A place that is held: what the stage needs to use it and to hold it, too."""
+
+    variables: dict[str, str]
+    """Added to the stage's environment, such as `CUDA_VISIBLE_DEVICES`."""
+    descriptor: int
+    """The locked file, for the stage to inherit."""
+
+
 @contextmanager
-def reserve_place(workspace: Workspace) -> Iterator[dict[str, str]]:
-    """Wait for a free place and hold it for the length of the block.
-
-    Yields:
-        Environment variables for the stage, such as `CUDA_VISIBLE_DEVICES`.
-
-    """
+def reserve_place(workspace: Workspace) -> Iterator[ReservedPlace]:
+    """Wait for a free place and hold it for the length of the block."""
     available = places(workspace)
     while True:
         for place in available:
-            place.lock.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(place.lock)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            try:
-                yield place.variables
-            finally:
-                lock.release()
-            return
+            with hold_lock(place.lock) as descriptor:
+                if descriptor is not None:
+                    yield ReservedPlace(place.variables, descriptor)
+                    return
         time.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def hold_lock(path: Path) -> Iterator[int | None]:
+    """Hold a lock for the length of the block, and as long as a process that inherits it runs.
+
+    Args:
+        path: The file to lock; it and its folder are created if they are missing.
+
+    Yields:
+        Descriptor of the locked file, for processes to inherit; None if another process holds it.
+
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        # Without unlocking: a process that inherited the file may still run.
+        os.close(descriptor)
 
 
 def places(workspace: Workspace) -> list[Place]:

@@ -12,12 +12,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from flows.commands import CommandsStoppedError, OnLine, run_command
+from flows.gpu import ReservedPlace
 from flows.workspace import Workspace
 from tasks.runtime.dvc_command import CONTINUE
 from tasks.tools.repro import ADVICE
@@ -147,7 +148,8 @@ def run_stage(
     *,
     on_line: OnLine,
     timeout: float,
-    variables: Mapping[str, str] | None = None,
+    place: ReservedPlace | None = None,
+    pull: bool = False,
 ) -> Outcome:
     """Run one stage whose upstream stages are up to date.
 
@@ -156,7 +158,8 @@ def run_stage(
         stage: Name in `dvc.yaml`, such as "train_vq@face".
         on_line: Called with each line of output.
         timeout: Seconds after which the stage is stopped.
-        variables: Added to the stage's environment.
+        place: The place where it runs. If None, it runs without one.
+        pull: Whether outputs of an earlier run may come from DVC's remote.
 
     Raises:
         StageError: The stage failed. Its kind is read from `runs/STAGE/status.json`, or is
@@ -172,13 +175,14 @@ def run_stage(
             on_line(line)
 
     _status_file(workspace, stage).unlink(missing_ok=True)
+    options = ["--pull"] if pull else []
     code = _run(
         workspace,
         stage,
-        dvc_command("repro", "--single-item", stage),
+        dvc_command("repro", "--single-item", *options, stage),
         on_line=keep,
         timeout=timeout,
-        variables=variables,
+        place=place,
     )
     if code:
         kind, message = _failure(workspace, stage, lines)
@@ -194,7 +198,7 @@ def run_whole(
     *,
     on_line: OnLine,
     timeout: float,
-    variables: Mapping[str, str] | None = None,
+    place: ReservedPlace | None = None,
 ) -> None:
     """Run one `dvc repro` for all targets, or for everything if there are none.
 
@@ -203,9 +207,7 @@ def run_whole(
 
     """
     command = dvc_command("repro", *targets)
-    code = _run(
-        workspace, "dvc repro", command, on_line=on_line, timeout=timeout, variables=variables
-    )
+    code = _run(workspace, "dvc repro", command, on_line=on_line, timeout=timeout, place=place)
     if code:
         raise StageError("dvc repro", "unexpected", f"exit code {code}; see the log above")
 
@@ -227,9 +229,31 @@ def run_module(
         on_line(line)
 
     command = [sys.executable, "-m", module, *arguments]
-    code = _run(workspace, module, command, on_line=keep, timeout=timeout, variables=None)
+    code = _run(workspace, module, command, on_line=keep, timeout=timeout, place=None)
     if code:
         raise StageError(module, "config" if code == 2 else "unexpected", last or "no output")
+
+
+def run_dvc(workspace: Workspace, *arguments: str, on_line: OnLine, timeout: float) -> None:
+    """Run a DVC command that moves data.
+
+    Raises:
+        StageError: The command failed; "transient", as a remote may answer later.
+
+    """
+    problem = ""
+
+    def keep(line: str) -> None:
+        nonlocal problem
+        if line.startswith("ERROR: "):
+            problem = line.removeprefix("ERROR: ")
+        on_line(line)
+
+    name = f"dvc {arguments[0]}"
+    command = dvc_command(*arguments)
+    code = _run(workspace, name, command, on_line=keep, timeout=timeout, place=None)
+    if code:
+        raise StageError(name, "transient", problem or f"exit code {code}; see the log above")
 
 
 def dvc_command(*arguments: str) -> list[str]:
@@ -244,11 +268,16 @@ def _run(
     *,
     on_line: OnLine,
     timeout: float,
-    variables: Mapping[str, str] | None,
+    place: ReservedPlace | None,
 ) -> int:
     try:
         return run_command(
-            workspace, command, on_line=on_line, timeout=timeout, variables=variables
+            workspace,
+            command,
+            on_line=on_line,
+            timeout=timeout,
+            variables=place.variables if place else {},
+            descriptors=[place.descriptor] if place else [],
         )
     except TimeoutError as error:
         raise StageError(name, "timeout", str(error)) from None

@@ -41,6 +41,8 @@ def main(command: list[str]) -> int:
         command,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
+        # Passes on what was passed to this process: the files whose locks the command holds.
+        close_fds=False,
         preexec_fn=partial(terminate_with_parent, os.getpid()),
     )
     stopped = _stop_at_signals()

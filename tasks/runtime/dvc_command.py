@@ -112,7 +112,10 @@ def _run_stage(executable: str | None, command: str, options: dict[str, Any], pa
     from dvc.stage.exceptions import StageCmdFailedError
     from dvc.stage.run import _make_cmd
 
-    process = subprocess.Popen(_make_cmd(executable, command), **options)
+    # A stage inherits the files whose locks a flow holds for it, so that a GPU is not free before
+    # the training has ended. Python opens other files as not inheritable.
+    inherited = {**options, "close_fds": False}
+    process = subprocess.Popen(_make_cmd(executable, command), **inherited)
     try:
         code = process.wait()
     except Stopped as stopped:

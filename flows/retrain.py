@@ -1,0 +1,196 @@
+"""Rebuild in a git worktree, and propose the result on a branch: `python -m flows.retrain`.
+
+The run pulls data and DVC's run cache, builds stage by stage, pushes what is new, and commits
+`dvc.lock` with the metrics to the branch retrain/RUN. The repository's own files and branches stay
+as they are. If nothing has changed since a proposal or the commit itself, it makes no branch and
+says so. A run that was stopped or killed continues from its checkpoints when it runs again.
+
+Exit code 0: proposed or unchanged. 1: a stage failed, or a remote does not answer. 2: bad input.
+130 or 143: stopped by a signal.
+"""
+
+import os
+import re
+import sys
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import httpx
+import typer
+from prefect import flow, get_client, get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import CancelledRun
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.build import EXIT_CODES, build_workspace, is_retryable
+from flows.commands import ProcessGroup
+from flows.stages import StageError, run_dvc
+from flows.supervise import run_supervised
+from flows.watch import stop_when_cancelled
+from flows.workspace import Workspace
+from flows.worktrees import (
+    has_dvc_remote,
+    only_retrain,
+    propose,
+    resolve_commit,
+    start_from_last_results,
+    worktree,
+)
+from mambatalk.errors import InputError
+
+MAX_RERUNS: Final = 3
+"""How often a run that crashed may be scheduled again; automations count nothing."""
+_TRANSFER_SECONDS: Final = 12 * 3600.0
+
+
+# A remote that does not answer may answer in a minute.
+@task(
+    task_run_name="{direction}",
+    retries=2,
+    retry_delay_seconds=[5, 60],
+    retry_condition_fn=is_retryable,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def transfer_task(root: str, direction: str) -> None:
+    """Pull from or push to DVC's remote, the run cache included.
+
+    What the remote lacks of a half-pushed cache is a warning in the log: its stages run again.
+    """
+    options = ["--run-cache", "--allow-missing"] if direction == "pull" else ["--run-cache"]
+    run_dvc(
+        Workspace.open(root),
+        direction,
+        *options,
+        on_line=get_run_logger().info,
+        timeout=_TRANSFER_SECONDS,
+    )
+
+
+@flow(name="retrain", persist_result=False)
+def retrain(
+    root: str = ".",
+    ref: str = "HEAD",
+    git_remote: str | None = None,
+    timeout_hours: float = 24,
+) -> State:
+    """Rebuild one commit in a worktree, and propose the result on a branch.
+
+    Args:
+        root: Root of the checkout whose git repository and DVC cache are used.
+        ref: The commit to build; `origin/main` with `git_remote` "origin" is the newest.
+        git_remote: Git remote to fetch from first and to push the branch to. If None, the branch
+            stays in the repository.
+        timeout_hours: Longest time a stage may take.
+
+    Returns:
+        A state named "Proposed" or "Unchanged", whose message names the branch; "Cancelled" if the
+        run was cancelled, with checkpoints written.
+
+    Raises:
+        InputError: `root` is not a checkout, has no commit `ref`, or another run works in it.
+        StageError: A stage failed, or a remote does not answer.
+
+    """
+    repository = Workspace.open(root)
+    run = _present_run()
+    if run.run_count > MAX_RERUNS + 1:
+        return Failed(message=f"crashed {run.run_count - 1} times; see the logs, then run it again")
+    _check_device()
+    with only_retrain(repository) as lock, ProcessGroup([lock]) as group:
+        commit = resolve_commit(repository, ref, git_remote)
+        # A person may have given the run any name.
+        name = f"{re.sub(r'[^A-Za-z0-9]+', '-', run.name)}-{str(run.id)[:8]}"
+        with (
+            stop_when_cancelled(run, group) as watch,
+            worktree(repository, name, commit) as workspace,
+        ):
+            try:
+                return _retrain(workspace, name, git_remote, timeout_hours)
+            except StageError:
+                if not watch.cancelled and not watch.replaced:
+                    raise
+    if watch.replaced:
+        # Any state that this process reported would be taken for that of the other one.
+        sys.stderr.write("retrain: the run was declared crashed, and goes on elsewhere\n")
+        os._exit(0)
+    return Cancelled(message="cancelled; checkpoints are written")
+
+
+def _present_run() -> FlowRun:
+    # From the server: the copy in Prefect's context has the number of runs from before this one.
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(UUID(runtime.flow_run.get_id()))
+
+
+def _check_device() -> None:
+    """Check that this machine has the device that its work pool asks for."""
+    wanted = os.environ.get("MAMBATALK_DEVICE", "")
+    if not wanted.startswith("cuda"):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            "MAMBATALK_DEVICE",
+            f"expected a machine with a GPU for {wanted!r}, found none",
+            "start the workers of this pool on machines with a GPU, or install CUDA's driver",
+        )
+
+
+def _retrain(
+    workspace: Workspace, name: str, git_remote: str | None, timeout_hours: float
+) -> State:
+    root = str(workspace.root)
+    has_remote = has_dvc_remote(workspace)
+    before = start_from_last_results(workspace)
+    if has_remote:
+        transfer_task(root, "pull")
+    outcomes = build_workspace(workspace, "stage", None, timeout_hours, pull=has_remote)
+    # Before the branch: a `dvc.lock` whose data nobody can pull would be of no use.
+    if has_remote:
+        transfer_task(root, "push")
+    branch, is_new = propose(workspace, name, before, git_remote)
+    ran = [stage for stage, outcome in outcomes.items() if outcome == "Ran"]
+    stages = f"{len(ran)} of {len(outcomes)} stages ran"
+    if is_new:
+        return Completed(name="Proposed", message=f"branch {branch}; {stages}")
+    return Completed(name="Unchanged", message=f"same results as {branch}; {stages}")
+
+
+def main(
+    root: Annotated[str, typer.Option(help="Root of the checkout.")] = ".",
+    ref: Annotated[str, typer.Option(help="Branch, tag or commit to build.")] = "HEAD",
+    git_remote: Annotated[
+        str | None, typer.Option(help="Git remote to fetch from, and to push the branch to.")
+    ] = None,
+    timeout_hours: Annotated[float, typer.Option(help="Longest time a stage may take.")] = 24,
+) -> None:
+    """Rebuild in a worktree, and propose the result on the branch retrain/RUN."""
+    try:
+        Workspace.open(root)
+        run_supervised()
+        state: State[Any] = retrain(root, ref, git_remote, timeout_hours, return_state=True)
+        # Raises the error of a run that failed.
+        state.result()
+        sys.stdout.write(f"retrain: {(state.name or '').lower()}: {state.message}\n")
+    except InputError as error:
+        sys.stderr.write(f"retrain: {error}\n")
+        sys.exit(2)
+    except CancelledRun:
+        sys.stderr.write("retrain: cancelled; the next run continues from its checkpoints\n")
+        sys.exit(1)
+    except StageError as error:
+        sys.stderr.write(f"retrain: {error}\n")
+        sys.exit(EXIT_CODES.get(error.kind, 1))
+    except httpx.TransportError as error:
+        sys.stderr.write(
+            f"retrain: Prefect's server does not answer any more ({error}); start it again, or "
+            "unset PREFECT_API_URL, and run the same command again\n"
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
