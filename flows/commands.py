@@ -37,10 +37,13 @@ class ProcessGroup:
         self.stopped = False
         self._descriptors = tuple(descriptors)
         self._lock = threading.Lock()
+        self._inner: list[ProcessGroup] = []
         self._running: set[subprocess.Popen[str]] = set()
 
     def __enter__(self) -> "ProcessGroup":
-        """Make this the current group."""
+        """Make this the current group, and a part of the group that was current before."""
+        if outer := _current.get():
+            outer.add(self)
         self._token = _current.set(self)
         return self
 
@@ -48,6 +51,15 @@ class ProcessGroup:
         """Stop what still runs: after an exception, Prefect waits for the threads of its tasks."""
         _current.reset(self._token)
         self.stop()
+
+    def add(self, inner: "ProcessGroup") -> None:
+        """Let the group of a flow that this flow calls keep the same files, and stop with this."""
+        inner._descriptors += self._descriptors
+        with self._lock:
+            self._inner.append(inner)
+            stopped = self.stopped
+        if stopped:
+            inner.stop()
 
     @contextmanager
     def start(
@@ -91,6 +103,9 @@ class ProcessGroup:
             self.stopped = True
             for process in self._running:
                 process.terminate()
+            inner = list(self._inner)
+        for group in inner:
+            group.stop()
 
 
 _current: ContextVar[ProcessGroup | None] = ContextVar("current process group", default=None)

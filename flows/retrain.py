@@ -1,18 +1,19 @@
-"""Rebuild in a git worktree, and propose the result on a branch: `python -m flows.retrain`.
+"""Rebuild in a git worktree, propose the result, and promote it: `python -m flows.retrain`.
 
 The run pulls data and DVC's run cache, builds stage by stage, pushes what is new, and commits
 `dvc.lock` with the metrics to the branch retrain/RUN. The repository's own files and branches stay
 as they are. If nothing has changed since a proposal or the commit itself, it makes no branch and
-says so. A run that was stopped or killed continues from its checkpoints when it runs again.
+says so. Then it registers the bundle, and the promotion gate decides whether it becomes the
+champion. A run that was stopped or killed continues from its checkpoints when it runs again.
 
-Exit code 0: proposed or unchanged. 1: a stage failed, or a remote does not answer. 2: bad input.
-130 or 143: stopped by a signal.
+Exit code 0: promoted, or nothing to decide. 1: the champion stays, a stage failed, or a server does
+not answer. 2: bad input. 130 or 143: stopped by a signal.
 """
 
 import os
 import re
 import sys
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import httpx
@@ -25,7 +26,8 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.build import EXIT_CODES, build_workspace, is_retryable
 from flows.commands import ProcessGroup
-from flows.stages import StageError, run_dvc
+from flows.promote import promote
+from flows.stages import StageError, run_dvc, run_module
 from flows.supervise import run_supervised
 from flows.watch import stop_when_cancelled
 from flows.workspace import Workspace
@@ -38,10 +40,17 @@ from flows.worktrees import (
     worktree,
 )
 from mambatalk.errors import InputError
+from tasks.gate.decision import VERDICT_TAG
+from tasks.registry.aliases import read_aliases
+from tasks.registry.store import open_registry, read_version, registry_errors
 
 MAX_RERUNS: Final = 3
 """How often a run that crashed may be scheduled again; automations count nothing."""
+Until = Literal["proposal", "registration", "promotion"]
 _TRANSFER_SECONDS: Final = 12 * 3600.0
+_REGISTER_SECONDS: Final = 3600.0
+_DECIDED: Final = ("reject", "inconclusive")
+_NO: Final = ("Rejected", "Inconclusive")
 
 
 # A remote that does not answer may answer in a minute.
@@ -68,25 +77,47 @@ def transfer_task(root: str, direction: str) -> None:
     )
 
 
+# Registration is the same however often it is repeated.
+@task(
+    task_run_name="register",
+    retries=2,
+    retry_delay_seconds=[5, 60],
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def register_task(root: str) -> None:
+    """Register the bundle of a worktree as the challenger, if it is not the champion."""
+    run_module(
+        Workspace.open(root),
+        "tasks.registry",
+        on_line=get_run_logger().info,
+        timeout=_REGISTER_SECONDS,
+    )
+
+
 @flow(name="retrain", persist_result=False)
 def retrain(
     root: str = ".",
     ref: str = "HEAD",
     git_remote: str | None = None,
+    until: Until = "promotion",
     timeout_hours: float = 24,
 ) -> State:
-    """Rebuild one commit in a worktree, and propose the result on a branch.
+    """Rebuild one commit in a worktree, propose the result on a branch, and promote it.
 
     Args:
         root: Root of the checkout whose git repository and DVC cache are used.
         ref: The commit to build; `origin/main` with `git_remote` "origin" is the newest.
         git_remote: Git remote to fetch from first and to push the branch to. If None, the branch
             stays in the repository.
+        until: Last step. After "registration" a person runs `flows.promote`.
         timeout_hours: Longest time a stage may take.
 
     Returns:
-        A state named "Proposed" or "Unchanged", whose message names the branch; "Cancelled" if the
-        run was cancelled, with checkpoints written.
+        A state whose message names the branch and says why: "Promoted", "Rejected",
+        "Inconclusive", or "Unchanged" if there was nothing to decide. "Proposed" and "Registered"
+        are new results of a run that ends there. "Cancelled" if the run was cancelled, with
+        checkpoints written.
 
     Raises:
         InputError: `root` is not a checkout, has no commit `ref`, or another run works in it.
@@ -107,7 +138,7 @@ def retrain(
             worktree(repository, name, commit) as workspace,
         ):
             try:
-                return _retrain(workspace, name, git_remote, timeout_hours)
+                return _retrain(workspace, name, git_remote, until, timeout_hours)
             except StageError:
                 if not watch.cancelled and not watch.replaced:
                     raise
@@ -140,7 +171,7 @@ def _check_device() -> None:
 
 
 def _retrain(
-    workspace: Workspace, name: str, git_remote: str | None, timeout_hours: float
+    workspace: Workspace, name: str, git_remote: str | None, until: Until, timeout_hours: float
 ) -> State:
     root = str(workspace.root)
     has_remote = has_dvc_remote(workspace)
@@ -153,10 +184,29 @@ def _retrain(
         transfer_task(root, "push")
     branch, is_new = propose(workspace, name, before, git_remote)
     ran = [stage for stage, outcome in outcomes.items() if outcome == "Ran"]
-    stages = f"{len(ran)} of {len(outcomes)} stages ran"
-    if is_new:
-        return Completed(name="Proposed", message=f"branch {branch}; {stages}")
-    return Completed(name="Unchanged", message=f"same results as {branch}; {stages}")
+    result = f"branch {branch}" if is_new else f"same results as {branch}"
+    message = f"{result}; {len(ran)} of {len(outcomes)} stages ran"
+    if until == "proposal":
+        return Completed(name="Proposed" if is_new else "Unchanged", message=message)
+    register_task(root)
+    if until == "registration":
+        return Completed(name="Registered" if is_new else "Unchanged", message=message)
+    return _decide(workspace, message)
+
+
+def _decide(workspace: Workspace, message: str) -> State:
+    """Let the gate decide about the challenger, unless it has done so."""
+    client = open_registry()
+    with registry_errors():
+        challenger = read_aliases(client).challenger
+        tags = read_version(client, challenger).tags if challenger else {}
+    if tags.get(VERDICT_TAG) in _DECIDED:
+        decided = f"the gate has decided about version {challenger} before: {tags[VERDICT_TAG]}"
+        return Completed(name="Unchanged", message=f"{message}; {decided}")
+    outcome = promote(str(workspace.root))
+    names = {"promote": "Promoted", "reject": "Rejected", "inconclusive": "Inconclusive"}
+    name = names.get(outcome["verdict"], "Unchanged")
+    return Completed(name=name, message=f"{message}; {outcome['reason']}")
 
 
 def main(
@@ -165,16 +215,20 @@ def main(
     git_remote: Annotated[
         str | None, typer.Option(help="Git remote to fetch from, and to push the branch to.")
     ] = None,
+    until: Annotated[
+        Until, typer.Option(case_sensitive=False, help="Last step of the run.")
+    ] = "promotion",
     timeout_hours: Annotated[float, typer.Option(help="Longest time a stage may take.")] = 24,
 ) -> None:
-    """Rebuild in a worktree, and propose the result on the branch retrain/RUN."""
+    """Rebuild in a worktree, propose the result on the branch retrain/RUN, and promote it."""
     try:
         Workspace.open(root)
         run_supervised()
-        state: State[Any] = retrain(root, ref, git_remote, timeout_hours, return_state=True)
+        state: State[Any] = retrain(root, ref, git_remote, until, timeout_hours, return_state=True)
         # Raises the error of a run that failed.
         state.result()
         sys.stdout.write(f"retrain: {(state.name or '').lower()}: {state.message}\n")
+        sys.exit(1 if state.name in _NO else 0)
     except InputError as error:
         sys.stderr.write(f"retrain: {error}\n")
         sys.exit(2)

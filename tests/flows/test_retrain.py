@@ -34,7 +34,7 @@ def project(project_template: Path, tmp_path: Path) -> Project:
 
 
 def run(project: Project, **parameters: Any) -> State:
-    return retrain(str(project.root), **parameters, return_state=True)
+    return retrain(str(project.root), until="proposal", **parameters, return_state=True)
 
 
 def test_results_are_proposed_once_on_a_branch_of_their_own(
