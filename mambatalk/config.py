@@ -23,6 +23,7 @@ Size = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+Correlation = Annotated[float, Field(ge=-1, le=1)]
 
 AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 """For values with a fixed list of names: accept capitals."""
@@ -91,6 +92,18 @@ class CheckClipsConfig:
     """Longest time without any motion of the body or of one arm, seconds; else quarantined."""
     max_silent_share: Share
     """Largest share of silence, 0 to 1; more is a warning."""
+    max_foot_offset: Rate
+    """Largest distance of the lower foot from the floor, metres; else quarantined."""
+    max_frozen_part_seconds: Rate
+    """Longest time for which jaw, face, a hand or the legs do not move at all while the rest does,
+    seconds; else quarantined."""
+    min_face_agreement: Correlation
+    """Smallest correlation of the speeds of jaw and expressions; else quarantined."""
+    max_jitter: Rate
+    """Largest noise of a joint from frame to frame, radians; else quarantined."""
+    max_robust_z: Rate
+    """Largest distance from what is usual for the speaker, in robust standard deviations; more is a
+    warning."""
     max_quarantined: Share
     """Largest share of quarantined clips, 0 to 1; with more the stage fails."""
 

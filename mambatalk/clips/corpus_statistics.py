@@ -6,6 +6,7 @@ the deviation by about 15 %. With fewer than `MIN_CLIPS` clips nothing is stated
 four values do not show what is usual.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,60 @@ one value, which moves the median by at most one rank.
 DEVIATION_PER_MAD: Final = 1.4826
 """Standard deviation of a normal distribution divided by its median absolute deviation."""
 
+ACTIVITY_SCALE: Final = 0.15
+"""Differences of activity by 15 % are never unusual; z-scores of activity use its logarithm."""
+STILL: Final = 0.001
+"""Speed (rad/s, or coefficients per second) below which all parts are equally still."""
+HEIGHT_SCALE: Final = 0.02
+"""Metres. Shoes and calibration move the feet of one person by as much."""
+MIN_ASYMMETRY: Final = 0.15
+"""Rotation (rad) by which a speaker's usual pose differs from its mirror image at least, so that a
+mirrored clip can be told from others. In the two public clips of BEATX it is 0.40.
+"""
+MIRRORED: Final = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20)
+"""Counterpart of each joint of the body (pelvis to wrists) on the other side."""
+HANDS: Final = slice(75, 165)
+"""Channels of both hands in a pose."""
+
 Vectors = NDArray[np.floating[Any]]
+
+
+def usual_columns(table: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+    """Return columns that compare each clip with what is usual for its speaker or the corpus.
+
+    Args:
+        table: One row per clip: speaker, foot_height, activity_*, pose_mean, expression_spread.
+
+    Returns:
+        `z_*`, robust z-scores of the activity of each part and of the height of the feet.
+        `expression_likeness`, the correlation of the logarithms of the deviations of the 100
+        expression coefficients with the usual ones. `finger_likeness`, the cosine between the mean
+        rotations of the fingers and the speaker's usual ones. `side_likeness`, the share of the
+        speaker's usual difference between left and right that the clip shows: 1 if it is as usual,
+        -1 if the clip is mirrored. NaN where too few clips are known.
+
+    """
+    speakers = table["speaker"]
+    activities = [name for name in table if str(name).startswith("activity_")]
+    columns = {
+        f"z_{name}": robust_z(
+            np.log(table[name].astype("float64") + STILL), speakers, scale=ACTIVITY_SCALE
+        )
+        for name in activities
+    }
+    columns["z_foot_height"] = robust_z(table["foot_height"], speakers, scale=HEIGHT_SCALE)
+    poses = table["pose_mean"]
+    usual_poses = usual_vectors(poses, speakers, across_speakers=False)
+    spreads = table["expression_spread"]
+    usual_spreads = usual_vectors(spreads, speakers, across_speakers=True)
+    likeness = {
+        "expression_likeness": _compare(spreads, usual_spreads, _correlation),
+        "finger_likeness": _compare(poses, usual_poses, _finger_cosine),
+        "side_likeness": _compare(poses, usual_poses, _side_share),
+    }
+    return columns | {
+        name: pd.Series(values, table.index, "float64") for name, values in likeness.items()
+    }
 
 
 def robust_z(
@@ -49,20 +103,23 @@ def robust_z(
     return z.where(own | (numbers.notna().sum() >= MIN_CLIPS))
 
 
-def usual_vectors(vectors: "pd.Series[Any]", speakers: "pd.Series[Any]") -> list[Vectors | None]:
+def usual_vectors(
+    vectors: "pd.Series[Any]", speakers: "pd.Series[Any]", *, across_speakers: bool
+) -> list[Vectors | None]:
     """Return for each clip the median vector of its speaker, or of the corpus.
 
     Args:
         vectors: A list of numbers per clip, of equal length; null where it was not measured.
         speakers: Speaker of each clip, with the same index.
+        across_speakers: Whether the corpus stands in for a speaker with fewer than `MIN_CLIPS`
+            clips. What is a habit of a person says nothing about another one.
 
     Returns:
-        One vector per clip. None where fewer than `MIN_CLIPS` clips of the speaker, and of the
-        corpus, have one.
+        One vector per clip. None where too few clips have one.
 
     """
     known = vectors.notna()
-    corpus = _median_vector(vectors[known])
+    corpus = _median_vector(vectors[known]) if across_speakers else None
     by_speaker = {
         speaker: _median_vector(of_speaker)
         for speaker, of_speaker in vectors[known].groupby(speakers[known])
@@ -82,3 +139,45 @@ def _median_vector(vectors: "pd.Series[Any]") -> Vectors | None:
     if len(vectors) < MIN_CLIPS:
         return None
     return np.median(np.stack([np.asarray(vector, float) for vector in vectors]), axis=0)
+
+
+def _compare(
+    vectors: "pd.Series[Any]",
+    usual: list[Vectors | None],
+    likeness: Callable[[Vectors, Vectors], float],
+) -> list[float]:
+    return [
+        float("nan")
+        if reference is None or vector is None
+        else likeness(np.asarray(vector), reference)
+        for vector, reference in zip(vectors, usual, strict=True)
+    ]
+
+
+def _correlation(vector: Vectors, usual: Vectors) -> float:
+    if min(vector.std(), usual.std()) < 1e-6:  # A face that does not move has no profile.
+        return float("nan")
+    return float(np.corrcoef(vector, usual)[0, 1])
+
+
+def _finger_cosine(pose: Vectors, usual: Vectors) -> float:
+    sizes = np.linalg.norm(pose[HANDS]) * np.linalg.norm(usual[HANDS])
+    return float(pose[HANDS] @ usual[HANDS] / sizes) if sizes > 0 else float("nan")
+
+
+def _side_share(pose: Vectors, usual: Vectors) -> float:
+    expected = _asymmetry(usual)
+    size = float(expected @ expected)
+    if size < MIN_ASYMMETRY**2:
+        return float("nan")
+    return float(_asymmetry(pose) @ expected) / size
+
+
+def _asymmetry(pose: Vectors) -> Vectors:
+    """Return half of the difference between a pose of the body and its mirror image, flat."""
+    body = pose.reshape(-1, 3)[: len(MIRRORED)]
+    # A mirror in the plane of y and z keeps the x component of a rotation and turns the others.
+    difference = (body - body[list(MIRRORED)] * (1, -1, -1)) / 2
+    # Which way the body faces is no habit.
+    difference[0] = 0
+    return difference.ravel()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from mambatalk.clips.corpus_statistics import usual_columns
 from mambatalk.clips.near_duplicates import find_near_duplicates
 from mambatalk.clips.speakers import identity_columns
 
@@ -34,7 +35,10 @@ def build_manifest(rows: Sequence[Mapping[str, Any]], splits: Mapping[str, str])
     table["copies"] = same_content["clip_id"].transform("size").astype("float64")
     table["splits_of_content"] = same_content["split"].transform("nunique").astype("float64")
     return table.assign(
-        **duplicate_columns(table), **speaker_columns(table), **identity_columns(table)
+        **duplicate_columns(table),
+        **speaker_columns(table),
+        **identity_columns(table),
+        **usual_columns(table),
     )
 
 

@@ -71,8 +71,18 @@ def posture_statistics(poses: Floats, angles: Floats, speed: Floats) -> dict[str
 
 def longest_run(flags: NDArray[np.bool_]) -> int:
     """Return the length of the longest run of True."""
+    first, last = longest_span(flags)
+    return last - first
+
+
+def longest_span(flags: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return start and end (exclusive) of the longest run of True; 0 and 0 if there is none."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
+    starts, ends = edges[::2], edges[1::2]
+    if not len(starts):
+        return 0, 0
+    longest = int((ends - starts).argmax())
+    return int(starts[longest]), int(ends[longest])
 
 
 def _shortest_angle(angles: Floats) -> Floats:

@@ -19,6 +19,7 @@ from mambatalk.clips.alignment import lag_statistics
 from mambatalk.clips.labels import label_statistics, semantic_label_statistics
 from mambatalk.clips.row import clip_row, encode_flac
 from mambatalk.clips.statistics import (
+    ABSURD_SAMPLE,
     audio_statistics,
     motion_statistics,
     semantic_statistics,
@@ -50,6 +51,9 @@ REQUIRED_COLUMNS: Final = (
     "audio_landmarks",
     "shape_fingerprint",
     "voice",
+    "foot_height",
+    "pose_mean",
+    "expression_spread",
 )
 """Measured columns that the manifest has even if no clip could be read."""
 
@@ -63,7 +67,9 @@ SIZE_LIMITS: Final[Mapping[Kind, int]] = MappingProxyType(
 )
 
 Row: TypeAlias = dict[str, Any]
-"""Row of the manifest, without the columns that depend on other clips: numbers, strings, None."""
+"""Row of the manifest, without the columns that depend on other clips: numbers, strings, None and
+lists of numbers.
+"""
 log = logging.getLogger(__name__)
 
 
@@ -148,6 +154,7 @@ def _measure(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.T
     wave_bytes = _required(files["wave"], locations["wave"])
     waveform, audio_format = wave.read_wav(wave_bytes, where=locations["wave"])
     row |= audio_statistics(waveform, audio_format)
+    waveform = np.clip(waveform, -ABSURD_SAMPLE, ABSURD_SAMPLE)
 
     tiers = None
     if files["textgrid"] is not None:

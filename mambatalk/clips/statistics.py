@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from mambatalk.clips.continuity import continuity_statistics
 from mambatalk.clips.fingerprints import audio_fingerprint, motion_fingerprint
 from mambatalk.clips.landmarks import audio_landmarks, motion_landmarks
+from mambatalk.clips.noise import bounded, largest_value, noise_statistics
+from mambatalk.clips.parts import part_statistics
+from mambatalk.clips.placement import placement_statistics
 from mambatalk.clips.posture import STILL_ANGLE, longest_run, posture_statistics
 from mambatalk.clips.voice import measure_voice
 from mambatalk.corpus.semantics import SemanticAnnotation
@@ -25,6 +28,8 @@ BLOCK_SAMPLES = SAMPLE_RATE // BLOCKS_PER_SECOND
 SILENCE_RMS = 10 ** (-50 / 20)
 """Blocks with a root mean square below -50 dB of full scale are silent."""
 FULL_SCALE = 0.999
+ABSURD_SAMPLE = 1e5
+"""No sample is as large: integers of 16 bits in a float file reach 32,768."""
 CHUNK_FRAMES = 256
 """Frames processed together: they fit the processor's cache, and bound memory for long clips."""
 SEMANTIC_LABELS = (
@@ -47,22 +52,28 @@ SEMANTIC_LABELS = (
 
 def motion_statistics(motion: SmplxMotion) -> dict[str, Any]:
     """Return statistics of the motion: angles in radians, lengths in metres, rates per second."""
-    arrays = (motion.poses, motion.trans, motion.expressions, motion.betas)
-    not_finite = int(sum((~np.isfinite(array)).sum() for array in arrays))
-    poses = np.nan_to_num(motion.poses, posinf=0, neginf=0)
-    trans = np.nan_to_num(motion.trans, posinf=0, neginf=0)
-    expressions = np.nan_to_num(motion.expressions)
-    betas = np.nan_to_num(motion.betas)
+    arrays = {
+        "poses": motion.poses,
+        "trans": motion.trans,
+        "expressions": motion.expressions,
+        "betas": motion.betas,
+    }
+    not_finite = int(sum((~np.isfinite(array)).sum() for array in arrays.values()))
+    largest, largest_when = largest_value(arrays)
+    poses, trans, expressions, betas = (bounded(array) for array in arrays.values())
 
     speed = joint_speed(poses)
     angles = np.linalg.norm(poses.reshape(len(poses), -1, 3), axis=-1)
     translation_speed = np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS
     repeated = np.all(speed < STILL_ANGLE * FPS, axis=-1)
+    posture = posture_statistics(poses, angles, speed)
     return {
         "frames": len(motion.poses),
         "fps": motion.fps,
         "motion_seconds": len(motion.poses) / motion.fps,
         "not_finite": not_finite,
+        "largest_value": largest,
+        "largest_value_when": largest_when,
         "max_angle": _largest(angles),
         "max_joint_speed": _largest(speed),
         "max_joint_acceleration": _largest(np.abs(np.diff(speed, axis=0))) * FPS,
@@ -77,8 +88,11 @@ def motion_statistics(motion: SmplxMotion) -> dict[str, Any]:
         "motion_fingerprint": motion_fingerprint(motion.poses),
         "motion_landmarks": motion_landmarks(poses, speed),
         "shape_fingerprint": sha256(motion.betas.tobytes()).hexdigest()[:16],
-        **posture_statistics(poses, angles, speed),
+        **posture,
         **continuity_statistics(poses, expressions, speed),
+        **placement_statistics(poses, trans, posture["tilt"]),
+        **part_statistics(poses, expressions, speed),
+        **noise_statistics(poses, trans, expressions, speed),
     }
 
 
@@ -86,15 +100,18 @@ def audio_statistics(waveform: NDArray[np.float32], audio_format: AudioFormat) -
     """Return statistics of the audio and the format of its file.
 
     Args:
-        waveform: Audio (S,) at 16 kHz.
+        waveform: Audio (S,) at 16 kHz; samples beyond `ABSURD_SAMPLE` are clipped.
         audio_format: Format of the file, before resampling.
 
     Returns:
-        Among others `peak`, the largest distance from the mean (a disconnected microphone can have
-        a large offset but no peak), and `loudness`, the root mean square of the blocks that are
-        not silent in dB of full scale; None if all blocks are silent.
+        Among others `largest_sample` with its time; `peak`, the largest distance from the mean (a
+        disconnected microphone can have a large offset but no peak); `loudness`, the root mean
+        square of the blocks that are not silent in dB of full scale, None if all are silent.
 
     """
+    loudest = int(np.abs(waveform).argmax())
+    largest = float(np.abs(waveform[loudest]))
+    waveform = np.clip(waveform, -ABSURD_SAMPLE, ABSURD_SAMPLE)
     rms = block_rms(waveform)
     audible = np.flatnonzero(rms >= SILENCE_RMS)
     audible_rms = rms[audible]
@@ -110,6 +127,8 @@ def audio_statistics(waveform: NDArray[np.float32], audio_format: AudioFormat) -
         "channels": audio_format.channels,
         "encoding": audio_format.encoding,
         "container": audio_format.container,
+        "largest_sample": largest,
+        "largest_sample_when": f"{loudest / SAMPLE_RATE:.1f} s",
         "peak": _largest(np.abs(waveform - waveform.mean())),
         "loudness": loudness,
         "clipped_share": float((np.abs(waveform) >= FULL_SCALE).mean()),

@@ -94,6 +94,20 @@ PART_JOINTS: Final = MappingProxyType(
 )
 """Joints of each part, ascending. The eyes (23, 24) do not belong to any part."""
 
+TRACKED_PARTS: Final = MappingProxyType(
+    {
+        "jaw": (22,),
+        "left_hand": tuple(range(25, 40)),
+        "right_hand": tuple(range(40, 55)),
+        "arms": tuple(range(16, 22)),
+        "legs": (1, 2, 4, 5, 7, 8, 10, 11),
+        "face": (),
+    }
+)
+"""Joints of the parts that a tracker can lose; the face has expressions instead. Eyes are left out:
+many recordings do not track them, and no model here is trained on them.
+"""
+
 PART_DIMS: Final = MappingProxyType(
     {"face": 106, "upper": 78, "hands": 180, "lower": 61, "global": 61}
 )

@@ -13,10 +13,14 @@ import pandas as pd
 from mambatalk.config import CheckClipsConfig, CheckFeaturesConfig
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 from mambatalk.quality.decisions import Decision, judge_decisions
+from mambatalk.quality.frames import frame_rules
 from mambatalk.quality.identity import identity_rules
 from mambatalk.quality.labels import label_rules
+from mambatalk.quality.noise import noise_rules
+from mambatalk.quality.parts import part_rules
 from mambatalk.quality.rule import NOTHING, Rule
 from mambatalk.quality.timing import MAX_LAG, timing_rules
+from mambatalk.quality.usual import usual_rules
 from mambatalk.reporting.text import count_of
 
 COLUMNS: Final = ("clip_id", "rule", "severity", "column", "found", "expected", "reason")
@@ -28,6 +32,11 @@ STANDARD_BOUNDS: Final = CheckClipsConfig(
     max_translation_speed=8.0,
     max_frozen_seconds=1.0,
     max_silent_share=0.9,
+    max_foot_offset=0.3,
+    max_frozen_part_seconds=8.0,
+    min_face_agreement=0.25,
+    max_jitter=0.012,
+    max_robust_z=8.0,
     max_quarantined=0.25,
 )
 """Bounds of all profiles, used for a corpus without a parameter file."""
@@ -59,6 +68,10 @@ def clip_rules(config: CheckClipsConfig) -> list[Rule]:
         *label_rules(),
         *_cross_clip_rules(),
         *identity_rules(),
+        *frame_rules(config),
+        *part_rules(config),
+        *noise_rules(config),
+        *usual_rules(config),
     ]
 
 

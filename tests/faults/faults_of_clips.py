@@ -264,6 +264,15 @@ MOTION = [
         "jaw_limit",
         "eyes_limit",
         "hands_limit",
+        "trembles",
+        "trembles_at_times",
+        "one_branch",
+        "on_floor",
+        "usual_floor",
+        "usual_arms",
+        "usual_jaw",
+        "usual_left_hand",
+        "usual_right_hand",
     ),
     fault(
         "one frame of a shoulder lost",
@@ -286,6 +295,7 @@ MOTION = [
         "the left arm frozen for three seconds",
         "frozen_limb",
         lambda c: c.motion(CLIP, freeze_left_arm),
+        "trembles",
     ),
     fault("another vertical axis", "upright", lambda c: c.motion(CLIP, lie)),
     fault(
@@ -301,21 +311,29 @@ MOTION = [
         "arms_limit",
         lambda c: turn(c, 18, 3.1, axis=1),
         "frozen_limb",
+        "elbows_bend",
     ),
     fault("a knee bent through the leg", "legs_limit", lambda c: turn(c, 4, 3.1)),
-    fault("a jaw opened too far", "jaw_limit", lambda c: turn(c, 22, 1.4)),
+    fault("a jaw opened too far", "jaw_limit", lambda c: turn(c, 22, 1.4), "usual_jaw"),
     fault("eyes that look inwards", "eyes_limit", lambda c: turn(c, 23, 1.5)),
     fault(
         "a finger bent through the hand", "hands_limit", lambda c: turn(c, 26, 3.0), "frozen_limb"
     ),
     fault("the body drifts by five metres", "room", lambda c: drift(c, 0, 5)),
-    fault("the body sinks by more than a metre", "rise", lambda c: drift(c, 1, -1.2)),
+    fault(
+        "the body sinks by more than a metre",
+        "rise",
+        lambda c: drift(c, 1, -1.2),
+        "on_floor",
+        "usual_floor",
+    ),
     fault(
         "expressions ten times too large",
         "expression_range",
         lambda c: c.motion(
             CLIP, lambda arrays: arrays.update(expressions=10 * arrays["expressions"])
         ),
+        "usual_face",
     ),
     fault(
         "a face that does not move",
@@ -323,6 +341,8 @@ MOTION = [
         lambda c: c.motion(
             CLIP, lambda arrays: arrays.update(expressions=0 * arrays["expressions"])
         ),
+        "frozen_face",
+        "usual_face",
     ),
     fault(
         "shape parameters ten times too large",
@@ -375,6 +395,15 @@ SOUND = [
         lambda c: c.wave(CLIP, lambda samples: samples * 32_768, subtype="FLOAT"),
         "clipping",
         "dc_offset",
+    ),
+    *(
+        fault(
+            f"one sample of {value:g}",
+            "absurd_sample",
+            lambda c, value=value: c.wave(CLIP, partial(set_sample, value=value), subtype="FLOAT"),
+            "dc_offset",
+        )
+        for value in (1e10, -1e38)
     ),
     fault(
         "44.1 kHz",

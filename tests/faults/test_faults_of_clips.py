@@ -11,6 +11,8 @@ from tests.faults.conftest import findings
 from tests.faults.damage import Corpus
 from tests.faults.faults_in_time import LABELS, TIME
 from tests.faults.faults_of_clips import CLIP, FAULTS, Fault
+from tests.faults.faults_of_motion import FAULTS as FAULTS_OF_MOTION
+from tests.faults.faults_of_motion import UNUSUAL
 from tests.faults.test_faults_between_clips import PLANTED
 from tests.faults.test_faults_of_identity import COPIES, FOREIGN
 
@@ -38,4 +40,5 @@ def test_every_rule_is_tested() -> None:
         *(rules for _, rules in COPIES.values()),
         FOREIGN,
     )
+    tested |= {fault.rule for fault in (*FAULTS_OF_MOTION, *UNUSUAL)}
     assert tested == {rule.name for rule in clip_rules(STANDARD_BOUNDS)}

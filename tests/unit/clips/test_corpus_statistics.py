@@ -26,7 +26,10 @@ def test_a_tenth_of_faulty_clips_changes_little(faulty: float) -> None:
 def test_fewer_than_ten_clips_say_nothing() -> None:
     values, speakers = clips([*range(MIN_CLIPS - 2), 1000.0])
     assert robust_z(values, speakers, scale=1).isna().all()
-    assert usual_vectors(pd.Series([[0.0]] * (MIN_CLIPS - 1)), speakers) == [None] * 9
+    assert (
+        usual_vectors(pd.Series([[0.0]] * (MIN_CLIPS - 1)), speakers, across_speakers=True)
+        == [None] * 9
+    )
 
 
 def test_ten_clips_are_enough() -> None:
@@ -61,5 +64,5 @@ def test_missing_and_infinite_values_are_left_out() -> None:
 
 def test_the_usual_vector_is_a_median() -> None:
     vectors = pd.Series([[0.0, 1.0]] * 10 + [[1e38, -1e38]] + [None])
-    usual = usual_vectors(vectors, pd.Series(1, index=vectors.index))
+    usual = usual_vectors(vectors, pd.Series(1, index=vectors.index), across_speakers=True)
     assert all(vector is not None and list(vector) == [0.0, 1.0] for vector in usual)

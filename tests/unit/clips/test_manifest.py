@@ -25,6 +25,9 @@ def clips(*rows: dict[str, Any]) -> pd.DataFrame:
             "name": "ada",
             "mouth_lag": None,
             "shape_fingerprint": "shape",
+            "foot_height": None,
+            "pose_mean": None,
+            "expression_spread": None,
         }
         table.append(default | row)
     return pd.DataFrame(table)

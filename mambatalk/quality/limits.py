@@ -1,0 +1,23 @@
+"""What the checks of clips cannot see, as the report lists it."""
+
+from typing import Final
+
+CANNOT_SEE: Final = (
+    "A clip that is mirrored with sides exchanged, as in a mirror, if fewer than ten clips of the "
+    "speaker are known or the speaker's usual pose is symmetric: it is a plausible body.",
+    "x and z of the translation exchanged, or the sign of one of them changed: the body walks in "
+    "another direction. Feet that slide, in the check of the features, are the only trace.",
+    "A constant offset of the body along the floor, and the direction that it faces.",
+    "A body that stands up to 0.3 m too high or too low in every clip: without the body model this "
+    "may be the length of its legs. The check of the features measures it with the body model.",
+    "One fault in all clips alike, where a clip is only compared with others: expression columns "
+    "in another order, or fingers shifted by one joint, in the whole corpus.",
+    "A part that is frozen for a shorter time than the bound, or in a clip shorter than it, and a "
+    "part that moves in a plausible way but was made up by the tracker.",
+    "Noise that is not larger than that of the recordings themselves: about 0.003 rad.",
+    "The face of another clip if jaw, expressions and audio were all exchanged together: this is "
+    "another clip with a wrong body, and body and speech agree only loosely.",
+    "Two expression columns that are exchanged and equally active.",
+    "Left and right eye exchanged, and anything in the eyes: no model here is trained on them.",
+    "Whether a gesture means what its semantic label says, and whether words are spelt correctly.",
+)

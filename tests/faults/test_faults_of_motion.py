@@ -1,0 +1,95 @@
+"""Faults of frames, parts and noise are found in a clip of the sample and in two clips of BEATX."""
+
+import io
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mambatalk.clips.corpus_statistics import usual_columns
+from mambatalk.clips.statistics import motion_statistics
+from mambatalk.motion.clip import SmplxMotion
+from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules
+from mambatalk.quality.timing import timing_rules
+from tests.faults.damage import Arrays
+from tests.faults.faults_of_motion import FAULTS, UNUSUAL, MotionFault
+
+REAL = Path(__file__).parents[2].parent / "shared" / "beatx_clips" / "beat_english_v2.0.0"
+SAMPLE_CLIP = "1_ada_0_4_4"
+CLIPS = {SAMPLE_CLIP: "1_ada_0_2_2", "2_scott_0_1_1": "2_scott_0_2_2"}
+CLIPS |= {"2_scott_0_2_2": "2_scott_0_1_1"}
+"""Each clip with another one of its speaker."""
+PIECES = 12
+IN_TIME = {rule.name for rule in timing_rules()}
+RULES = [rule for rule in clip_rules(STANDARD_BOUNDS) if rule.name not in IN_TIME]
+"""Noise and flips also disturb the order of frames, which other tests are for."""
+
+
+@cache
+def load(folder: Path, clip: str) -> Arrays:
+    with np.load(folder / "smplxflame_30" / f"{clip}.npz") as archive:
+        return dict(archive)
+
+
+@pytest.fixture(params=CLIPS)
+def clip(request: pytest.FixtureRequest) -> tuple[Arrays, Arrays]:
+    """The arrays of a clip, which may be changed, and those of another clip of the speaker."""
+    name = request.param
+    if name != SAMPLE_CLIP and not REAL.is_dir():
+        pytest.skip("no real clips beside the checkout")
+    folder = request.getfixturevalue("sample") if name == SAMPLE_CLIP else REAL
+    arrays = {key: value.copy() for key, value in load(folder, name).items()}
+    return arrays, load(folder, CLIPS[name])
+
+
+def measure(arrays: Arrays) -> dict[str, object]:
+    """Measure a motion as ingest does, through the bytes of its file."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return motion_statistics(SmplxMotion.read(file.getvalue(), where="clip"))
+
+
+def found_in(*rows: dict[str, object]) -> dict[str, set[str]]:
+    table = pd.DataFrame([{"clip_id": str(k), "speaker": 1, **row} for k, row in enumerate(rows)])
+    findings = apply_rules(table.assign(**usual_columns(table)), RULES)
+    return {str(clip): set(group["rule"]) for clip, group in findings.groupby("clip_id")}
+
+
+def pieces(arrays: Arrays) -> list[dict[str, object]]:
+    """Measure overlapping halves of a clip, which stand for the other clips of its speaker."""
+    half = len(arrays["poses"]) // 2
+    frames = ("poses", "expressions", "trans")
+    return [
+        measure(
+            {
+                key: value[first : first + half] if key in frames else value
+                for key, value in arrays.items()
+            }
+        )
+        for first in np.linspace(0, half, PIECES).astype(int)
+    ]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_the_motion_is_found(fault: MotionFault, clip: tuple[Arrays, Arrays]) -> None:
+    fault.damage(*clip)
+    found = found_in(measure(clip[0])).get("0", set())
+    assert fault.rule in found
+    assert found <= {fault.rule} | fault.also
+
+
+@pytest.mark.parametrize("fault", UNUSUAL, ids=lambda fault: fault.name)
+def test_a_clip_unlike_the_speakers_others_is_found(
+    fault: MotionFault, clip: tuple[Arrays, Arrays]
+) -> None:
+    others = pieces(clip[1])
+    clean = found_in(*others, measure(clip[0]))
+    assert str(PIECES) not in clean
+    fault.damage(*clip)
+    assert fault.rule in found_in(*others, measure(clip[0]))[str(PIECES)]
+
+
+def test_undamaged_motion_has_no_findings(clip: tuple[Arrays, Arrays]) -> None:
+    assert found_in(measure(clip[0])) == {}
