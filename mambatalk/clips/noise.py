@@ -118,8 +118,8 @@ def largest_value(arrays: dict[str, Floats]) -> tuple[float, str | None]:
         arrays: Arrays (n, channels) or (channels,) by name.
 
     Returns:
-        The absolute value, and a place such as "10.0 s (expressions)"; without a time for arrays
-        that have no frames.
+        The absolute value, and a place such as "10.0 s (expressions)", or the name alone for an
+        array that has no frames.
 
     """
     largest, place = 0.0, None
@@ -129,8 +129,8 @@ def largest_value(arrays: dict[str, Floats]) -> tuple[float, str | None]:
         value = float(values.flat[index])
         if value > largest:
             largest = value
-            seconds = f"{index // array.shape[-1] / FPS:.1f} s " if array.ndim > 1 else ""
-            place = f"{seconds}({name})"
+            seconds = f"{index // array.shape[-1] / FPS:.1f} s"
+            place = f"{seconds} ({name})" if array.ndim > 1 else name
     return largest, place
 
 

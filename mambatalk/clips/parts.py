@@ -40,13 +40,12 @@ def part_statistics(poses: Floats, expressions: Floats, speed: Floats) -> dict[s
         `pose_mean` (165,) and `expression_spread` (100,), the logarithm of standard deviations.
 
     """
-    change = np.diff(expressions, axis=0)
-    face_speed = np.sqrt(np.einsum("nk,nk->n", change, change)) * FPS
+    of_face = face_speed(expressions)
     joints_of = {part: list(joints) for part, joints in TRACKED_PARTS.items() if joints}
     part_speed = {part: speed[:, joints].mean(axis=-1) for part, joints in joints_of.items()}
     joint_still = speed < STILL_ANGLE * FPS
     still = {part: np.all(joint_still[:, joints], axis=-1) for part, joints in joints_of.items()}
-    still["face"] = face_speed < STILL_FACE * FPS
+    still["face"] = of_face < STILL_FACE * FPS
     all_still = np.all(joint_still, axis=-1) & still["face"]
 
     row: dict[str, Any] = {}
@@ -54,12 +53,12 @@ def part_statistics(poses: Floats, expressions: Floats, speed: Floats) -> dict[s
         first, last = longest_span(np.logical_and(flags, ~all_still))
         row[f"frozen_{part}_seconds"] = (last - first) / FPS
         row[f"frozen_{part}_when"] = describe_span(first, last)
-        speeds = face_speed if part == "face" else part_speed[part]
+        speeds = of_face if part == "face" else part_speed[part]
         quantile = float(np.quantile(speeds, ACTIVITY_QUANTILE)) if len(speeds) else 0.0
         row[f"activity_{part}"] = quantile
     spread = np.log(expressions.std(axis=0, dtype=np.float64) + 1e-4)
     return row | {
-        "face_agreement": _agreement(part_speed["jaw"], face_speed),
+        "face_agreement": _agreement(part_speed["jaw"], of_face),
         "pose_mean": [round(float(value), 4) for value in poses.mean(axis=0, dtype=np.float64)],
         "expression_spread": [round(float(value), 3) for value in spread],
     }
@@ -70,12 +69,32 @@ def describe_span(first: int, last: int) -> str | None:
     return f"{first / FPS:.1f} to {last / FPS:.1f} s" if last > first else None
 
 
+def face_curves(jaw: Floats, face: Floats) -> tuple[Floats, Floats]:
+    """Return the curves that `face_agreement` compares: logarithms of smoothed speeds.
+
+    Args:
+        jaw: Speed of the jaw (n - 1,) in rad/s.
+        face: Speed of the expressions (n - 1,), see `face_speed`.
+
+    """
+    smooth = np.full(SMOOTHING, 1 / SMOOTHING)
+    return (
+        np.convolve(np.log(jaw + FLOORS[0]), smooth, "valid"),
+        np.convolve(np.log(face + FLOORS[1]), smooth, "valid"),
+    )
+
+
+def face_speed(expressions: Floats) -> Floats:
+    """Return the speed (n - 1,) of all expression coefficients (n, 100) together, per second."""
+    change = np.diff(expressions, axis=0)
+    return np.sqrt(np.einsum("nk,nk->n", change, change)) * FPS
+
+
 def _agreement(jaw: Floats, face: Floats) -> float | None:
-    """Return the correlation of the logarithms of two smoothed speeds; None if one is constant."""
-    curves = []
-    for speed, floor in zip((jaw, face), FLOORS, strict=True):
-        curve = np.log(speed + floor)
-        if len(curve) < 2 * SMOOTHING or not curve.std() > 1e-3:
-            return None
-        curves.append(np.convolve(curve, np.full(SMOOTHING, 1 / SMOOTHING), "valid"))
-    return float(np.corrcoef(curves)[0, 1])
+    """Return the correlation of the curves of jaw and expressions; None if one is constant."""
+    if len(jaw) < 2 * SMOOTHING:
+        return None
+    curves = face_curves(jaw, face)
+    if min(curve.std() for curve in curves) < 1e-3:
+        return None
+    return float(np.corrcoef(*curves)[0, 1])

@@ -15,6 +15,7 @@ from mambatalk.quality.figures import DASHED, HEIGHT, WIDTH, Figure, mark_bounds
 from mambatalk.quality.lag import LAG_COLUMNS, plot_lag
 from mambatalk.quality.measures import measure_for, to_numbers
 from mambatalk.quality.over_time import FRAME_SERIES, plot_over_time
+from mambatalk.quality.posture_figures import POSTURE_COLUMNS, plot_posture
 from mambatalk.quality.rule import Rule
 from mambatalk.quality.waveform import WAVEFORM_COLUMNS, plot_waveform
 from mambatalk.reporting.picture import BAD, BASE, MODEL, draw
@@ -56,6 +57,8 @@ def _draw(
         return _plot_lengths(row)
     if clip is not None and rule.column in FRAME_SERIES:
         return plot_over_time(row, clip, rule)
+    if clip is not None and rule.column in POSTURE_COLUMNS:
+        return plot_posture(row, clip, rule)
     if clip is not None and rule.column in WAVEFORM_COLUMNS:
         return plot_waveform(clip)
     if clip is not None and rule.column in LAG_COLUMNS:

@@ -11,6 +11,7 @@ from typing import Final
 import pandas as pd
 
 from mambatalk.clips.posture import JOINT_GROUPS
+from mambatalk.motion.skeleton import TRACKED_PARTS
 from mambatalk.quality.rule import Rule
 
 
@@ -50,6 +51,20 @@ KNOWN_MEASURES: Final = (
     Measure("frozen_seconds", "Longest time without motion", "s"),
     Measure("repeated_share", "Repeated frames", "share of the motion"),
     Measure("frozen_limb_seconds", "Longest time with one frozen arm", "s"),
+    Measure("foot_height", "Height of the lower foot", "m"),
+    Measure("elbow_bend", "Bend of the straighter elbow", "rad"),
+    Measure("elbow_axis", "Rotation of the elbows about y", "share"),
+    Measure("finger_order", "Closing of fingers above that of the thumb", "share"),
+    Measure("face_agreement", "Correlation of jaw and expressions"),
+    Measure("jitter", "Noise of the joint that trembles most", "rad"),
+    *(
+        Measure(
+            f"activity_{part}",
+            f"Speed of {part.replace('_', ' ')}",
+            "1/s" if part == "face" else "rad/s",
+        )
+        for part in TRACKED_PARTS
+    ),
     Measure("mouth_lag", "Delay of the audio relative to the mouth", "s"),
     Measure("word_lag", "Delay of the audio relative to the words", "s"),
     Measure("max_expression", "Largest expression coefficient"),
@@ -65,10 +80,25 @@ NOT_PLOTTED: Final = (
     "speaker_lag",
     "training_clips",
     "shape_share",
+    "elbow_axis",
+    "finger_order",
+    *(f"frozen_{part}_seconds" for part in TRACKED_PARTS),
+    *(f"z_activity_{part}" for part in TRACKED_PARTS),
+    "z_foot_height",
+    "expression_likeness",
+    "finger_likeness",
+    "side_likeness",
+    "largest_value",
+    "largest_sample",
+    "jitter_burst",
+    "translation_jitter",
+    "expression_jitter",
+    "branch_flips",
 )
 """Bounded columns without a distribution worth plotting.
 
-They are 0 or 1 unless something is wrong, or equal for all clips of a speaker.
+They are 0 or 1 unless something is wrong, equal for all clips of a speaker, or far from their
+bounds in every clean clip. Flagged clips have figures of them.
 """
 
 

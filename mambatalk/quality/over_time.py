@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mambatalk.clips.noise import ABSURD, STEP, bounded, tremble
+from mambatalk.clips.parts import face_speed
 from mambatalk.clips.posture import ARM_JOINTS, JOINT_GROUPS, STILL_ANGLE
 from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.motion.skeleton import FPS, JOINTS
+from mambatalk.motion.skeleton import FPS, JOINTS, TRACKED_PARTS
 from mambatalk.quality.figures import (
     HEIGHT,
     WIDTH,
@@ -51,7 +53,7 @@ class FrameSeries:
 
 
 def _speed(motion: SmplxMotion) -> Floats:
-    return joint_speed(np.nan_to_num(motion.poses))
+    return joint_speed(bounded(motion.poses))
 
 
 def _speed_change(motion: SmplxMotion) -> Floats:
@@ -67,7 +69,7 @@ def _not_finite(motion: SmplxMotion) -> Floats:
 
 
 def _angles(motion: SmplxMotion) -> Floats:
-    return np.linalg.norm(motion.poses.reshape(len(motion), -1, 3), axis=-1)
+    return np.linalg.norm(bounded(motion.poses).reshape(len(motion), -1, 3), axis=-1)
 
 
 def _arm_speed(motion: SmplxMotion) -> Floats:
@@ -77,17 +79,59 @@ def _arm_speed(motion: SmplxMotion) -> Floats:
 
 
 def _translation_speed(motion: SmplxMotion) -> Floats:
-    return np.linalg.norm(np.diff(motion.trans, axis=0), axis=-1)[:, None] * FPS
+    return np.linalg.norm(np.diff(bounded(motion.trans), axis=0), axis=-1)[:, None] * FPS
 
 
 def _place_on_floor(motion: SmplxMotion) -> Floats:
     """Return the place along each axis of the floor; its largest value is the range."""
-    on_floor = motion.trans[:, (0, 2)]
+    on_floor = bounded(motion.trans)[:, (0, 2)]
     return on_floor - on_floor.min(axis=0)
 
 
 def _height(motion: SmplxMotion) -> Floats:
-    return (motion.trans - motion.trans.min(axis=0))[:, 1:2]
+    height = bounded(motion.trans)[:, 1:2]
+    return height - height.min()
+
+
+def _largest_value(motion: SmplxMotion) -> Floats:
+    arrays = (motion.poses, motion.trans, motion.expressions)
+    return np.stack([np.abs(bounded(array)).max(axis=1) for array in arrays], axis=1)
+
+
+def _trembling(values: Floats) -> Floats:
+    """Return the noise of every frame; it is measured in some and held until the next."""
+    return np.repeat(tremble(bounded(values)), STEP, axis=0)
+
+
+def _expression_noise(motion: SmplxMotion) -> Floats:
+    """Return the noise of the coefficients as shares of their deviations."""
+    expressions = bounded(motion.expressions)
+    deviation = np.maximum(expressions.std(axis=0), 0.01)
+    return np.abs(np.diff(expressions, n=3, axis=0)) / np.sqrt(20) / deviation
+
+
+def _vector_change(motion: SmplxMotion) -> Floats:
+    vectors = bounded(motion.poses).reshape(len(motion), -1, 3)
+    return np.linalg.norm(np.diff(vectors, axis=0), axis=-1)
+
+
+def _frozen_part(part: str) -> FrameSeries:
+    joints = list(TRACKED_PARTS[part])
+    title = part.replace("_", " ")
+    if part == "face":
+        return FrameSeries(
+            "Speed of the expressions",
+            "per second",
+            lambda motion: face_speed(bounded(motion.expressions))[:, None],
+            frozen=_all_frozen,
+        )
+    return FrameSeries(
+        f"Fastest joint of the {title}",
+        "rad/s",
+        lambda motion: _speed(motion)[:, joints],
+        tuple(JOINTS[joint] for joint in joints),
+        _all_frozen,
+    )
 
 
 def _group_angles(group: str, joints: list[int]) -> FrameSeries:
@@ -130,7 +174,27 @@ FRAME_SERIES: Final[Mapping[str, FrameSeries]] = {
     ),
     "translation_rise": FrameSeries("Height above the lowest point", "m", _height),
     "max_expression": FrameSeries(
-        "Largest expression coefficient", "", lambda motion: np.abs(motion.expressions)
+        "Largest expression coefficient", "", lambda motion: np.abs(bounded(motion.expressions))
+    ),
+    **{f"frozen_{part}_seconds": _frozen_part(part) for part in TRACKED_PARTS},
+    "largest_value": FrameSeries(
+        f"Largest value, at most {ABSURD:g} shown",
+        "",
+        _largest_value,
+        ("poses", "trans", "expressions"),
+    ),
+    "jitter": FrameSeries("Noise", "rad", lambda motion: _trembling(motion.poses), JOINTS),
+    "jitter_burst": FrameSeries(
+        "Noise of the body", "rad", lambda motion: _trembling(motion.poses[:, :66]), JOINTS[:22]
+    ),
+    "translation_jitter": FrameSeries(
+        "Noise of the translation", "m", lambda motion: _trembling(motion.trans)
+    ),
+    "expression_jitter": FrameSeries(
+        "Noise of the noisiest coefficient", "deviations", _expression_noise
+    ),
+    "branch_flips": FrameSeries(
+        "Largest change of an axis-angle vector", "rad", _vector_change, JOINTS
     ),
     "not_finite": FrameSeries("Values that are NaN or infinite", "per frame", _not_finite),
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WAVEFORM_COLUMNS: Final = (
+    "largest_sample",
     "peak",
     "loudness",
     "clipped_share",

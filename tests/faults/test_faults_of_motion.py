@@ -1,6 +1,7 @@
 """Faults of frames, parts and noise are found in a clip of the sample and in two clips of BEATX."""
 
 import io
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -9,12 +10,18 @@ import pandas as pd
 import pytest
 
 from mambatalk.clips.corpus_statistics import usual_columns
+from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import motion_statistics
+from mambatalk.clips.store import ClipStore
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.quality.evidence import evidence_figures
+from mambatalk.quality.page import write_quality_page
+from mambatalk.quality.report import build_report
 from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules
 from mambatalk.quality.timing import timing_rules
-from tests.faults.damage import Arrays
-from tests.faults.faults_of_motion import FAULTS, UNUSUAL, MotionFault
+from tests.faults.damage import Arrays, Corpus
+from tests.faults.faults_of_clips import set_sample
+from tests.faults.faults_of_motion import FAULTS, UNUSUAL, MotionFault, one_value
 
 REAL = Path(__file__).parents[2].parent / "shared" / "beatx_clips" / "beat_english_v2.0.0"
 SAMPLE_CLIP = "1_ada_0_4_4"
@@ -44,11 +51,15 @@ def clip(request: pytest.FixtureRequest) -> tuple[Arrays, Arrays]:
     return arrays, load(folder, CLIPS[name])
 
 
-def measure(arrays: Arrays) -> dict[str, object]:
-    """Measure a motion as ingest does, through the bytes of its file."""
+def read(arrays: Arrays) -> SmplxMotion:
+    """Read a motion as ingest does, from the bytes of its file."""
     file = io.BytesIO()
     np.savez(file, **arrays)
-    return motion_statistics(SmplxMotion.read(file.getvalue(), where="clip"))
+    return SmplxMotion.read(file.getvalue(), where="clip")
+
+
+def measure(arrays: Arrays) -> dict[str, object]:
+    return motion_statistics(read(arrays))
 
 
 def found_in(*rows: dict[str, object]) -> dict[str, set[str]]:
@@ -93,3 +104,35 @@ def test_a_clip_unlike_the_speakers_others_is_found(
 
 def test_undamaged_motion_has_no_findings(clip: tuple[Arrays, Arrays]) -> None:
     assert found_in(measure(clip[0])) == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_figure_shows_a_fault_of_the_motion(fault: MotionFault, sample: Path) -> None:
+    arrays = {key: value.copy() for key, value in load(sample, SAMPLE_CLIP).items()}
+    fault.damage(arrays, load(sample, CLIPS[SAMPLE_CLIP]))
+    row, motion = measure(arrays), read(arrays)
+    clip = Clip(
+        clip_id=SAMPLE_CLIP, motion=motion, audio=b"", words=None, phones=None, semantics=None
+    )
+    rules = [rule for rule in RULES if rule.name == fault.rule]
+    figures = evidence_figures(row, clip, rules, pd.DataFrame([row, row]))
+    assert len(figures) == 1
+    assert figures[0].caption
+    assert "nan" not in str(figures[0].svg)
+
+
+def test_a_report_about_absurd_values_is_written(
+    corpus: Corpus, ingest_corpus: Callable[[Path], ClipStore], tmp_path: Path
+) -> None:
+    for number, value in ((1, 1e10), (2, 1e38)):
+        for speaker, name in (("1_ada", "poses"), ("2_bruno", "trans"), ("3_celia", "expressions")):
+            clip = f"{speaker}_0_{number}_{number}"
+            corpus.motion(clip, lambda arrays, n=name, v=value: one_value(arrays, arrays, n, v))
+    corpus.motion("1_ada_0_3_3", lambda arrays: one_value(arrays, arrays, "betas", 1e38))
+    corpus.wave("1_ada_0_4_4", lambda samples: set_sample(samples, 1e38), subtype="FLOAT")
+    report = build_report(ingest_corpus(corpus.root), STANDARD_BOUNDS, corpus="absurd")
+    write_quality_page(tmp_path / "index.html", report)
+    flagged = report.findings[report.findings["rule"].isin(("absurd_value", "absurd_sample"))]
+    assert len(flagged) == 8
+    page = (tmp_path / "index.html").read_text()
+    assert all(clip in page for clip in flagged["clip_id"])
