@@ -104,6 +104,13 @@ def _train(
     module: TrainingModule, data: TrainingData, optim: OptimSettings, context: TrainContext
 ) -> TrainState:
     module.to(context.device)
+    if is_first() and len(data.train) < data.batch_size:
+        log.warning(
+            "%s: batch_size is %d, but there are only %d training windows; every step uses all",
+            module.name,
+            data.batch_size,
+            len(data.train),
+        )
     state = TrainState(module, data, optim, context)
     # Processes draw different dropout and masks for their parts of a batch.
     torch.manual_seed(data.seed + rank())

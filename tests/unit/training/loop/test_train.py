@@ -145,6 +145,18 @@ def test_incomplete_batch_is_dropped_unless_it_is_the_only_one(store: FeatureSto
     assert sizes == [2, 2, 3, 3]
 
 
+def test_a_batch_larger_than_the_data_is_named_in_the_log(
+    store: FeatureStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    windows = len(data(store).train)
+    with caplog.at_level("WARNING", logger="mambatalk.training.loop.train"):
+        train(OneWeight(falling), data(store, batch_size=windows), optim(), CONTEXT)
+        assert not caplog.records
+        train(OneWeight(falling), data(store, batch_size=windows + 1), optim(), CONTEXT)
+    (record,) = caplog.records
+    assert f"batch_size is {windows + 1}, but there are only {windows}" in record.getMessage()
+
+
 def test_steps_count_epochs_and_batches(store: FeatureStore) -> None:
     steps: list[Step] = []
     module = OneWeight(falling)
