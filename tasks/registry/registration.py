@@ -171,16 +171,7 @@ def _create(
 
     _, experiment = connect()
     tags = version_tags(config, paths, description)
-    evaluation = _evaluation(paths)
-    card = model_card(
-        CardFacts(
-            bundle=description,
-            tags=tags,
-            evaluation=evaluation,
-            data=_data_facts(paths),
-            is_sample=config.sample_corpus.enabled,
-        )
-    )
+    card = card_of_build(config, paths, description, tags)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / NAME
         shutil.copytree(paths.bundle, folder / loader.BUNDLE_FOLDER)
@@ -213,6 +204,29 @@ def _create(
         )
     client.update_model_version(NAME, created.version, description=card[:4000])
     return str(created.version)
+
+
+def card_of_build(
+    config: Config, paths: Paths, description: Mapping[str, Any], tags: Mapping[str, str]
+) -> str:
+    """Return the model card of the bundle of a checkout.
+
+    Args:
+        config: Configuration of the checkout.
+        paths: Paths of the checkout.
+        description: Content of `bundle.json`.
+        tags: As `version_tags` returns them.
+
+    """
+    return model_card(
+        CardFacts(
+            bundle=description,
+            tags=tags,
+            evaluation=_evaluation(paths),
+            data=_data_facts(paths),
+            is_sample=config.sample_corpus.enabled,
+        )
+    )
 
 
 def version_tags(config: Config, paths: Paths, description: Mapping[str, Any]) -> dict[str, str]:

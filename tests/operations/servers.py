@@ -28,8 +28,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
-import boto3
-
 from tests.helpers.mlflow_server import Server as Relay
 
 ROOT = Path(__file__).parents[2]
@@ -197,7 +195,7 @@ class Servers:
             "MLFLOW_TRACKING_USERNAME": self.mlflow.environment["MLFLOW_AUTH_ADMIN_USERNAME"],
             "MLFLOW_TRACKING_PASSWORD": self.secrets["MLFLOW_AUTH_ADMIN_PASSWORD"],
             "PREFECT_API_URL": f"{self.prefect.address}/api",
-            "PREFECT_API_AUTH_STRING": self.secrets["PREFECT_SERVER_API_AUTH_STRING"],
+            "PREFECT_API_AUTH_STRING": f"admin:{self.secrets['PREFECT_ADMIN_PASSWORD']}",
             "PREFECT_HOME": str(self.folder / "client"),
         }
 
@@ -247,11 +245,11 @@ def new_passwords() -> dict[str, str]:
         "PREFECT_DB_PASSWORD",
         "MLFLOW_AUTH_ADMIN_PASSWORD",
         "MLFLOW_FLASK_SERVER_SECRET_KEY",
+        "PREFECT_ADMIN_PASSWORD",
         "S3_ACCESS_KEY",
         "S3_SECRET_KEY",
     )
-    passwords = {name: secrets.token_hex(16) for name in names}
-    return {**passwords, "PREFECT_SERVER_API_AUTH_STRING": f"admin:{secrets.token_hex(16)}"}
+    return {name: secrets.token_hex(16) for name in names}
 
 
 def postgres_program(name: str) -> str:
@@ -351,7 +349,7 @@ def mlflow_service(
         "PGPASSWORD": passwords["MLFLOW_DB_PASSWORD"],
         "MLFLOW_HOST": "127.0.0.1",
         "MLFLOW_PORT": str(port),
-        "MLFLOW_S3_ENDPOINT_URL": store,
+        "AWS_ENDPOINT_URL": store,
         "MLFLOW_AUTH_CONFIG_PATH": str(SETTINGS / "mlflow-auth.ini"),
         "MLFLOW_AUTH_ADMIN_PASSWORD": passwords["MLFLOW_AUTH_ADMIN_PASSWORD"],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": passwords["MLFLOW_FLASK_SERVER_SECRET_KEY"],
@@ -376,7 +374,7 @@ def prefect_service(folder: Path, database_port: int, passwords: Mapping[str, st
         "PREFECT_HOME": str(folder / "prefect-server"),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_API_AUTH_STRING": passwords["PREFECT_SERVER_API_AUTH_STRING"],
+        "PREFECT_SERVER_API_AUTH_STRING": f"admin:{passwords['PREFECT_ADMIN_PASSWORD']}",
         "PREFECT_SERVER_DATABASE_HOST": "127.0.0.1",
         "PREFECT_SERVER_DATABASE_PORT": str(database_port),
         "PREFECT_SERVER_DATABASE_PASSWORD": passwords["PREFECT_DB_PASSWORD"],
@@ -417,12 +415,6 @@ def s3_service(folder: Path) -> Service:
 
 
 def make_buckets(store: str, passwords: Mapping[str, str]) -> None:
-    client = boto3.client(
-        "s3",
-        endpoint_url=store,
-        region_name="us-east-1",
-        aws_access_key_id=passwords["S3_ACCESS_KEY"],
-        aws_secret_access_key=passwords["S3_SECRET_KEY"],
-    )
-    for bucket in ("dvc", "mlflow", "backups"):
-        client.create_bucket(Bucket=bucket)
+    environment = {**clean_environment(), **store_keys(passwords), "AWS_ENDPOINT_URL": store}
+    command = [sys.executable, str(SETTINGS / "buckets.py")]
+    subprocess.run(command, env=environment, check=True)

@@ -61,6 +61,7 @@ def test_the_probe_fails_where_clients_would_be_refused(servers: Servers) -> Non
     """MLflow's /health answers 200 under a host name that its API refuses."""
     right = {**os.environ, **servers.mlflow.environment}
     assert probe("mlflow", right)
+    assert probe("mlflow", {**right, "PROBE_HOST": "mlflow:5000"})
     assert not probe("mlflow", {**right, "PROBE_HOST": "mlflow.example"})
     assert not probe("mlflow", {**right, "MLFLOW_AUTH_ADMIN_PASSWORD": "wrong"})
     health = httpx.get(servers.mlflow.address + "/health", headers={"Host": "mlflow.example"})
@@ -72,7 +73,7 @@ def test_no_log_and_no_command_line_shows_a_password(servers: Servers) -> None:
     for process in psutil.process_iter(["cmdline"]):
         shown += " ".join(process.info["cmdline"] or ())
     for name, password in servers.secrets.items():
-        assert password.split(":")[-1] not in shown, name
+        assert password not in shown, name
 
 
 def test_mlflow_keeps_artifacts_in_the_store(servers: Servers, tmp_path: Path) -> None:

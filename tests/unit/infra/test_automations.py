@@ -1,0 +1,27 @@
+"""The definitions of `infra/automations.yaml` are ones that Prefect accepts."""
+
+from uuid import uuid4
+
+from prefect.events.schemas.automations import EventTrigger
+
+from infra.automations import load_automations
+
+
+def test_all_are_valid_and_have_names_of_their_own() -> None:
+    block = str(uuid4())
+    automations = load_automations(block)
+    assert len({one.name for one in automations}) == len(automations) == 5
+    alerts = [action for one in automations for action in one.actions if "block" in repr(action)]
+    assert {str(action.block_document_id) for action in alerts} == {block}
+
+
+def test_without_a_block_no_automation_sends_alerts() -> None:
+    names = {one.name for one in load_automations(None)}
+    assert names == {"mark-silent-runs-crashed", "reschedule-crashed-retrain"}
+
+
+def test_a_silent_run_is_found_within_three_heartbeats() -> None:
+    [silent] = [one for one in load_automations(None) if one.name == "mark-silent-runs-crashed"]
+    assert isinstance(silent.trigger, EventTrigger)
+    # PREFECT_FLOWS_HEARTBEAT_FREQUENCY in infra/settings/worker.env is 30.
+    assert silent.trigger.within.total_seconds() == 3 * 30
