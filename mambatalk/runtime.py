@@ -65,7 +65,7 @@ def device() -> torch.device:
             "processes",
             f"expected at most {torch.cuda.device_count()}, one for each GPU, found "
             f"{os.environ.get('LOCAL_WORLD_SIZE', place + 1)}",
-            "start fewer (MAMBATALK_PROCESSES, or --nproc-per-node of torchrun)",
+            "start fewer (--nproc-per-node of torchrun)",
         )
     torch.cuda.set_device(place)
     return torch.device("cuda", place)

@@ -1,8 +1,8 @@
 """Training in several processes, one for each GPU, that make every step together.
 
-Each process runs the same program: `torchrun` starts them, or a stage with `MAMBATALK_PROCESSES`.
-The batch is divided among them, DistributedDataParallel averages their gradients, and the first
-process writes checkpoints and records. Without them, all functions here leave things as they are.
+Each process runs the same program, which `torchrun` starts. The batch is divided among them,
+DistributedDataParallel averages their gradients, and the first process writes checkpoints and
+records. Without them, all functions here leave things as they are.
 
 PyTorch's own functions are enough for this; Lightning Fabric and accelerate would add a second
 owner of checkpoints, random seeds and signals (docs/decisions.md).
