@@ -20,8 +20,8 @@ one value, which moves the median by at most one rank.
 DEVIATION_PER_MAD: Final = 1.4826
 """Standard deviation of a normal distribution divided by its median absolute deviation."""
 
-ACTIVITY_SCALE: Final = 0.15
-"""Differences of activity by 15 % are never unusual; z-scores of activity use its logarithm."""
+ACTIVITY_SCALE: Final = 0.25
+"""Clips of one speaker differ in activity by a quarter at least; z-scores use its logarithm."""
 STILL: Final = 0.001
 """Speed (rad/s, or coefficients per second) below which all parts are equally still."""
 HEIGHT_SCALE: Final = 0.02

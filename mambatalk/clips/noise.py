@@ -32,7 +32,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 def noise_statistics(
-    poses: Floats, trans: Floats, expressions: Floats, speed: Floats
+    poses: Floats, trans: Floats, expressions: Floats, angles: Floats, speed: Floats
 ) -> dict[str, Any]:
     """Return statistics of noise, in the units of the arrays.
 
@@ -40,6 +40,7 @@ def noise_statistics(
         poses: Axis-angle rotations (n, 165) in radians, finite.
         trans: Translation (n, 3) in metres, finite.
         expressions: Expression coefficients (n, 100), finite.
+        angles: Rotation angles (n, 55) in radians.
         speed: Joint speeds (n - 1, 55) in rad/s.
 
     Returns:
@@ -55,7 +56,7 @@ def noise_statistics(
     blocks = joints[: len(joints) // BURST * BURST, BODY_JOINTS]
     bursts = np.median(blocks.reshape(-1, BURST, blocks.shape[1]), axis=1).max(axis=1)
     worst = int(bursts.argmax()) * BURST * STEP if len(bursts) else 0
-    flips = np.flatnonzero(branch_flips(poses, speed))
+    flips = np.flatnonzero(branch_flips(poses, angles, speed))
     return {
         "jitter": _largest_median(joints),
         "jitter_burst": float(bursts.max(initial=0)),
@@ -78,19 +79,20 @@ def tremble(values: Floats) -> Floats:
     return np.sqrt(np.einsum("nck,nck->nc", triples, triples)) / NOISE_GAIN
 
 
-def branch_flips(poses: Floats, speed: Floats) -> NDArray[np.bool_]:
+def branch_flips(poses: Floats, angles: Floats, speed: Floats) -> NDArray[np.bool_]:
     """Return for each frame but the first whether an axis-angle vector jumps, but not its rotation.
 
     Rotations by r and by r - 2 pi about one axis are equal, but their vectors are far apart.
 
     Args:
         poses: Axis-angle rotations (n, 165) in radians.
+        angles: Rotation angles (n, 55) in radians.
         speed: Joint speeds (n - 1, 55) in rad/s.
 
     """
     vectors = poses.reshape(len(poses), -1, 3)
     # Vectors that are less than half the jump long cannot jump by it.
-    may_flip = np.flatnonzero(np.abs(vectors).max(axis=(0, 2)) > BRANCH_JUMP / 2 / np.sqrt(3))
+    may_flip = np.flatnonzero(angles.max(axis=0) > BRANCH_JUMP / 2)
     change = np.linalg.norm(np.diff(vectors[:, may_flip], axis=0), axis=-1)
     return np.any((change > BRANCH_JUMP) & (speed[:, may_flip] < SMALL_TURN * FPS), axis=1)
 

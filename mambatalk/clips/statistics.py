@@ -92,7 +92,7 @@ def motion_statistics(motion: SmplxMotion) -> dict[str, Any]:
         **continuity_statistics(poses, expressions, speed),
         **placement_statistics(poses, trans, posture["tilt"]),
         **part_statistics(poses, expressions, speed),
-        **noise_statistics(poses, trans, expressions, speed),
+        **noise_statistics(poses, trans, expressions, angles, speed),
     }
 
 

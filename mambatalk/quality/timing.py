@@ -15,7 +15,7 @@ MIN_BACKWARDS: Final = 1.5
 MAX_CUT: Final = 3.0
 """In the two real clips the body moves at most 1.8 times as fast for one frame as around it."""
 MIN_ORDER: Final = 1.45
-"""At least 1.78 in the two real clips, 1.8 in the sample; about 1 if frames are shuffled."""
+"""At least 1.78 in the two real clips, 1.6 in samples; about 1 if frames are shuffled."""
 MAX_HELD: Final = 0.3
 """Seconds without any motion; the real clips have none."""
 
