@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from flows.workspace import Workspace
+from flows.worktrees import only_retrain
 from infra.backup import prune
 from mambatalk.errors import InputError
 from tasks.registry.store import NAME
@@ -63,7 +64,20 @@ class Request:
 
 
 def clean_dvc(request: Request) -> str:
-    """Delete objects of the DVC cache and remote that no kept commit uses."""
+    """Delete objects of the DVC cache and remote that no kept commit uses.
+
+    Raises:
+        InputError: `dvc gc` failed, or a retraining works in the checkout: what it has made so far
+            is in no commit.
+
+    """
+    if request.dry_run:
+        return _collect_garbage(request)
+    with only_retrain(request.workspace):
+        return _collect_garbage(request)
+
+
+def _collect_garbage(request: Request) -> str:
     root = request.workspace.root
     command = [sys.executable, "-m", "dvc", "gc", "--workspace", "--all-branches", "--all-tags"]
     command += ["--date", f"{request.limit:%Y-%m-%d}", "--force"]
