@@ -39,6 +39,7 @@ COPY --from=build /opt/venv /opt/venv
 COPY infra/images/worker.sh /usr/local/bin/worker
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/srv/mambatalk \
+    MAMBATALK_CHECKOUT=/srv/mambatalk \
     PYTHONUNBUFFERED=1 \
     MAMBATALK_HOME=/srv/state \
     MAMBATALK_RUNS=/srv/state/runs \
