@@ -5,6 +5,8 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
+from mambatalk.quality.measured import describe_clean
+
 Severity = Literal["critical", "quarantine", "warning"]
 NOTHING: Final = "none"
 """Expectation of a rule whose column describes a fault: the value itself describes it."""
@@ -93,6 +95,9 @@ def explain(rule: Rule) -> list[str]:
     ]
     if rule.basis:
         lines.append(f"why this bound: {rule.basis}")
+    clean = describe_clean(rule.column)
+    if clean:
+        lines.append(f"clean clips: {clean}")
     if rule.advice:
         lines.append(f"what to do: {rule.advice}")
     return [*lines, f"effect: {_EFFECTS[rule.severity]}"]

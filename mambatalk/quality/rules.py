@@ -82,6 +82,7 @@ def _motion_rules(config: CheckClipsConfig) -> list[Rule]:
             f"angle_{group}",
             "a joint is rotated further (rad) than a person can",
             maximum=limit,
+            advice="look at the clip: its tracking was lost, or rotations are in another unit",
         )
         for group, limit in JOINT_LIMITS.items()
     ]
@@ -100,6 +101,7 @@ def _motion_rules(config: CheckClipsConfig) -> list[Rule]:
             "motion_seconds",
             "the clip is too short for windows and metrics",
             minimum=config.min_seconds,
+            parameter="min_seconds",
         ),
         _quarantine(
             "rotation_norm",
@@ -112,12 +114,14 @@ def _motion_rules(config: CheckClipsConfig) -> list[Rule]:
             "max_joint_speed",
             "a joint jumps (rad/s): tracking was lost",
             maximum=config.max_joint_speed,
+            parameter="max_joint_speed",
         ),
         _quarantine(
             "frozen",
             "frozen_seconds",
             "no joint moves at all (s): the recording froze",
             maximum=config.max_frozen_seconds,
+            parameter="max_frozen_seconds",
         ),
         _quarantine(
             "repeated",
@@ -130,6 +134,7 @@ def _motion_rules(config: CheckClipsConfig) -> list[Rule]:
             "frozen_limb_seconds",
             "one arm is frozen (s) while the other moves: its tracking was lost",
             maximum=config.max_frozen_seconds,
+            parameter="max_frozen_seconds",
         ),
         _quarantine(
             "upright",
@@ -142,6 +147,7 @@ def _motion_rules(config: CheckClipsConfig) -> list[Rule]:
             "max_translation_speed",
             "the body jumps (m/s): tracking was lost",
             maximum=config.max_translation_speed,
+            parameter="max_translation_speed",
         ),
         _warning(
             "joint_jerk",
@@ -185,6 +191,7 @@ def _audio_rules(config: CheckClipsConfig) -> list[Rule]:
             "audio and motion differ in length (s): misaligned or from different recordings",
             minimum=-config.max_length_gap_seconds,
             maximum=config.max_length_gap_seconds,
+            parameter="max_length_gap_seconds",
         ),
         _quarantine("audible", "peak", "the audio is silent", minimum=0.01),
         _quarantine(
@@ -220,7 +227,11 @@ def _audio_rules(config: CheckClipsConfig) -> list[Rule]:
         _warning("clipping", "clipped_share", "the audio is clipped at full scale", maximum=0.001),
         _warning("dc_offset", "dc_offset", "the audio is not centred on zero", maximum=0.02),
         _warning(
-            "silence", "silent_share", "most of the clip is silent", maximum=config.max_silent_share
+            "silence",
+            "silent_share",
+            "most of the clip is silent",
+            maximum=config.max_silent_share,
+            parameter="max_silent_share",
         ),
         _warning("silent_start", "silent_start", "long silence at the start (s)", maximum=6),
         _warning("silent_end", "silent_end", "long silence at the end (s)", maximum=6),

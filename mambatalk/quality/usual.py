@@ -21,7 +21,7 @@ def usual_rules(config: CheckClipsConfig) -> list[Rule]:
             reason=f"{part.replace('_', ' ')} far more (+) or less (-) active than in the other "
             "clips (robust z-score)",
             advice="look at the clip: tracking, scale and frame rate of this part",
-            basis=f"{_LEARNT}; clean clips of 30 speakers are within 5.6",
+            basis=f"{_LEARNT}; clean clips of 30 speakers are within 4.3",
             minimum=-config.max_robust_z,
             maximum=config.max_robust_z,
             parameter="max_robust_z",

@@ -1,5 +1,6 @@
 """Rules, findings and verdict; tests/faults plants the fault that each rule is for."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pandas as pd
 import pytest
 
 from mambatalk.config import CheckFeaturesConfig, load_config
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.measured import MEASURED
+from mambatalk.quality.rule import Rule, explain
 from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules, feature_rules, verdict
 
 ROOT = Path(__file__).parents[3]
@@ -262,3 +264,32 @@ def test_the_largest_share_of_quarantined_clips_is_allowed() -> None:
 def test_a_measured_value_has_four_digits() -> None:
     result = verdict_on(manifest(motion_seconds=1.234567), max_quarantined=0.5)
     assert "found 1.235" in result["quarantined"]["2_clip_0_2_2"][0]
+
+
+def test_clean_clips_keep_the_bounds() -> None:
+    """The values that `--explain` quotes as those of clean clips break no rule."""
+    for rule in clip_rules(STANDARD_BOUNDS):
+        for values in MEASURED.get(rule.column, ()):
+            if values is not None and rule.allowed is None:
+                assert not rule.violations(pd.Series(values)).any(), rule.name
+
+
+@pytest.mark.parametrize("parameter", ["max_jitter", "min_seconds", "max_length_gap_seconds"])
+def test_a_rule_names_the_parameter_that_sets_its_bound(parameter: str) -> None:
+    changed = dataclasses.replace(STANDARD_BOUNDS, **{parameter: 0.5})
+    before = {rule.name: rule for rule in clip_rules(STANDARD_BOUNDS)}
+    for rule in clip_rules(changed):
+        assert (rule != before[rule.name]) == (rule.parameter == parameter)
+
+
+def test_the_explanation_of_a_rule_has_bound_reason_and_advice() -> None:
+    rules = {rule.name: rule for rule in clip_rules(STANDARD_BOUNDS)}
+    lines = explain(rules["trembles"])
+    assert "trembles (quarantine)" in lines[0]
+    assert "at most 0.012, set by check_clips.max_jitter" in lines[1]
+    assert [line.split(":")[0] for line in lines[2:]] == [
+        "why this bound",
+        "clean clips",
+        "what to do",
+        "effect",
+    ]
