@@ -75,8 +75,8 @@ mutation: install ## Mutation testing of one module: make mutation M=mambatalk/m
 	  | while read -r mutant; do mutmut show "$$mutant"; done
 
 .PHONY: fuzz
-fuzz: install ## Thousands of damaged files through the readers, in half a minute
-	@python -m pytest -n 2 -m fuzz tests/fuzz
+fuzz: install ## Thousands of damaged files through the readers: make fuzz (or COUNT=100000)
+	@FUZZ_COUNT="$(COUNT)" nice python -m pytest -n 1 -m fuzz tests/fuzz
 
 .PHONY: test-operations
 test-operations: install ## A team's servers on loopback, and what happens when they fail (needs PostgreSQL)

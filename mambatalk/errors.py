@@ -18,8 +18,9 @@ class InputError(ValueError):
         self.location = str(location)
         self.problem = problem
         self.hint = hint
-        # Messages of libraries may span several lines; this one must not.
-        super().__init__(" ".join(f"{location}: {problem}; {hint}".split()))
+        # Messages of libraries may span several lines and quote the bytes of a damaged file.
+        line = " ".join(f"{location}: {problem}; {hint}".split())
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
         """Pickle with the constructor's arguments: worker processes send this error back."""

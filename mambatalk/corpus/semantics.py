@@ -1,6 +1,5 @@
 """Reader of semantic annotations: `sem/ID.txt`, tab-separated, without a header."""
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +7,8 @@ from mambatalk.errors import InputError
 from mambatalk.files import Source, load_bytes
 
 MAX_FILE_BYTES: Final = 8 * 2**20
+MAX_SECONDS: Final = 1e6
+"""Largest time and score; larger ones overflow where times become frames."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def read_semantics(source: Source, *, where: str | None = None) -> list[Semantic
         where: Location shown in error messages. If None, use the path.
 
     Raises:
-        InputError: The file is not UTF-8, or a row does not have five or six fields with finite
-            numbers in the second to fifth.
+        InputError: The file is not UTF-8, or a row does not have five or six fields with
+            numbers of at most a million in the second to fifth.
 
     """
     data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)
@@ -64,9 +65,9 @@ def _parse_row(line: str, where: str) -> SemanticAnnotation:
         start, end, duration, score = (float(field) for field in fields[1:5])
         valid = (
             len(fields) <= 6
-            and math.isfinite(duration)
-            and math.isfinite(score)
-            and 0 <= start <= end < math.inf
+            and abs(duration) <= MAX_SECONDS
+            and abs(score) <= MAX_SECONDS
+            and 0 <= start <= end <= MAX_SECONDS
         )
     except ValueError:
         valid = False

@@ -9,7 +9,6 @@ files with `textgrid`.
 """
 
 import codecs
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from mambatalk.files import Source, load_bytes
 
 MAX_FILE_BYTES: Final = 8 * 2**20
 """An hour of speech takes less than 6 MB."""
+MAX_SECONDS: Final = 1e6
+"""Largest number in a file: eleven days, or more labels than a file of this size can hold."""
 WORD_TIERS: Final = ("words", "word")
 PHONE_TIERS: Final = ("phones", "phone", "phons", "phonemes")
 
@@ -151,8 +152,9 @@ class _Tokens:
 
     def _number(self, what: str) -> float:
         value = float(self._next("number", what))
-        if not math.isfinite(value):
-            self._fail(str(value), f"{what} (a finite number)")
+        # Not finite or absurd: numbers that large overflow where times become frames and samples.
+        if not abs(value) <= MAX_SECONDS:
+            self._fail(str(value), f"{what} (a number of at most {MAX_SECONDS:.0f})")
         return value + 0.0  # Turns the -0 that Praat scripts write into 0.
 
     def _count(self, what: str) -> int:

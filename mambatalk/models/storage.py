@@ -5,9 +5,11 @@ which needs one kind does not depend on the others.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -15,6 +17,19 @@ from torch import nn
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_file, read_json, write_json
 
+MAX_SIZE: Final = 10_000_000
+"""Largest number that describes a network, far above any vocabulary."""
+_LOADING_ERRORS: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 Builders = Mapping[str, Callable[..., nn.Module]]
 """Constructors of networks by class name. They take the stored sizes as keyword arguments."""
 
@@ -62,13 +77,28 @@ def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
     weights = Path(folder) / f"{name}.safetensors"
     description = read_json(weights.with_suffix(".json"))
     try:
-        network = builders[description["network"]](**description["sizes"])
-        network.load_state_dict(load_file(weights))
-    except (SafetensorError, OSError, KeyError, TypeError, RuntimeError) as error:
+        tensors = load_file(weights)
+        _check_sizes(description["sizes"], len(tensors))
+        build = partial(builders[description["network"]], **description["sizes"])
+        # Without memory first: wrong sizes could ask for more than there is.
+        with torch.device("meta"):
+            build().load_state_dict(tensors, assign=True)
+        network = build()
+        network.load_state_dict(tensors)
+    except _LOADING_ERRORS as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
             weights,
             f"expected the weights of the network in {name}.json,"
-            f" found a file that does not load ({str(error).splitlines()[0]})",
+            f" found a file that does not load ({reason})",
             "run the stage that writes it again, or restore the file",
         ) from None
     return network.eval().requires_grad_(False)
+
+
+def _check_sizes(sizes: Mapping[str, Any], tensors: int) -> None:
+    """Refuse sizes that no file of so many tensors can have, before modules are made for them."""
+    for name, value in sizes.items():
+        limit = tensors if "layers" in name else MAX_SIZE
+        if isinstance(value, int | float) and not abs(value) <= limit:
+            raise ValueError(f"{name} is {value}, and at most {limit} is possible")

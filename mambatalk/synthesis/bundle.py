@@ -5,11 +5,13 @@ are released together, and `bundle.json` holds a digest of each file and one of 
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -21,10 +23,26 @@ from mambatalk.models.generator.storage import load_generator, save_generator
 from mambatalk.models.vq.storage import load_auto_encoder, save_auto_encoder
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.models.vq.vqvae import AutoEncoder as GlobalNet
-from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS, AutoEncoder, Part
+from mambatalk.motion.skeleton import (
+    AUTO_ENCODERS,
+    JOINT_COUNT,
+    MOTION_DIM,
+    PARTS,
+    AutoEncoder,
+    Part,
+)
 from mambatalk.synthesis.chain import CHAINED_PARTS, Chains, CodeChain
 
 FORMAT = 3
+_LOADING_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 CHAINS_FILE = "chains.safetensors"
 REST_JOINTS_FILE = "rest_joints.json"
 
@@ -128,12 +146,26 @@ class Bundle:
         """
         folder = Path(folder)
         description = _read_description(folder / "bundle.json")
+        try:
+            return cls._load(folder, description)
+        except InputError:  # A subclass of ValueError that already describes the fault.
+            raise
+        except _LOADING_ERRORS as error:
+            raise InputError(
+                folder,
+                f"expected the parts of a bundle, found other contents ({_first_line(error)})",
+                "download or make the bundle again",
+            ) from error
+
+    @classmethod
+    def _load(cls, folder: Path, description: Mapping[str, Any]) -> "Bundle":
         # Files that are not listed are errors too: a loader could read them unverified.
         present = {
             path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json")
         }
         for name in sorted(present.union(description["files"]) - {"bundle.json"}):
             _check_file(folder, name, description["files"].get(name))
+        FidelityRules.of(description["fidelity"])  # Raises for an unknown value.
         bundle = cls(
             generator=load_generator(folder),
             auto_encoders={name: load_auto_encoder(folder, name) for name in AUTO_ENCODERS},
@@ -142,7 +174,7 @@ class Bundle:
             fidelity=description["fidelity"],
             context_frames=description["context_frames"],
             window=description["window"],
-            rest=torch.tensor(read_json(folder / "rest.json")),
+            rest=_read_tensor(folder / "rest.json", (MOTION_DIM,)),
             config=read_json(folder / "config.json"),
             chains=_read_chains(folder / CHAINS_FILE),
             reach=description["reach"],
@@ -187,7 +219,28 @@ def _read_chains(path: Path) -> Chains:
 
 
 def _read_rest_joints(path: Path) -> Tensor | None:
-    return torch.tensor(read_json(path)) if path.is_file() else None
+    return _read_tensor(path, (JOINT_COUNT, 3)) if path.is_file() else None
+
+
+def _read_tensor(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """Read a JSON list of numbers.
+
+    Raises:
+        InputError: The list has another shape or values that are not finite.
+
+    """
+    value = torch.tensor(read_json(path), dtype=torch.float32)
+    if value.shape != shape or not value.isfinite().all():
+        raise InputError(
+            path,
+            f"expected finite numbers of shape {shape}, found shape {tuple(value.shape)}",
+            "download or make the bundle again",
+        )
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:120]}"
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -3,11 +3,15 @@
 Each mutation damages a valid file like its format allows, or like disks, networks and editors do.
 """
 
+import hashlib
 import io
+import json
+import pickletools
 import random
 import struct
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 Mutation = Callable[[bytes, random.Random], bytes]
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -17,6 +21,8 @@ NUMBERS = (
     "-1",
     "-0",
     "1e999",
+    "1e300",
+    "-1e18",
     "1e-999",
     "9" * 400,
     "0x10",
@@ -82,6 +88,8 @@ SHAPES = (
 
 def flip_bits(data: bytes, rng: random.Random) -> bytes:
     """Flip a few bits, anywhere or in the first bytes."""
+    if not data:
+        return data
     out = bytearray(data)
     reach = rng.choice((len(out), min(len(out), 128)))
     for _ in range(rng.choice((1, 1, 2, 8, 64))):
@@ -159,7 +167,7 @@ def array_content(data: bytes, rng: random.Random) -> bytes:
 
 def archive_structure(data: bytes, rng: random.Random) -> bytes:
     """Rename, remove, duplicate or repack members, or add a comment that resembles an archive."""
-    members = _members(data)
+    members = members_of(data)
     if not members:
         return data
     kind = rng.randrange(5)
@@ -215,6 +223,166 @@ def odd_mark(data: bytes, rng: random.Random) -> bytes:
     return data[:place] + rng.choice(MARKS).encode() + data[place:]
 
 
+VALUES = (
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e308,
+    "",
+    "x",
+    "\x1b[2J",
+    "../up",
+    [],
+    {},
+    [[]],
+    [1, "x"],
+    {"a": 1},
+    "corrected",
+    "VQVAE",
+    [-1, -1],
+    [10**12, 10**12],
+    [0, 2**63],
+    "F64",
+    "I64",
+)
+
+
+def json_value(data: bytes, rng: random.Random) -> bytes:
+    """Replace, remove, rename or add a value anywhere in a JSON document."""
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return flip_bits(data, rng)
+    holders = [
+        (value, key)
+        for value in _nodes(document)
+        for key in (value if isinstance(value, dict) else range(len(value)))
+    ]
+    if not holders:
+        return json.dumps(rng.choice(VALUES)).encode()
+    holder, key = rng.choice(holders)
+    kind = rng.randrange(5)
+    if kind == 0:
+        del holder[key]
+    elif kind == 1 and isinstance(holder, dict):
+        holder[rng.choice(("", "x", "files", "../up", str(key).upper()))] = holder.pop(key)
+    elif kind == 2 and isinstance(holder[key], int | float):
+        holder[key] = rng.choice((-holder[key], holder[key] + 1, 2 * holder[key], 10**9, 0.5))
+    else:
+        holder[key] = rng.choice(VALUES)
+    return json.dumps(document).encode()
+
+
+def _nodes(value: object) -> Iterator[Any]:
+    """Yield every list and dictionary of a JSON document, and of the first values of a list."""
+    if isinstance(value, dict | list):
+        yield value
+        inner = list(value.values()) if isinstance(value, dict) else value[:4]
+        for one in inner:
+            yield from _nodes(one)
+
+
+def tensor_header(data: bytes, rng: random.Random) -> bytes:
+    """Change names, dtypes, shapes or offsets in the header of a safetensors file."""
+    size = int.from_bytes(data[:8], "little")
+    header = rng.choice((json_value, json_value, json_value, flip_bits))(data[8 : 8 + size], rng)
+    stated = rng.choice((len(header), len(header), len(header), size, 2**40, 0))
+    return struct.pack("<Q", stated) + header + data[8 + size :]
+
+
+def tensor_values(data: bytes, rng: random.Random) -> bytes:
+    """Change the numbers of a safetensors file: NaN, infinity, huge or flipped."""
+    size = 8 + int.from_bytes(data[:8], "little")
+    place = size + 4 * rng.randrange(max(1, (len(data) - size) // 4))
+    value = struct.pack("<f", rng.choice((float("nan"), float("inf"), 3e38, -0.0, 1e-45)))
+    return data[:place] + value * rng.choice((1, 1, 50)) + data[place + 4 :]
+
+
+def pickle_opcodes(data: bytes, rng: random.Random) -> bytes:
+    """Change, remove, repeat or swap opcodes of a pickle."""
+    try:
+        places = [place for _, _, place in pickletools.genops(data) if place is not None]
+    except Exception:
+        return flip_bits(data, rng)
+    pieces = [data[a:b] for a, b in zip(places, [*places[1:], len(data)], strict=True)]
+    one, two = rng.randrange(len(pieces)), rng.randrange(len(pieces))
+    kind = rng.randrange(4)
+    if kind == 0:
+        del pieces[one]
+    elif kind == 1:
+        pieces.insert(one, pieces[two])
+    elif kind == 2:
+        pieces[one], pieces[two] = pieces[two], pieces[one]
+    else:
+        pieces[one] = flip_bits(pieces[one], rng)
+    return b"".join(pieces)
+
+
+def checkpoint_member(data: bytes, rng: random.Random) -> bytes:
+    """Change a member of a checkpoint, mostly its pickle; checksums of the archive stay valid."""
+    members = members_of(data)
+    if not members:
+        return flip_bits(data, rng)
+    pickles = [name for name in members if name.endswith("data.pkl")]
+    name = rng.choice(pickles if pickles and rng.random() < 0.8 else sorted(members))
+    change = pickle_opcodes if name in pickles else rng.choice(BYTES)
+    if members[name]:
+        members[name] = change(members[name], rng)
+    return pack(members)
+
+
+def folder_member(data: bytes, rng: random.Random) -> bytes:
+    """Change one file of a folder as its format allows; a bundle is mostly signed again."""
+    members = members_of(data)
+    if not members:
+        return data
+    name = rng.choice(sorted(members))
+    if rng.random() < 0.03:
+        del members[name]
+    elif members[name]:
+        members[name] = rng.choice(_member_mutations(name))(members[name], rng)
+    if "bundle.json" in members and rng.random() < 0.9:
+        members["bundle.json"] = _signed(members)
+    return pack(members)
+
+
+def _member_mutations(name: str) -> Sequence[Mutation]:
+    if name.endswith(".json"):
+        return (json_value, json_value, json_value, flip_bits, truncate)
+    if name.endswith(".safetensors"):
+        return (tensor_header, tensor_header, tensor_values, flip_bits, truncate)
+    return MUTATIONS[name]
+
+
+def _signed(members: dict[str, bytes]) -> bytes:
+    """Return the description of a bundle with the digests of its present files and of itself."""
+    try:
+        description = json.loads(members["bundle.json"])
+        if isinstance(description.get("files"), dict):
+            description["files"] = {
+                name: hashlib.sha256(content).hexdigest()
+                for name, content in members.items()
+                if name != "bundle.json"
+            }
+        description.pop("digest", None)
+        text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+        description["digest"] = hashlib.sha256(text.encode()).hexdigest()
+        return json.dumps(description).encode()
+    except (ValueError, AttributeError):
+        return members["bundle.json"]
+
+
+def pack(members: dict[str, bytes]) -> bytes:
+    """Pack files into one, as torch packs a checkpoint."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return file.getvalue()
+
+
 BYTES: Sequence[Mutation] = (
     flip_bits,
     truncate,
@@ -231,6 +399,12 @@ MUTATIONS: dict[str, Sequence[Mutation]] = {
     "textgrid": (*BYTES, other_encoding, lines_moved, odd_number, odd_mark),
     "semantics": (*BYTES, other_encoding, lines_moved, odd_number, odd_mark),
     "split": (*BYTES, other_encoding, lines_moved, odd_number, odd_mark),
+    "decisions": (*BYTES, other_encoding, lines_moved, odd_number, odd_mark),
+    "clip": (folder_member,),
+    "network": (folder_member,),
+    "bundle": (folder_member,),
+    "published": (flip_bits, truncate, zero_piece, checkpoint_member, checkpoint_member),
+    "vocabulary": (*BYTES, pickle_opcodes, pickle_opcodes, pickle_opcodes),
 }
 """Mutations of each kind of file."""
 
@@ -241,7 +415,7 @@ def mutated(kind: str, seeds: Sequence[bytes], number: int) -> bytes:
     """
     rng = random.Random(f"{kind} {number}")
     data = rng.choice(seeds)
-    if rng.random() < 0.1:
+    if rng.random() < 0.1 and folder_member not in MUTATIONS[kind]:
         other = rng.choice(seeds)
         data = data[: rng.randrange(len(data))] + other[rng.randrange(len(other)) :]
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
@@ -250,7 +424,7 @@ def mutated(kind: str, seeds: Sequence[bytes], number: int) -> bytes:
     return data
 
 
-def _members(data: bytes) -> dict[str, bytes]:
+def members_of(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
@@ -259,7 +433,7 @@ def _members(data: bytes) -> dict[str, bytes]:
 
 
 def _rewritten(data: bytes, rng: random.Random, change: Callable[[bytes], bytes]) -> bytes:
-    members = _members(data)
+    members = members_of(data)
     chosen = f"{rng.choice(MEMBERS)}.npy"
     if chosen not in members:
         return data

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE
+from mambatalk.corpus.layout import FOLDERS, KINDS, SPLIT_TABLE, clip_path, parse_clip_id
+from mambatalk.quality.decisions import COLUMNS
 from mambatalk.sample.build import write_sample
+from tests.fuzz.mutations import pack
+from tests.helpers.tiny_bundle import tiny_bundle
+from tests.parity.published_form import auto_encoder, random_state
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 FORMATS = (
@@ -40,12 +44,76 @@ def write_seeds(out: Path) -> None:
         (out / kind).mkdir()
         for place, path in enumerate(sorted((corpus / folder).iterdir())[:3]):
             {"motion": motion, "wave": wave}.get(kind, shutil.copy)(path, out / kind / f"{place}")
+    write_clip(corpus, out / "clip")
+    write_networks(out)
+    write_decisions(out / "decisions")
     (out / "split").mkdir()
     shutil.copy(corpus / SPLIT_TABLE, out / "split")
     shutil.rmtree(corpus)
     for path in sorted(SHARED.glob("**/*.TextGrid")):
         if path.stat().st_size <= MAX_REAL_BYTES:
             shutil.copy(path, out / "textgrid" / f"real-{path.stem}")
+
+
+def write_clip(corpus: Path, out: Path) -> None:
+    """Write a whole clip of six seconds, packed."""
+    clip = parse_clip_id("1_ada_0_1_1")
+    out.mkdir()
+    files = {kind: clip_path(corpus, clip, kind).read_bytes() for kind in KINDS}
+    with np.load(io.BytesIO(files["motion"])) as archive:
+        short = {
+            name: value[:180] if name in ("poses", "trans", "expressions") else value
+            for name, value in archive.items()
+        }
+    motion_file = io.BytesIO()
+    np.savez(motion_file, **short)
+    samples, rate = soundfile.read(io.BytesIO(files["wave"]), frames=96_000)
+    wave_file = io.BytesIO()
+    soundfile.write(wave_file, samples, rate, format="WAV")
+    whole = {**files, "motion": motion_file.getvalue(), "wave": wave_file.getvalue()}
+    (out / "0").write_bytes(pack(whole))
+
+
+def write_networks(out: Path) -> None:
+    """Write a bundle, one network, a published checkpoint and a vocabulary, all very small."""
+    import torch
+
+    for kind in ("bundle", "network", "published", "vocabulary"):
+        (out / kind).mkdir()
+    tiny_bundle().save(out / "tiny")
+    files = {path.name: path.read_bytes() for path in sorted((out / "tiny").iterdir())}
+    shutil.rmtree(out / "tiny")
+    (out / "bundle" / "0").write_bytes(pack(files))
+    face = {name: content for name, content in files.items() if name.startswith("face.")}
+    (out / "network" / "0").write_bytes(pack(face))
+    shapes = auto_encoder(106, 8, 2, 8)
+    torch.save({"model_state": random_state(shapes), "epoch": 100}, out / "published" / "0")
+    (out / "vocabulary" / "0").write_bytes(published_vocabulary({"PAD": 0, "yes": 1, "no": 2}))
+
+
+def published_vocabulary(words: dict[str, int]) -> bytes:
+    """Return the pickle of an object of a class `Vocab` that exists nowhere else."""
+    import pickle
+    import sys
+    import types
+
+    module = types.ModuleType("fuzzed_vocabulary")
+    module.Vocab = type("Vocab", (), {"__module__": module.__name__})  # type: ignore[attr-defined]
+    stored = module.Vocab()
+    stored.word2index = words
+    stored.word_vectors = np.zeros((len(words), 3), np.float32)
+    sys.modules[module.__name__] = module
+    try:
+        return pickle.dumps(stored)
+    finally:
+        del sys.modules[module.__name__]
+
+
+def write_decisions(out: Path) -> None:
+    out.mkdir()
+    rows = [",".join(COLUMNS)]
+    rows += [f'1_ada_0_{k}_{k},{k % 10:x}{"a" * 63},accept,"a, b",me,2026-11-28' for k in range(9)]
+    (out / "0").write_text("\n".join(rows) + "\n")
 
 
 def motion(path: Path, out: Path) -> None:
