@@ -24,6 +24,7 @@ from tasks.site.reference import (
 
 NEEDS: Final = {
     "needs-network": "the internet",
+    "needs-minutes": "minutes of training",
     "needs-blender": "Blender",
     "needs-service": "a running service",
     "needs-corpus": "the whole BEATX corpus or one of the same size",
@@ -39,7 +40,9 @@ NEEDS: Final = {
 """What a block of commands may need that no test has; written after the language of the block."""
 OUTSIDE: Final = {
     "CHANGELOG.md": "changelog.md",
+    "CODE_OF_CONDUCT.md": "code-of-conduct.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "tests/README.md": "tests.md",
 }
 """Documents outside `docs/`, and their pages in the site."""
