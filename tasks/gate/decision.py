@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 
 from mambatalk.config import Config, PromotionConfig, config_dict, load_config
 from mambatalk.files import atomic_directory, write_json
-from mambatalk.metrics.catalogue import CATALOGUE, GROUND_TRUTH, METRICS
+from mambatalk.metrics.catalogue import CATALOGUE, GROUND_TRUTH, KID, METRICS
 from mambatalk.serving.registered import load_registered
 from tasks.gate.budget import Budget, measure_budget
-from tasks.gate.differences import Difference, difference, measure, noise_floor
+from tasks.gate.differences import (
+    NO_GAIN_BELOW_TRUTH,
+    Difference,
+    difference,
+    measure,
+    noise_floor,
+)
 from tasks.gate.evidence import (
     evaluator_rule,
     evidence_rules,
@@ -185,19 +191,8 @@ class _Gate:
         rules = self.config.promotion
         floors = _floors(rules, scored)
         found = [*floor_rules(rules, floors), *budget_rules(rules, budget)]
-        if has_champion:
-            compared = _comparisons(rules, scored)
-            found += comparison_rules(rules, compared, len(scored.clips))
-        else:
-            found.append(
-                Rule(
-                    group="Comparison",
-                    name="Comparison with the champion",
-                    status="for information",
-                    text="there is no champion yet",
-                )
-            )
-        return found
+        compared = _comparisons(rules, scored) if has_champion else None
+        return [*found, *comparison_rules(rules, compared, len(scored.clips))]
 
 
 def _floors(rules: PromotionConfig, scored: Scored) -> dict[tuple[str, str], Difference | None]:
@@ -233,15 +228,13 @@ def _difference(
 
 def _scale(scored: Scored, found: Difference) -> float:
     """Return the value that tolerance and gain are shares of."""
+    if found.key in NO_GAIN_BELOW_TRUTH:
+        return max(found.second, found.truth or 0.0)
     if found.truth is not None:
         return abs(found.truth)
-    if found.key in DISTANCES:
-        # Below the noise floor of the recordings themselves, shares of a distance mean nothing.
-        floor = noise_floor(scored.evaluation, found.key)
-        return max(found.second, floor or 0.0, 0.0)
-    if found.key == "foot_skating":
-        truth = measure(scored.evaluation, GROUND_TRUTH, found.key)(_everything(scored))
-        return max(found.second, float(truth))
+    if found.key == KID.key:
+        # An unbiased estimate, which may be 0 or less for a good model.
+        return max(found.second, noise_floor(scored.evaluation, found.key) or 0.0, 0.0)
     return found.second
 
 

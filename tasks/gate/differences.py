@@ -21,6 +21,9 @@ from mambatalk.metrics.kernel import kernel_sums
 Array = NDArray[np.float64]
 Measure = Callable[[Array], Array]
 """A metric of one method, from the number of times that each clip is drawn (..., clips)."""
+NO_GAIN_BELOW_TRUTH = frozenset({"foot_skating"})
+"""Metrics that count only above the value of ground truth: a body that hardly moves has less
+skating than a recorded one, and is not better for it."""
 SPLITS = 50
 """Random halves of the clips whose distances are averaged."""
 
@@ -39,6 +42,10 @@ class Difference:
     low: float
     high: float
     """Bounds of the interval of `worse`."""
+
+
+def _excess(values: Array) -> Array:
+    return np.maximum(values, 0.0)
 
 
 def distance_features(evaluation: Evaluation, row: str) -> list[Tensor]:
@@ -85,13 +92,15 @@ def difference(
     clips = evaluation.clips
     measures = [measure(evaluation, row, key) for row in (first, second)]
     nearer = CATALOGUE[key].better == "nearer to ground truth"
-    truth = measure(evaluation, GROUND_TRUTH, key) if nearer else None
+    with_truth = nearer or key in NO_GAIN_BELOW_TRUTH
+    truth = measure(evaluation, GROUND_TRUTH, key) if with_truth else None
 
     def worse(counts: Array) -> Array:
         one, other = (of_row(counts) for of_row in measures)
         if truth is not None:
             expected = truth(counts)
-            one, other = np.abs(one - expected), np.abs(other - expected)
+            distance = np.abs if nearer else _excess
+            one, other = distance(one - expected), distance(other - expected)
         return one - other if CATALOGUE[key].better != "higher" else other - one
 
     everything = np.ones(clips)

@@ -7,13 +7,14 @@ from typing import Final, Literal
 from mambatalk.config import PromotionConfig
 from mambatalk.metrics.catalogue import CATALOGUE, KID
 from tasks.gate.budget import Budget
-from tasks.gate.differences import Difference
+from tasks.gate.differences import NO_GAIN_BELOW_TRUTH, Difference
 
 Status = Literal["passed", "failed", "unclear", "not run", "for information"]
 Verdict = Literal["promote", "reject", "inconclusive"]
 Group = Literal["Evidence", "Floors", "Budget", "Comparison"]
 CHALLENGER: Final = "challenger"
 CHAMPION: Final = "champion"
+COMPARISON: Final[Group] = "Comparison"
 DISTANCES: Final = ("fgd", KID.key)
 """Distances between distributions: at least one of them must show a gain."""
 COMPARED: Final = (*DISTANCES, "bc", "l1div", "mse", "lvd", "foot_skating")
@@ -45,8 +46,10 @@ def verdict_of(rules: Sequence[Rule], *, has_champion: bool) -> tuple[Verdict, s
     """Return the verdict, and the reason in one sentence.
 
     Any failed rule rejects. A rule that is unclear or was not run makes the verdict inconclusive,
-    which keeps the champion.
+    which keeps the champion. Without a champion the rules of the comparison do not count.
     """
+    if not has_champion:
+        rules = [rule for rule in rules if rule.group != COMPARISON]
     failed = [rule.name for rule in rules if rule.status == "failed"]
     open_rules = [rule.name for rule in rules if rule.status in ("unclear", "not run")]
     if failed:
@@ -88,23 +91,22 @@ def floor_rules(
 
 
 def comparison_rules(
-    config: PromotionConfig, comparisons: Mapping[str, Comparison | None], clips: int
+    config: PromotionConfig, comparisons: Mapping[str, Comparison | None] | None, clips: int
 ) -> Iterator[Rule]:
     """Yield the rules against the champion: a gain in a distance, and no loss in any metric.
 
     Args:
         config: Rules.
-        comparisons: Comparison by metric; None where it is undefined.
+        comparisons: Comparison by metric, None where it is undefined; None without a champion.
         clips: Number of clips that both were scored on.
 
     """
-    if clips < config.min_clips:
+    if comparisons is None or clips < config.min_clips:
         text = f"{clips} of at least {config.min_clips} clips"
-        yield Rule(group="Comparison", name=_gain_name(config), status="not run", text=text)
-        for key in COMPARED:
-            yield Rule(
-                group="Comparison", name=_loss_name(config, key), status="not run", text=text
-            )
+        if comparisons is None:
+            text = "there is no champion yet"
+        for name in (_gain_name(config), *(_loss_name(config, key) for key in COMPARED)):
+            yield Rule(group=COMPARISON, name=name, status="not run", text=text)
         return
     yield _gain_rule(config, [comparisons[key] for key in DISTANCES])
     for key in COMPARED:
@@ -130,7 +132,7 @@ def _gain_rule(config: PromotionConfig, distances: Sequence[Comparison | None]) 
     elif all(one.difference.low > -config.min_gain * one.scale for one in known):
         status = "failed"
     return Rule(
-        group="Comparison",
+        group=COMPARISON,
         name=_gain_name(config),
         status=status,
         text="; ".join(texts) or "both are undefined",
@@ -141,6 +143,8 @@ def _loss_name(config: PromotionConfig, key: str) -> str:
     against = "the champion's"
     if CATALOGUE[key].better == "nearer to ground truth":
         rule = f"as near to ground truth as {against}"
+    elif key in NO_GAIN_BELOW_TRUTH:
+        rule = f"not worse than {against}, or than ground truth's"
     else:
         rule = f"not worse than {against}"
     return f"{CATALOGUE[key].label} {rule}, ± {config.tolerance:.0%}"
@@ -149,7 +153,7 @@ def _loss_name(config: PromotionConfig, key: str) -> str:
 def _loss_rule(config: PromotionConfig, key: str, found: Comparison | None) -> Rule:
     name = _loss_name(config, key)
     if found is None:
-        return Rule(group="Comparison", name=name, status="not run", text="it is undefined")
+        return Rule(group=COMPARISON, name=name, status="not run", text="it is undefined")
     limit = config.tolerance * found.scale
     status: Status = "unclear"
     if found.difference.high <= limit:
@@ -157,7 +161,7 @@ def _loss_rule(config: PromotionConfig, key: str, found: Comparison | None) -> R
     elif found.difference.low > limit:
         status = "failed"
     text = f"{_numbers(found.difference)}, accepted up to {CATALOGUE[key].format(limit)}"
-    return Rule(group="Comparison", name=name, status=status, text=text)
+    return Rule(group=COMPARISON, name=name, status=status, text=text)
 
 
 def _numbers(found: Difference) -> str:

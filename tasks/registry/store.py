@@ -1,7 +1,6 @@
 """The registered model `mambatalk` in MLflow, and errors of the registry in one line."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mambatalk.errors import InputError
 from mambatalk.serving.registered import BUNDLE_FOLDER
-from tasks.tracking.sender import one_line
+from tasks.tracking.sender import one_line, without_password
 from tasks.tracking.store import connect, local_store
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ def registry_errors() -> Iterator[None]:
 
 def registry_address() -> str:
     """Return the address of the registry without a password."""
-    address = os.environ.get("MLFLOW_TRACKING_URI") or local_store()
-    return re.sub(r"//[^/@]*@", "//", address)
+    return without_password(os.environ.get("MLFLOW_TRACKING_URI") or local_store())
 
 
 def open_registry() -> "MlflowClient":

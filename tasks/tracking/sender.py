@@ -11,6 +11,7 @@ Kinds of records:
 - end: "status", "time" (ms); the last record, unless a resume follows
 """
 
+import re
 import sys
 import threading
 import uuid
@@ -237,8 +238,14 @@ def new_spool_id() -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Return the start of an error's message without line breaks."""
-    return " ".join(str(error).split())[:200]
+    """Return the start of an error's message without line breaks and without passwords."""
+    text = " ".join(str(error).split())
+    return without_password(text)[:200]
+
+
+def without_password(text: str) -> str:
+    """Return a text whose addresses have lost the user and password before the host."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def warn(text: str) -> None:

@@ -11,6 +11,8 @@ import torch
 
 from mambatalk.errors import InputError
 from mambatalk.files import digest, sha256_file
+from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.skeleton import PART_DIMS
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
 from mambatalk.synthesis.synthesizer import Synthesizer
@@ -154,3 +156,12 @@ def test_a_file_that_is_not_listed_is_rejected(copy: Path) -> None:
     del files["vocabulary.json"]
     rewrite(copy, files=files)
     assert_rejected(copy, "vocabulary.json: expected no file of that name, found sha256")
+
+
+def test_auto_encoders_that_the_generator_does_not_fit_are_rejected(tmp_path: Path) -> None:
+    bundle = tiny_bundle()
+    other = VQVAE(PART_DIMS["hands"], 12, 2, CODES * 2).eval()
+    replace(bundle, auto_encoders={**bundle.auto_encoders, "hands": other}).save(tmp_path / "other")
+    assert_rejected(
+        tmp_path / "other", "16 codes that the generator predicts, found 32 .* in hands"
+    )

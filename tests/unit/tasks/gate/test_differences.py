@@ -1,0 +1,142 @@
+"""Intervals of differences: paired over clips, in the direction of the metric."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mambatalk.evaluation.intervals import fgd_without_each, kernel_distance_without_each
+from mambatalk.evaluation.score import Evaluation
+from mambatalk.models.fgd.network import FGDEncoder
+from tasks.gate.differences import difference, measure, noise_floor
+from tests.helpers.stand_in_body import stand_in_body
+
+CLIPS = 12
+DIMENSION = 20
+
+
+def evaluation_of(
+    scores: dict[str, dict[str, list[float]]], features: dict[str, list[Tensor]] | None = None
+) -> Evaluation:
+    """Return an evaluation with given scores by row, metric and clip, and given FGD features."""
+    evaluation = Evaluation(
+        body=stand_in_body(), mean_velocity=None, fgd_encoder=FGDEncoder(DIMENSION), fidelity=None
+    )
+    evaluation.clips = CLIPS
+    for row, metrics in scores.items():
+        evaluation.scores[row] = [
+            {key: {"corrected": (values[k], 30.0)} for key, values in metrics.items()}
+            for k in range(CLIPS)
+        ]
+    for row, clips in (features or {}).items():
+        evaluation.features[row] = [{"corrected": clip} for clip in clips]
+    return evaluation
+
+
+def compare(evaluation: Evaluation, key: str) -> Any:
+    found = difference(evaluation, key, "challenger", "champion", level=0.95, resamples=400)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def hard() -> np.ndarray:
+    """How hard each clip is: far more different than two models are."""
+    return np.random.default_rng(0).uniform(1, 100, CLIPS)
+
+
+def test_a_small_gain_in_every_clip_is_found_among_different_clips(hard: np.ndarray) -> None:
+    scores = {
+        "challenger": {"mse": list(0.95 * hard)},
+        "champion": {"mse": list(hard)},
+    }
+    found = compare(evaluation_of(scores), "mse")
+    assert found.worse == pytest.approx(-0.05 * hard.mean())
+    assert found.low < found.worse < found.high < 0
+
+
+def test_a_gain_in_half_of_the_clips_is_not_shown(hard: np.ndarray) -> None:
+    sign = np.where(np.arange(CLIPS) % 2, 1, -1)
+    scores = {"challenger": {"mse": list(50 + sign)}, "champion": {"mse": [50.0] * CLIPS}}
+    found = compare(evaluation_of(scores), "mse")
+    assert found.low < 0 < found.high
+
+
+def test_some_metrics_are_better_near_ground_truth() -> None:
+    scores = {
+        "challenger": {"bc": [0.5] * CLIPS},
+        "champion": {"bc": [0.9] * CLIPS},
+        "ground_truth": {"bc": [0.6] * CLIPS},
+    }
+    found = compare(evaluation_of(scores), "bc")
+    assert found.worse == pytest.approx(0.1 - 0.3)
+    assert found.truth == pytest.approx(0.6)
+
+
+def test_less_skating_than_recorded_is_no_gain() -> None:
+    scores = {
+        "challenger": {"foot_skating": [0.1] * CLIPS},
+        "champion": {"foot_skating": [0.0] * CLIPS},
+        "ground_truth": {"foot_skating": [0.2] * CLIPS},
+    }
+    assert compare(evaluation_of(scores), "foot_skating").worse == 0
+    scores["challenger"]["foot_skating"] = [0.5] * CLIPS
+    assert compare(evaluation_of(scores), "foot_skating").low == pytest.approx(0.3)
+
+
+def test_a_metric_without_values_has_no_difference() -> None:
+    scores = {"challenger": {"mse": [float("nan")] * CLIPS}, "champion": {"mse": [1.0] * CLIPS}}
+    evaluation = evaluation_of(scores)
+    assert difference(evaluation, "mse", "challenger", "champion", level=0.95, resamples=50) is None
+
+
+def features(shift: float, seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(24, DIMENSION, generator=generator) + shift for _ in range(CLIPS)]
+
+
+@pytest.mark.parametrize("key", ["fgd", "kid"])
+def test_distances_find_the_nearer_model(key: str) -> None:
+    rows = {
+        "ground_truth": features(0.0, 0),
+        "challenger": features(0.1, 1),
+        "champion": features(0.8, 2),
+    }
+    found = compare(evaluation_of({}, rows), key)
+    assert found.first < found.second
+    assert found.low < found.worse < found.high < 0
+
+
+@pytest.mark.parametrize("key", ["fgd", "kid"])
+def test_two_models_of_one_distribution_are_not_told_apart(key: str) -> None:
+    rows = {
+        "ground_truth": features(0.0, 0),
+        "challenger": features(0.3, 1),
+        "champion": features(0.3, 2),
+    }
+    found = compare(evaluation_of({}, rows), key)
+    assert found.low < 0 < found.high
+
+
+@pytest.mark.parametrize(
+    ("key", "without_each"),
+    [("fgd", fgd_without_each), ("kid", kernel_distance_without_each)],
+)
+def test_leaving_out_a_clip_is_the_evaluators_own_distance(key: str, without_each: Any) -> None:
+    rows = {"ground_truth": features(0.0, 0), "challenger": features(0.5, 1)}
+    of_counts = measure(evaluation_of({}, rows), "challenger", key)
+    counts = 1 - np.eye(CLIPS)
+    expected = without_each(rows["challenger"], rows["ground_truth"])
+    np.testing.assert_allclose(of_counts(counts), expected, rtol=1e-9)
+
+
+def test_the_noise_floor_of_one_distribution_is_small() -> None:
+    rows = {"ground_truth": features(0.0, 0), "champion": features(0.8, 1)}
+    evaluation = evaluation_of({}, rows)
+    everything = np.ones(CLIPS)
+    for key in ("fgd", "kid"):
+        floor = noise_floor(evaluation, key)
+        assert floor is not None
+        assert floor < 0.5 * float(measure(evaluation, "champion", key)(everything))
