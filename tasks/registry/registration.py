@@ -315,13 +315,25 @@ def _data_facts(paths: Paths) -> dict[str, Any]:
 
 
 def _evaluation(paths: Paths) -> dict[str, Any] | None:
-    """Return the content of `metrics.json` with intervals over clips of the corrected metrics."""
     if not paths.evaluation.is_file():
         return None
-    evaluation: dict[str, Any] = read_json(paths.evaluation)
-    if not paths.per_clip.is_file():
+    per_clip = paths.per_clip if paths.per_clip.is_file() else None
+    return evaluation_with_intervals(paths.evaluation, per_clip)
+
+
+def evaluation_with_intervals(metrics: Path, per_clip: Path | None = None) -> dict[str, Any]:
+    """Return the content of `metrics.json` with 95 % intervals of the corrected metrics.
+
+    Args:
+        metrics: File `metrics.json`.
+        per_clip: File `per_clip.csv`, from which the intervals are computed. If None, there are
+            none. Metrics without values by clip, as FGD, have none either.
+
+    """
+    evaluation: dict[str, Any] = read_json(metrics)
+    if per_clip is None:
         return evaluation
-    table = pandas.read_csv(paths.per_clip)
+    table = pandas.read_csv(per_clip)
     intervals: dict[str, Any] = {}
     for row, clips in table.groupby("row"):
         intervals[str(row)] = {

@@ -55,7 +55,7 @@ def test_a_challenger_is_compared_with_the_champion(
     assert read_json(folder / DECISION)["verdict"] == second.verdict
     page = (folder / PAGE).read_text(encoding="utf-8")
     assert all(rule.name.split(" ", 1)[0] in page for rule in second.rules)
-    assert "http" not in page
+    assert "://" not in page
     tags = client.get_model_version(NAME, "2").tags
     assert tags["gate_verdict"] == second.verdict
     kept = {entry.path for entry in client.list_artifacts(tags["gate_run_id"])}
