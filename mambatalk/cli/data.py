@@ -161,8 +161,8 @@ def check(
     check_root(root)
     if report is not None:
         make_folder(report)
-    with _temporary_folder() as folder:
-        result = _check_corpus(root, folder, bounds, speaker_ids, workers, decided)
+    with temporary_folder() as folder:
+        result = check_corpus(root, folder, bounds, speaker_ids, workers, decided)
         _print_report(result)
         if report is not None:
             from mambatalk.quality.page import write_quality_page
@@ -174,7 +174,7 @@ def check(
 
 
 @contextmanager
-def _temporary_folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """Yield a temporary folder; errors about its disk name `TMPDIR`, which selects it."""
     import tempfile
 
@@ -186,7 +186,7 @@ def _temporary_folder() -> Iterator[Path]:
         yield Path(path)
 
 
-def _check_corpus(
+def check_corpus(
     root: Path,
     folder: Path,
     bounds: "CheckClipsConfig",
@@ -194,6 +194,7 @@ def _check_corpus(
     workers: int,
     decisions: "list[Decision]",
 ) -> "QualityReport":
+    """Read a corpus into a clip store in `folder`, and check it."""
     from mambatalk.clips.ingest import ingest
     from mambatalk.clips.store import ClipStore
     from mambatalk.corpus.snapshot import write_snapshot

@@ -1,4 +1,4 @@
-"""`mambatalk decide` and `drift`: overrule the checks of a clip, and compare two snapshots."""
+"""`mambatalk decide`, `drift` and `croissant`: overrule checks, compare and describe snapshots."""
 
 import getpass
 import subprocess
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 PANEL = "Data"
+CLIPS_SHOWN = 12
+"""Number of changed clips named in a line."""
 
 
 @app.command(rich_help_panel=PANEL)
@@ -75,3 +77,108 @@ def _read_manifest(folder: Path) -> "pd.DataFrame":
     from mambatalk.clips.store import ClipStore
 
     return ClipStore(folder).manifest
+
+
+@app.command(rich_help_panel=PANEL)
+def drift(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="Corpus, or clip store.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="Corpus, or clip store.")],
+    *,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+) -> None:
+    """Compare two snapshots of a corpus: clips that changed, and measures that drifted.
+
+    Each of the two is the folder of a corpus, which is read now, or a folder with a
+    `manifest.parquet`: a clip store of the pipeline, or `runs/data_quality/last`. A measure has
+    drifted if its distribution has shifted by much (population stability index) and chance does not
+    explain it (Kolmogorov-Smirnov test), for all speakers or for one.
+
+    **Exit codes:** 0 nothing drifted; 1 a measure drifted; 2 a folder is neither.
+
+    **Examples**
+
+    Compare two deliveries:
+
+        mambatalk drift /data/corpus-may /data/corpus-june
+
+    Compare the clips of an earlier commit with the present ones:
+
+        dvc get . data/clips --rev v1.0 --out /tmp/clips-v1
+        mambatalk drift /tmp/clips-v1 data/clips
+    """
+    from mambatalk.quality.comparison import (
+        PreviousManifest,
+        compare_manifests,
+        describe_shift,
+        summarize_drift,
+    )
+    from mambatalk.quality.rules import STANDARD_BOUNDS, clip_rules
+
+    previous = PreviousManifest(manifest=_manifest_of(before, workers), snapshot=str(before))
+    compared = compare_manifests(
+        previous, _manifest_of(after, workers), clip_rules(STANDARD_BOUNDS)
+    )
+    for kind, clips in compared.clip_changes.items():
+        others = f" and {len(clips) - CLIPS_SHOWN} more" if len(clips) > CLIPS_SHOWN else ""
+        typer.echo(f"{kind}: {', '.join(clips[:CLIPS_SHOWN])}{others}")
+    measures = {measure.column: measure for measure in compared.measures}
+    for shift in compared.drifted:
+        typer.echo(f"{shift.level} shift: {describe_shift(shift, measures[shift.feature])}")
+    typer.echo(summarize_drift(compared))
+    if compared.drifted:
+        raise typer.Exit(1)
+
+
+def _manifest_of(folder: Path, workers: int) -> "pd.DataFrame":
+    """Read the manifest of a folder, or make the one of a corpus."""
+    from mambatalk.clips.manifest import MANIFEST
+
+    if (folder / MANIFEST).is_file():
+        return _read_manifest(folder)
+    from mambatalk.cli.data import check_corpus, temporary_folder
+    from mambatalk.corpus.layout import check_root
+    from mambatalk.quality.rules import STANDARD_BOUNDS
+
+    check_root(folder)
+    with temporary_folder() as scratch:
+        return check_corpus(folder, scratch, STANDARD_BOUNDS, [], workers, []).store.manifest
+
+
+@app.command(rich_help_panel=PANEL)
+def croissant(
+    snapshot: Annotated[
+        Path, typer.Argument(metavar="SNAPSHOT", help="File of `mambatalk snapshot`.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="JSON-LD file to write.")],
+    name: Annotated[str, typer.Option(help="Name of the data set.")],
+    licence: Annotated[str, typer.Option(help="SPDX name or address of the licence.")],
+    url: Annotated[str, typer.Option(help="Where the data comes from.")],
+    published: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Date of publication.")],
+    citation: Annotated[
+        str | None, typer.Option(help="How to cite the data; default: URL.")
+    ] = None,
+) -> None:
+    """Describe a snapshot in Croissant, the JSON-LD format of data-set catalogues.
+
+    Put the file into the folder of the corpus: its paths are relative.
+
+    **Example**
+
+        mambatalk croissant data/snapshot.json --out /data/corpus/croissant.json --name my-corpus
+        --licence CC-BY-NC-4.0 --url https://example.org/corpus --published 2026-11-28
+    """
+    from mambatalk.corpus.croissant import describe_snapshot
+    from mambatalk.corpus.snapshot import read_snapshot
+    from mambatalk.files import write_json
+
+    value = describe_snapshot(
+        read_snapshot(snapshot),
+        name=name,
+        licence=licence,
+        url=url,
+        published=published.date().isoformat(),
+        citation=citation,
+    )
+    write_json(out, value)
+    typer.echo(f"{out}: {value['description']}")

@@ -149,7 +149,7 @@ def _plot_shift(shift: Shift, measure: Measure, before: pd.DataFrame, now: pd.Da
         axes.set_xlabel(measure.axis_label)
         axes.legend(frameon=False, loc="best")
 
-    caption = _describe_shift(shift, measure)
+    caption = describe_shift(shift, measure)
     return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 
 
@@ -159,7 +159,8 @@ def _sorted_values(table: pd.DataFrame, shift: Shift) -> Sample:
     return np.sort(to_numbers(table[shift.feature]).dropna().to_numpy())
 
 
-def _describe_shift(shift: Shift, measure: Measure) -> str:
+def describe_shift(shift: Shift, measure: Measure) -> str:
+    """Return one sentence about a shift, with the medians and the PSI."""
     who = "All speakers" if shift.speaker == ALL_SPEAKERS else f"Speaker {shift.speaker}"
     unit = f" {measure.unit}" if measure.unit else ""
     return (
