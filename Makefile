@@ -105,6 +105,10 @@ experiments: install ## Builds side by side: metrics, and the parameters that di
 	@dvc exp show --no-pager --only-changed \
 	  --drop '.*/|.*\.py$$|motion\.|(bundle|metrics|models|plots|renders|results)$$'
 
+.PHONY: package
+package: install ## Build wheel and sdist, and try the wheel in a clean environment
+	@$(BRIDGE); python -m pytest -n 0 -m packaging tests/packaging
+
 # Material prints an advertisement otherwise.
 .PHONY: docs
 docs: export NO_MKDOCS_2_WARNING := 1

@@ -1,0 +1,90 @@
+"""Wheel and sdist are built, and the wheel works in an environment that has nothing else.
+
+Run with `make package`: packages are installed, which needs an index and a minute.
+"""
+
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import mambatalk
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.packaging
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the sdist of what git tracks."""
+    folder = tmp_path_factory.mktemp("distributions")
+    source = folder / "source"
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\0")
+    for name in filter(None, tracked):
+        if (ROOT / name).is_file():
+            target = source / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    subprocess.run(["uv", "build", "--quiet", "--out-dir", folder / "dist", source], check=True)
+    return folder / "dist"
+
+
+def test_the_wheel_has_the_library_and_its_files_and_nothing_else(distributions: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"mambatalk"}
+    files = {
+        "mambatalk/py.typed",
+        "mambatalk/viewer/static/three.js",
+        "mambatalk/quality/page.html",
+    }
+    assert files <= set(names)
+
+
+def test_the_sdist_can_be_built_from(distributions: Path) -> None:
+    (sdist,) = distributions.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "mambatalk/__init__.py"} <= names
+
+
+def test_the_wheel_runs_in_a_clean_environment(distributions: Path, tmp_path: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
+    }
+    venv = tmp_path / "venv"
+    subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, venv], check=True)
+    python = venv / "bin" / "python"
+    constraints = ROOT / "constraints.txt"
+    subprocess.run(
+        ["uv", "pip", "install", "--quiet", "--python", python, "-c", constraints, wheel],
+        check=True,
+        env=environment,
+    )
+    for command in (
+        [venv / "bin" / "mambatalk", "--version"],
+        [venv / "bin" / "mambatalk", "generate", "--help"],
+        [python, "-c", "import mambatalk; print(mambatalk.Synthesizer, mambatalk.read_audio)"],
+    ):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert mambatalk.__version__ == project["version"]
+    assert f"\nversion: {project['version']}\n" in citation
