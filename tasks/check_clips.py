@@ -16,6 +16,7 @@ from mambatalk.quality.decisions import read_decisions
 from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport
 from mambatalk.quality.rules import clip_rules
+from mambatalk.rendering.moments import draw_moments
 from tasks.expectations.suites import Checked, check, publish
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
@@ -49,6 +50,7 @@ def run(context: StageContext) -> None:
             data_docs=docs,
             findings=checked.findings,
             verdict=checked.verdict,
+            draw_stills=draw_moments,
         ),
     )
     context.recorder.artifact(page.parent)

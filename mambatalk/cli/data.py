@@ -199,6 +199,7 @@ def check_corpus(
     from mambatalk.clips.store import ClipStore
     from mambatalk.corpus.snapshot import write_snapshot
     from mambatalk.quality.report import build_report, find_unmatched_files
+    from mambatalk.rendering.moments import draw_moments
 
     snapshot_path = folder / "snapshot.json"
     store_path = folder / "clips"
@@ -221,6 +222,7 @@ def check_corpus(
         corpus=str(root),
         unmatched_files=find_unmatched_files(files),
         decisions=decisions,
+        draw_stills=draw_moments,
     )
 
 

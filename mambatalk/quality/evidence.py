@@ -11,12 +11,24 @@ import numpy as np
 import pandas as pd
 
 from mambatalk.clips.row import Clip
+from mambatalk.clips.store import ClipStore
 from mambatalk.quality.figures import DASHED, HEIGHT, WIDTH, Figure, mark_bounds
 from mambatalk.quality.lag import LAG_COLUMNS, plot_lag
 from mambatalk.quality.measures import measure_for, to_numbers
 from mambatalk.quality.over_time import FRAME_SERIES, plot_over_time
 from mambatalk.quality.posture_figures import POSTURE_COLUMNS, plot_posture
 from mambatalk.quality.rule import Rule
+from mambatalk.quality.signals import (
+    COPY_COLUMNS,
+    LABEL_COLUMNS,
+    SEMANTIC_COLUMNS,
+    VOICE_COLUMNS,
+    plot_copy,
+    plot_labels,
+    plot_order,
+    plot_semantics,
+    plot_voice,
+)
 from mambatalk.quality.waveform import WAVEFORM_COLUMNS, plot_waveform
 from mambatalk.reporting.picture import BAD, BASE, MODEL, draw
 from mambatalk.reporting.text import count_of
@@ -29,7 +41,7 @@ DUPLICATE_COLUMNS: Final = ("copies", "splits_of_content")
 
 
 def evidence_figures(
-    row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], manifest: pd.DataFrame
+    row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], store: ClipStore
 ) -> list[Figure]:
     """Draw the figures for the rules that a clip breaks, without repetitions.
 
@@ -37,33 +49,50 @@ def evidence_figures(
         row: The clip's row of the manifest.
         clip: The clip itself; None if it could not be read.
         rules: The rules that it breaks.
-        manifest: All clips.
+        store: All clips.
 
     """
     by_caption: dict[str, Figure] = {}
     for rule in rules:
-        figure = _draw(row, clip, rule, manifest)
+        figure = _draw(row, clip, rule, store)
         if figure is not None:
             by_caption.setdefault(figure.caption, figure)
     return list(by_caption.values())
 
 
-def _draw(
-    row: Mapping[str, Any], clip: Clip | None, rule: Rule, manifest: pd.DataFrame
-) -> Figure | None:
-    if rule.column in DUPLICATE_COLUMNS:
-        return _name_duplicates(row, manifest)
-    if rule.column in LENGTH_COLUMNS and not pd.isna(row["length_gap"]):
+def _draw(row: Mapping[str, Any], clip: Clip | None, rule: Rule, store: ClipStore) -> Figure | None:
+    column = rule.column
+    if column in DUPLICATE_COLUMNS:
+        return _name_duplicates(row, store.manifest)
+    if column in LENGTH_COLUMNS and not pd.isna(row["length_gap"]):
         return _plot_lengths(row)
-    if clip is not None and rule.column in FRAME_SERIES:
+    figure = None
+    if clip is not None:
+        figure = _draw_clip(row, clip, rule, store)
+    return figure or _plot_histogram(row, rule, store.manifest)
+
+
+def _draw_clip(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipStore) -> Figure | None:
+    column = rule.column
+    if column in FRAME_SERIES:
         return plot_over_time(row, clip, rule)
-    if clip is not None and rule.column in POSTURE_COLUMNS:
+    if column in POSTURE_COLUMNS:
         return plot_posture(row, clip, rule)
-    if clip is not None and rule.column in WAVEFORM_COLUMNS:
+    if column in WAVEFORM_COLUMNS:
         return plot_waveform(clip)
-    if clip is not None and rule.column in LAG_COLUMNS:
+    if column in LAG_COLUMNS:
         return plot_lag(row, clip, rule)
-    return _plot_histogram(row, rule, manifest)
+    if column in LABEL_COLUMNS:
+        return plot_labels(row, clip, rule)
+    if column in SEMANTIC_COLUMNS:
+        return plot_semantics(clip)
+    if column in VOICE_COLUMNS and isinstance(row["voice"], str):
+        return plot_voice(row, store.manifest)
+    if column in COPY_COLUMNS and isinstance(row[column], str):
+        return plot_copy(row, clip, rule, store)
+    if column == "order":
+        return plot_order(clip, rule)
+    return None
 
 
 def _name_duplicates(row: Mapping[str, Any], manifest: pd.DataFrame) -> Figure:

@@ -70,3 +70,11 @@ def downsample_peaks(values: Floats) -> tuple[NDArray[np.int_], Floats]:
     step = -(-len(values) // MAX_POINTS) or 1
     starts = np.arange(0, len(values), step)
     return starts, np.maximum.reduceat(values, starts)
+
+
+def scale_to_one(curve: Floats) -> Floats:
+    """Scale a curve (n,) to 0 to 1; the extreme 2 % at each end are clipped."""
+    if not len(curve):
+        return curve
+    low, high = np.quantile(curve, (0.02, 0.98))
+    return np.clip((curve - low) / (high - low + 1e-9), 0, 1)

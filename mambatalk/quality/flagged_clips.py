@@ -1,68 +1,127 @@
-"""Flagged clips: clips with critical or quarantine findings, and the figures that show why."""
+"""Flagged clips: what is wrong, when in the clip, and pictures that show it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from mambatalk.clips.row import Clip
 from mambatalk.clips.store import ClipStore
+from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.skeleton import FPS
 from mambatalk.quality.evidence import evidence_figures
 from mambatalk.quality.figures import Figure
+from mambatalk.quality.moments import find_moment, still_times
 from mambatalk.quality.rule import Rule
+from mambatalk.quality.waveform import plot_waveform
+from mambatalk.reporting.picture import embed_picture
 
-MAX_ILLUSTRATED: Final = 24
-"""Largest number of clips with figures; a table lists the others."""
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+StillDrawer = Callable[[SmplxMotion, Sequence[float]], bytes]
+"""Draws a WebP file of a motion at some moments in seconds, such as `rendering.moments`."""
+MAX_ILLUSTRATED: Final = 72
+"""Largest number of clips with figures, which take a second each; the others have words only."""
+_SEVERITIES: Final = ("critical", "quarantine", "warning")
 
 
 @dataclass(frozen=True)
 class FlaggedClip:
-    """A clip with at least one critical or quarantine finding."""
+    """A clip with at least one finding."""
 
     row: dict[str, Any]
     """Its row of the manifest."""
     findings: list[Any]
-    """Its critical and quarantine findings, with the columns `rules.COLUMNS`."""
+    """Its findings, with the columns `rules.COLUMNS`, the most severe first."""
+    moments: dict[str, str]
+    """When in the clip each rule is broken, such as "3.0 to 4.5 s"; rules without one are absent.
+    """
     figures: list[Figure]
+    still: "Markup | None"
+    """Stills of the motion at the fault, or spread over the clip."""
 
 
-def illustrate_flagged_clips(
-    store: ClipStore, findings: pd.DataFrame, rules: Sequence[Rule]
-) -> list[FlaggedClip]:
-    """Draw figures for at most `MAX_ILLUSTRATED` flagged clips.
+def order_flagged_clips(findings: pd.DataFrame) -> list[str]:
+    """Return the ids of all clips with findings, the most instructive ones first.
 
-    The first clips of every rule come before the second ones, so that one frequent fault does not
-    hide the others.
+    Critical and quarantined clips come before warnings, and the first clips of every rule before
+    the second ones, so that one frequent fault does not hide the others.
+
+    Args:
+        findings: Result of `rules.apply_rules`.
+
+    """
+    ranked = findings.assign(
+        severe=findings["severity"] == "warning", rank=findings.groupby("rule").cumcount()
+    )
+    ordered = ranked.sort_values(["severe", "rank"], kind="stable")["clip_id"]
+    return [str(clip_id) for clip_id in ordered.drop_duplicates()]
+
+
+def illustrate_clips(
+    store: ClipStore,
+    clip_ids: Sequence[str],
+    findings: pd.DataFrame,
+    rules: Sequence[Rule],
+    *,
+    draw_stills: StillDrawer | None,
+    figures: bool = True,
+) -> Iterator[FlaggedClip]:
+    """Yield clips with their findings and figures.
 
     Args:
         store: Clips and their manifest.
+        clip_ids: Clips to illustrate.
         findings: Result of `rules.apply_rules`.
         rules: The rules that were applied.
-
-    Returns:
-        The clips with their figures, sorted by clip id.
+        draw_stills: Draws the motion. If None, there are no stills.
+        figures: Whether to draw figures and stills.
 
     """
-    severe = findings[findings["severity"] != "warning"]
-    rank_within_rule = severe.groupby("rule").cumcount()
-    by_rank = severe.loc[rank_within_rule.sort_values(kind="stable").index, "clip_id"]
-    chosen = by_rank.drop_duplicates()[:MAX_ILLUSTRATED]
-    return [
-        _illustrate(store, str(clip_id), severe[severe["clip_id"] == clip_id], rules)
-        for clip_id in sorted(chosen)
-    ]
+    of_clip = dict(tuple(findings.groupby("clip_id")))
+    places = {clip_id: place for place, clip_id in enumerate(store.manifest["clip_id"])}
+    for clip_id in clip_ids:
+        row = store.manifest.iloc[places[clip_id]].to_dict()
+        readable = figures and pd.isna(row["fault"])
+        clip = store.read(clip_id) if readable else None
+        yield _illustrate(store, row, clip, of_clip[clip_id], rules, draw_stills, figures)
 
 
 def _illustrate(
-    store: ClipStore, clip_id: str, findings: pd.DataFrame, rules: Sequence[Rule]
+    store: ClipStore,
+    row: dict[str, Any],
+    clip: Clip | None,
+    findings: pd.DataFrame,
+    rules: Sequence[Rule],
+    draw_stills: StillDrawer | None,
+    figures: bool,
 ) -> FlaggedClip:
-    manifest = store.manifest
-    row = manifest[manifest["clip_id"] == clip_id].iloc[0].to_dict()
-    clip = store.read(clip_id) if pd.isna(row["fault"]) else None
-    names = set(findings["rule"])
-    broken = [rule for rule in rules if rule.name in names]
-    return FlaggedClip(
-        row=row,
-        findings=list(findings.itertuples()),
-        figures=evidence_figures(row, clip, broken, manifest),
-    )
+    by_severity = findings.assign(order=findings["severity"].map(_SEVERITIES.index))
+    by_severity = by_severity.sort_values("order", kind="stable")
+    names = list(by_severity["rule"])
+    by_name = {rule.name: rule for rule in rules}
+    broken = [by_name[name] for name in names]
+    found = {rule.name: find_moment(row, clip, rule) for rule in broken}
+    moments = {
+        name: f"{moment[0]:.1f} s"
+        if moment[1] - moment[0] < 0.05
+        else "{:.1f} to {:.1f} s".format(*moment)
+        for name, moment in found.items()
+        if moment is not None
+    }
+    drawn: list[Figure] = []
+    still = None
+    if figures:
+        drawn = evidence_figures(row, clip, broken, store)
+    if clip is not None:
+        waveform = plot_waveform(clip)
+        if waveform.caption not in {figure.caption for figure in drawn}:
+            drawn.append(waveform)
+        if draw_stills is not None and len(clip.motion):
+            first = next((moment for moment in found.values() if moment is not None), None)
+            times = still_times(first, len(clip.motion) / FPS)
+            label = "The motion at " + ", ".join(f"{time:.1f}" for time in times) + " s"
+            still = embed_picture(draw_stills(clip.motion, times), label=label)
+    return FlaggedClip(row, list(by_severity.itertuples()), moments, drawn, still)

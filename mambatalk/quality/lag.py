@@ -1,65 +1,101 @@
-"""Loudness beside mouth movement or words, for clips whose audio is offset in time."""
+"""Loudness beside mouth, gestures or words, for clips whose audio and motion are not in time.
+
+The third curve shows the motion as it would fit: moved, stretched or reversed.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mambatalk.clips.alignment import JAW, Curve, loudness_by_frame, words_by_frame
+from mambatalk.clips.alignment import (
+    Curve,
+    loudness_by_frame,
+    mouth_by_frame,
+    stroke_by_frame,
+    words_by_frame,
+)
+from mambatalk.clips.landmarks import moving_mean
 from mambatalk.clips.row import Clip
-from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS
-from mambatalk.quality.figures import HEIGHT, WIDTH, Figure
+from mambatalk.quality.figures import HEIGHT, WIDTH, Figure, scale_to_one
 from mambatalk.quality.rule import Rule
-from mambatalk.reporting.picture import MODEL, SOFT, draw
+from mambatalk.reporting.picture import BAD, MODEL, SOFT, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LAG_COLUMNS: Final = ("mouth_lag", "speaker_lag", "word_lag")
+LAG_COLUMNS: Final = (
+    "mouth_lag",
+    "speaker_lag",
+    "stroke_lag",
+    "word_lag",
+    "pace",
+    "clock",
+    "backwards",
+)
 SECONDS_SHOWN: Final = 15
 """Long enough to recognise a lag, short enough that a lag of a few frames is visible."""
 OFFSET: Final = 1.15
-"""Height of the second curve above the first; both are scaled to 0 to 1."""
+"""Height of each curve above the one below; all are scaled to 0 to 1."""
 
 
 def plot_lag(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
-    """Plot mouth movement or words above the loudness of a clip.
+    """Plot mouth, gestures or words above the loudness of a clip, as they are and as they fit.
 
     Args:
         row: The clip's row of the manifest.
         clip: The clip itself.
-        rule: A rule on one of `LAG_COLUMNS`; a positive value means late audio.
+        rule: A rule on one of `LAG_COLUMNS`; a positive lag means late audio.
 
     """
     loudness = loudness_by_frame(clip.waveform)
-    if rule.column == "word_lag":
-        name = "words"
-        reference = words_by_frame(clip.words or [], len(loudness))
-    else:
-        name = "mouth"
-        jaw = clip.motion.poses[:, 3 * JAW : 3 * JAW + 3]
-        reference = joint_speed(np.nan_to_num(jaw))[:, 0]
+    name, reference = _reference(clip, rule.column, len(loudness))
+    fitting, cause = _fitting(reference, rule.column, float(row[rule.column]))
+    # Clocks drift apart towards the end.
+    first = max(0, len(loudness) - SECONDS_SHOWN * FPS) if rule.column == "clock" else 0
+    curves = (
+        ("audio", moving_mean(loudness, 3) if len(loudness) > 3 else loudness, SOFT),
+        (name, reference, BAD),
+        (f"{name}, to fit", fitting, MODEL),
+    )
 
     def paint(axes: "Axes") -> None:
-        for curve, base, colour in ((loudness, 0.0, SOFT), (reference, OFFSET, MODEL)):
-            heights = base + _scale(curve[: SECONDS_SHOWN * FPS])
-            axes.plot(np.arange(len(heights)) / FPS, heights, color=colour, linewidth=1)
-        axes.set_yticks((0.5, OFFSET + 0.5), ("audio", name))
+        for level, (_, curve, colour) in enumerate(curves):
+            heights = level * OFFSET + scale_to_one(curve[first : first + SECONDS_SHOWN * FPS])
+            times = (first + np.arange(len(heights))) / FPS
+            axes.plot(times, heights, color=colour, linewidth=1)
+        ticks = [level * OFFSET + 0.5 for level in range(len(curves))]
+        axes.set_yticks(ticks, [label for label, _, _ in curves])
         axes.grid(False, axis="y")
         axes.set_xlabel("time (s)")
 
-    lag = float(row[rule.column])
-    direction = "late" if lag > 0 else "early"
     suffix = " (median of the speaker)" if rule.column == "speaker_lag" else ""
-    caption = (
-        f"{name.capitalize()} above, loudness below: "
-        f"the audio is {abs(lag):.2f} s {direction}{suffix}."
-    )
+    caption = f"{name.capitalize()} above, loudness below: {cause}{suffix}."
     return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 
 
-def _scale(curve: Curve) -> Curve:
-    """Scale a curve to 0 to 1; the extreme 2 % at each end are clipped."""
-    low, high = np.quantile(curve, (0.02, 0.98))
-    return np.clip((curve - low) / (high - low + 1e-9), 0, 1)
+def _reference(clip: Clip, column: str, frames: int) -> tuple[str, Curve]:
+    if column == "word_lag":
+        return "words", words_by_frame(clip.words or [], frames)
+    if column == "stroke_lag":
+        return "arms", stroke_by_frame(clip.motion)
+    return "mouth", mouth_by_frame(clip.motion)
+
+
+def _fitting(reference: Curve, column: str, value: float) -> tuple[Curve, str]:
+    """Return the curve as it fits the audio, and a description of the fault."""
+    if column in ("pace", "clock"):
+        frames = np.arange(int(len(reference) * value))
+        stretched = np.interp(frames / value, np.arange(len(reference)), reference)
+        return stretched, f"the motion fits if it takes {value:.3f} times as long"
+    if column == "backwards":
+        return reference[::-1], "the motion fits if it is reversed"
+    direction = "late" if value > 0 else "early"
+    shift = round(value * FPS)
+    moved = (
+        np.concatenate([np.full(shift, reference[0]), reference])
+        if shift > 0
+        else reference[-shift:]
+    )
+    return moved, f"the audio is {abs(value):.2f} s {direction}"

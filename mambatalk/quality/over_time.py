@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mambatalk.clips.continuity import cut_strength
 from mambatalk.clips.noise import ABSURD, STEP, bounded, tremble
 from mambatalk.clips.parts import face_speed
 from mambatalk.clips.posture import ARM_JOINTS, JOINT_GROUPS, STILL_ANGLE
@@ -50,6 +51,13 @@ class FrameSeries:
 
     If None, the largest value is marked instead.
     """
+    marked: str = "nothing moves"
+    """What holds in the shaded frames."""
+
+    def still(self, values: Floats) -> Mask:
+        """Return the frames to shade, from the values (frames, channels) of a motion."""
+        assert self.frozen is not None
+        return self.frozen(values < STILL_ANGLE * FPS)
 
 
 def _speed(motion: SmplxMotion) -> Floats:
@@ -66,6 +74,18 @@ def _not_finite(motion: SmplxMotion) -> Floats:
         for array in (motion.poses, motion.trans, motion.expressions)
     ]
     return np.sum(counts, axis=0)[:, None].astype(np.float64)
+
+
+def _cuts(motion: SmplxMotion) -> Floats:
+    return cut_strength(_speed(motion).sum(axis=1, dtype=np.float64))[:, None]
+
+
+def _largest_rotation(motion: SmplxMotion) -> Floats:
+    return np.abs(motion.poses[:, 3:]).max(axis=1, keepdims=True)
+
+
+def _largest_expression(motion: SmplxMotion) -> Floats:
+    return np.abs(motion.expressions).max(axis=1, keepdims=True)
 
 
 def _angles(motion: SmplxMotion) -> Floats:
@@ -165,6 +185,21 @@ FRAME_SERIES: Final[Mapping[str, FrameSeries]] = {
     ),
     "max_angle": FrameSeries("Largest rotation", "rad", _angles, JOINTS),
     **{f"angle_{group}": _group_angles(group, joints) for group, joints in JOINT_GROUPS.items()},
+    "cut": FrameSeries("Speed of all joints relative to the frames around", "times", _cuts),
+    "blank_frames": FrameSeries(
+        "Largest rotation of any joint",
+        "rad",
+        _largest_rotation,
+        frozen=_all_frozen,
+        marked="every joint is at zero",
+    ),
+    "blank_face_frames": FrameSeries(
+        "Largest expression coefficient",
+        "",
+        _largest_expression,
+        frozen=_all_frozen,
+        marked="every expression is zero",
+    ),
     "max_translation_speed": FrameSeries("Speed of the body", "m/s", _translation_speed),
     "translation_range": FrameSeries(
         "Distance along an axis of the floor from its lowest place",
@@ -218,9 +253,9 @@ def plot_over_time(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
         frozen = None
         caption = _describe_peak(series, values, rate, rule)
     else:
-        frozen = series.frozen(values < STILL_ANGLE * FPS)
+        frozen = series.still(values)
         seconds = frozen.sum() / rate
-        caption = f"{series.title} in each frame; nothing moves in the marked {seconds:.1f} s."
+        caption = f"{series.title} in each frame; {series.marked} in the marked {seconds:.1f} s."
 
     def paint(axes: "Axes") -> None:
         frames, peaks = downsample_peaks(largest)

@@ -1,6 +1,6 @@
 """Render a data-quality report as one HTML page that loads nothing from the network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,13 @@ from mambatalk.files import atomic_file
 from mambatalk.quality.comparison import summarize_drift
 from mambatalk.quality.distributions import plot_distributions
 from mambatalk.quality.drift import FALSE_DISCOVERY_RATE, LARGE, MIN_CLIPS, MODERATE
-from mambatalk.quality.flagged_clips import illustrate_flagged_clips
+from mambatalk.quality.flagged_clips import (
+    MAX_ILLUSTRATED,
+    FlaggedClip,
+    illustrate_clips,
+    order_flagged_clips,
+)
+from mambatalk.quality.limits import CANNOT_SEE
 from mambatalk.quality.measures import add_derived_columns, to_numbers
 from mambatalk.quality.report import QualityReport
 from mambatalk.quality.rule import Rule
@@ -19,18 +25,60 @@ from mambatalk.reporting.html import render
 from mambatalk.reporting.text import count_of
 
 TEMPLATE: Final = Path(__file__).with_name("page.html")
+CLIPS_TEMPLATE: Final = Path(__file__).with_name("clips_page.html")
 SEVERITIES: Final = ("critical", "quarantine", "warning")
+CLIPS_PER_PAGE: Final = 24
+MAX_WARNING_ROWS: Final = 300
+"""Warnings in the table of the first page; the pages of the clips have all of them."""
 
 
 def write_quality_page(path: Path, report: QualityReport) -> None:
-    """Write the page atomically; its bytes depend only on the report."""
-    page = render(TEMPLATE, page_context(report))
-    with atomic_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    """Write the first page, and pages with the other flagged clips beside it.
+
+    Their bytes depend only on the report. Each file is written atomically, the first page last.
+
+    Args:
+        path: The first page. The others are `clips-002.html` and so on in the same folder, where
+            such pages of an earlier report are deleted.
+        report: The report.
+
+    """
+    for old in path.parent.glob("clips-[0-9]*.html"):
+        old.unlink()
+    clip_ids = order_flagged_clips(report.findings)
+    parts = [
+        clip_ids[start : start + CLIPS_PER_PAGE]
+        for start in range(0, len(clip_ids), CLIPS_PER_PAGE)
+    ] or [[]]
+    pages = [path.name, *(f"clips-{number:03d}.html" for number in range(2, len(parts) + 1))]
+    for number, (name, members) in enumerate(zip(pages, parts, strict=True), start=1):
+        if number == 1:
+            continue
+        illustrated = number * CLIPS_PER_PAGE <= MAX_ILLUSTRATED
+        values = {
+            "corpus": report.corpus,
+            "number": number,
+            "pages": pages,
+            "illustrated": illustrated,
+            "max_illustrated": MAX_ILLUSTRATED,
+            "clips": _flagged(report, members, figures=illustrated),
+        }
+        _write(path.with_name(name), render(CLIPS_TEMPLATE, values))
+    page_of = {
+        clip_id: "" if page == path.name else page
+        for page, members in zip(pages, parts, strict=True)
+        for clip_id in members
+    }
+    values = page_context(report) | {
+        "pages": pages,
+        "flagged": _flagged(report, parts[0], figures=True),
+        "flagged_rows": _flagged_rows(report.findings, page_of),
+    }
+    _write(path, render(TEMPLATE, values))
 
 
 def page_context(report: QualityReport) -> dict[str, Any]:
-    """Return the variables of the template."""
+    """Return the variables of the first page's template, without those of the flagged clips."""
     table = add_derived_columns(report.store.manifest)
     findings = report.findings
     is_warning = findings["severity"] == "warning"
@@ -43,9 +91,9 @@ def page_context(report: QualityReport) -> dict[str, Any]:
         "quarantined": quarantined,
         "critical": report.verdict["critical"],
         "rules": _count_violations(report.rules, findings, len(table)),
-        "flagged": illustrate_flagged_clips(report.store, findings, report.rules),
-        "severe_findings": list(findings[~is_warning].itertuples()),
+        "has_severe": bool((~is_warning).any()),
         "warnings": list(findings[is_warning].itertuples()),
+        "max_rows": MAX_WARNING_ROWS,
         "distributions": plot_distributions(table, report.rules, quarantined),
         "speakers": _speaker_rows(table, quarantined),
         "speaker_names": {str(id_): f"{id_} {name}" for id_, name in speaker_names.items()},
@@ -57,7 +105,39 @@ def page_context(report: QualityReport) -> dict[str, Any]:
             "false_discoveries": FALSE_DISCOVERY_RATE,
             "min_clips": MIN_CLIPS,
         },
+        "unseen": CANNOT_SEE,
     }
+
+
+def _flagged(report: QualityReport, clip_ids: Sequence[str], *, figures: bool) -> list[FlaggedClip]:
+    clips = illustrate_clips(
+        report.store,
+        clip_ids,
+        report.findings,
+        report.rules,
+        draw_stills=report.draw_stills,
+        figures=figures,
+    )
+    return list(clips)
+
+
+def _flagged_rows(
+    findings: pd.DataFrame, page_of: Mapping[str, str]
+) -> list[tuple[str, str, str, str]]:
+    """Return id, severity, rules and page of each flagged clip, in the order of the pages."""
+    of_clip = {str(clip_id): rows for clip_id, rows in findings.groupby("clip_id")}
+    table = []
+    for clip_id, page in page_of.items():
+        rows = of_clip[clip_id]
+        severity = min(rows["severity"], key=SEVERITIES.index)
+        names = ", ".join(str(name).replace("_", " ") for name in rows["rule"].unique())
+        table.append((clip_id, severity, names, page))
+    return table
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def headline(report: QualityReport) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from mambatalk.corpus.layout import FOLDERS, parse_clip_id
 from mambatalk.errors import InputError
 from mambatalk.quality.comparison import Comparison
 from mambatalk.quality.decisions import Decision
+from mambatalk.quality.flagged_clips import StillDrawer
 from mambatalk.quality.rule import Rule
 from mambatalk.quality.rules import apply_rules, clip_rules, verdict
 
@@ -35,6 +36,8 @@ class QualityReport:
     """Link to the Great Expectations page, relative to this one."""
     comparison: Comparison | None = None
     """Comparison with an earlier snapshot."""
+    draw_stills: StillDrawer | None = None
+    """Draws the motion of flagged clips; None for a report without stills."""
 
 
 def build_report(
@@ -44,6 +47,7 @@ def build_report(
     corpus: str,
     unmatched_files: Sequence[str] = (),
     decisions: Sequence[Decision] = (),
+    draw_stills: StillDrawer | None = None,
 ) -> QualityReport:
     """Check every clip of a store against the rules.
 
@@ -53,6 +57,7 @@ def build_report(
         corpus: Name of the corpus for the reader.
         unmatched_files: Files of the corpus that belong to no clip.
         decisions: What a person has decided about single clips.
+        draw_stills: Draws the motion of flagged clips. If None, the report has no stills.
 
     """
     rules = clip_rules(bounds)
@@ -69,6 +74,7 @@ def build_report(
             decisions=decisions,
         ),
         unmatched_files=unmatched_files,
+        draw_stills=draw_stills,
     )
 
 

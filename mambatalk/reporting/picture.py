@@ -3,6 +3,7 @@
 The same data give the same bytes: no date, no version, no random identifier.
 """
 
+import base64
 import io
 import re
 from collections.abc import Callable
@@ -96,3 +97,17 @@ def _embeddable(document: str) -> str:
 def _round_numbers(tag: re.Match[str]) -> str:
     """Round the numbers of a tag to 0.01 pixels, less than a page can show."""
     return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
+
+
+def embed_picture(webp: bytes, *, label: str) -> "Markup":
+    """Return an `<img>` element that holds a WebP file.
+
+    Args:
+        webp: Content of the file.
+        label: Description for screen readers.
+
+    """
+    from markupsafe import Markup, escape
+
+    data = base64.b64encode(webp).decode()
+    return Markup(f'<img alt="{escape(label)}" src="data:image/webp;base64,{data}">')

@@ -34,6 +34,7 @@ from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport, find_unmatched_files
 from mambatalk.quality.rule import Rule
 from mambatalk.quality.rules import clip_rules
+from mambatalk.rendering.moments import draw_moments
 from tasks.expectations.data_docs import write_page
 from tasks.expectations.suites import Checked, check
 from tasks.runtime.command import run_command
@@ -132,6 +133,7 @@ def refresh_report(config: Config, paths: Paths) -> dict[str, Any]:
                 unmatched_files=find_unmatched_files(found["files"]),
                 data_docs="data_docs/index.html",
                 comparison=comparison,
+                draw_stills=draw_moments,
             )
             write_quality_page(out / "index.html", report)
             summary = {

@@ -4,6 +4,8 @@ import io
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -115,7 +117,8 @@ def test_a_figure_shows_a_fault_of_the_motion(fault: MotionFault, sample: Path) 
         clip_id=SAMPLE_CLIP, motion=motion, audio=b"", words=None, phones=None, semantics=None
     )
     rules = [rule for rule in RULES if rule.name == fault.rule]
-    figures = evidence_figures(row, clip, rules, pd.DataFrame([row, row]))
+    store = cast(ClipStore, SimpleNamespace(manifest=pd.DataFrame([row, row])))
+    figures = evidence_figures(row, clip, rules, store)
     assert len(figures) == 1
     assert figures[0].caption
     assert "nan" not in str(figures[0].svg)

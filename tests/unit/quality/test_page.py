@@ -1,10 +1,11 @@
 """The data-quality page shows every flagged clip with its reason, and figures of planted faults."""
 
+import copy
 import dataclasses
 import html
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mambatalk.clips.statistics import audio_statistics
 from mambatalk.clips.store import ClipStore
 from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.corpus.wave import AudioFormat
+from mambatalk.motion.clip import SmplxMotion
 from mambatalk.quality.comparison import (
     PreviousManifest,
     compare_manifests,
@@ -33,6 +35,7 @@ from mambatalk.quality.page import write_quality_page
 from mambatalk.quality.report import QualityReport, build_report, find_unmatched_files
 from mambatalk.quality.rule import Rule
 from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules, verdict
+from mambatalk.rendering.moments import draw_moments
 from mambatalk.sample.build import write_sample
 
 pytest.importorskip(
@@ -186,14 +189,15 @@ def test_a_flagged_clip_has_its_reason_and_a_figure(
     assert f"<b>{rule}</b>" in card
     pattern = pattern.replace("{original}", clip_of["original"])
     assert re.search(pattern, visible_text(card))
-    assert ("<svg" in card) == (fault not in ("damaged", "copy"))
+    assert ("<svg" in card) == (fault != "damaged")
 
 
-def test_the_page_shows_all_flagged_clips_and_no_others(faulty: Faulty, page: str) -> None:
+def test_the_page_shows_all_clips_with_findings_and_no_others(faulty: Faulty, page: str) -> None:
     store, clip_of = faulty
     quarantined = report_on(store).verdict["quarantined"]
     cards = re.findall(r'case" id="([^"]+)"', page)
-    assert set(cards) == set(clip_of.values()) == set(quarantined)
+    assert set(cards) >= set(clip_of.values()) == set(quarantined)
+    assert set(cards) == set(report_on(store).findings["clip_id"])
     assert f"{len(clip_of)} of {len(store.manifest)} clips would be quarantined" in visible_text(
         page
     )
@@ -206,15 +210,46 @@ def test_critical_findings_come_first(faulty: Faulty, page: str) -> None:
     assert f"{faulty[1]['copy']}: leak" in before_rules
 
 
-def test_a_table_lists_flagged_clips_beyond_the_figure_limit(
+def test_other_pages_show_the_flagged_clips_beyond_the_first(
     faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, clip_of = faulty
-    monkeypatch.setattr("mambatalk.quality.flagged_clips.MAX_ILLUSTRATED", 2)
-    page = write_page(report_on(store), tmp_path)
-    assert page.count('<article class="card case"') == 2
-    text = visible_text(page)
-    assert all(clip in text for clip in clip_of.values())
+    monkeypatch.setattr("mambatalk.quality.page.CLIPS_PER_PAGE", 3)
+    monkeypatch.setattr("mambatalk.quality.page.MAX_ILLUSTRATED", 6)
+    (tmp_path / "clips-009.html").write_text("a page of an earlier report")
+    first = write_page(report_on(store), tmp_path)
+    others = sorted(path.name for path in tmp_path.glob("clips-*.html"))
+    assert others[0] == "clips-002.html"
+    assert "clips-009.html" not in others
+    pages = {"": first} | {name: (tmp_path / name).read_text(encoding="utf-8") for name in others}
+    links = re.findall(r'<th scope="row"><a href="([^"]*)#([^"]+)">', first)
+    assert set(clip_of.values()) <= {clip for _, clip in links}
+    for page, clip in links:
+        card_of(pages[page], clip)
+    assert "<svg" in pages["clips-002.html"]
+    assert "<svg" not in pages["clips-003.html"], "figures are limited"
+    assert all("clips-002.html" in page for page in (first, pages["clips-003.html"]))
+
+
+def test_a_card_names_the_moment_and_shows_the_motion(faulty: Faulty, tmp_path: Path) -> None:
+    store, clip_of = faulty
+    asked: list[Sequence[float]] = []
+
+    def draw(motion: SmplxMotion, seconds: Sequence[float]) -> bytes:
+        asked.append(seconds)
+        return draw_moments(motion, seconds)
+
+    page = write_page(dataclasses.replace(report_on(store), draw_stills=draw), tmp_path)
+    card = card_of(page, clip_of["frozen"])
+    assert re.search(r'held</b> <b class="when">1\.[0-9] to 3\.[0-9] s', card)
+    assert 'src="data:image/webp;base64,' in card
+    assert "Waveform;" in card
+    assert any(1 < seconds[1] < 4 for seconds in asked)
+
+
+def test_the_page_says_what_the_checks_cannot_see(page: str) -> None:
+    assert "What these checks cannot see" in page
+    assert "The face of another clip" in visible_text(page)
 
 
 def test_a_new_rule_gets_figures_without_further_code(clean: ClipStore, tmp_path: Path) -> None:
@@ -266,7 +301,7 @@ def test_a_lag_is_plotted_against_its_reference(
     rule = Rule(
         name="lag", severity="quarantine", column=column, reason="late", minimum=-0.1, maximum=0.1
     )
-    (figure,) = evidence_figures(row, clean.read(row["clip_id"]), [rule], clean.manifest)
+    (figure,) = evidence_figures(row, clean.read(row["clip_id"]), [rule], clean)
     assert figure.caption.endswith(caption)
     assert str(figure.svg).count("<path") > 10
 
@@ -362,17 +397,16 @@ def test_a_frozen_arm_is_shaded_while_the_other_moves(clean: ClipStore) -> None:
         reason="an arm does not move",
         maximum=0.5,
     )
-    (figure,) = evidence_figures(
-        row, dataclasses.replace(clip, motion=motion), [rule], clean.manifest
-    )
+    (figure,) = evidence_figures(row, dataclasses.replace(clip, motion=motion), [rule], clean)
     assert "nothing moves in the marked 1.0 s" in figure.caption
 
 
 def test_a_rule_of_yes_or_no_has_no_figure(clean: ClipStore) -> None:
-    manifest = clean.manifest.assign(signed=True)
+    store = copy.copy(clean)
+    store.manifest = clean.manifest.assign(signed=True)
     rule = Rule(name="signed", severity="warning", column="signed", reason="signed", maximum=0)
-    row = manifest.iloc[0].to_dict()
-    figures = evidence_figures(row, clean.read(row["clip_id"]), [rule], manifest)
+    row = store.manifest.iloc[0].to_dict()
+    figures = evidence_figures(row, clean.read(row["clip_id"]), [rule], store)
     assert list(figures) == []
 
 
