@@ -51,6 +51,8 @@ GUARDED = {
     "tasks/tools/release.py": "operations",
     "mambatalk/serving/signature.py": "pipeline",
 }
+# Modules that another package brings: Triton comes with the CUDA builds of PyTorch.
+BROUGHT_BY = {"triton": "torch"}
 # Declared although no file of the extra imports them.
 NOT_IMPORTED = {
     "gpu": {"einops", "transformers"},  # mamba-ssm, installed without dependencies, imports them.
@@ -138,6 +140,7 @@ def distributions() -> dict[str, frozenset[str]]:
 def packages_of(module: str) -> frozenset[str]:
     """Distributions that provide a module; its own name where none is installed."""
     top = module.split(".")[0]
+    top = BROUGHT_BY.get(top, top)
     return distributions().get(top, frozenset({normalise(top)}))
 
 
