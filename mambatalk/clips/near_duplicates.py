@@ -24,6 +24,10 @@ MIN_SHARE: Final = 0.7
 """Share of the landmarks of the common part that must match: speakers repeat words and gestures,
 and synthetic speech repeats them exactly.
 """
+ENOUGH_MATCHES: Final = 6
+"""Matches that prove a common part of two longer clips. Fewer must be that share of the shorter
+clip: two clips of one voice, spoken by eSpeak NG, began and ended with the same four phrases.
+"""
 MAX_SPEED_CHANGE: Final = 0.03
 TIME_TOLERANCE: Final = 0.15
 """Seconds by which the distance of two landmarks may differ, besides the speed."""
@@ -144,7 +148,10 @@ def _consistent(pairs: Any, times: Any, other_times: Any) -> tuple[float, float]
         ((other_times + delay >= start - margin) & (other_times + delay <= end + margin)).sum(),
     )
     share = matched / max(int(common), 1)
+    shorter = min(len(times), len(other_times))
     if matched < MIN_MATCHES or share < MIN_SHARE:
+        return None
+    if matched < ENOUGH_MATCHES and matched < MIN_SHARE * shorter:
         return None
     return delay, min(1.0, share)
 
