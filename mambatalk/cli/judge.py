@@ -101,9 +101,9 @@ def drift(
 
         mambatalk drift /data/corpus-may /data/corpus-june
 
-    Compare the clips of an earlier commit with the present ones:
+    Compare the clips of an earlier commit, from `dvc get . data/clips --rev v1.0 --out
+    /tmp/clips-v1`, with the present ones:
 
-        dvc get . data/clips --rev v1.0 --out /tmp/clips-v1
         mambatalk drift /tmp/clips-v1 data/clips
     """
     from mambatalk.quality.comparison import (
@@ -159,14 +159,14 @@ def croissant(
         str | None, typer.Option(help="How to cite the data; default: URL.")
     ] = None,
 ) -> None:
-    """Describe a snapshot in Croissant, the JSON-LD format of data-set catalogues.
+    r"""Describe a snapshot in Croissant, the JSON-LD format of data-set catalogues.
 
     Put the file into the folder of the corpus: its paths are relative.
 
     **Example**
 
-        mambatalk croissant data/snapshot.json --out /data/corpus/croissant.json --name my-corpus
-        --licence CC-BY-NC-4.0 --url https://example.org/corpus --published 2026-11-28
+        mambatalk croissant data/snapshot.json --out croissant.json --name my-corpus \
+          --licence CC-BY-NC-4.0 --url https://example.org/corpus --published 2026-11-28
     """
     from mambatalk.corpus.croissant import describe_snapshot
     from mambatalk.corpus.snapshot import read_snapshot

@@ -121,8 +121,9 @@ def test_drift_against_the_previous_report_is_a_warning(
     assert {(one["speaker"], one["feature"], one["level"]) for one in drifted} == {
         ("all", "max_expression", "large"),
         ("all", "face_range", "large"),
+        ("all", "activity_face", "large"),
     }
-    assert "2 significant shifts" in page(workspace)
+    assert "3 significant shifts" in page(workspace)
 
 
 def run(workspace: Workspace, *arguments: str, **variables: str) -> "subprocess.Popen[str]":

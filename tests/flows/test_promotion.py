@@ -41,10 +41,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowClient]
 
 @pytest.fixture
 def client(registry: MlflowClient) -> MlflowClient:
-    """Return the registry without aliases."""
+    """Return the registry without aliases and history."""
     for name in ALIASES:
         if getattr(read_aliases(registry), name):
             registry.delete_registered_model_alias(NAME, name)
+    # Without its aliases, a history looks like an interrupted change.
+    for tag in registry.get_registered_model(NAME).tags:
+        registry.delete_registered_model_tag(NAME, tag)
     return registry
 
 

@@ -142,7 +142,7 @@ def test_an_empty_split(corpus: Workspace) -> None:
 def test_a_full_disk(empty: Workspace) -> None:
     """On a file system of 3 MB, mounted in a user namespace."""
     small = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
-    (empty.root / "data").mkdir()
+    (empty.root / "data").mkdir(exist_ok=True)
     if empty.run(*small, "mount -t tmpfs -o size=3m none data").returncode:
         pytest.skip("mounting a small file system is not allowed here")
     done = empty.run(

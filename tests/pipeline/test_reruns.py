@@ -117,7 +117,7 @@ def test_all_plumbing_together_reruns_nothing(recorded: Recorded) -> None:
 
 def test_a_new_section_of_parameters_reruns_nothing(recorded: Recorded) -> None:
     with recorded.edited("params.yaml") as file:
-        append(file, "\npromotion:\n  samples: 1000\n")
+        append(file, "\nsection_of_no_stage:\n  samples: 1000\n")
         assert recorded.reruns() == set()
 
 
