@@ -6,10 +6,8 @@ retries, timeout and log, and its state is named "Ran", "Restored" (from DVC's r
 With no server configured, Prefect starts a temporary one for the length of the run.
 """
 
-import sys
 from typing import Annotated, Any, Final, Literal
 
-import httpx
 import typer
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -18,6 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.commands import ProcessGroup
+from flows.errors import errors_in_one_line
 from flows.gpu import reserve_place
 from flows.stages import (
     RETRYABLE_KINDS,
@@ -31,12 +30,9 @@ from flows.stages import (
 from flows.summary import build_summary
 from flows.supervise import run_supervised
 from flows.workspace import Workspace
-from mambatalk.errors import InputError
 
 Mode = Literal["stage", "whole"]
 _SECONDS_PER_HOUR: Final = 3600.0
-EXIT_CODES: Final = {"config": 2, "cancelled": 130}
-"""Exit codes of the command by kind of failure."""
 
 
 def is_retryable(task: Any, run: Any, state: State) -> bool:
@@ -194,23 +190,11 @@ def main(
     `PREFECT_API_URL=http://127.0.0.1:4200/api python -m flows.build` shows the run and its stages
     on a server.
     """
-    try:
+    with errors_in_one_line("build"):
         # Before a server starts: a graph that cannot be read is one line, not the log of a flow.
         read_graph(Workspace.open(root))
         run_supervised()
         build(root=root, mode=mode, targets=target, timeout_hours=timeout_hours)
-    except InputError as error:
-        sys.stderr.write(f"build: {error}\n")
-        sys.exit(2)
-    except StageError as error:
-        sys.stderr.write(f"build: {error}\n")
-        sys.exit(EXIT_CODES.get(error.kind, 1))
-    except httpx.TransportError as error:
-        sys.stderr.write(
-            f"build: Prefect's server does not answer any more ({error}); start it again, or unset "
-            "PREFECT_API_URL, and run the same command again\n"
-        )
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import httpx
 import typer
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -24,7 +23,8 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 
 from flows.commands import ProcessGroup
-from flows.stages import StageError, run_module
+from flows.errors import errors_in_one_line
+from flows.stages import run_module
 from flows.summary import decision_summary
 from flows.supervise import run_supervised
 from flows.workspace import Workspace
@@ -202,7 +202,7 @@ def main(
     approval_hours: Annotated[float, typer.Option(help="Longest wait for approval.")] = 24,
 ) -> None:
     """Decide about the challenger, and promote it if it is better than the champion."""
-    try:
+    with errors_in_one_line("promote"):
         # Before Prefect starts, so that bad input is one line and nothing else.
         Workspace.open(root)
         _check_versions(version)
@@ -210,18 +210,6 @@ def main(
             _require_approval_possible()
         run_supervised()
         outcome = promote(root, version, approve, approval_hours)
-    except InputError as error:
-        sys.stderr.write(f"promote: {error}\n")
-        sys.exit(2)
-    except StageError as error:
-        sys.stderr.write(f"promote: {error.message}\n")
-        sys.exit(2 if error.kind == "config" else 1)
-    except httpx.TransportError as error:
-        sys.stderr.write(
-            f"promote: Prefect's server does not answer ({error}); see `python -m flows.status` "
-            "for the champion, and run the same command again\n"
-        )
-        sys.exit(1)
     where = f"\nPage: {outcome['page']}" if outcome["page"] else ""
     sys.stdout.write(f"{outcome['verdict']}: {outcome['reason']}{where}\n")
     sys.exit(0 if outcome["verdict"] in ("promote", "none") else 1)

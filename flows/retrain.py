@@ -16,7 +16,6 @@ import sys
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-import httpx
 import typer
 from prefect import flow, get_client, get_run_logger, runtime, task
 from prefect.cache_policies import NO_CACHE
@@ -24,8 +23,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.build import EXIT_CODES, build_workspace, is_retryable
+from flows.build import build_workspace, is_retryable
 from flows.commands import ProcessGroup
+from flows.errors import errors_in_one_line
 from flows.promote import promote
 from flows.stages import StageError, run_dvc, run_module
 from flows.supervise import run_supervised
@@ -221,29 +221,20 @@ def main(
     timeout_hours: Annotated[float, typer.Option(help="Longest time a stage may take.")] = 24,
 ) -> None:
     """Rebuild in a worktree, propose the result on the branch retrain/RUN, and promote it."""
-    try:
+    with errors_in_one_line("retrain"):
         Workspace.open(root)
         run_supervised()
-        state: State[Any] = retrain(root, ref, git_remote, until, timeout_hours, return_state=True)
-        # Raises the error of a run that failed.
-        state.result()
+        try:
+            state: State[Any] = retrain(
+                root, ref, git_remote, until, timeout_hours, return_state=True
+            )
+            # Raises the error of a run that failed.
+            state.result()
+        except CancelledRun:
+            sys.stderr.write("retrain: cancelled; the next run continues from its checkpoints\n")
+            sys.exit(1)
         sys.stdout.write(f"retrain: {(state.name or '').lower()}: {state.message}\n")
         sys.exit(1 if state.name in _NO else 0)
-    except InputError as error:
-        sys.stderr.write(f"retrain: {error}\n")
-        sys.exit(2)
-    except CancelledRun:
-        sys.stderr.write("retrain: cancelled; the next run continues from its checkpoints\n")
-        sys.exit(1)
-    except StageError as error:
-        sys.stderr.write(f"retrain: {error}\n")
-        sys.exit(EXIT_CODES.get(error.kind, 1))
-    except httpx.TransportError as error:
-        sys.stderr.write(
-            f"retrain: Prefect's server does not answer any more ({error}); start it again, or "
-            "unset PREFECT_API_URL, and run the same command again\n"
-        )
-        sys.exit(1)
 
 
 if __name__ == "__main__":

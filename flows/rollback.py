@@ -9,13 +9,13 @@ same command.
 import sys
 from typing import Annotated
 
-import httpx
 import typer
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flows.errors import errors_in_one_line
 from flows.supervise import run_supervised
 from mambatalk.errors import InputError
 from tasks.registry.aliases import check_rollback, roll_back
@@ -66,22 +66,13 @@ def main(
     ] = None,
 ) -> None:
     """Return to the previous champion."""
-    try:
+    with errors_in_one_line("rollback"):
         # Before Prefect starts, so that bad input is one line and nothing else.
         client = open_registry()
         with registry_errors():
             check_rollback(client, to)
         run_supervised()
         outcome = rollback(reason, to)
-    except InputError as error:
-        sys.stderr.write(f"rollback: {error}\n")
-        sys.exit(2)
-    except httpx.TransportError as error:
-        sys.stderr.write(
-            f"rollback: Prefect's server does not answer ({error}); run the same command again, or "
-            "unset PREFECT_API_URL\n"
-        )
-        sys.exit(1)
     sys.stdout.write(f"version {outcome['champion']} is the champion, and not {outcome['from']}\n")
 
 

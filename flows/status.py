@@ -8,7 +8,6 @@ Exit code 0; 2 if the registry does not answer.
 """
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +18,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.errors import errors_in_one_line
 from flows.prefect_state import FlowState, PrefectState, read_prefect
-from mambatalk.errors import InputError
 from mambatalk.files import atomic_file
 from mambatalk.reporting.html import render
 from mambatalk.reporting.text import count_of
@@ -232,15 +231,12 @@ def main(
     ] = None,
 ) -> None:
     """Show which model is champion, what runs, what is next, and what needs a person."""
-    try:
+    with errors_in_one_line("status"):
         status = read_status()
         if html is None:
             print_status(status, Console())
         else:
             write_status(status, html)
-    except InputError as error:
-        sys.stderr.write(f"status: {error}\n")
-        sys.exit(2)
 
 
 if __name__ == "__main__":
