@@ -13,9 +13,9 @@ from pathlib import Path
 from mambatalk.clips.store import ClipStore
 from mambatalk.files import write_json
 from mambatalk.quality.decisions import read_decisions
-from mambatalk.quality.page import write_quality_page
-from mambatalk.quality.report import QualityReport
-from mambatalk.quality.rules import clip_rules
+from mambatalk.quality.pages.page import write_quality_page
+from mambatalk.quality.pages.report import QualityReport
+from mambatalk.quality.rules.catalogue import clip_rules
 from mambatalk.rendering.moments import draw_moments
 from tasks.expectations.suites import Checked, check, publish
 from tasks.runtime.context import StageContext

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas
 import pyarrow.parquet as pq
 
-from mambatalk.quality.rules import feature_rules
+from mambatalk.quality.rules.catalogue import feature_rules
 from tasks.expectations.suites import check, publish
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command

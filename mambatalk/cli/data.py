@@ -13,7 +13,7 @@ from mambatalk.reporting.text import count_of
 if TYPE_CHECKING:
     from mambatalk.config import CheckClipsConfig
     from mambatalk.quality.decisions import Decision
-    from mambatalk.quality.report import QualityReport
+    from mambatalk.quality.pages.report import QualityReport
 
 app = typer.Typer()
 PANEL = "Data"
@@ -165,7 +165,7 @@ def check(
         result = check_corpus(root, folder, bounds, speaker_ids, workers, decided)
         _print_report(result)
         if report is not None:
-            from mambatalk.quality.page import write_quality_page
+            from mambatalk.quality.pages.page import write_quality_page
 
             write_quality_page(report / "index.html", result)
             typer.echo(f"report: {report / 'index.html'}")
@@ -198,7 +198,7 @@ def check_corpus(
     from mambatalk.clips.ingest import ingest
     from mambatalk.clips.store import ClipStore
     from mambatalk.corpus.snapshot import write_snapshot
-    from mambatalk.quality.report import build_report, find_unmatched_files
+    from mambatalk.quality.pages.report import build_report, find_unmatched_files
     from mambatalk.rendering.moments import draw_moments
 
     snapshot_path = folder / "snapshot.json"
@@ -258,8 +258,8 @@ def _explanation(name: str, bounds: "CheckClipsConfig") -> list[str]:
     from difflib import get_close_matches
 
     from mambatalk.errors import InputError
-    from mambatalk.quality.rule import explain
-    from mambatalk.quality.rules import clip_rules
+    from mambatalk.quality.rules.catalogue import clip_rules
+    from mambatalk.quality.rules.rule import explain
 
     rules = {rule.name: rule for rule in clip_rules(bounds)}
     wanted = name.strip().lower().replace(" ", "_")
@@ -282,6 +282,6 @@ def _load_decisions(path: Path) -> "list[Decision]":
 
 def _load_bounds(params: Path | None) -> "CheckClipsConfig":
     from mambatalk.config import load_config
-    from mambatalk.quality.rules import STANDARD_BOUNDS
+    from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS
 
     return STANDARD_BOUNDS if params is None else load_config(params).check_clips

@@ -112,7 +112,7 @@ def drift(
         describe_shift,
         summarize_drift,
     )
-    from mambatalk.quality.rules import STANDARD_BOUNDS, clip_rules
+    from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
 
     previous = PreviousManifest(manifest=_manifest_of(before, workers), snapshot=str(before))
     compared = compare_manifests(
@@ -137,7 +137,7 @@ def _manifest_of(folder: Path, workers: int) -> "pd.DataFrame":
         return _read_manifest(folder)
     from mambatalk.cli.data import check_corpus, temporary_folder
     from mambatalk.corpus.layout import check_root
-    from mambatalk.quality.rules import STANDARD_BOUNDS
+    from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS
 
     check_root(folder)
     with temporary_folder() as scratch:

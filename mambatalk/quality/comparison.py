@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mambatalk.quality.drift import ALL_SPEAKERS, MODERATE, Sample, Shift, compute_shifts
-from mambatalk.quality.figures import Figure
 from mambatalk.quality.measures import Measure, add_derived_columns, select_measures, to_numbers
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.pages.figures import Figure
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BASE, MODEL, draw
 from mambatalk.reporting.text import count_of
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mambatalk.clips.posture import JOINT_GROUPS
 from mambatalk.motion.skeleton import TRACKED_PARTS
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import pandas
 
 from mambatalk.files import atomic_directory, write_json
 from mambatalk.quality.decisions import Decision
-from mambatalk.quality.rule import Rule
-from mambatalk.quality.rules import apply_rules, verdict
+from mambatalk.quality.rules.rule import Rule
+from mambatalk.quality.rules.verdict import apply_rules, verdict
 from tasks.expectations.data_docs import write_page
 from tasks.runtime.context import StageContext
 from tasks.runtime.status import DataContractError

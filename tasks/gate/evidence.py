@@ -12,7 +12,7 @@ from mambatalk.config import Config
 from mambatalk.files import read_json
 from mambatalk.quality.drift import compute_shifts
 from mambatalk.quality.measures import add_derived_columns, select_measures
-from mambatalk.quality.rules import clip_rules
+from mambatalk.quality.rules.catalogue import clip_rules
 from mambatalk.reporting.text import count_of
 from tasks.gate.rules import Rule, Status
 from tasks.registry.registration import EVIDENCE, MANIFEST

@@ -9,8 +9,8 @@ import pandas
 
 from mambatalk.config import Config
 from mambatalk.files import read_json
-from mambatalk.quality.rule import Rule
-from mambatalk.quality.rules import clip_rules, feature_rules
+from mambatalk.quality.rules.catalogue import clip_rules, feature_rules
+from mambatalk.quality.rules.rule import Rule
 from tasks.runtime.origin import origin_of_build
 from tasks.runtime.paths import Paths
 

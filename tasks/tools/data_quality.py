@@ -30,10 +30,10 @@ from mambatalk.corpus.snapshot import build_snapshot
 from mambatalk.files import atomic_directory, digest, read_json, write_json
 from mambatalk.quality.comparison import Comparison, PreviousManifest, compare_manifests
 from mambatalk.quality.decisions import read_decisions
-from mambatalk.quality.page import write_quality_page
-from mambatalk.quality.report import QualityReport, find_unmatched_files
-from mambatalk.quality.rule import Rule
-from mambatalk.quality.rules import clip_rules
+from mambatalk.quality.pages.page import write_quality_page
+from mambatalk.quality.pages.report import QualityReport, find_unmatched_files
+from mambatalk.quality.rules.catalogue import clip_rules
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.rendering.moments import draw_moments
 from tasks.expectations.data_docs import write_page
 from tasks.expectations.suites import Checked, check

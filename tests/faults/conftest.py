@@ -10,7 +10,8 @@ import pytest
 from mambatalk.clips.ingest import ingest
 from mambatalk.clips.store import ClipStore
 from mambatalk.corpus.snapshot import write_snapshot
-from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules
+from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
+from mambatalk.quality.rules.verdict import apply_rules
 from mambatalk.sample.build import write_sample
 from tests.faults.damage import Corpus
 

@@ -10,7 +10,8 @@ import soundfile
 
 from mambatalk.clips.store import ClipStore
 from mambatalk.corpus.layout import KINDS
-from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules
+from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
+from mambatalk.quality.rules.verdict import apply_rules
 from tests.faults.conftest import Findings, findings
 from tests.faults.damage import RATE, Corpus
 

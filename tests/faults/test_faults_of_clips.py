@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mambatalk.clips.store import ClipStore
-from mambatalk.quality.rules import STANDARD_BOUNDS, clip_rules
+from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
 from tests.faults.conftest import findings
 from tests.faults.damage import Corpus
 from tests.faults.faults_in_time import LABELS, TIME

@@ -13,7 +13,8 @@ from mambatalk.config import CheckFeaturesConfig, FeaturesConfig
 from mambatalk.corpus.textgrid import Interval
 from mambatalk.features.build import build_features
 from mambatalk.fidelity import CORRECTED
-from mambatalk.quality.rules import apply_rules, feature_rules
+from mambatalk.quality.rules.catalogue import feature_rules
+from mambatalk.quality.rules.verdict import apply_rules
 from tests.faults.damage import Corpus, turning
 from tests.helpers.stand_in_body import stand_in_body
 

@@ -10,7 +10,8 @@ import pytest
 import soxr
 
 from mambatalk.clips.store import ClipStore
-from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules
+from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
+from mambatalk.quality.rules.verdict import apply_rules
 from tests.faults.conftest import findings
 from tests.faults.damage import RATE, Corpus
 from tests.faults.faults_in_time import each_frame, played

@@ -16,11 +16,12 @@ from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import motion_statistics
 from mambatalk.clips.store import ClipStore
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.quality.evidence import evidence_figures
-from mambatalk.quality.page import write_quality_page
-from mambatalk.quality.report import build_report
-from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules
-from mambatalk.quality.timing import timing_rules
+from mambatalk.quality.pages.evidence import evidence_figures
+from mambatalk.quality.pages.page import write_quality_page
+from mambatalk.quality.pages.report import build_report
+from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
+from mambatalk.quality.rules.timing import timing_rules
+from mambatalk.quality.rules.verdict import apply_rules
 from tests.faults.damage import Arrays, Corpus
 from tests.faults.faults_of_clips import set_sample
 from tests.faults.faults_of_motion import FAULTS, UNUSUAL, MotionFault, one_value

@@ -41,7 +41,8 @@ def read_clip_folder(folder: Path) -> None:
     """Read a clip of four files as ingest does, and check it with every rule."""
     from mambatalk.clips.manifest import build_manifest
     from mambatalk.clips.reading import ClipJob, read_clip
-    from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules, verdict
+    from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
+    from mambatalk.quality.rules.verdict import apply_rules, verdict
 
     listed = {}
     for kind in KINDS:
@@ -115,7 +116,7 @@ def limit(kind: str) -> None:
         import torch  # noqa: F401
 
         import mambatalk.published.importing
-        import mambatalk.quality.rules  # noqa: F401
+        import mambatalk.quality.rules.catalogue  # noqa: F401
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
     size = FILE if kind in ON_DISK else 0

@@ -44,7 +44,7 @@ def test_the_wheel_has_the_library_and_its_files_and_nothing_else(distributions:
     files = {
         "mambatalk/py.typed",
         "mambatalk/viewer/static/three.js",
-        "mambatalk/quality/page.html",
+        "mambatalk/quality/pages/page.html",
     }
     assert files <= set(names)
 

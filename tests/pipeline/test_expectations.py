@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from mambatalk.config import load_config
-from mambatalk.quality.rule import Rule
-from mambatalk.quality.rules import apply_rules, clip_rules
+from mambatalk.quality.rules.catalogue import clip_rules
+from mambatalk.quality.rules.rule import Rule
+from mambatalk.quality.rules.verdict import apply_rules
 from tasks.expectations.suites import check, publish
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths

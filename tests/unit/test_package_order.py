@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("module", "imported"),
     [
-        ("mambatalk/quality/rules.py", "mambatalk.cli"),
+        ("mambatalk/quality/rules/rule.py", "mambatalk.cli"),
         ("mambatalk/files.py", "mambatalk.motion.skeleton"),
         ("mambatalk/synthesis/bundle.py", "tasks.bundle"),
         ("mambatalk/training/loop/train.py", "mlflow"),

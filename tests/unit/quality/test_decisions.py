@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from mambatalk.cli import app
 from mambatalk.errors import InputError
 from mambatalk.quality.decisions import Decision, add_decision, parse_decisions, read_decisions
-from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules, verdict
+from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
+from mambatalk.quality.rules.verdict import apply_rules, verdict
 
 HEADER = "clip_id,digest,decision,reason,who,when\n"
 DIGESTS = {f"{k}_clip_0_{k}_{k}": f"{k}" * 64 for k in range(1, 6)}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 
 MAX_LAG: Final = 0.2
 """Largest offset of one clip's audio, seconds; the two real clips measured are within 0.07."""

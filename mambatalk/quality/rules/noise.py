@@ -1,7 +1,7 @@
 """Rules on noise in the motion, and on absurd values in any array."""
 
 from mambatalk.config import CheckClipsConfig
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 
 
 def noise_rules(config: CheckClipsConfig) -> list[Rule]:

@@ -12,13 +12,12 @@ import pandas as pd
 
 from mambatalk.clips.row import Clip
 from mambatalk.clips.store import ClipStore
-from mambatalk.quality.figures import DASHED, HEIGHT, WIDTH, Figure, mark_bounds
-from mambatalk.quality.lag import LAG_COLUMNS, plot_lag
 from mambatalk.quality.measures import measure_for, to_numbers
-from mambatalk.quality.over_time import FRAME_SERIES, plot_over_time
-from mambatalk.quality.posture_figures import POSTURE_COLUMNS, plot_posture
-from mambatalk.quality.rule import Rule
-from mambatalk.quality.signals import (
+from mambatalk.quality.pages.figures import DASHED, HEIGHT, WIDTH, Figure, mark_bounds
+from mambatalk.quality.pages.lag import LAG_COLUMNS, plot_lag
+from mambatalk.quality.pages.over_time import FRAME_SERIES, plot_over_time
+from mambatalk.quality.pages.posture_figures import POSTURE_COLUMNS, plot_posture
+from mambatalk.quality.pages.signals import (
     COPY_COLUMNS,
     LABEL_COLUMNS,
     SEMANTIC_COLUMNS,
@@ -29,7 +28,8 @@ from mambatalk.quality.signals import (
     plot_semantics,
     plot_voice,
 )
-from mambatalk.quality.waveform import WAVEFORM_COLUMNS, plot_waveform
+from mambatalk.quality.pages.waveform import WAVEFORM_COLUMNS, plot_waveform
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, BASE, MODEL, draw
 from mambatalk.reporting.text import count_of
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from mambatalk.config import CheckFeaturesConfig, load_config
-from mambatalk.quality.measured import MEASURED
-from mambatalk.quality.rule import Rule, explain
-from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules, feature_rules, verdict
+from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules, feature_rules
+from mambatalk.quality.rules.measured import MEASURED
+from mambatalk.quality.rules.rule import Rule, explain
+from mambatalk.quality.rules.verdict import apply_rules, verdict
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CLEAN = {
     "split": "train",
     "fault": None,

@@ -9,8 +9,8 @@ import pandas as pd
 
 from mambatalk.clips.row import Clip
 from mambatalk.motion.skeleton import FPS
-from mambatalk.quality.over_time import FRAME_SERIES
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.pages.over_time import FRAME_SERIES
+from mambatalk.quality.rules.rule import Rule
 
 _WHEN: Final = re.compile(r"([0-9.]+)(?: to ([0-9.]+))? s")
 REACH: Final = 0.2

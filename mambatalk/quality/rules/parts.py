@@ -2,7 +2,7 @@
 
 from mambatalk.config import CheckClipsConfig
 from mambatalk.motion.skeleton import TRACKED_PARTS
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 
 
 def part_rules(config: CheckClipsConfig) -> list[Rule]:

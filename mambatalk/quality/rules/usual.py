@@ -6,7 +6,7 @@ are silent as long as fewer than ten clips can be compared.
 
 from mambatalk.config import CheckClipsConfig
 from mambatalk.motion.skeleton import TRACKED_PARTS
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 
 _LEARNT = "from ten clips on; learnt from this corpus, stable if a tenth of it is faulty"
 

@@ -1,6 +1,6 @@
 """Rules for labels: words, phones and semantics that contradict each other, the sound or the id."""
 
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 
 
 def label_rules() -> list[Rule]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import SOFT
 
 if TYPE_CHECKING:

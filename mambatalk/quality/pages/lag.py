@@ -18,8 +18,8 @@ from mambatalk.clips.alignment import (
 from mambatalk.clips.landmarks import moving_mean
 from mambatalk.clips.row import Clip
 from mambatalk.motion.skeleton import FPS
-from mambatalk.quality.figures import HEIGHT, WIDTH, Figure, scale_to_one
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.pages.figures import HEIGHT, WIDTH, Figure, scale_to_one
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, MODEL, SOFT, draw
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import numpy as np
 from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import BLOCK_SAMPLES, SILENCE_RMS, block_rms
 from mambatalk.motion.skeleton import SAMPLE_RATE
-from mambatalk.quality.figures import HEIGHT, MAX_POINTS, WIDTH, Figure, shade_intervals
+from mambatalk.quality.pages.figures import HEIGHT, MAX_POINTS, WIDTH, Figure, shade_intervals
 from mambatalk.reporting.picture import LINE, MODEL, SOFT, draw
 
 if TYPE_CHECKING:

@@ -28,13 +28,14 @@ from mambatalk.quality.comparison import (
     find_clip_changes,
     summarize_drift,
 )
-from mambatalk.quality.distributions import plot_distributions
-from mambatalk.quality.evidence import evidence_figures
-from mambatalk.quality.over_time import FRAME_SERIES
-from mambatalk.quality.page import write_quality_page
-from mambatalk.quality.report import QualityReport, build_report, find_unmatched_files
-from mambatalk.quality.rule import Rule
-from mambatalk.quality.rules import STANDARD_BOUNDS, apply_rules, clip_rules, verdict
+from mambatalk.quality.pages.distributions import plot_distributions
+from mambatalk.quality.pages.evidence import evidence_figures
+from mambatalk.quality.pages.over_time import FRAME_SERIES
+from mambatalk.quality.pages.page import write_quality_page
+from mambatalk.quality.pages.report import QualityReport, build_report, find_unmatched_files
+from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
+from mambatalk.quality.rules.rule import Rule
+from mambatalk.quality.rules.verdict import apply_rules, verdict
 from mambatalk.rendering.moments import draw_moments
 from mambatalk.sample.build import write_sample
 
@@ -214,8 +215,8 @@ def test_other_pages_show_the_flagged_clips_beyond_the_first(
     faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, clip_of = faulty
-    monkeypatch.setattr("mambatalk.quality.page.CLIPS_PER_PAGE", 3)
-    monkeypatch.setattr("mambatalk.quality.page.MAX_ILLUSTRATED", 6)
+    monkeypatch.setattr("mambatalk.quality.pages.page.CLIPS_PER_PAGE", 3)
+    monkeypatch.setattr("mambatalk.quality.pages.page.MAX_ILLUSTRATED", 6)
     (tmp_path / "clips-009.html").write_text("a page of an earlier report")
     first = write_page(report_on(store), tmp_path)
     others = sorted(path.name for path in tmp_path.glob("clips-*.html"))

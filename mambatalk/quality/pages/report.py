@@ -13,9 +13,10 @@ from mambatalk.corpus.layout import FOLDERS, parse_clip_id
 from mambatalk.errors import InputError
 from mambatalk.quality.comparison import Comparison
 from mambatalk.quality.decisions import Decision
-from mambatalk.quality.flagged_clips import StillDrawer
-from mambatalk.quality.rule import Rule
-from mambatalk.quality.rules import apply_rules, clip_rules, verdict
+from mambatalk.quality.pages.flagged_clips import StillDrawer
+from mambatalk.quality.rules.catalogue import clip_rules
+from mambatalk.quality.rules.rule import Rule
+from mambatalk.quality.rules.verdict import apply_rules, verdict
 
 
 @dataclass(frozen=True, kw_only=True)

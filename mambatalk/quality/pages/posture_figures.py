@@ -19,8 +19,15 @@ from mambatalk.clips.placement import (
 from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS
-from mambatalk.quality.figures import HEIGHT, WIDTH, Figure, Floats, downsample_peaks, mark_bounds
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.pages.figures import (
+    HEIGHT,
+    WIDTH,
+    Figure,
+    Floats,
+    downsample_peaks,
+    mark_bounds,
+)
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, BASE, MODEL, SOFT, draw
 
 if TYPE_CHECKING:

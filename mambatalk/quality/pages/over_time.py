@@ -18,7 +18,7 @@ from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, JOINTS, TRACKED_PARTS
-from mambatalk.quality.figures import (
+from mambatalk.quality.pages.figures import (
     HEIGHT,
     WIDTH,
     Figure,
@@ -27,7 +27,7 @@ from mambatalk.quality.figures import (
     mark_bounds,
     shade_intervals,
 )
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, MODEL, draw
 
 if TYPE_CHECKING:

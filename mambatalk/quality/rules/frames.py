@@ -1,7 +1,7 @@
 """Rules on coordinate frames, units and sides of a motion."""
 
 from mambatalk.config import CheckClipsConfig
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 
 _TEMPLATE = "SMPL-X has y up, metres, and the left side first"
 

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
-from mambatalk.quality.measured import describe_clean
+from mambatalk.quality.rules.measured import describe_clean
 
 Severity = Literal["critical", "quarantine", "warning"]
 NOTHING: Final = "none"

@@ -9,18 +9,18 @@ import pandas as pd
 from mambatalk.corpus.layout import SPLITS
 from mambatalk.files import atomic_file
 from mambatalk.quality.comparison import summarize_drift
-from mambatalk.quality.distributions import plot_distributions
 from mambatalk.quality.drift import FALSE_DISCOVERY_RATE, LARGE, MIN_CLIPS, MODERATE
-from mambatalk.quality.flagged_clips import (
+from mambatalk.quality.measures import add_derived_columns, to_numbers
+from mambatalk.quality.pages.distributions import plot_distributions
+from mambatalk.quality.pages.flagged_clips import (
     MAX_ILLUSTRATED,
     FlaggedClip,
     illustrate_clips,
     order_flagged_clips,
 )
-from mambatalk.quality.limits import CANNOT_SEE
-from mambatalk.quality.measures import add_derived_columns, to_numbers
-from mambatalk.quality.report import QualityReport
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.pages.report import QualityReport
+from mambatalk.quality.rules.limits import CANNOT_SEE
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.html import render
 from mambatalk.reporting.text import count_of
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mambatalk.quality.figures import DASHED
 from mambatalk.quality.measures import Measure, select_measures, to_numbers
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.pages.figures import DASHED
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, MODEL, SOFT, draw
 
 if TYPE_CHECKING:

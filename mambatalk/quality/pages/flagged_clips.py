@@ -10,11 +10,11 @@ from mambatalk.clips.row import Clip
 from mambatalk.clips.store import ClipStore
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS
-from mambatalk.quality.evidence import evidence_figures
-from mambatalk.quality.figures import Figure
-from mambatalk.quality.moments import find_moment, still_times
-from mambatalk.quality.rule import Rule
-from mambatalk.quality.waveform import plot_waveform
+from mambatalk.quality.pages.evidence import evidence_figures
+from mambatalk.quality.pages.figures import Figure
+from mambatalk.quality.pages.moments import find_moment, still_times
+from mambatalk.quality.pages.waveform import plot_waveform
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import embed_picture
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.rules.rule import Rule
 
 MAX_VOICE_DISTANCE: Final = 0.55
 """The two real clips of one speaker are 0.32 apart; half of all pairs of speakers more than 0.75.

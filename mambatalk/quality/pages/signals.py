@@ -16,8 +16,8 @@ from mambatalk.clips.statistics import joint_speed
 from mambatalk.clips.store import ClipStore
 from mambatalk.clips.voice import BANDS, decode_voice
 from mambatalk.motion.skeleton import FPS, PART_JOINTS
-from mambatalk.quality.figures import DASHED, HEIGHT, WIDTH, Figure, Floats, scale_to_one
-from mambatalk.quality.rule import Rule
+from mambatalk.quality.pages.figures import DASHED, HEIGHT, WIDTH, Figure, Floats, scale_to_one
+from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, BASE, MODEL, SOFT, draw
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The pages of the data-quality report, and their pictures."""
