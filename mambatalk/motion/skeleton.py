@@ -120,12 +120,3 @@ def pose_channels(part: Part) -> NDArray[np.int64]:
     """Return the indices of a part's 6D rotations among the 337 channels, joints ascending."""
     joints = np.array(PART_JOINTS[part])
     return (6 * joints[:, None] + np.arange(6)).ravel()
-
-
-def motion_channels(part: Part) -> NDArray[np.int64]:
-    """Return the indices of all channels of a part among the 337.
-
-    These are its rotations, and for `lower` also translation and contact.
-    """
-    extra = np.arange(POSE_DIM, MOTION_DIM) if part == "lower" else np.arange(0)
-    return np.concatenate([pose_channels(part), extra])
