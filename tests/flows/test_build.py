@@ -136,11 +136,12 @@ def test_no_process_outlives_a_killed_build(
     ],
 )
 def test_sigint_to_any_process_ends_the_build_for_good(
-    toy: Workspace, role: str, shell: str
+    server: str, toy: Workspace, role: str, shell: str
 ) -> None:
     """The stage is not retried, as it is after a kill."""
     instruct(toy, "first", "hang")
-    with command(toy, PREFECT_LOGGING_LEVEL="INFO", SHELL=shell) as process:
+    variables = {"PREFECT_API_URL": server, "PREFECT_LOGGING_LEVEL": "INFO", "SHELL": shell}
+    with command(toy, **variables) as process:
         assert any("hello from first" in line for line in process.stdout or ())
         build = psutil.Process(process.pid)
         (flow,) = build.children()

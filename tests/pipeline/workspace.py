@@ -126,7 +126,8 @@ def checkout(folder: Path, *, profile: str = "tiny") -> Workspace:
         source, target = ROOT / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            # With `__pycache__`: compiling again what Python and numba have compiled takes 20 s.
+            shutil.copytree(source, target)
         else:
             shutil.copy(source, target)
     shutil.copy(ROOT / "infra" / "profiles" / f"{profile}.yaml", root / "params.yaml")
