@@ -1,0 +1,229 @@
+"""Draw the plots of docs/performance.md: `python -m tasks.tools.performance`.
+
+Every point is read from a table of measurements in docs/, so that no number is written twice; what
+is computed from them is named so in the plot. Each plot is written for light and for dark pages.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from ruamel.yaml import YAML
+
+from mambatalk.errors import InputError
+from mambatalk.files import atomic_file
+from tasks.runtime.command import run_command
+
+DOCS: Final = Path("docs")
+PROFILE: Final = Path("infra/profiles/paper.yaml")
+CORPUS_HOURS: Final = (1.0, 60.0)
+"""Ends of the lines of the computed plot."""
+_SECONDS_PER_HOUR: Final = 3600.0
+_FRAMES_PER_SECOND: Final = 30.0
+_NUMBER: Final = re.compile(r"-?[\d,]*\.?\d+")
+_THEMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "light": {"text": "#1f2430", "grid": "#d7dae2", "first": "#3949ab", "second": "#c2185b"},
+    "dark": {"text": "#e3e6ee", "grid": "#454a5a", "first": "#8c9eff", "second": "#ff80ab"},
+}
+Rows = dict[str, list[str]]
+Theme = Mapping[str, str]
+
+
+def read_table(document: str, heading: str) -> Rows:
+    """Return the first table below a heading: the cells after the first one, by the first one.
+
+    Marks of bold text are removed. The row of the table's head is among the rows.
+
+    Raises:
+        InputError: The document has no such heading, or no table below it.
+
+    """
+    text = (DOCS / document).read_text(encoding="utf-8")
+    _, _, below = text.partition(f"\n## {heading}\n")
+    section = below.partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    if not lines:
+        raise InputError(
+            DOCS / document, f"expected a table below {heading!r}, found none", "restore it"
+        )
+    cells = [[cell.strip().replace("**", "") for cell in line.split("|")[1:-1]] for line in lines]
+    return {row[0]: row[1:] for row in cells if not set(row[1]) <= {"-"} or not row[1]}
+
+
+def number(cell: str) -> float:
+    """Return the first number of a cell, such as 1140 of "1,140 x"."""
+    found = _NUMBER.search(cell)
+    assert found, cell
+    return float(found[0].replace(",", ""))
+
+
+def plot_data(figure: Figure, theme: Theme) -> None:
+    """Plot speed and memory of ingest and features against the length of the corpus."""
+    rows = read_table("data.md", "Measurements")
+    hours = [number(cell) for cell in rows[""][:4]]
+    speed, memory = figure.subplots(1, 2)
+
+    for name, colour, marker in (("ingest", "second", "s"), ("features", "first", "o")):
+        values = [number(cell) for cell in rows[f"{name}, times real time"][:4]]
+        speed.plot(hours, values, color=theme[colour], marker=marker, label=name)
+    both = [number(cell) for cell in rows["ingest and features, times real time"][:4]]
+    speed.plot(hours, both, color=theme["text"], marker="^", label="both")
+    speed.axhline(500, color=theme["text"], linestyle=":", linewidth=1)
+    note: dict[str, Any] = {"color": theme["text"], "fontsize": 8}
+    speed.annotate("target of both: 500", (10, 420), ha="right", **note)
+    speed.set(
+        title="Speed (times real time)", xlabel="corpus (hours)", xscale="log", ylim=(0, 1800)
+    )
+    speed.legend(loc="upper left", frameon=False, labelcolor=theme["text"], fontsize=8)
+
+    key = "resident memory of all processes, GiB"
+    memory.plot(hours, [number(cell) for cell in rows[key][:4]], color=theme["first"], marker="o")
+    memory.axhline(2, color=theme["text"], linestyle=":", linewidth=1)
+    memory.annotate("target: 2", (0.5, 2.03), **note)
+    memory.set(title="Memory (GiB)", xlabel="corpus (hours)", xscale="log", ylim=(0, 2.4))
+    for axes in (speed, memory):
+        axes.set_xticks(hours, [f"{value:g}" for value in hours])
+        axes.minorticks_off()
+
+
+def plot_step(figure: Figure, theme: Theme) -> None:
+    """Plot the generator's training step on a CPU and on a GPU."""
+    on_cpu = read_table("experiments.md", "The generator's training step on a CPU")
+    on_gpu = read_table("experiments.md", "The generator's training step on a GPU")
+    cpu, gpu = figure.subplots(1, 2, width_ratios=(1, 1.6))
+
+    before, _, now, _ = on_cpu["AVX-512, 1 thread, wall time"]
+    _bars(cpu, {"commit f334c93": number(before), "now": number(now)}, theme)
+    cpu.set(title="Sample's size, 8 windows,\none CPU thread (ms)")
+
+    names = {
+        "published, PyTorch's default flags": "published",
+        "published, TF32 for all products": "published, TF32",
+        "ours, launched operation by operation": "ours, no graph",
+        "ours as one CUDA graph, audio encoders in one dimension": "ours, CUDA graph",
+        "ours as one CUDA graph, audio encoders in two dimensions": "ours, now",
+    }
+    _bars(gpu, {short: number(on_gpu[name][0]) for name, short in names.items()}, theme)
+    gpu.set(title="Full size, 64 windows,\none H100 (ms)")
+
+
+def plot_cost(figure: Figure, theme: Theme) -> None:
+    """Plot the computed time of a full training of the generator against the corpus' length."""
+    on_gpu = read_table("experiments.md", "The generator's training step on a GPU")
+    published = number(on_gpu["published, PyTorch's default flags"][0])
+    ours = number(on_gpu["ours as one CUDA graph, audio encoders in two dimensions"][0])
+    axes = figure.subplots()
+    for label, step, colour in (
+        (f"published step, {published:g} ms", published, "second"),
+        (f"our step, {ours:g} ms", ours, "first"),
+    ):
+        times = [training_hours(hours, step / 1000) for hours in CORPUS_HOURS]
+        axes.plot(CORPUS_HOURS, times, color=theme[colour], linestyle="--", label=label)
+        for hours, time in zip(CORPUS_HOURS, times, strict=True):
+            # Above the line, which rises to the right.
+            axes.annotate(
+                f"{time:.1f} h",
+                (hours, time),
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="right" if hours == CORPUS_HOURS[-1] else "left",
+                color=theme["text"],
+                fontsize=8,
+            )
+    axes.set(
+        title="Generator, 200 epochs, one H100: computed, not measured",
+        xlabel="training motion (hours)",
+        ylabel="GPU hours",
+        xscale="log",
+        yscale="log",
+        xlim=(0.9, 70),
+        ylim=(0.2, 500),
+    )
+    axes.set_xticks([1, 2, 5, 10, 20, 60], ["1", "2", "5", "10", "20", "60"])
+    axes.set_yticks([1, 10, 100], ["1", "10", "100"])
+    axes.minorticks_off()
+    axes.legend(loc="upper left", frameon=False, labelcolor=theme["text"], fontsize=8)
+
+
+def training_hours(corpus_hours: float, step_seconds: float) -> float:
+    """Compute how long the generator's training of the profile `paper` takes.
+
+    Windows of the corpus, times epochs, divided by the batch, times the time of a step. Waiting for
+    data, validation and checkpoints are left out.
+
+    Args:
+        corpus_hours: Hours of training motion.
+        step_seconds: Time of one training step.
+
+    """
+    training = YAML(typ="safe", pure=True).load(PROFILE)["train_generator"]
+    frames = corpus_hours * _SECONDS_PER_HOUR * _FRAMES_PER_SECOND
+    steps = frames / training["stride"] / training["batch_size"] * training["epochs"]
+    return float(steps * step_seconds / _SECONDS_PER_HOUR)
+
+
+PLOTS: Final[Mapping[str, tuple[Callable[[Figure, Theme], None], float]]] = {
+    "data": (plot_data, 3.2),
+    "step": (plot_step, 3.0),
+    "cost": (plot_cost, 3.4),
+}
+"""Functions that draw, and heights in inches, by name of the picture."""
+
+
+def draw(name: str, theme: str) -> Figure:
+    """Return one plot in the colours of a theme, "light" or "dark"."""
+    function, height = PLOTS[name]
+    colours = _THEMES[theme]
+    style: dict[Any, Any] = {
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.edgecolor": colours["grid"],
+        "axes.labelcolor": colours["text"],
+        "axes.titlecolor": colours["text"],
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "xtick.color": colours["text"],
+        "ytick.color": colours["text"],
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(7.2, height), layout="constrained")
+        function(figure, colours)
+    return figure
+
+
+def write(figure: Figure, path: Path, name: str) -> None:
+    """Write a plot as SVG without a background: the same bytes each time, with text as text."""
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": name}
+    with mpl.rc_context(style), atomic_file(path) as temporary:
+        figure.savefig(temporary, format="svg", transparent=True, metadata={"Date": None})
+
+
+def _bars(axes: Axes, values: Mapping[str, float], theme: Theme) -> None:
+    names: Sequence[str] = list(values)
+    colours = [
+        theme["second" if name != "now" and "ours" not in name else "first"] for name in names
+    ]
+    bars = axes.barh(range(len(names)), list(values.values()), color=colours)
+    axes.bar_label(bars, fmt="%g", padding=3, color=theme["text"], fontsize=8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.15 * max(values.values()))
+
+
+def command() -> None:
+    """Write all plots to docs/images."""
+    for name in PLOTS:
+        for theme in _THEMES:
+            path = DOCS / "images" / f"performance-{name}-{theme}.svg"
+            write(draw(name, theme), path, name)
+            sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    run_command(command, "tasks.tools.performance", __doc__)
