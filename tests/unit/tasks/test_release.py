@@ -26,6 +26,7 @@ def test_the_same_bundle_gives_the_same_archive(tmp_path: Path) -> None:
         assert archive.read("weights.safetensors") == b"weights"
 
 
+@pytest.mark.packaging
 def test_the_sbom_lists_this_environment(tmp_path: Path) -> None:
     write_sbom(ROOT, tmp_path / "sbom.json")
     sbom = json.loads((tmp_path / "sbom.json").read_text())
