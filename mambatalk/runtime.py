@@ -60,11 +60,13 @@ def device() -> torch.device:
     if chosen.type != "cuda" or "LOCAL_RANK" not in os.environ:
         return chosen
     place = int(os.environ["LOCAL_RANK"])
-    if place >= torch.cuda.device_count():
+    # Every process refuses, not only those without a GPU: the others would wait for them, and then
+    # report that torchrun has stopped them.
+    started = int(os.environ.get("LOCAL_WORLD_SIZE", place + 1))
+    if started > torch.cuda.device_count():
         raise InputError(
             "processes",
-            f"expected at most {torch.cuda.device_count()}, one for each GPU, found "
-            f"{os.environ.get('LOCAL_WORLD_SIZE', place + 1)}",
+            f"expected at most {torch.cuda.device_count()}, one for each GPU, found {started}",
             "start fewer (--nproc-per-node of torchrun)",
         )
     torch.cuda.set_device(place)

@@ -21,7 +21,7 @@ import typer
 
 from mambatalk.config import load_config
 from mambatalk.errors import InputError
-from mambatalk.files import remove_partial
+from mambatalk.files import make_folder, path_errors, remove_partial
 from tasks.runtime.command import run_command
 from tasks.runtime.context import Run, StageContext, is_assistant
 from tasks.runtime.links import remove_damaged
@@ -189,11 +189,14 @@ def stage_lock(folder: Path, stage: str) -> Iterator[None]:
     A process that holds it may be about to end, because its DVC was killed, and is waited for.
 
     Raises:
-        InputError: Another process holds it, and keeps it for `_LOCK_SECONDS`.
+        InputError: Another process holds it, and keeps it for `_LOCK_SECONDS`; or the folder cannot
+            be written to.
 
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+    make_folder(folder)
+    with path_errors(folder, expected="a writable folder"):
+        lock = (folder / "lock").open("w")
+    with lock as file:
         if not _acquire(file):
             sys.stderr.write(f"{stage}: waiting for an earlier run of this stage to end\n")
             deadline = time.monotonic() + _LOCK_SECONDS

@@ -11,6 +11,7 @@ import torch
 from mambatalk.errors import InputError
 from tasks.runtime.links import DamagedInputError
 from tasks.runtime.paths import Paths
+from tasks.runtime.stage import stage_lock
 from tasks.runtime.status import DataContractError, Interrupted, failure_kind, write_status
 
 FAULT = ("expected b, found a", "do c")
@@ -57,3 +58,12 @@ def test_the_status_file_holds_state_and_kind(tmp_path: Path) -> None:
 def test_runs_may_be_kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAMBATALK_RUNS", str(tmp_path / "kept"))
     assert Paths("checkout").run_folder("ingest") == tmp_path / "kept" / "ingest"
+
+
+def test_a_run_folder_that_cannot_be_written_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with (
+        pytest.raises(InputError, match="runs/ingest: expected a writable folder"),
+        stage_lock(tmp_path / "runs" / "ingest", "ingest"),
+    ):
+        pass

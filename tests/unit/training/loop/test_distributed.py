@@ -139,10 +139,12 @@ def test_a_batch_that_cannot_be_divided_is_refused(store: FeatureStore) -> None:
         list(windows(store, 9, 3).training_batches(0, CPU, parts=2))
 
 
-def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rank", ["0", "2"])
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+    """By those that would have a GPU, too, so that all end with the same line."""
     monkeypatch.setenv("MAMBATALK_DEVICE", "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     with pytest.raises(InputError, match="expected at most 2, one for each GPU, found 4"):
         device()
