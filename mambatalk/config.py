@@ -149,6 +149,12 @@ class VQCommonConfig:
     """Frames between the starts of training windows."""
     batch_size: Count
     """Windows of a step."""
+    select: Annotated[Literal["best", "last"], AnyCase]
+    """Epoch to keep: the one with the lowest validation loss, or the last; published fidelity keeps
+    the last.
+    """
+    patience: Size
+    """Epochs without a lower validation loss after which training ends; 0 runs all epochs."""
     lr_decay: Rate
     """Factor on the learning rate from each part's `decay_epoch` on."""
     betas: tuple[float, float]
@@ -217,6 +223,12 @@ class TrainFGDConfig:
     """Frames between the starts of training windows."""
     batch_size: Count
     """Windows of a step."""
+    select: Annotated[Literal["best", "last"], AnyCase]
+    """Epoch to keep: the one with the lowest validation loss, or the last; published fidelity keeps
+    the last.
+    """
+    patience: Size
+    """Epochs without a lower validation loss after which training ends; 0 runs all epochs."""
     lr: Rate
     """Learning rate of Adam."""
     betas: tuple[float, float]
@@ -250,6 +262,12 @@ class TrainGeneratorConfig:
     """Frames at the start of a window that the full mask does not hide."""
     batch_size: Count
     """Windows of a step."""
+    select: Annotated[Literal["best", "last"], AnyCase]
+    """Epoch to keep: the one with the lowest validation loss, or the last; published fidelity keeps
+    the last.
+    """
+    patience: Size
+    """Epochs without a lower validation loss after which training ends; 0 runs all epochs."""
     lr: Rate
     """Learning rate of Adam."""
     betas: tuple[float, float]

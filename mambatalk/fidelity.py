@@ -81,6 +81,10 @@ class FidelityRules:
     """
     data_dependent_init: bool
     """Fit the first weights of the auto-encoders to the data. Published: random weights."""
+    best_epoch: bool
+    """Keep the weights of the epoch with the lowest validation loss, if the configuration says so.
+    Published: the last epoch.
+    """
     text_dropout: bool
     """Drop the words of random windows in training, so that audio alone works. Published: words
     are always present.

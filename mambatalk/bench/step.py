@@ -54,7 +54,7 @@ def measure_generator_step(
     codes = {part: torch.randint(size, (frames,), device=device) for part in PARTS}
     codebooks = {part: torch.randn(size, width, device=device) for part in PARTS}
     module = GeneratorTraining(network, codes, codebooks, settings, rules).to(device).train()
-    optimizer = build_optimizer(module, optim_settings(settings))
+    optimizer = build_optimizer(module, optim_settings(settings, rules))
     batch = random_batch(settings.batch_size, settings.window, device)
 
     seconds = []

@@ -200,7 +200,7 @@ def _published_steps(config: Config, device: torch.device) -> Steps:
         auto_encoders[part] = cast(VQVAE, network).to(device)
     frames = config.train_generator.context_frames
     module = PublishedStep(_generator(config, rules), auto_encoders, frames).to(device).train()
-    return _eager(module, replace(optim_settings(config.train_generator), fused=False))
+    return _eager(module, replace(optim_settings(config.train_generator, rules), fused=False))
 
 
 def _our_steps(config: Config, device: torch.device, *, captured: bool = False) -> Steps:
@@ -217,7 +217,7 @@ def _our_steps(config: Config, device: torch.device, *, captured: bool = False) 
         rules,
     )
     module.to(device).train()
-    optim = optim_settings(settings)
+    optim = optim_settings(settings, rules)
     if not captured:
         return _eager(module, optim)
     return CapturedSteps(module, build_optimizer(module, optim), optim.clip_norm, _ignore)

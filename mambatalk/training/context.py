@@ -85,12 +85,18 @@ class Curve:
             values = {key: value for key, value in row.items() if key != "epoch"}
             self._tracker.metrics(values, step=int(row["epoch"]))
 
-    def final(self, split: str) -> dict[str, float]:
-        """Return the last row's metrics of "train", "val" or "check", without the prefix."""
+    def at(self, epoch: int, split: str) -> dict[str, float]:
+        """Return an epoch's metrics of a split, without the prefix.
+
+        Args:
+            epoch: Epoch, from 1.
+            split: "train", "val" or "check".
+
+        """
         prefix = f"{split}/"
         return {
             key.removeprefix(prefix): value
-            for key, value in self.rows[-1].items()
+            for key, value in self.rows[epoch - 1].items()
             if key.startswith(prefix)
         }
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 HEADLINE: Final = (
     "loss",
+    "selected_epoch",
     "codes_used",
     "perplexity",
     "kmeans_perplexity",

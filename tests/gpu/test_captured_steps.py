@@ -64,7 +64,7 @@ def run(
 
     """
     module = build(config)
-    optim = optim_settings(config.train_generator)
+    optim = optim_settings(config.train_generator, FidelityRules.of("corrected"))
     optimizer = build_optimizer(module, optim)
     check: Callable[[int, float], None] = lambda number, loss: None  # noqa: E731
     steps = (
@@ -108,7 +108,7 @@ def test_a_step_that_is_not_finite_changes_no_weight_and_is_reported(config: Con
     settings = config.train_generator
     batch = random_batch(settings.batch_size, settings.window, torch.device("cuda"))
     module = build(config)
-    optim = optim_settings(settings)
+    optim = optim_settings(settings, FidelityRules.of("corrected"))
     reported: list[tuple[int, float]] = []
     steps = make_steps(
         module,

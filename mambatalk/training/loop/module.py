@@ -61,10 +61,13 @@ class TrainingModule(nn.Module, ABC):
     Attributes:
         capturable: Whether a step can be recorded as a CUDA graph: it reads no result on the CPU,
             copies nothing to the GPU, and depends on the epoch and not on the number of the step.
+        selected_by: Loss terms whose sum on the validation split selects the best epoch. Empty
+            selects by all terms. Terms that grow harder over the epochs have to be left out.
 
     """
 
     capturable = False
+    selected_by: tuple[str, ...] = ()
 
     def __init__(self, name: str) -> None:
         super().__init__()

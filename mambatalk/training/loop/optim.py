@@ -1,6 +1,7 @@
 """Optimizer and learning-rate schedule of all trainings."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 from torch.optim import Adam, Optimizer
@@ -9,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 @dataclass(frozen=True, kw_only=True)
 class OptimSettings:
-    """Adam, its learning-rate schedule, and the length of the training."""
+    """Adam, its learning-rate schedule, the length of the training, and the epoch to keep."""
 
     epochs: int
     lr: float
@@ -19,6 +20,10 @@ class OptimSettings:
     lr_decay: float = 1.0
     clip_norm: float | None = None
     """Largest norm of the gradient of all parameters together. If None, it is not clipped."""
+    select: Literal["best", "last"] = "last"
+    """Epoch whose weights are the result: the one with the lowest validation loss, or the last."""
+    patience: int = 0
+    """Epochs without a lower validation loss after which the training ends; 0 runs all epochs."""
     fused: bool = False
     """Whether Adam updates each parameter with one kernel. It rounds differently, and is faster
     for networks of many small tensors: 7 instead of 25 ms for the 646 of the sample's generator."""

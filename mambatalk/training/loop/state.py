@@ -8,6 +8,7 @@ a function of the seed, the epoch and the step.
 
 import random
 import warnings
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -33,7 +34,9 @@ class Best:
     """The module at the epoch with the lowest validation loss so far."""
 
     epoch: int
+    """From 0."""
     loss: float
+    """Sum of the terms in `TrainingModule.selected_by` on the validation split."""
     weights: dict[str, Tensor]
     """State dict of the module, on the CPU."""
 
@@ -53,6 +56,8 @@ class TrainState:
         means: Means of the loss terms over these steps.
         gradients: Mean norm of the gradient over these steps.
         best: None before the first epoch has finished.
+        first_loss: Training loss of the first step; None before it.
+        selected_epoch: The epoch, counted from 1, whose weights the module has in the end.
 
     """
 
@@ -72,6 +77,8 @@ class TrainState:
         self.gradients = Means()
         self.curve = Curve(context.tracker)
         self.best: Best | None = None
+        self.selected_epoch = 0
+        self.first_loss: float | None = None
         self._identity = {
             "name": module.name,
             "optim": asdict(optim),
@@ -92,7 +99,7 @@ class TrainState:
 
     def finish_epoch(self, row: dict[str, float]) -> None:
         """Add an epoch's metrics to the curve, keep the weights if best, advance the schedule."""
-        loss = row["val/loss"]
+        loss = selection_loss(self.module, row)
         if self.best is None or loss < self.best.loss:
             self.best = Best(self.epoch, loss, _copied(self.module.state_dict()))
         # Curves, messages and the report count epochs from 1.
@@ -102,9 +109,25 @@ class TrainState:
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
             self.schedule.step()
         self.epoch += 1
+        self.selected_epoch = self.epoch
         self.number = 0
         self.means = Means()
         self.gradients = Means()
+
+    def is_finished(self, optim: OptimSettings) -> bool:
+        """Return whether all epochs are done, or the patience is at its end."""
+        if self.epoch == optim.epochs:
+            return True
+        if self.best is None or not optim.patience:
+            return False
+        return self.epoch - 1 - self.best.epoch >= optim.patience
+
+    def select(self, optim: OptimSettings) -> None:
+        """Load the weights of the epoch that is the result of the finished training."""
+        assert self.best is not None
+        if optim.select == "best":
+            self.module.load_state_dict(self.best.weights)
+            self.selected_epoch = self.best.epoch + 1
 
     def snapshot(self, random_states: list[Any]) -> Content:
         """Return a copy of the state on the CPU, which the training does not change any more.
@@ -117,6 +140,7 @@ class TrainState:
             "identity": self._identity,
             "epoch": self.epoch,
             "number": self.number,
+            "first_loss": self.first_loss,
             "means": vars(self.means),
             "gradients": vars(self.gradients),
             "module": self.module.state_dict(),
@@ -163,13 +187,21 @@ class TrainState:
         self.module.load_state_dict(content["module"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
-        self.epoch = content["epoch"]
+        self.epoch = self.selected_epoch = content["epoch"]
         self.number = content["number"]
+        self.first_loss = content["first_loss"]
         self.means = Means(**content["means"])
         self.gradients = Means(**content["gradients"])
         self.best = content["best"] and Best(**content["best"])
         self.curve.restore(content["curve"])
         set_rng_state(content["random"][rank()])
+
+
+def selection_loss(module: TrainingModule, row: Mapping[str, float]) -> float:
+    """Return the validation loss in a row of the curve that selects the best epoch."""
+    if not module.selected_by:
+        return row["val/loss"]
+    return sum(row[f"val/{term}"] for term in module.selected_by)
 
 
 def _copied(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import resource
 import signal
 import sys
@@ -32,7 +33,7 @@ from mambatalk.training.loop.distributed import (
 from mambatalk.training.loop.module import Means, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.signals import HeldSignals
-from mambatalk.training.loop.state import TrainState, rng_state
+from mambatalk.training.loop.state import TrainState, rng_state, selection_loss
 from mambatalk.training.loop.step import CapturedSteps, EagerSteps, make_steps
 
 log = logging.getLogger(__name__)
@@ -40,15 +41,34 @@ log = logging.getLogger(__name__)
 NAMED_CLIPS: Final = 8
 """Clips of a batch that a message names."""
 
+DIVERGED: Final = 1e4
+"""A loss above this multiple of the first step's ends the training. With a far too large learning
+rate the loss may stay at 1e26 and never become infinite."""
+_MEMORY: Final = re.compile(r"Tried to allocate ([\d.]+) (.iB).* of which ([\d.]+) (.iB) is free")
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class Trained(NamedTuple, Generic[Network]):
-    """A trained network, its final metrics and its curve."""
+    """A trained network, its metrics and its curve."""
 
     network: Network
     metrics: dict[str, float]
+    """Validation losses and measures of the epoch whose weights the network has."""
     curve: Curve
+
+    @classmethod
+    def of(cls, network: Network, state: TrainState) -> "Trained[Network]":
+        """Return the result of a finished training.
+
+        Args:
+            network: The network of the trained module.
+            state: What `train` returned.
+
+        """
+        epoch = state.selected_epoch
+        metrics = state.curve.at(epoch, "val") | state.curve.at(epoch, "check")
+        return cls(network, {**metrics, "selected_epoch": epoch}, state.curve)
 
 
 def train(
@@ -66,7 +86,8 @@ def train(
     state has been written; the handlers of the caller run then.
 
     Args:
-        module: Network and losses; on return in evaluation mode, with the last epoch's weights.
+        module: Network and losses; on return in evaluation mode, with the weights of the epoch that
+            `optim.select` names.
         data: Windows for training and validation.
         optim: Optimizer, schedule and number of epochs.
         context: Device, scratch folder and tracker.
@@ -76,8 +97,9 @@ def train(
         the module measures ("check/...").
 
     Raises:
-        FloatingPointError: A training or validation loss is not finite. The optimizer takes no step
-            with such a training loss.
+        FloatingPointError: A training or validation loss is not finite, or a training loss is
+            `DIVERGED` times that of the first step. The optimizer takes no step with such a
+            training loss.
         InputError: The scratch folder holds the state of another training, cannot be written to, or
             is on a full disk.
         MemoryError: The GPU has too little memory.
@@ -87,12 +109,26 @@ def train(
         try:
             return _train(module, data, optim, context if is_first() else _silent(context))
         except torch.OutOfMemoryError as error:
-            # What was asked for, and what the GPU has; advice on the allocator follows.
-            facts = ". ".join(str(error).split(". ")[1:3])
             raise MemoryError(
-                f"{module.name}: the GPU has too little memory ({facts}); lower batch_size "
-                f"({data.batch_size}) or use a larger GPU"
+                f"{module.name}: the GPU has too little memory{_missing_memory(str(error))}; lower "
+                f"batch_size ({data.batch_size}) or use a larger GPU"
             ) from error
+
+
+def _missing_memory(message: str) -> str:
+    """Return what a message of PyTorch says about the memory that a GPU lacks."""
+    # What was asked for, and what the GPU has; advice on the allocator follows.
+    facts = ". ".join(message.split(". ")[1:3])
+    found = _MEMORY.search(message)
+    if not found:
+        return f" ({facts})"
+    wanted, free = (
+        float(number) * 1024 ** "KMG".index(unit[0])
+        for number, unit in (found.group(1, 2), found.group(3, 4))
+    )
+    # Where enough is free in pieces, no piece is large enough.
+    missing = f", at least {(wanted - free) / 1024:.0f} MiB are missing" if wanted > free else ""
+    return f"{missing} ({facts})"
 
 
 def _silent(context: TrainContext) -> TrainContext:
@@ -128,26 +164,53 @@ def _train(
         )
         between_steps = partial(_save, state, steps, checkpoints, signals)
         with _progress(module.name, state.epoch, optim.epochs) as advance:
-            while state.epoch < optim.epochs:
+            while not state.is_finished(optim):
                 speed = _train_epoch(steps, state, data, optim, context, between_steps)
                 # The running statistics of batch norm, which the processes have of their parts.
                 copy_from_first(*module.buffers())
                 row = _row("train", state.means)
                 row |= validate(module, data, _step(state, optim), context)
-                _check_finite(
-                    module.name, row["val/loss"], f"validation of epoch {state.epoch + 1}"
-                )
+                if not math.isfinite(row["val/loss"]):
+                    where = f"validation of epoch {state.epoch + 1}"
+                    raise _bad_loss(module.name, row["val/loss"], where)
                 measures = module.measure(data, context.device)
                 row |= {f"check/{key}": value for key, value in measures.items()}
+                # On a GPU the last bits may differ, and with them the best epoch.
+                row = gather_objects(row)[0]
                 health = _health(state, speed, context.device)
                 context.tracker.metrics(health, step=state.epoch + 1)
                 state.finish_epoch(row)
                 advance(row["train/loss"], row["val/loss"])
                 between_steps()
         _write(state, checkpoints)
+    state.select(optim)
+    _report_selection(state, optim)
     # Needed after a training that had finished before: no validation has run in this call.
     module.eval()
     return state
+
+
+def _report_selection(state: TrainState, optim: OptimSettings) -> None:
+    """Log which epoch's weights the training keeps, and why it ended early if it did."""
+    if not is_first():
+        return
+    assert state.best is not None
+    loss = selection_loss(state.module, state.curve.rows[state.selected_epoch - 1])
+    reason = (
+        "the lowest"
+        if state.selected_epoch == state.best.epoch + 1
+        else (f"the lowest is {state.best.loss:.6g} of epoch {state.best.epoch + 1}")
+    )
+    early = f", ended after {optim.patience} epochs without a lower one"
+    log.info(
+        "%s: keeping the weights of epoch %d of %d, validation loss %.6g, %s%s",
+        state.module.name,
+        state.selected_epoch,
+        state.epoch,
+        loss,
+        reason,
+        early if state.epoch < optim.epochs else "",
+    )
 
 
 def _resume(state: TrainState, optim: OptimSettings, checkpoints: Checkpoints) -> None:
@@ -276,21 +339,25 @@ def _step(state: TrainState, optim: OptimSettings, number: int = 0) -> Step:
 
 
 def _check_training_loss(state: TrainState, data: TrainingData, number: int, loss: float) -> None:
-    if math.isfinite(loss):
+    if state.first_loss is None:
+        state.first_loss = loss
+    diverged = 0 < DIVERGED * state.first_loss < loss
+    if math.isfinite(loss) and not diverged:
         return
     clips = data.clip_ids(state.epoch, number)
     named = ", ".join(clips[:NAMED_CLIPS])
     more = f" and {len(clips) - NAMED_CLIPS} more" if len(clips) > NAMED_CLIPS else ""
     where = f"step {number + 1} of epoch {state.epoch + 1} (clips {named}{more})"
-    _check_finite(state.module.name, loss, where)
+    if math.isfinite(loss):
+        where += f", after {state.first_loss:.3g} in the first step"
+    raise _bad_loss(state.module.name, loss, where)
 
 
-def _check_finite(name: str, loss: float, where: str) -> None:
-    if not math.isfinite(loss):
-        raise FloatingPointError(
-            f"{name}: the loss is {loss} in {where}; lower the learning rate, "
-            "or check the data-quality report"
-        )
+def _bad_loss(name: str, loss: float, where: str) -> FloatingPointError:
+    return FloatingPointError(
+        f"{name}: the loss is {loss:.3g} in {where}; lower the learning rate, "
+        "or check the data-quality report"
+    )
 
 
 def _row(split: str, means: Means) -> dict[str, float]:

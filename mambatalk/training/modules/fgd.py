@@ -80,6 +80,12 @@ def train_fgd_encoder(
         min_deviation=config.min_deviation,
     )
 
-    optim = OptimSettings(epochs=config.epochs, lr=config.lr, betas=config.betas)
-    curve = train(module, data, optim, context).curve
-    return Trained(encoder, curve.final("val"), curve)
+    optim = OptimSettings(
+        epochs=config.epochs,
+        lr=config.lr,
+        betas=config.betas,
+        select=config.select if rules.best_epoch else "last",
+        patience=config.patience,
+    )
+    state = train(module, data, optim, context)
+    return Trained.of(encoder, state)

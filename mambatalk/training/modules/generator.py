@@ -96,6 +96,8 @@ class GeneratorTraining(TrainingModule):
     """
 
     capturable = True
+    # The random mask hides more in every epoch. Synthesis starts a window from the full one.
+    selected_by = ("latent_full", "index_full")
 
     def __init__(
         self,
@@ -239,8 +241,8 @@ def train_generator(
         batch_size=config.batch_size,
         seed=seed,
     )
-    curve = train(module, data, optim_settings(config), context).curve
-    return Trained(network, curve.final("val") | curve.final("check"), curve)
+    state = train(module, data, optim_settings(config, rules), context)
+    return Trained.of(network, state)
 
 
 def build_generator(
@@ -280,13 +282,15 @@ def build_generator(
     )
 
 
-def optim_settings(config: TrainGeneratorConfig) -> OptimSettings:
+def optim_settings(config: TrainGeneratorConfig, rules: FidelityRules) -> OptimSettings:
     """Return the optimizer's settings of a generator."""
     return OptimSettings(
         epochs=config.epochs,
         lr=config.lr,
         betas=config.betas,
         clip_norm=config.clip_norm,
+        select=config.select if rules.best_epoch else "last",
+        patience=config.patience,
         fused=True,
     )
 

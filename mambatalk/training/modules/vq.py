@@ -232,9 +232,11 @@ def train_auto_encoder(
         betas=common.betas,
         decay_epoch=config.decay_epoch,
         lr_decay=common.lr_decay,
+        select=common.select if rules.best_epoch else "last",
+        patience=common.patience,
     )
-    curve = train(module, data, optim, context).curve
-    return Trained(network, curve.final("val") | curve.final("check"), curve)
+    state = train(module, data, optim, context)
+    return Trained.of(network, state)
 
 
 def _channels(

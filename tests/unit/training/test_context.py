@@ -46,12 +46,13 @@ def test_curve_of_an_imported_network_has_a_header_alone(tmp_path: Path) -> None
     assert (tmp_path / "c.csv").read_text() == "epoch,train/loss,val/loss\n"
 
 
-def test_final_metrics_are_those_of_the_last_epoch_and_split() -> None:
+def test_metrics_of_an_epoch_are_those_of_one_split() -> None:
     curve = Curve(NullTracker())
-    curve.add(0, {"train/loss": 3.0, "val/loss": 2.0})
-    curve.add(1, {"train/loss": 1.0, "val/loss": 1.5, "val/mse": 0.5})
-    assert curve.final("val") == {"loss": 1.5, "mse": 0.5}
-    assert curve.final("train") == {"loss": 1.0}
+    curve.add(1, {"train/loss": 3.0, "val/loss": 2.0})
+    curve.add(2, {"train/loss": 1.0, "val/loss": 1.5, "val/mse": 0.5})
+    assert curve.at(2, "val") == {"loss": 1.5, "mse": 0.5}
+    assert curve.at(1, "train") == {"loss": 3.0}
+    assert curve.at(2, "check") == {}
 
 
 def test_device_is_the_one_of_the_environment(monkeypatch: Any) -> None:

@@ -231,13 +231,34 @@ def test_best_weights_are_those_of_their_epoch(
 
 
 @pytest.mark.parametrize("stop", [None, 2], ids=["whole", "interrupted"])
-def test_weights_of_the_best_epoch_are_kept(
-    store: FeatureStore, tmp_path: Path, stop: int | None
+@pytest.mark.parametrize(
+    ("settings", "weight", "selected", "epochs"),
+    [
+        ({"select": "best"}, -0.2, 2, 5),
+        ({"select": "last"}, -0.5, 5, 5),
+        ({"select": "best", "patience": 2}, -0.2, 2, 4),
+        ({"select": "last", "patience": 2}, -0.4, 4, 4),
+        ({"select": "last", "patience": 4}, -0.5, 5, 5),
+    ],
+    ids=str,
+)
+def test_the_selected_epoch_is_kept_and_patience_ends_a_training(
+    store: FeatureStore,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    stop: int | None,
+    settings: dict[str, Any],
+    weight: float,
+    selected: int,
+    epochs: int,
 ) -> None:
-    losses = [1.0, 0.5, 0.9, 0.8]
+    """Also when the training was interrupted after the best epoch, and when it had finished."""
+    losses = [1.0, 0.5, 0.9, 0.8, 0.7]
 
     class Scripted(TrainingModule):
         """A module with a given loss for each epoch, and one weight that falls by 0.1 a step."""
+
+        selected_by = ("fair",)
 
         def __init__(self) -> None:
             super().__init__("net")
@@ -245,20 +266,34 @@ def test_weights_of_the_best_epoch_are_kept(
 
         def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
             falling = self.weight.sum() - self.weight.detach().sum()
-            return {"only": falling + losses[step.epoch]}
+            # The second term grows harder over the epochs, and selects nothing.
+            return {"fair": falling + losses[step.epoch], "harder": falling + 10 * step.epoch}
 
-    def training(tracker: Tracker) -> TrainState:
+    def training(module: Scripted, tracker: Tracker) -> TrainState:
         # Two windows, so that there is one step in an epoch.
         data = TrainingData.from_store(
             store, length=64, stride=64, audio=False, rules=CORRECTED, batch_size=2, seed=0
         )
-        optim = OptimSettings(epochs=len(losses), lr=0.1, betas=(0.5, 0.999))
-        return train(Scripted(), data, optim, context(tmp_path, tracker))
+        optim = OptimSettings(epochs=len(losses), lr=0.1, betas=(0.5, 0.999), **settings)
+        return train(module, data, optim, context(tmp_path, tracker))
 
     if stop is not None:
         with pytest.raises(Interruption):
-            training(Tracker(stop=stop))
-    best = training(Tracker()).best
+            training(Scripted(), Tracker(stop=stop))
+    for _ in ("trained", "had finished"):
+        module = Scripted()
+        with caplog.at_level("INFO", logger="mambatalk.training.loop.train"):
+            state = training(module, Tracker())
+        assert module.weight.item() == pytest.approx(weight, rel=1e-3)
+        assert (state.selected_epoch, state.epoch) == (selected, epochs)
+        trained = Trained.of(module, state)
+        assert trained.metrics["selected_epoch"] == selected
+        assert trained.metrics["fair"] == pytest.approx(losses[selected - 1])
+        line = f"net: keeping the weights of epoch {selected} of {epochs}, validation loss "
+        assert line in caplog.messages[-1]
+        early = f"ended after {settings.get('patience')} epochs without a lower one"
+        assert (early in caplog.messages[-1]) == (epochs < len(losses))
+    best = state.best
     assert best is not None
     assert (best.epoch, best.loss) == (1, 0.5)
     assert best.weights["weight"].item() == pytest.approx(-0.2, rel=1e-3)

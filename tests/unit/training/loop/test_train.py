@@ -18,7 +18,7 @@ from mambatalk.training.loop.data import TrainingData
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.train import train, validate
-from tests.helpers.tiny_training import CONTEXT, CPU
+from tests.helpers.tiny_training import CONTEXT, CPU, train_vq
 
 Terms = Callable[["OneWeight", WindowBatch, Step], Tensor]
 
@@ -85,6 +85,15 @@ def test_non_finite_loss_message_names_the_clips_and_a_remedy(store: FeatureStor
         train(module, data(store), optim(), CONTEXT)
 
 
+def test_a_learning_rate_that_diverges_to_a_finite_loss_ends_the_training(
+    store: FeatureStore,
+) -> None:
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is .*e\+\d+ in step .*, after .* first"
+    ):
+        train_vq("hands", store, epochs=4, lr=10.0, batch_size=2)
+
+
 def test_too_little_gpu_memory_is_one_line_with_what_is_missing_and_a_remedy(
     store: FeatureStore,
 ) -> None:
@@ -96,8 +105,9 @@ def test_too_little_gpu_memory_is_one_line_with_what_is_missing_and_a_remedy(
         )
 
     message = (
-        r"^net: the GPU has too little memory \(Tried to allocate 2\.50 GiB\. GPU 0 has a total "
-        r"capacity of 79\.10 GiB of which 1\.20 GiB is free\); lower batch_size \(2\) or use"
+        r"^net: the GPU has too little memory, at least 1331 MiB are missing \(Tried to allocate "
+        r"2\.50 GiB\. GPU 0 has a total capacity of 79\.10 GiB of which 1\.20 GiB is free\); lower "
+        r"batch_size \(2\) or use"
     )
     with pytest.raises(MemoryError, match=message):
         train(OneWeight(terms), data(store), optim(), CONTEXT)
