@@ -284,6 +284,19 @@ class TrainGeneratorConfig:
     """Weight of the randomly masked passes beside the full one, 2 as published; 0 leaves them out,
     which halves the time of a step.
     """
+    random_mask: Annotated[Literal["channels", "prefix"], AnyCase]
+    """What the random mask hides: single channels, as published, or all frames after a random one.
+    """
+    random_passes: Literal[1, 2]
+    """Randomly masked passes in a step, with the weight shared between them; published fidelity
+    makes two.
+    """
+    global_scan: bool
+    """Whether the global scan scans; false is the paper's ablation."""
+    local_scan: bool
+    """Whether the local scans scan; false is the paper's ablation."""
+    use_words: bool
+    """Whether the words are an input, or only the audio."""
     text_dropout: Share
     """Probability that a training window loses its words; corrected fidelity only."""
 
@@ -297,6 +310,11 @@ class EvaluateConfig:
     """Split to evaluate."""
     max_clips: Size
     """Largest number of clips; 0 selects all."""
+    codes: Annotated[Literal["chain", "likely", "drawn"], AnyCase]
+    """How codes of the body are chosen: as sequences under the transitions of training, which
+    published fidelity does not have; the most likely of each frame; or a draw in each frame, at
+    temperature 0.9 from the likely share of 0.9.
+    """
 
 
 @section

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from torch import Tensor
@@ -42,6 +42,7 @@ from mambatalk.motion.skeleton import Part
 from mambatalk.runtime import make_deterministic
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.layout import Speech
+from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.training.codes import encode_clip
 from tasks.runtime.context import StageContext
@@ -61,6 +62,7 @@ def run(context: StageContext) -> None:
     make_deterministic(config.seed, threads())
     store = open_features(paths.features)
     bundle = Bundle.load(paths.bundle).to(context.device)
+    synthesizer = _synthesizer(bundle, config.evaluate.codes, seed=config.seed)
     clips = store.clips_in_split(config.evaluate.split)[: config.evaluate.max_clips or None]
     evaluation = Evaluation(
         body=load_body(paths.resolve(config.body.path)),
@@ -71,7 +73,7 @@ def run(context: StageContext) -> None:
     table: list[dict[str, Any]] = []
     with atomic_directory(paths.results) as out:
         for clip, truth in zip(clips, _true_clips(paths, store, clips), strict=True):
-            motions, codes = _motions(bundle, store, clips, clip, seed=config.seed)
+            motions, codes = _motions(synthesizer, store, clips, clip, seed=config.seed)
             table += evaluation.add(truth, motions, codes)
             motions["model"].write(out / f"{clip.clip_id}.npz")
     _write_table(paths.per_clip, table)
@@ -90,22 +92,39 @@ def run(context: StageContext) -> None:
     context.recorder.artifact(paths.per_clip)
 
 
+def _synthesizer(
+    bundle: Bundle, codes: Literal["chain", "likely", "drawn"], *, seed: int
+) -> Synthesizer:
+    """Return what generates the model's motion, as `evaluate.codes` says."""
+    if codes == "chain":
+        return Synthesizer(bundle)
+    rules = replace(bundle.rules, coherent_codes=False)
+    sampling = Sampling(seed=seed, temperature=0.9, top_p=0.9) if codes == "drawn" else None
+    return Synthesizer(bundle, rules=rules, sampling=sampling)
+
+
 def _motions(
-    bundle: Bundle, store: FeatureStore, clips: list[ClipInfo], clip: ClipInfo, *, seed: int
+    synthesizer: Synthesizer,
+    store: FeatureStore,
+    clips: list[ClipInfo],
+    clip: ClipInfo,
+    *,
+    seed: int,
 ) -> tuple[dict[str, SmplxMotion], dict[str, ClipCodes]]:
     """Return the motion of the model and of every baseline for one clip, and what has codes."""
     other = shuffled_audio(store, clips, clip, seed=seed)
-    model, model_codes = _generate(bundle, store, clip, source=clip)
-    shuffled, shuffled_codes = _generate(bundle, store, clip, source=other)
+    model, model_codes = _generate(synthesizer, store, clip, source=clip)
+    shuffled, shuffled_codes = _generate(synthesizer, store, clip, source=other)
     motions = {
         "model": model,
         "mean_pose": mean_pose(store, clip),
         "random_clip": random_clip(store, clip, seed=seed),
         "shuffled_audio": shuffled,
     }
-    networks = bundle.part_networks
-    device = next(bundle.generator.parameters()).device
-    true_codes = encode_clip(store, clip, networks, rules=bundle.rules, device=device)
+    bundle = synthesizer.bundle
+    true_codes = encode_clip(
+        store, clip, bundle.part_networks, rules=bundle.rules, device=synthesizer.device
+    )
     codes = {
         GROUND_TRUTH: true_codes,
         "model": model_codes,
@@ -115,12 +134,13 @@ def _motions(
 
 
 def _generate(
-    bundle: Bundle, store: FeatureStore, clip: ClipInfo, *, source: ClipInfo
+    synthesizer: Synthesizer, store: FeatureStore, clip: ClipInfo, *, source: ClipInfo
 ) -> tuple[SmplxMotion, ClipCodes]:
     """Generate motion as long as `clip`, and its codes, from audio and words of the clip `source`.
 
     Published synthesis starts from the true frames of `clip`.
     """
+    bundle = synthesizer.bundle
     tokens = clip_ctc(source)
     initial_motion = None
     if not bundle.rules.start_from_rest_pose:
@@ -133,7 +153,6 @@ def _generate(
         initial_motion=initial_motion,
         ctc=None if tokens is None else fit_length(tokens.numpy(), clip.samples),
     )
-    synthesizer = Synthesizer(bundle)
     (codes,) = synthesizer.generate_codes([speech])
     # The network does not predict the body shape, so metrics use that of the recording.
     motion = replace(synthesizer.motion_of_codes(codes, speech), betas=clip.betas)

@@ -75,6 +75,11 @@ GENERATOR = TrainGeneratorConfig(
     epochs=2,
     mask_start=0.05,
     random_weight=2.0,
+    random_mask="channels",
+    random_passes=1,
+    global_scan=True,
+    local_scan=True,
+    use_words=True,
     latent_weight=3.0,
     text_dropout=0.2,
 )

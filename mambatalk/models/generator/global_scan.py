@@ -22,6 +22,7 @@ class GlobalScan(nn.Module):
         motion_layers: Layers of the motion encoder.
         heads: Attention heads.
         dropout: Probability of dropout.
+        scans: Whether motion and audio are scanned, or passed on.
 
     """
 
@@ -34,6 +35,7 @@ class GlobalScan(nn.Module):
         motion_layers: int,
         heads: int,
         dropout: float,
+        scans: bool = True,
     ) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.zeros(1, 1, MOTION_DIM))
@@ -43,8 +45,11 @@ class GlobalScan(nn.Module):
         self.position = PositionalEncoding(hidden, dropout)
         self.speaker_attention = EncoderLayer(hidden, heads, dropout)
         self.motion_attention = EncoderLayer(hidden, heads, dropout)
-        self.audio_scan = MambaScan(audio_dim, 2 * audio_dim, audio_dim, 1)
-        self.motion_scan = MambaScan(motion_dim, hidden, motion_dim, 1)
+        self.audio_scan: nn.Module = nn.Identity()
+        self.motion_scan: nn.Module = nn.Identity()
+        if scans:
+            self.audio_scan = MambaScan(audio_dim, 2 * audio_dim, audio_dim, 1)
+            self.motion_scan = MambaScan(motion_dim, hidden, motion_dim, 1)
         self.out = nn.Linear(audio_dim + motion_dim, hidden)
 
     def forward(

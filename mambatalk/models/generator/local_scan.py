@@ -33,6 +33,7 @@ class LocalScan(nn.Module):
         heads: Attention heads in the scans of the body parts.
         dropout: Probability of dropout.
         aligned: Whether the attention to the audio prefers frames that are near in time.
+        scans: Whether the parts are scanned, or passed on.
 
     """
 
@@ -49,6 +50,7 @@ class LocalScan(nn.Module):
         heads: int,
         dropout: float,
         aligned: bool,
+        scans: bool = True,
     ) -> None:
         super().__init__()
         self.heads = decoder_heads
@@ -60,9 +62,9 @@ class LocalScan(nn.Module):
         self.mix = nn.ModuleDict({part: nn.Linear(2 * hidden, hidden) for part in PARTS})
         self.scan = nn.ModuleDict(
             {
-                part: MambaScan(hidden, hidden, hidden, face_layers)
-                if part == "face"
-                else MambaAttention(hidden, hidden, heads=heads, dropout=dropout)
+                part: _part_scan(part, hidden, face_layers, heads, dropout)
+                if scans
+                else nn.Identity()
                 for part in PARTS
             }
         )
@@ -117,6 +119,12 @@ class LocalScan(nn.Module):
             pair = torch.cat((self.position(own[part] + speaker), one + other), dim=-1)
             states[part] = self.scan[part](self.mix[part](pair)) + own[part]
         return states
+
+
+def _part_scan(part: Part, hidden: int, face_layers: int, heads: int, dropout: float) -> nn.Module:
+    if part == "face":
+        return MambaScan(hidden, hidden, hidden, face_layers)
+    return MambaAttention(hidden, hidden, heads=heads, dropout=dropout)
 
 
 def time_bias(steps: int, heads: int, device: torch.device | None = None) -> Tensor:

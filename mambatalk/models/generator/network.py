@@ -9,6 +9,7 @@ parameters at full size).
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from mambatalk.models.generator.fusion import Fusion
@@ -78,6 +79,15 @@ class GeneratorConfig:
     The published attention does not depend on the time of an audio frame; see `LocalScan`.
     """
 
+    global_scan: bool = True
+    """Whether the global scan scans; if not, its scans are left out, as in the paper's ablation."""
+
+    local_scan: bool = True
+    """The same of the local scans."""
+
+    use_words: bool = True
+    """Whether the words are an input; if not, every frame has the word of index 0, padding."""
+
 
 class Fused(NamedTuple):
     """Fused audio and word features of both branches. They do not depend on motion or mask."""
@@ -133,6 +143,7 @@ class Generator(nn.Module):
             motion_layers=config.motion_layers,
             heads=config.attention_heads,
             dropout=config.dropout,
+            scans=config.global_scan,
         )
         self.local_scan = LocalScan(
             hidden=config.hidden,
@@ -145,6 +156,7 @@ class Generator(nn.Module):
             heads=config.local_heads,
             dropout=config.dropout,
             aligned=config.aligned,
+            scans=config.local_scan,
         )
 
     def fuse(self, wave_face: Tensor, wave_body: Tensor, words: Tensor) -> Fused:
@@ -159,6 +171,8 @@ class Generator(nn.Module):
             Features of both branches.
 
         """
+        if not self.config.use_words:
+            words = torch.zeros_like(words)
         return Fused(self.fusion["face"](wave_face, words), self.fusion["body"](wave_body, words))
 
     def forward_fused(

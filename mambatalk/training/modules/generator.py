@@ -4,7 +4,8 @@ A step runs the network on the same windows under two kinds of mask:
 
 - full: everything is hidden but the first four frames, which is how synthesis starts a window;
 - random: single channels are hidden, with a probability that grows from 5 % to 100 % over the
-  epochs. A short training does better without it (docs/experiments.md).
+  epochs; with `random_mask: prefix`, all frames after a random one. A short training does better
+  without it (docs/experiments.md).
 
 Published training runs the random pass twice (the second was meant to leave out the words, and does
 not). Corrected training runs it once with twice the weight, which is the same but for the draw of
@@ -278,6 +279,9 @@ def build_generator(
             codebook_size=codebook_size,
             dropout=config.dropout,
             aligned=rules.time_aligned_attention,
+            global_scan=config.global_scan,
+            local_scan=config.local_scan,
+            use_words=config.use_words,
         )
     )
 
@@ -329,8 +333,11 @@ def step_terms(
 
     masks = [full_mask(motion, config.context_frames)]
     if config.random_weight:
-        random_mask = torch.rand(motion.shape, device=motion.device) < mask_probability
-        masks += [random_mask] * (1 if rules.single_random_pass else 2)
+        if config.random_mask == "prefix":
+            random_mask = prefix_mask(motion, config.context_frames)
+        else:
+            random_mask = torch.rand(motion.shape, device=motion.device) < mask_probability
+        masks += [random_mask] * (config.random_passes if rules.single_random_pass else 2)
     full, *passes = run_passes(network, fused, batch.speaker_index, motion, masks)
 
     vectors = {part: codebooks[part][targets[part]] for part in PARTS}
@@ -380,6 +387,24 @@ def run_passes(
         )
         for k in range(count)
     ]
+
+
+def prefix_mask(motion: Tensor, context_frames: int) -> Tensor:
+    """Create a mask that hides each window's motion from a random frame on.
+
+    Args:
+        motion: Motion (B, T, 337).
+        context_frames: Smallest number of visible frames; the largest is T.
+
+    Returns:
+        Boolean mask (B, T, 337), True where motion is hidden.
+
+    """
+    windows, length = motion.shape[:2]
+    span = length - context_frames
+    visible = context_frames + (torch.rand(windows, 1, device=motion.device) * (span + 1)).floor()
+    hidden = torch.arange(length, device=motion.device) >= visible
+    return hidden.unsqueeze(-1).expand_as(motion)
 
 
 def drop_text(words: Tensor, probability: float) -> Tensor:

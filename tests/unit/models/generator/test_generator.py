@@ -2,6 +2,7 @@
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -49,6 +50,25 @@ def inputs() -> dict[str, Tensor]:
 def _all_equal(first: GeneratorOutput, second: GeneratorOutput) -> bool:
     pairs = [*zip(first, second, strict=True)]
     return all(torch.equal(one[part], other[part]) for one, other in pairs for part in PARTS)
+
+
+@pytest.mark.parametrize("name", ["global_scan", "local_scan"])
+def test_without_a_scan_its_weights_are_gone_and_the_rest_still_computes(
+    inputs: dict[str, Tensor], name: str
+) -> None:
+    whole = Generator(CONFIG).state_dict()
+    network = Generator(replace(CONFIG, **{name: False})).eval()
+    gone = whole.keys() - network.state_dict().keys()
+    assert gone
+    assert all(key.startswith(f"{name}.") and "scan." in key for key in gone)
+    output = network(**inputs)
+    assert output.logits["upper"].shape == (2, 64, CONFIG.codebook_size)
+
+
+def test_without_words_other_words_change_nothing(inputs: dict[str, Tensor]) -> None:
+    network = Generator(replace(CONFIG, use_words=False)).eval().requires_grad_(False)
+    other = {**inputs, "words": inputs["words"].flip(1)}
+    assert _all_equal(network(**inputs), network(**other))
 
 
 def test_outputs_have_one_row_per_frame_and_part(

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from mambatalk.training.modules.generator import (
     GeneratorTraining,
     drop_text,
     optim_settings,
+    prefix_mask,
     train_generator,
 )
 from tests.helpers.tiny_training import CONTEXT, CPU, GENERATOR, same_weights, train_gen
@@ -123,6 +125,30 @@ def test_without_a_weight_the_random_pass_is_left_out(
     assert not [name for name in without if "random" in name]
     for name in ("val/latent_full", "val/index_full"):
         assert without[name] == pytest.approx(with_pass[name], rel=1e-4)
+
+
+def test_a_prefix_mask_hides_all_channels_from_a_random_frame_on() -> None:
+    torch.manual_seed(0)
+    mask = prefix_mask(torch.zeros(500, 8, 3), 2)
+    visible = (~mask[..., 0]).sum(1)
+    assert visible.unique().tolist() == [2, 3, 4, 5, 6, 7, 8]
+    for row, count in zip(mask, visible.tolist(), strict=True):
+        assert not row[:count].any()
+        assert row[count:].all()
+
+
+def test_random_passes_share_the_weight_and_differ_by_dropout(
+    store: FeatureStore, networks: Networks
+) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "lr": 1e-9}
+    one, two, prefix = (
+        train_gen(store, networks, **settings, **changes).curve.rows[0]
+        for changes in ({}, {"random_passes": 2}, {"random_mask": "prefix"})
+    )
+    # Validation has no dropout.
+    assert two["val/index_random"] == pytest.approx(one["val/index_random"], rel=1e-4)
+    assert two["train/index_random"] != one["train/index_random"]
+    assert prefix["val/index_random"] != one["val/index_random"]
 
 
 def test_generated_codes_are_measured_beside_those_of_the_recording(
