@@ -95,6 +95,10 @@ real: $(if $(ROOT),install) ## The same pipeline on a corpus of your own, beside
 	$(if $(ROOT),,$(error make real: expected the folder of a corpus, found no ROOT; set it: make real ROOT=/path/to/beat_english_v2.0.0))
 	@python -m tasks.tools.real "$(ROOT)"
 
+.PHONY: ablations
+ablations: install ## The model without one of its ideas at a time: make ablations (SEEDS=3 PROFILE=sample ONLY="no_words ...")
+	@python -m tasks.tools.ablations --seeds $(or $(SEEDS),3) --profile $(or $(PROFILE),sample) $(ONLY:%=--only %)
+
 .PHONY: plots
 plots: install ## DVC's plots as a page that opens offline: runs/plots/index.html
 	@python -m tasks.tools.plots

@@ -7,7 +7,6 @@ then the results of the last build stay there. Runs are recorded in their own ML
 profile is `clips`; for a complete corpus and a real body model use `make profile P=paper`.
 """
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -22,6 +21,7 @@ from tasks.runtime.command import run_command
 from tasks.tools.profile import switch
 from tasks.tools.repro import repro
 from tasks.tools.summary import show
+from tasks.tools.worktree import check_worktree, git, prepare_worktree
 
 WORKTREE: Final = Path("runs/real")
 """The last complete build."""
@@ -57,15 +57,7 @@ def prepare(corpus: Path, snapshot: dict[str, Any], worktree: Path) -> None:
         InputError: `worktree` is a folder, but not a git worktree.
 
     """
-    commit = _git("rev-parse", "HEAD")
-    _git("worktree", "prune")
-    if worktree.exists():
-        _check_worktree(worktree)
-        _git("-C", str(worktree), "checkout", "--quiet", "--force", "--detach", commit)
-    else:
-        _git("worktree", "add", "--quiet", "--detach", str(worktree), commit)
-    cache = str(Path(".dvc/cache").resolve())
-    subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", cache], cwd=worktree, check=True)
+    prepare_worktree(worktree)
     link = worktree / "corpus"
     link.unlink(missing_ok=True)
     link.symlink_to(corpus, target_is_directory=True)
@@ -81,21 +73,9 @@ def replace(worktree: Path, new: Path) -> None:
 
     """
     if worktree.exists():
-        _check_worktree(worktree)
-        _git("worktree", "remove", "--force", str(worktree))
-    _git("worktree", "move", str(new), str(worktree))
-
-
-def _check_worktree(folder: Path) -> None:
-    # In any other folder below the checkout, git would change the checkout itself.
-    if not (folder / ".git").is_file():
-        raise InputError(folder, "expected a git worktree, found another folder", "rename it")
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
+        check_worktree(worktree)
+        git("worktree", "remove", "--force", str(worktree))
+    git("worktree", "move", str(new), str(worktree))
 
 
 def command(

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,14 +25,17 @@ _MAX_REPEATS: Final = 4
 ADVICE: Final = "Use `dvc push` to send your updates to remote storage."
 
 
-def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
-    """Bring every stage of a checkout up to date.
+def repro(
+    root: Path, variables: Mapping[str, str] | None = None, *, targets: Sequence[str] = ()
+) -> int:
+    """Bring every stage of a checkout up to date, or those that given stages need.
 
     If a stage finds that a file it reads is damaged, and removes it, all runs again.
 
     Args:
         root: Root of the checkout.
         variables: Added to the environment.
+        targets: Stages to bring up to date. Empty selects all.
 
     Returns:
         The exit code of `dvc repro`; 130 or 143 if SIGINT or SIGTERM stopped it.
@@ -40,7 +43,7 @@ def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
     """
     for _ in range(_MAX_REPEATS):
         started = time.time()
-        code = _repro_once(root, variables)
+        code = _repro_once(root, variables, targets)
         if code == 0 or not _removed_damage(root, started):
             break
         sys.stdout.write("Building again what was damaged\n")
@@ -48,9 +51,9 @@ def repro(root: Path, variables: Mapping[str, str] | None = None) -> int:
     return code
 
 
-def _repro_once(root: Path, variables: Mapping[str, str] | None) -> int:
+def _repro_once(root: Path, variables: Mapping[str, str] | None, targets: Sequence[str]) -> int:
     with subprocess.Popen(
-        [*_DVC, "repro"],
+        [*_DVC, "repro", *targets],
         cwd=root,
         # Without it, DVC's lines would come later than those of the stages.
         env={**os.environ, "PYTHONUNBUFFERED": "1", **(variables or {})},
