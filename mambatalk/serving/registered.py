@@ -8,6 +8,7 @@ of `mambatalk` and MLflow are installed:
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,13 +36,18 @@ def example(bundle: Bundle) -> Arrays:
 def predictor(bundle: Bundle) -> Callable[[Arrays], Arrays]:
     """Return synthesis as a function of named arrays.
 
+    A bundle of published fidelity starts from the rest pose and generates all frames, too.
+
     Returns:
         A function from "waveform" (S,) float32 at 16 kHz and "speaker_id" (1,), an id of the
         corpus, to "poses" (n, 165), "expressions" (n, 100) and "trans" (n, 3) at 30 frames a
         second.
 
     """
-    synthesizer = Synthesizer(bundle)
+    # A request has no recorded motion to start from, which published synthesis requires, and may be
+    # shorter than a window.
+    rules = replace(bundle.rules, start_from_rest_pose=True, cover_all_frames=True)
+    synthesizer = Synthesizer(bundle, rules=rules)
 
     def predict(arrays: Arrays) -> Arrays:
         speech = Speech(

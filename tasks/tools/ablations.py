@@ -35,6 +35,8 @@ PAGE: Final = Path("docs/ablations.md")
 MLFLOW_EXPERIMENT: Final = "mambatalk-ablations"
 BASELINE: Final = "corrected"
 FIRST_SEED: Final = 2021
+_STOPPED: Final = (130, 143)
+"""Exit codes of builds that SIGINT and SIGTERM ended; DVC's own failures end with 255."""
 BEGIN: Final = "<!-- ablations: written by `make ablations` -->"
 END: Final = "<!-- end of ablations -->"
 
@@ -291,7 +293,7 @@ def command(
         sys.stdout.write(f"\nBuild {number} of {len(builds)}: {name}, seed {seed}\n")
         sys.stdout.flush()
         code = build(EXPERIMENTS[name], profile, seed, folder / name / f"{seed}.json")
-        if code > 128:
+        if code in _STOPPED:
             sys.exit(code)
         if code:
             failed.append(f"{name} with seed {seed}")

@@ -96,7 +96,7 @@ def test_the_page_has_one_place_for_the_table() -> None:
 def test_a_failed_build_does_not_stop_the_others_and_a_signal_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    codes = {BASELINE: 0, "no_words": 1, "no_local_scan": 0}
+    codes = {BASELINE: 0, "no_words": 255, "no_local_scan": 0}
     built: list[tuple[str, int]] = []
 
     def build(experiment: Any, profile: str, seed: int, stored: Path) -> int:
