@@ -47,6 +47,8 @@ CARD: Final = "MODEL_CARD.md"
 EVIDENCE: Final = "evidence"
 """Folder of artifacts in the registration's run: what the gate of a later version compares with."""
 MANIFEST: Final = "manifest.parquet"
+SPLIT: Final = "split.csv"
+"""Which accepted clip belongs to which split, as text beside the evidence."""
 _CODED: Final = ("face", "upper", "hands", "lower")
 
 
@@ -190,6 +192,7 @@ def _create(
             mlflow.log_artifact(str(folder / CARD))
             for file in _evidence(paths):
                 mlflow.log_artifact(str(file), EVIDENCE)
+            mlflow.log_text(_split_table(paths), f"{EVIDENCE}/{SPLIT}")
             model = mlflow.pyfunc.log_model(
                 name=NAME,
                 loader_module=loader.__name__,
@@ -298,10 +301,19 @@ def _evidence(paths: Paths) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
+def _accepted_clips(paths: Paths) -> pandas.DataFrame:
+    manifest = pandas.read_parquet(paths.clips / MANIFEST)
+    return manifest[manifest["clip_id"].isin(read_json(paths.accepted)["accepted"])]
+
+
+def _split_table(paths: Paths) -> str:
+    clips = _accepted_clips(paths)[["clip_id", "split"]].sort_values(["split", "clip_id"])
+    return clips.to_csv(index=False, lineterminator="\n")
+
+
 def _data_facts(paths: Paths) -> dict[str, Any]:
     """Return clips, minutes and speakers of the accepted clips."""
-    manifest = pandas.read_parquet(paths.clips / MANIFEST)
-    accepted = manifest[manifest["clip_id"].isin(read_json(paths.accepted)["accepted"])]
+    accepted = _accepted_clips(paths)
     speakers = sorted(set(zip(accepted["speaker"], accepted["name"], strict=True)))
     return {
         "clips": len(accepted),

@@ -5,6 +5,7 @@
 | `bundle.zip` | the bundle of this checkout, the same bytes for the same bundle |
 | `MODEL_CARD.md` | data, metrics with intervals, limits, licence |
 | `sbom.cdx.json` | every package of this environment, as CycloneDX 1.6 |
+| `croissant.json` | the snapshot of the data, as `mambatalk croissant` describes it |
 | `signature.json` | Ed25519 over `bundle.json`, if `MAMBATALK_SIGNING_KEY` names a key |
 | `SHA256SUMS` | digests of the others, for `sha256sum --check` |
 
@@ -12,6 +13,7 @@ The SBOM needs `pip install 'mambatalk[operations]'`.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -35,20 +37,21 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip file can hold."""
 
 
-def write_release(root: Path, folder: Path) -> list[Path]:
+def write_release(root: Path, folder: Path, croissant: Path | None = None) -> list[Path]:
     """Write the files of a release.
 
     Args:
         root: Root of a checkout in which the pipeline is built.
         folder: Folder to create or to replace, whole or not at all.
+        croissant: File of `mambatalk croissant` to add, which knows the data's name and licence.
 
     Returns:
         The files, sorted by name.
 
     Raises:
         InputError: There is no bundle, it is damaged, or its auto-encoders are not those of its
-            generator; the SBOM cannot be made; the signing key cannot be read; or the folder holds
-            something else.
+            generator; the SBOM cannot be made; the signing key cannot be read; `croissant`
+            describes another snapshot; or the folder holds something else.
 
     """
     if folder.exists() and not (folder / SUMS).is_file():
@@ -63,16 +66,40 @@ def write_release(root: Path, folder: Path) -> list[Path]:
     check_auto_encoders(paths)
     description = read_json(paths.bundle / "bundle.json")
     tags = version_tags(config, paths, description)
+    if croissant:
+        check_croissant(croissant, tags["snapshot_digest"])
     with atomic_directory(folder) as temporary:
         write_zip(paths.bundle, temporary / "bundle.zip")
         card = card_of_build(config, paths, description, tags)
         (temporary / CARD).write_text(card, encoding="utf-8")
         write_sbom(paths.root, temporary / "sbom.cdx.json")
+        if croissant:
+            shutil.copyfile(croissant, temporary / "croissant.json")
         if key := os.environ.get(SIGNING_KEY):
             sign_bundle(paths.bundle, temporary / SIGNATURE_FILE, Path(key))
         sums = [f"{sha256_file(path)}  {path.name}\n" for path in sorted(temporary.iterdir())]
         (temporary / SUMS).write_text("".join(sums), encoding="utf-8")
     return sorted(folder.iterdir())
+
+
+def check_croissant(path: Path, digest: str) -> None:
+    """Check that a Croissant file describes a snapshot.
+
+    Args:
+        path: File of `mambatalk croissant`.
+        digest: Of the snapshot.
+
+    Raises:
+        InputError: It describes another one, or is no such file.
+
+    """
+    found = read_json(path).get("identifier")
+    if found != f"sha256:{digest}":
+        raise InputError(
+            path,
+            f"expected the snapshot that the bundle was trained on, sha256:{digest}, found {found}",
+            "describe that one: mambatalk croissant SNAPSHOT",
+        )
 
 
 def write_zip(source: Path, target: Path) -> None:
@@ -112,9 +139,12 @@ def write_sbom(root: Path, target: Path) -> None:
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder to create or to replace.")],
     root: Annotated[Path, typer.Option(help="Root of a built checkout.")] = Path(),
+    croissant: Annotated[
+        Path | None, typer.Option(help="File of `mambatalk croissant` about the snapshot.")
+    ] = None,
 ) -> None:
     """Write the files that go with a release."""
-    for path in write_release(root, folder):
+    for path in write_release(root, folder, croissant):
         sys.stdout.write(f"{path}\n")
 
 

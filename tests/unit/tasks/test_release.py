@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mambatalk.errors import InputError
-from tasks.tools.release import write_release, write_sbom, write_zip
+from tasks.tools.release import check_croissant, write_release, write_sbom, write_zip
 
 ROOT = Path(__file__).parents[3]
 
@@ -40,3 +40,11 @@ def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="without SHA256SUMS"):
         write_release(ROOT, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "kept"
+
+
+def test_a_description_of_other_data_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "croissant.json"
+    path.write_text(json.dumps({"identifier": "sha256:abc"}))
+    check_croissant(path, "abc")
+    with pytest.raises(InputError, match=r"expected the snapshot .* sha256:def, found sha256:abc"):
+        check_croissant(path, "def")

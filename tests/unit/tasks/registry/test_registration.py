@@ -12,10 +12,16 @@ from mlflow import MlflowClient
 from mambatalk.errors import InputError
 from tasks.registry import register
 from tasks.registry.aliases import promote_version, read_aliases, roll_back
-from tasks.registry.registration import CARD, EVIDENCE
+from tasks.registry.registration import CARD, EVIDENCE, SPLIT
 from tasks.registry.store import NAME, RegistryError, open_registry
 from tasks.tracking.store import connect
-from tests.helpers.built_checkout import bundle_of_seed, write_bundle, write_checkout, write_lock
+from tests.helpers.built_checkout import (
+    SPLITS,
+    bundle_of_seed,
+    write_bundle,
+    write_checkout,
+    write_lock,
+)
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +68,11 @@ def test_a_version_is_complete_and_registered_once(client: MlflowClient, checkou
         assert heading in card
     kept = {entry.path for entry in client.list_artifacts(version.tags["run_id"], EVIDENCE)}
     assert f"{EVIDENCE}/manifest.parquet" in kept
+    split = mlflow.artifacts.load_text(f"runs:/{version.tags['run_id']}/{EVIDENCE}/{SPLIT}")
+    header, *clips = split.splitlines()
+    assert header == "clip_id,split"
+    assert len(clips) == len(SPLITS)
+    assert [line.split(",")[1] for line in clips] == sorted(SPLITS)
 
 
 @pytest.mark.slow
