@@ -299,6 +299,8 @@ class TrainGeneratorConfig:
     """Whether the words are an input, or only the audio."""
     text_dropout: Share
     """Probability that a training window loses its words; corrected fidelity only."""
+    streaming: bool
+    """Train for motion while audio arrives (docs/streaming.md); corrected fidelity only."""
 
 
 @section

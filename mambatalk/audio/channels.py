@@ -21,6 +21,10 @@ SUM_BLOCK = 2**18
 """Samples converted to float64 at a time."""
 VARIANCE_FLOOR = 1e-7
 """Added to the variance, as the Wav2Vec2 processor does."""
+FIXED_STATISTICS = (0.0, 0.05)
+"""Mean and standard deviation that normalise audio whose end is not known yet: those of speech at
+-26 dBFS, the nominal level of ITU-T P.56.
+"""
 
 
 def audio_channels(
@@ -63,6 +67,16 @@ def amplitude_envelope(wave: Tensor, window: int = ENVELOPE_WINDOW) -> Tensor:
     missing = size - peak.shape[-1]
     rows = peak.reshape(-1, 1, peak.shape[-1])
     return functional.pad(rows, (0, missing), mode="replicate").view(*wave.shape)
+
+
+def causal_envelope(channels: Tensor) -> Tensor:
+    """Delay the envelope of audio channels (B, S, C) until it depends on no later sample.
+
+    The first 1023 samples get the first value that is known.
+    """
+    envelope = channels[..., :1]
+    past = torch.cat([envelope[:, :1].expand(-1, LOOK_AHEAD, -1), envelope], dim=1)
+    return torch.cat([past[:, : channels.shape[1]], channels[..., 1:]], dim=-1)
 
 
 def normalise(wave: Tensor, mean: float | Tensor, std: float | Tensor) -> Tensor:

@@ -10,7 +10,8 @@ if a byte has changed.
 import io
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +74,12 @@ class FeatureStore:
         self.expressions: NDArray[np.float32] = np.load(arrays / "expressions.npy", mmap_mode="r")
         self.words: NDArray[np.int32] = np.load(arrays / "words.npy", mmap_mode="r")
         self.samples: NDArray[np.float32] = np.load(arrays / "wave.npy", mmap_mode="r")
+
+    def with_statistics(self, mean: float, std: float) -> "FeatureStore":
+        """Return the same store with this mean and deviation of the audio for every clip."""
+        store = copy(self)
+        store.clips = [replace(clip, wave_mean=mean, wave_std=std) for clip in self.clips]
+        return store
 
     def frames(self, clip: ClipInfo) -> slice:
         """Return the rows of a clip in the arrays `motion`, `expressions` and `words`."""

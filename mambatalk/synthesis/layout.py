@@ -2,6 +2,9 @@
 
 Windows of 64 frames start every 60 frames. The 4 frames that a window shares with the previous one
 are its context: the only motion that the generator sees. Source: published inference.
+
+With a `Pace`, windows overlap more, and each ends where audio is still to come: that is how a
+stream gets motion early.
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mambatalk.audio.channels import LOOK_AHEAD, audio_channels, wave_statistics
+from mambatalk.errors import InputError
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
@@ -56,17 +60,49 @@ class Speech:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How soon motion follows speech, in frames at 30 fps."""
+
+    hop: int
+    """Frames that each window adds. Few give motion early, and take more windows."""
+    look_ahead: int
+    """Frames of speech after the added ones that a window waits for."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WindowLayout:
-    """Length and overlap of windows, in frames at 30 fps."""
+    """Length and overlap of windows, in frames at 30 fps.
+
+    Raises:
+        InputError: The frames of the pace do not fit into a window.
+
+    """
 
     window: int
     context_frames: int
     rules: FidelityRules
+    pace: Pace | None = None
+    """If None, windows overlap by their context only, and wait for no later speech."""
+
+    def __post_init__(self) -> None:
+        largest = self.window - self.context_frames
+        if self.hop < 1 or self.look_ahead < 0 or self.hop + self.look_ahead > largest:
+            raise InputError(
+                "pace",
+                f"expected a hop of 1 or more frames, and at most {largest} with the look-ahead,"
+                f" found {self.hop} and {self.look_ahead}",
+                "choose a hop of 4 to 16 frames",
+            )
 
     @property
     def hop(self) -> int:
-        """Frames from the start of one window to the start of the next."""
-        return self.window - self.context_frames
+        """Frames that each window adds; the first one adds the frames of its context too."""
+        return self.pace.hop if self.pace else self.window - self.context_frames
+
+    @property
+    def look_ahead(self) -> int:
+        """Frames at the end of each window that later windows choose again."""
+        return self.pace.look_ahead if self.pace else 0
 
     def count(self, frames: int) -> int:
         """Return the number of windows of a clip.
@@ -81,14 +117,38 @@ class WindowLayout:
         """Return the number of frames that consecutive windows generate."""
         return self.context_frames + windows * self.hop
 
+    def first_frame(self, number: int) -> int:
+        """Return the frame of the clip that a window begins with."""
+        return max(0, self.covered_frames(number + 1) + self.look_ahead - self.window)
+
+    def known_frames(self, number: int) -> int:
+        """Return how many frames of a window the windows before it have generated."""
+        return self.covered_frames(number) - self.first_frame(number) if number else 0
+
+    def added_frames(self, number: int) -> int:
+        """Return how many frames a window adds to those before it."""
+        return self.hop if number else self.covered_frames(1)
+
+    def split_frames(self, count: int) -> list[int]:
+        """Divide the last `count` frames of a window by the window that adds them, this one first.
+
+        Frames that are already known count as those of this window.
+        """
+        first = count - self.look_ahead
+        starts = range(first, count, self.hop)
+        return [first, *(min(self.hop, count - start) for start in starts)]
+
+    def arrived_frames(self, number: int) -> int:
+        """Return how many frames of a window have audio by its time: fewer when a stream begins."""
+        return self.covered_frames(number + 1) + self.look_ahead - self.first_frame(number)
+
     def audio_slice(self, number: int) -> tuple[int, int]:
         """Return the first sample and the number of samples of a window's audio.
 
         Published: 533 samples per frame instead of 533 1/3, which drifts by 37 ms a minute.
         """
         if self.rules.exact_audio_slice:
-            first = number * self.hop * SAMPLE_RATE // FPS
-            return first, -(-self.window * SAMPLE_RATE // FPS)
+            return first_sample(self.first_frame(number)), -(-self.window * SAMPLE_RATE // FPS)
         per_frame = SAMPLE_RATE // FPS
         return number * self.hop * per_frame, self.window * per_frame
 
@@ -101,13 +161,27 @@ class ClipInputs:
     """Audio channels (S, 3)."""
     words: Tensor
     """Word ids (n,)."""
+    first_frame: int = 0
+    """Frame of the clip that audio and words begin with."""
 
     @classmethod
-    def of(cls, speech: Speech, device: torch.device) -> "ClipInputs":
-        """Compute the audio channels of a whole clip and move its inputs to a device."""
+    def of(
+        cls,
+        speech: Speech,
+        device: torch.device,
+        statistics: tuple[float, float] | None = None,
+    ) -> "ClipInputs":
+        """Compute the audio channels of a whole clip and move its inputs to a device.
+
+        Args:
+            speech: Speech of the clip.
+            device: Device of the generator.
+            statistics: Mean and standard deviation of the audio. If None, those of the clip.
+
+        """
         words = np.full(speech.frame_count, PAD) if speech.words is None else speech.words
         return cls(
-            audio=whole_clip_channels(speech.waveform, speech.ctc).to(device),
+            audio=whole_clip_channels(speech.waveform, speech.ctc, statistics).to(device),
             words=torch.from_numpy(words.astype(np.int64)).to(device),
         )
 
@@ -117,10 +191,11 @@ class ClipInputs:
         Audio is padded with zeros and words with silence.
         """
         start, length = layout.audio_slice(number)
+        start -= first_sample(self.first_frame)
         audio = self.audio[start : start + length]
         audio = functional.pad(audio, (0, 0, 0, length - len(audio)))
 
-        first = number * layout.hop
+        first = layout.first_frame(number) - self.first_frame
         words = self.words[first : first + layout.window]
         words = functional.pad(words, (0, layout.window - len(words)), value=PAD)
         return audio, words
@@ -146,19 +221,34 @@ def encode_windows(
         inputs = [clip.window(number, layout) for clip, number in group]
         audio = torch.stack([channels for channels, _ in inputs])
         words = torch.stack([ids for _, ids in inputs])
-        encoded.append(generator.fuse(audio, audio[..., :BODY_CHANNELS], words))
+        arrived = None
+        counts = [layout.arrived_frames(number) for _, number in group]
+        if min(counts) < layout.window:
+            arrived = torch.tensor(counts, device=audio.device)
+        encoded.append(generator.fuse(audio, audio[..., :BODY_CHANNELS], words, arrived))
     return Fused(*(torch.cat(branch) for branch in zip(*encoded, strict=True)))
 
 
-def whole_clip_channels(waveform: NDArray[np.float32], ctc: NDArray[np.integer] | None) -> Tensor:
+def first_sample(frame: int) -> int:
+    """Return the first audio sample of a frame."""
+    return frame * SAMPLE_RATE // FPS
+
+
+def whole_clip_channels(
+    waveform: NDArray[np.float32],
+    ctc: NDArray[np.integer] | None,
+    statistics: tuple[float, float] | None = None,
+) -> Tensor:
     """Return the audio channels (S, 3) of a whole clip.
+
+    The waveform is normalised with the statistics, or with its own if they are None.
 
     Past the end of the clip the envelope keeps its last full value, as published.
     """
     # Copies, because arrays of a memory-mapped store are read-only.
     wave = torch.tensor(waveform)
     ids = None if ctc is None else torch.tensor(ctc)
-    return audio_channels(with_look_ahead(wave), *wave_statistics(wave), ids)
+    return audio_channels(with_look_ahead(wave), *(statistics or wave_statistics(wave)), ids)
 
 
 def with_look_ahead(wave: Tensor) -> Tensor:

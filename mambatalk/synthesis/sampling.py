@@ -1,5 +1,6 @@
 """Draw codes at random, so that the same speech has many motions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ class Sampling:
         *,
         chain: CodeChain | None = None,
         before: Tensor | None = None,
+        rows: Sequence[int] | None = None,
     ) -> Tensor:
         """Draw codes (B, T).
 
@@ -63,14 +65,20 @@ class Sampling:
             window: Number of the window in its clip.
             chain: Draw sequences under its transitions. If None, draw each frame by itself.
             before: Code (B,) of the frame before the first one, for the chain.
+            rows: Number of frames that this window and the ones after it add, T in total, so that a
+                frame is drawn with the same noise again. If None, this one adds all.
 
         """
         scores = logits.float() if chain is None else chain.likelihoods(logits)
         scores = self._likely(scores / self.temperature)
         # All clips of a batch share the noise, so that a clip's motion does not depend on its
         # neighbours.
-        random = np.random.default_rng([self.seed, window, PARTS.index(part)])
-        noise = torch.from_numpy(random.gumbel(size=tuple(logits.shape[-2:]))).to(scores)
+        frames, size = logits.shape[-2:]
+        blocks = []
+        for number, count in enumerate(rows or [frames], start=window):
+            random = np.random.default_rng([self.seed, number, PARTS.index(part)])
+            blocks.append(random.gumbel(size=(count, size)))
+        noise = torch.from_numpy(np.concatenate(blocks)).to(scores)
         if chain is not None:
             return chain.draw(scores, before, noise)
         # The largest logit plus Gumbel noise is a draw of the softmax.

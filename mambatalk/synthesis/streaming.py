@@ -1,10 +1,16 @@
 """Motion for audio that is still arriving.
 
-A window is generated as soon as its audio is complete, and a frame is returned as soon as every
-frame that affects it is generated. With the statistics of the whole recording, the motion equals
-that of `Synthesizer.generate` but for rounding, and for feet: a planted foot is held at its mean
-place (the rule `locked_feet`), which is known only when the foot is lifted. Whoever waits for the
-end can call `Synthesizer.lock_feet` on the whole.
+A window is generated as soon as its audio is complete. How audio is divided into chunks changes no
+bit of the motion.
+
+Without a pace, a frame is returned as soon as every frame that affects it is generated. With the
+statistics of the whole recording, the motion then equals that of `Synthesizer.generate` but for
+rounding, and for feet: a planted foot is held at its mean place (the rule `locked_feet`), which is
+known only when the foot is lifted. Whoever waits for the end can call `Synthesizer.lock_feet` on
+the whole.
+
+With a `Pace`, frames are returned with the window that adds them: the decoders see the codes of the
+look-ahead after them, which are not final, and the last one again beyond.
 """
 
 import math
@@ -14,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from mambatalk.audio.channels import LOOK_AHEAD, VARIANCE_FLOOR, audio_channels
 from mambatalk.errors import InputError
@@ -52,7 +59,8 @@ def stream(
             advance. If None, use audio only.
         initial_motion: Motion (4, 337) of the first frames. If None, start from the rest pose.
         statistics: Mean and standard deviation to normalise the audio with, as `wave_statistics`
-            returns them. If None, those of all audio received so far.
+            returns them. If None, the fixed ones that the network was trained with, or those of the
+            audio up to the end of each window.
 
     Yields:
         Consecutive pieces of the motion at 30 fps, none of them empty.
@@ -73,8 +81,9 @@ def stream(
     for chunk in chunks:
         audio.append(chunk)
         while audio.has_window(state.windows):
-            codes, state = synthesizer.step(state, audio.window(state.windows))
-            if motion := frames.append(codes):
+            number = state.windows
+            codes, state = synthesizer.step(state, audio.window(number))
+            if motion := frames.append(codes, synthesizer.layout.added_frames(number)):
                 yield motion
 
     total = audio.received * FPS // SAMPLE_RATE
@@ -86,9 +95,26 @@ def stream(
         )
     for number in range(state.windows, synthesizer.layout.count(total)):
         codes, state = synthesizer.step(state, audio.window(number))
-        frames.append(codes, decode_now=False)
+        frames.append(codes, synthesizer.layout.added_frames(number), decode_now=False)
     if motion := frames.finish(total):
         yield motion
+
+
+def stream_delay(synthesizer: Synthesizer) -> float:
+    """Return the longest time in seconds from a sound to the motion of its frame.
+
+    It is that of audio in real time, without the time of computation. The first frames of a stream
+    wait for the first window, which has the frames of the context more.
+    """
+    layout = synthesizer.layout
+    later = layout.look_ahead if layout.pace else decoder_reach(synthesizer.bundle)
+    frames = max(layout.hop + later, layout.covered_frames(1) + layout.look_ahead)
+    return frames / FPS + _samples_after(synthesizer) / SAMPLE_RATE
+
+
+def _samples_after(synthesizer: Synthesizer) -> int:
+    """Return how many samples past its audio a window waits for: those of the envelope."""
+    return 0 if synthesizer.bundle.generator.config.streaming else LOOK_AHEAD
 
 
 class _ReceivedAudio:
@@ -102,12 +128,14 @@ class _ReceivedAudio:
     ) -> None:
         self._synthesizer = synthesizer
         self._words = np.zeros(0, np.int64) if words is None else words.astype(np.int64)
-        self._statistics = statistics
+        self._statistics = statistics or synthesizer.statistics
         self._wave = np.zeros(0, np.float32)
         self._first = 0
         """Place of the first kept sample in the stream."""
         self._sum = 0.0
         self._sum_of_squares = 0.0
+        self._summed = 0
+        """Samples in both sums."""
         self.received = 0
 
     def append(self, chunk: NDArray[np.float32]) -> None:
@@ -118,38 +146,50 @@ class _ReceivedAudio:
                 "decode or record the audio again",
             )
         self._wave = np.concatenate([self._wave, chunk])
-        self._sum += float(chunk.sum(dtype=np.float64))
-        self._sum_of_squares += float(np.square(chunk, dtype=np.float64).sum())
         self.received += len(chunk)
 
     def has_window(self, number: int) -> bool:
-        """Return whether all audio of a window has arrived, with the envelope's look-ahead."""
-        first, length = self._synthesizer.layout.audio_slice(number)
-        return self.received >= first + length + LOOK_AHEAD
+        """Return whether all audio that a window waits for has arrived."""
+        first, _ = self._synthesizer.layout.audio_slice(number)
+        return self.received >= first + self._needed_samples(number)
+
+    def _needed_samples(self, number: int) -> int:
+        frames = self._synthesizer.layout.arrived_frames(number)
+        return -(-frames * SAMPLE_RATE // FPS) + _samples_after(self._synthesizer)
 
     def window(self, number: int) -> Fused:
         """Encode a window (1, T, C), padded past the end, and delete the audio before it."""
         layout = self._synthesizer.layout
-        first, length = layout.audio_slice(number)
+        first, _ = layout.audio_slice(number)
+        needed = self._needed_samples(number)
+        statistics = self._statistics or self._statistics_until(first + needed)
         self._wave = self._wave[first - self._first :]
         self._first = first
 
-        wave = torch.from_numpy(self._wave[: length + LOOK_AHEAD])
-        if len(wave) < length + LOOK_AHEAD:
+        # Not more than is needed, however much has arrived.
+        wave = torch.from_numpy(self._wave[:needed])
+        if len(wave) < needed:
             wave = with_look_ahead(wave)
-        words = self._words[number * layout.hop :][: layout.window]
+        else:
+            wave = functional.pad(wave, (0, LOOK_AHEAD - _samples_after(self._synthesizer)))
+        first_frame = layout.first_frame(number)
+        words = self._words[first_frame:][: layout.window]
         clip = ClipInputs(
-            audio=audio_channels(wave, *self._mean_and_deviation()).to(self._synthesizer.device),
+            audio=audio_channels(wave, *statistics).to(self._synthesizer.device),
             words=torch.from_numpy(words).to(self._synthesizer.device),
+            first_frame=first_frame,
         )
-        # The clip begins with this window.
-        return encode_windows(self._synthesizer.bundle.generator, [(clip, 0)], layout)
+        return encode_windows(self._synthesizer.bundle.generator, [(clip, number)], layout)
 
-    def _mean_and_deviation(self) -> tuple[float, float]:
-        if self._statistics is not None:
-            return self._statistics
-        mean = self._sum / self.received
-        variance = max(0.0, self._sum_of_squares / self.received - mean**2)
+    def _statistics_until(self, end: int) -> tuple[float, float]:
+        """Return mean and deviation of the audio before a sample, or of all if there is less."""
+        # Added window by window, because the last bits of a sum depend on how it is divided.
+        new = self._wave[self._summed - self._first : end - self._first]
+        self._sum += float(new.sum(dtype=np.float64))
+        self._sum_of_squares += float(np.square(new, dtype=np.float64).sum())
+        self._summed += len(new)
+        mean = self._sum / self._summed
+        variance = max(0.0, self._sum_of_squares / self._summed - mean**2)
         return mean, math.sqrt(variance + VARIANCE_FLOOR)
 
 
@@ -163,25 +203,40 @@ class _FrameDecoder:
         self._bounds = synthesizer.bounds(position)
         """Translation (1, 3) of the next frame; x and z are used."""
         self._codes: Codes = {}
+        self._later: Codes = {}
+        """Codes of the look-ahead, which are not final."""
         self._first = 0
         """Frame of the first kept code."""
         self._returned = 0
 
-    def append(self, codes: Codes, *, decode_now: bool = True) -> SmplxMotion | None:
-        """Add the codes (1, n) of a window and return the frames that are now final, if any."""
-        self._codes = join_codes([self._codes, codes] if self._codes else [codes])
-        available = self._first + len(self._codes["upper"][0])
-        return self._frames_until(available - self._reach) if decode_now else None
+    def append(self, codes: Codes, added: int, *, decode_now: bool = True) -> SmplxMotion | None:
+        """Add the codes (1, n) of a window and return the frames that are now due, if any.
+
+        Args:
+            codes: Codes that the window adds, and those of its look-ahead.
+            added: Number of frames that it adds.
+            decode_now: Whether to return frames.
+
+        """
+        new = join_codes([codes], added)
+        self._codes = join_codes([self._codes, new] if self._codes else [new])
+        self._later = {part: index[:, added:] for part, index in codes.items()}
+        due = self._first + len(self._codes["upper"][0])
+        if self._synthesizer.layout.pace is None:
+            due -= self._reach
+        return self._frames_until(due) if decode_now else None
 
     def finish(self, total: int) -> SmplxMotion | None:
         """Return the remaining frames of a clip of `total` frames, if any."""
         self._codes = join_codes([self._codes], total - self._first)
+        self._later = join_codes([self._later], 0)
         return self._frames_until(total)
 
     def _frames_until(self, end: int) -> SmplxMotion | None:
         if end <= self._returned:
             return None
-        decoded = decode(self._synthesizer.bundle, self._codes, self._synthesizer.rules)
+        codes = join_codes([self._codes, self._later])
+        decoded = decode(self._synthesizer.bundle, codes, self._synthesizer.rules)
         rows = slice(self._returned - self._first, end - self._first)
         final = DecodedMotion(*(array[:, rows] for array in decoded))
         (motion,) = to_smplx(final, self._position, self._synthesizer.rules, self._bounds)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mambatalk.audio.channels import FIXED_STATISTICS
 from mambatalk.errors import InputError
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
@@ -31,7 +32,7 @@ from mambatalk.synthesis.decoding import (
     decode_parts,
     to_smplx,
 )
-from mambatalk.synthesis.layout import ClipInputs, Speech, WindowLayout, encode_windows
+from mambatalk.synthesis.layout import ClipInputs, Pace, Speech, WindowLayout, encode_windows
 from mambatalk.synthesis.sampling import Sampling
 
 
@@ -40,7 +41,7 @@ class SynthesisState:
     """What the next window needs from the windows before it, for B clips side by side."""
 
     context: Tensor
-    """Motion (B, 4, 337) of the frames that the next window starts with."""
+    """Motion (B, c, 337) of the known frames that the next window starts with: 4 without a pace."""
     first_frame: Tensor
     """Motion (B, 337) of the first frame. Published synthesis restarts the translation there."""
     speaker_index: Tensor
@@ -48,7 +49,7 @@ class SynthesisState:
     windows: int
     """Number of windows generated so far."""
     context_codes: Codes | None = None
-    """Codes (B, 4) of the frames that the next window starts with; None before the first one."""
+    """Codes (B, c) of the frames that the next window starts with; None before the first one."""
 
     def first_rows(self, count: int) -> "SynthesisState":
         """Return the state of the first `count` clips."""
@@ -72,6 +73,8 @@ class Synthesizer:
         rules: Published or corrected synthesis. If None, as the bundle was trained.
         sampling: How codes of the body are drawn. If None, draw with seed 0 where the rules and the
             bundle have code chains, and take the most likely codes otherwise.
+        pace: How soon motion follows speech, for corrected synthesis of streams. If None, windows
+            of 64 frames follow each other every 60.
 
     Example:
         >>> synthesizer = Synthesizer(Bundle.load("bundle"))  # doctest: +SKIP
@@ -88,14 +91,23 @@ class Synthesizer:
         *,
         rules: FidelityRules | None = None,
         sampling: Sampling | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.bundle = bundle
         self.rules = rules or bundle.rules
         self.chains = bundle.chains if self.rules.coherent_codes else {}
         self.sampling = sampling or (Sampling(seed=0) if self.chains else None)
         self.layout = WindowLayout(
-            window=bundle.window, context_frames=bundle.context_frames, rules=self.rules
+            window=bundle.window,
+            context_frames=bundle.context_frames,
+            rules=self.rules,
+            pace=pace,
         )
+
+    @property
+    def statistics(self) -> tuple[float, float] | None:
+        """Mean and deviation that normalise all audio; None if those of each clip do."""
+        return FIXED_STATISTICS if self.bundle.generator.config.streaming else None
 
     @property
     def device(self) -> torch.device:
@@ -128,7 +140,8 @@ class Synthesizer:
 
         Returns:
             Code indices (B, n) of the new frames, which `decode` turns into motion, and the state
-            after the window. The first window has 64 new frames, every later one 60.
+            after the window. The first window has 64 new frames, every later one 60. With a pace,
+            the frames of the look-ahead follow the new ones, and later windows choose them again.
 
         """
         codes = self.choose_codes(self.predict(state, window), state)
@@ -138,13 +151,16 @@ class Synthesizer:
         """Run the generator on the next window of B clips."""
         context = state.context
         motion = context.new_zeros(len(context), self.layout.window, MOTION_DIM)
-        motion[:, : self.layout.context_frames] = context
+        motion[:, : context.shape[1]] = context
+        visible_frames = self.layout.context_frames
+        if self.bundle.generator.config.streaming:
+            visible_frames = context.shape[1]
         visible = relative_motion(motion) if self.rules.relative_position else motion
         return self.bundle.generator.forward_fused(
             window,
             state.speaker_index[:, None].expand(-1, self.layout.window),
             visible,
-            full_mask(motion, self.layout.context_frames),
+            full_mask(motion, visible_frames),
         )
 
     def code_scores(self, output: GeneratorOutput) -> dict[Part, Tensor]:
@@ -163,27 +179,39 @@ class Synthesizer:
             state: State after the previous window. A chain goes on from its last codes.
 
         """
-        scores = self.code_scores(output)
+        number = state.windows
+        arrived = self.layout.arrived_frames(number)
+        scores = {part: rows[:, :arrived] for part, rows in self.code_scores(output).items()}
         codes = {part: scores[part].argmax(-1) for part in PARTS}
-        if self.sampling is None:
-            return codes
-        for part in CHAINED_PARTS:
-            chain = self.chains.get(part)
-            if chain is None or state.context_codes is None:
-                codes[part] = self.sampling.choose(part, scores[part], state.windows, chain=chain)
-                continue
-            context = state.context_codes[part]
-            new = scores[part][:, self.layout.context_frames :]
-            drawn = self.sampling.choose(
-                part, new, state.windows, chain=chain, before=context[:, -1]
-            )
-            codes[part] = torch.cat([context, drawn], dim=1)
+        if self.sampling is not None:
+            for part in CHAINED_PARTS:
+                codes[part] = self._draw(part, scores[part], state, self.sampling)
+        if self.layout.pace is not None and state.context_codes is not None:
+            # Most frames of the window are known, and their motion has been seen.
+            known = self.layout.known_frames(number)
+            for part, context in state.context_codes.items():
+                codes[part] = torch.cat([context, codes[part][:, known:]], dim=1)
         return codes
+
+    def _draw(
+        self, part: Part, scores: Tensor, state: SynthesisState, sampling: Sampling
+    ) -> Tensor:
+        """Draw the codes (B, T) of a part; those of the context stay where there is a chain."""
+        number = state.windows
+        chain = self.chains.get(part)
+        if chain is None or state.context_codes is None:
+            rows = self.layout.split_frames(scores.shape[1])
+            return sampling.choose(part, scores, number, chain=chain, rows=rows)
+        context = state.context_codes[part]
+        new = scores[:, context.shape[1] :]
+        rows = self.layout.split_frames(new.shape[1])
+        drawn = sampling.choose(part, new, number, chain=chain, before=context[:, -1], rows=rows)
+        return torch.cat([context, drawn], dim=1)
 
     def new_frames(self, state: SynthesisState, codes: Codes) -> Codes:
         """Return the codes of a window without those of its context."""
-        first = self.layout.context_frames if state.windows else 0
-        return {part: index[:, first:] for part, index in codes.items()}
+        known = self.layout.known_frames(state.windows)
+        return {part: index[:, known:] for part, index in codes.items()}
 
     def advance(self, state: SynthesisState, codes: Codes) -> SynthesisState:
         """Return the state after a window with the given codes (B, T)."""
@@ -198,13 +226,18 @@ class Synthesizer:
             lower[..., PART_TRANSLATION], origin[:, TRANSLATION]
         )
         motion[..., CONTACT] = lower[..., PART_CONTACT]
-        last = slice(-self.layout.context_frames, None)
+        layout = self.layout
+        first = layout.first_frame(state.windows)
+        next_known = slice(
+            layout.first_frame(state.windows + 1) - first,
+            layout.covered_frames(state.windows + 1) - first,
+        )
         return SynthesisState(
-            context=motion[:, last],
+            context=motion[:, next_known],
             first_frame=state.first_frame,
             speaker_index=state.speaker_index,
             windows=state.windows + 1,
-            context_codes={part: index[:, last] for part, index in codes.items()},
+            context_codes={part: index[:, next_known] for part, index in codes.items()},
         )
 
     def bounds(self, start: Tensor) -> Bounds | None:
@@ -272,7 +305,7 @@ class Synthesizer:
         counts = [self.layout.count(speech.frame_count) for speech in speeches]
         # Longest first, so that the clips with windows left are always the first rows.
         order = sorted(range(len(speeches)), key=lambda clip: -counts[clip])
-        inputs = [ClipInputs.of(speech, self.device) for speech in speeches]
+        inputs = [ClipInputs.of(speech, self.device, self.statistics) for speech in speeches]
         windows = [(clip, number) for clip in order for number in range(counts[clip])]
         row = {window: k for k, window in enumerate(windows)}
         fused = encode_windows(
@@ -287,8 +320,10 @@ class Synthesizer:
             rows = [row[clip, number] for clip in active]
             window = Fused(*(branch[rows] for branch in fused))
             codes, state = self.step(state.first_rows(len(active)), window)
+            added = self.layout.added_frames(number)
             for place, clip in enumerate(active):
-                generated[clip].append({part: codes[part][place : place + 1] for part in PARTS})
+                rows_of_clip = slice(place, place + 1)
+                generated[clip].append({part: codes[part][rows_of_clip, :added] for part in PARTS})
         return [
             join_codes(windows, speech.frame_count)
             for windows, speech in zip(generated, speeches, strict=True)

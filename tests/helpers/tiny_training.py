@@ -82,6 +82,7 @@ GENERATOR = TrainGeneratorConfig(
     use_words=True,
     latent_weight=3.0,
     text_dropout=0.2,
+    streaming=False,
 )
 
 

@@ -1,5 +1,6 @@
 """A configuration with an error is rejected with a message that names the key."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,17 @@ def test_every_profile_is_complete(path: Path) -> None:
     assert load_config(path).train_vq.global_.layers == 4
 
 
-def test_the_four_profiles_exist() -> None:
-    assert {path.stem for path in PROFILES} >= {"sample", "tiny", "paper", "clips"}
+def test_the_profiles_exist() -> None:
+    assert {path.stem for path in PROFILES} >= {"sample", "tiny", "paper", "clips", "streaming"}
+
+
+def test_the_profile_for_streams_is_the_sample_with_another_generator() -> None:
+    sample, streaming = (
+        load_config(ROOT / "infra" / "profiles" / f"{name}.yaml")
+        for name in ("sample", "streaming")
+    )
+    generator = replace(streaming.train_generator, streaming=False)
+    assert replace(streaming, train_generator=generator) == sample
 
 
 def test_the_checked_in_parameters_are_the_profile_sample() -> None:

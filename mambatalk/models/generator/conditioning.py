@@ -6,17 +6,20 @@ from torch import Tensor
 from mambatalk.motion.skeleton import TRANSLATION
 
 
-def full_mask(motion: Tensor, context_frames: int) -> Tensor:
+def full_mask(motion: Tensor, context_frames: int | Tensor) -> Tensor:
     """Create the mask that hides all motion except the first frames.
 
     Args:
         motion: Motion (B, T, 337).
-        context_frames: Number of visible frames at the start of the window.
+        context_frames: Number of visible frames at the start of the window, or of each window (B,).
 
     Returns:
         Boolean mask (B, T, 337), True where motion is hidden.
 
     """
+    if isinstance(context_frames, Tensor):
+        frames = torch.arange(motion.shape[1], device=motion.device)
+        return (frames >= context_frames[:, None])[..., None].expand_as(motion)
     mask = torch.ones_like(motion, dtype=torch.bool)
     mask[:, :context_frames] = False
     return mask

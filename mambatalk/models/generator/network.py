@@ -12,10 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mambatalk.audio.channels import causal_envelope
 from mambatalk.models.generator.fusion import Fusion
 from mambatalk.models.generator.global_scan import GlobalScan
 from mambatalk.models.generator.local_scan import LocalScan
-from mambatalk.motion.skeleton import Part
+from mambatalk.motion.skeleton import FPS, SAMPLE_RATE, Part
+from mambatalk.text.vocabulary import PAD
 
 FACE_CHANNELS = 3
 """Audio channels of the face branch."""
@@ -88,6 +90,11 @@ class GeneratorConfig:
     use_words: bool = True
     """Whether the words are an input; if not, every frame has the word of index 0, padding."""
 
+    streaming: bool = False
+    """Whether the network was trained on audio whose end has not arrived, with an envelope that
+    depends on no later sample.
+    """
+
 
 class Fused(NamedTuple):
     """Fused audio and word features of both branches. They do not depend on motion or mask."""
@@ -159,13 +166,21 @@ class Generator(nn.Module):
             scans=config.local_scan,
         )
 
-    def fuse(self, wave_face: Tensor, wave_body: Tensor, words: Tensor) -> Fused:
+    def fuse(
+        self,
+        wave_face: Tensor,
+        wave_body: Tensor,
+        words: Tensor,
+        arrived: Tensor | None = None,
+    ) -> Fused:
         """Compute the features of audio and words, which all passes over a window share.
 
         Args:
             wave_face: Audio channels of the face branch (B, S, 3) at 16 kHz.
             wave_body: Audio channels of the body branch (B, S, 2) at 16 kHz.
             words: Word ids (B, T), one per frame at 30 fps.
+            arrived: Number of frames (B,) whose audio has arrived; what follows is replaced by
+                silence. If None, all.
 
         Returns:
             Features of both branches.
@@ -173,6 +188,12 @@ class Generator(nn.Module):
         """
         if not self.config.use_words:
             words = torch.zeros_like(words)
+        if self.config.streaming:
+            wave_face, wave_body = causal_envelope(wave_face), causal_envelope(wave_body)
+        if arrived is not None:
+            wave_face = _before(wave_face, arrived * SAMPLE_RATE // FPS, 0)
+            wave_body = _before(wave_body, arrived * SAMPLE_RATE // FPS, 0)
+            words = _before(words, arrived, PAD)
         return Fused(self.fusion["face"](wave_face, words), self.fusion["body"](wave_body, words))
 
     def forward_fused(
@@ -213,3 +234,9 @@ class Generator(nn.Module):
     ) -> GeneratorOutput:
         """Run `fuse` and `forward_fused`. See there for the arguments."""
         return self.forward_fused(self.fuse(wave_face, wave_body, words), speaker, motion, mask)
+
+
+def _before(x: Tensor, lengths: Tensor, value: int) -> Tensor:
+    """Replace the steps of x (B, S, ...) from the length (B,) of each row on."""
+    late = torch.arange(x.shape[1], device=x.device) >= lengths[:, None]
+    return x.masked_fill(late.reshape(*late.shape, *[1] * (x.ndim - 2)), value)

@@ -7,6 +7,9 @@ A step runs the network on the same windows under two kinds of mask:
   epochs; with `random_mask: prefix`, all frames after a random one. A short training does better
   without it (docs/experiments.md).
 
+With `streaming`, the full mask shows as many frames as a stream may have generated before, and some
+windows lose their audio from some frame on (docs/streaming.md).
+
 Published training runs the random pass twice (the second was meant to leave out the words, and does
 not). Corrected training runs it once with twice the weight, which is the same but for the draw of
 dropout. Audio and words are the same in every pass and are encoded once. The auto-encoders are
@@ -21,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mambatalk.audio.channels import FIXED_STATISTICS
 from mambatalk.config import TrainGeneratorConfig
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
@@ -49,6 +53,10 @@ FULL_PARTS: tuple[Part, ...] = ("upper", "hands", "lower")
 """Parts with an index loss in the full pass. Synthesis uses only the latents of the face."""
 
 
+TRUNCATED_SHARE: Final = 0.1
+"""Share of the windows that lose the end of their audio in training for streams. A stream lacks it
+in its first two seconds only; later windows end with what has arrived.
+"""
 LATENT_WEIGHT: Final = 3.0
 """Published weight of the latent loss, which parity compares with."""
 
@@ -208,10 +216,18 @@ def train_generator(
         context: Device, scratch folder and tracker.
 
     Raises:
-        InputError: The codes are not those of the store.
+        InputError: The codes are not those of the store, or published training is to serve streams.
 
     """
     _check_codes(codes, len(store.motion))
+    if config.streaming:
+        if not rules.relative_position:
+            raise InputError(
+                "train_generator.streaming",
+                "expected false with published fidelity, found true",
+                "set fidelity: corrected, or streaming: false",
+            )
+        store = store.with_statistics(*FIXED_STATISTICS)
     torch.manual_seed(seed)
     device = context.device
     codebooks = {
@@ -282,6 +298,7 @@ def build_generator(
             global_scan=config.global_scan,
             local_scan=config.local_scan,
             use_words=config.use_words,
+            streaming=config.streaming,
         )
     )
 
@@ -328,10 +345,14 @@ def step_terms(
     words = batch.words
     if rules.text_dropout and network.training:
         words = drop_text(words, config.text_dropout)
+    visible: int | Tensor = config.context_frames
+    arrived = None
+    if config.streaming and network.training:
+        visible, arrived = draw_progress(len(motion), config, motion.device)
     assert batch.audio is not None
-    fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words)
+    fused = network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], words, arrived)
 
-    masks = [full_mask(motion, config.context_frames)]
+    masks = [full_mask(motion, visible)]
     if config.random_weight:
         if config.random_mask == "prefix":
             random_mask = prefix_mask(motion, config.context_frames)
@@ -402,9 +423,25 @@ def prefix_mask(motion: Tensor, context_frames: int) -> Tensor:
     """
     windows, length = motion.shape[:2]
     span = length - context_frames
-    visible = context_frames + (torch.rand(windows, 1, device=motion.device) * (span + 1)).floor()
-    hidden = torch.arange(length, device=motion.device) >= visible
-    return hidden.unsqueeze(-1).expand_as(motion)
+    visible = context_frames + (torch.rand(windows, device=motion.device) * (span + 1)).floor()
+    return full_mask(motion, visible)
+
+
+def draw_progress(
+    count: int, config: TrainGeneratorConfig, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Draw how far a stream has come in each window.
+
+    Returns:
+        Number of frames (B,) whose motion is known, at least those of the context, and of frames
+        whose audio has arrived, at least one more: all in most windows.
+
+    """
+    share = torch.rand(3, count, device=device)
+    visible = config.context_frames + (share[0] * (config.window - 2 * config.context_frames)).int()
+    missing = (share[1] * (config.window - visible)).int()
+    truncated = share[2] < TRUNCATED_SHARE
+    return visible, config.window - missing * truncated
 
 
 def drop_text(words: Tensor, probability: float) -> Tensor:

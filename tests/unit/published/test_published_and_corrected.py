@@ -318,9 +318,9 @@ def test_text_is_dropped_in_corrected_training_alone(
     fuse: Callable[..., Fused] = network.fuse
     words: list[Tensor] = []
 
-    def record_words(face: Tensor, body: Tensor, ids: Tensor) -> Fused:
+    def record_words(face: Tensor, body: Tensor, ids: Tensor, arrived: Tensor | None) -> Fused:
         words.append(ids)
-        return fuse(face, body, ids)
+        return fuse(face, body, ids, arrived)
 
     monkeypatch.setattr(network, "fuse", record_words)
     for rules in (PUBLISHED, CORRECTED):

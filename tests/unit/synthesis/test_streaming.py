@@ -1,19 +1,22 @@
 """Motion for audio that arrives in pieces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from mambatalk.audio.channels import wave_statistics
+from mambatalk.audio.channels import FIXED_STATISTICS, wave_statistics
 from mambatalk.errors import InputError
 from mambatalk.fidelity import PUBLISHED
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.decoding import decoder_reach
-from mambatalk.synthesis.streaming import stream
+from mambatalk.synthesis.layout import Pace
+from mambatalk.synthesis.streaming import stream, stream_delay
 from mambatalk.synthesis.synthesizer import Synthesizer
 from tests.helpers.speech import initial_motion, noise, speech
 from tests.helpers.stand_in_body import stand_in_body
@@ -25,6 +28,22 @@ SPEAKER = SPEAKER_IDS[0]
 @pytest.fixture(scope="module")
 def synthesizer() -> Synthesizer:
     return Synthesizer(tiny_bundle())
+
+
+def streaming_bundle() -> Bundle:
+    """The tiny bundle with a generator that expects streams."""
+    bundle = tiny_bundle()
+    bundle.generator.config = replace(bundle.generator.config, streaming=True)
+    return bundle
+
+
+def joined(motions: Iterable[SmplxMotion]) -> SmplxMotion:
+    parts = list(motions)
+    return SmplxMotion(
+        poses=np.concatenate([part.poses for part in parts]),
+        expressions=np.concatenate([part.expressions for part in parts]),
+        trans=np.concatenate([part.trans for part in parts]),
+    )
 
 
 def pieces(waveform: NDArray[np.float32], samples: int) -> Iterator[NDArray[np.float32]]:
@@ -52,8 +71,8 @@ def test_a_stream_gives_the_motion_of_the_whole_recording(
     )
     assert all(len(piece) for piece in streamed)
     for name in ("poses", "expressions", "trans"):
-        joined = np.concatenate([getattr(piece, name) for piece in streamed])
-        np.testing.assert_allclose(joined, getattr(whole, name), atol=1e-4)
+        found = getattr(joined(streamed), name)
+        np.testing.assert_allclose(found, getattr(whole, name), atol=1e-4)
 
 
 def test_feet_of_a_stream_are_locked_when_it_has_ended(synthesizer: Synthesizer) -> None:
@@ -64,13 +83,8 @@ def test_feet_of_a_stream_are_locked_when_it_has_ended(synthesizer: Synthesizer)
     streamed = list(
         stream(synthesizer, pieces(waveform, 1600), speaker_id=SPEAKER, statistics=statistics)
     )
-    joined = SmplxMotion(
-        poses=np.concatenate([piece.poses for piece in streamed]),
-        expressions=np.concatenate([piece.expressions for piece in streamed]),
-        trans=np.concatenate([piece.trans for piece in streamed]),
-    )
     whole = synthesizer.generate(speech(5))
-    locked = synthesizer.lock_feet(joined)
+    locked = synthesizer.lock_feet(joined(streamed))
     np.testing.assert_allclose(locked.poses, whole.poses, atol=1e-3)
     np.testing.assert_allclose(locked.trans, whole.trans, atol=1e-3)
 
@@ -114,6 +128,108 @@ def test_without_statistics_those_of_the_received_audio_are_used(
     )
     whole = synthesizer.generate(speech(2)).poses
     np.testing.assert_allclose(one_piece, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("pace", [None, Pace(hop=8, look_ahead=4)], ids=["offline", "early"])
+def test_the_size_of_chunks_changes_no_bit(pace: Pace | None) -> None:
+    synthesizer = Synthesizer(tiny_bundle(), pace=pace)
+    waveform = noise(4.3)
+    motions = []
+    for samples in (320, 1_777, 32_000):
+        chunks = pieces(waveform, samples)
+        motions.append(joined(stream(synthesizer, chunks, speaker_id=SPEAKER)))
+    for motion in motions[1:]:
+        np.testing.assert_array_equal(motion.poses, motions[0].poses)
+        np.testing.assert_array_equal(motion.expressions, motions[0].expressions)
+        np.testing.assert_array_equal(motion.trans, motions[0].trans)
+
+
+@pytest.mark.parametrize(
+    "pace", [None, Pace(hop=8, look_ahead=0), Pace(hop=5, look_ahead=12)], ids=str
+)
+def test_motion_comes_within_the_stated_delay(pace: Pace | None) -> None:
+    synthesizer = Synthesizer(tiny_bundle(), pace=pace)
+    delay = stream_delay(synthesizer)
+    received = 0
+
+    def microphone() -> Iterator[NDArray[np.float32]]:
+        nonlocal received
+        for piece in pieces(noise(5), 320):
+            received += len(piece)
+            yield piece
+
+    frames = 0
+    latest = 0.0
+    for motion in stream(synthesizer, microphone(), speaker_id=SPEAKER):
+        if received < 5 * 16_000:
+            latest = max(latest, received / 16_000 - frames / 30)
+        frames += len(motion)
+    assert frames == 150
+    assert delay - 0.15 < latest < delay + 0.02
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_motion_depends_on_no_sound_that_has_not_arrived(streaming: bool) -> None:
+    bundle = streaming_bundle() if streaming else tiny_bundle()
+    synthesizer = Synthesizer(bundle, pace=Pace(hop=8, look_ahead=4))
+    one = noise(4)
+    other = one.copy()
+    other[32_000:] *= 50
+    statistics = (0.0, 0.1)
+    first, second = (
+        joined(stream(synthesizer, pieces(audio, 320), speaker_id=SPEAKER, statistics=statistics))
+        for audio in (one, other)
+    )
+    heard = int((2 - stream_delay(synthesizer)) * 30)
+    np.testing.assert_array_equal(first.poses[:heard], second.poses[:heard])
+    assert not np.array_equal(first.poses, second.poses)
+
+
+def test_a_pace_of_whole_windows_chooses_the_codes_of_generate() -> None:
+    offline = Synthesizer(tiny_bundle())
+    paced = Synthesizer(tiny_bundle(), pace=Pace(hop=60, look_ahead=0))
+    for part, codes in offline.generate_codes([speech(7)])[0].items():
+        assert torch.equal(paced.generate_codes([speech(7)])[0][part], codes)
+
+
+def test_an_early_stream_has_the_codes_of_the_same_pace_offline() -> None:
+    bundle = streaming_bundle()
+    synthesizer = Synthesizer(bundle, pace=Pace(hop=8, look_ahead=30))
+    waveform = noise(5)
+    streamed = joined(stream(synthesizer, pieces(waveform, 1_600), speaker_id=SPEAKER))
+    # A look-ahead as long as the reach of the decoders, whose codes later windows draw again.
+    assert decoder_reach(bundle) <= 30
+    whole = synthesizer.generate(speech(5))
+    assert np.abs(streamed.poses - whole.poses).max(axis=1)[:20].max() < 1e-3
+
+
+def test_a_network_for_streams_hears_all_levels_alike() -> None:
+    assert Synthesizer(streaming_bundle()).statistics == FIXED_STATISTICS
+    assert Synthesizer(tiny_bundle()).statistics is None
+
+
+@pytest.mark.parametrize(("hop", "look_ahead"), [(0, 4), (8, -1), (32, 29)])
+def test_an_impossible_pace_is_reported(hop: int, look_ahead: int) -> None:
+    with pytest.raises(InputError, match="at most 60 with the look-ahead"):
+        Synthesizer(tiny_bundle(), pace=Pace(hop=hop, look_ahead=look_ahead))
+
+
+@pytest.mark.soak
+def test_memory_is_flat_over_an_hour() -> None:
+    process = psutil.Process()
+    synthesizer = Synthesizer(tiny_bundle(), pace=Pace(hop=16, look_ahead=8))
+    minute = noise(60)
+    resident = []
+
+    def microphone() -> Iterator[NDArray[np.float32]]:
+        for _ in range(60):
+            yield from pieces(minute, 1_600)
+            resident.append(process.memory_info().rss)
+
+    frames = sum(map(len, stream(synthesizer, microphone(), speaker_id=SPEAKER)))
+    assert frames == 3600 * 30
+    # From the tenth minute on, when allocators and caches have their size.
+    assert max(resident[10:]) - resident[10] < 16 * 2**20
 
 
 def test_unusable_streams_are_reported(synthesizer: Synthesizer) -> None:

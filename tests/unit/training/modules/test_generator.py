@@ -19,6 +19,7 @@ from mambatalk.training.loop.module import Step
 from mambatalk.training.modules import generator as _generator
 from mambatalk.training.modules.generator import (
     GeneratorTraining,
+    draw_progress,
     drop_text,
     optim_settings,
     prefix_mask,
@@ -213,6 +214,22 @@ def test_codes_of_other_features_are_reported_in_one_line(
             seed=0,
             context=CONTEXT,
         )
+
+
+def test_training_for_streams_shows_what_a_stream_knows() -> None:
+    torch.manual_seed(0)
+    visible, arrived = draw_progress(4000, GENERATOR, CPU)
+    assert (int(visible.min()), int(visible.max())) == (4, 59)
+    assert (arrived > visible).all()
+    assert arrived.max() == 64
+    assert 0.88 < (arrived == 64).float().mean() < 0.94
+
+
+def test_a_generator_for_streams_says_so(store: FeatureStore, networks: Networks) -> None:
+    network = train_gen(store, networks, streaming=True, epochs=1).network
+    assert network.config.streaming
+    with pytest.raises(InputError, match=r"streaming: expected false with published"):
+        train_gen(store, networks, streaming=True, rules=PUBLISHED)
 
 
 def test_text_is_dropped_by_whole_windows() -> None:
