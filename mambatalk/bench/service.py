@@ -17,6 +17,7 @@ import soundfile
 import torch
 import uvicorn
 
+from mambatalk.bench.generate import speech_like
 from mambatalk.motion.skeleton import SAMPLE_RATE
 from mambatalk.serving.generation import Bodies, Model
 from mambatalk.serving.service import Limits, create_app
@@ -75,13 +76,8 @@ def measure_service(
 
 
 def _recording(seconds: float) -> bytes:
-    """Return noise in the rhythm of syllables as a wav file."""
-    random = np.random.default_rng(0)
-    times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    loudness = np.clip(np.sin(2 * np.pi * 4 * times), 0, None)
     file = io.BytesIO()
-    samples = 0.2 * loudness * random.standard_normal(len(times))
-    soundfile.write(file, samples, SAMPLE_RATE, format="WAV")
+    soundfile.write(file, speech_like(seconds), SAMPLE_RATE, format="WAV")
     return file.getvalue()
 
 

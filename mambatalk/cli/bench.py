@@ -1,4 +1,4 @@
-"""The benchmarks of `mambatalk bench`: scan, step, train, data and serve.
+"""The benchmarks of `mambatalk bench`: scan, step, train, data, generate and serve.
 
 They print measurements of this machine, with targets where there are any, and exit with code 0.
 """
@@ -214,6 +214,61 @@ def data(
             text = f"{measurement.quantity}: {measurement.value:.4g} {measurement.unit}"
             typer.echo(text, err=True)
             measurements.append(measurement)
+    if json:
+        _print_json(measurements)
+    else:
+        _print_table(measurements)
+
+
+@bench.command()
+def generate(
+    *,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the trained model. Without it, an untrained one is measured."),
+    ] = None,
+    profile: Annotated[
+        Path, typer.Option(help="Parameter file with the sizes of the untrained model.")
+    ] = Path("infra/profiles/paper.yaml"),
+    seconds: Annotated[float, typer.Option(min=5, help="Duration of the speech.")] = 30,
+    clips: Annotated[int, typer.Option(min=1, help="Number of clips at once.")] = 4,
+    hop: Annotated[int, typer.Option(min=1, help="Frames that each window of a stream adds.")] = 16,
+    look_ahead: Annotated[
+        int, typer.Option(min=0, help="Frames of speech that a stream waits for after them.")
+    ] = 8,
+    json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
+) -> None:
+    """Measure synthesis: start, memory, offline, several clips at once, and as a stream.
+
+    The targets are those of the full size on two cores; `OMP_NUM_THREADS` sets the number of
+    threads. On a busy machine read the processor's time. An untrained model is written to a
+    temporary folder (0.8 GB at full size).
+
+    **Examples**
+
+        mambatalk bench generate --bundle bundle
+        mambatalk bench generate --hop 16 --look-ahead 16
+    """
+    import tempfile
+
+    from mambatalk.bench.generate import measure_generation, untrained_bundle
+    from mambatalk.config import load_config
+    from mambatalk.runtime import device
+    from mambatalk.synthesis.layout import Pace
+
+    with tempfile.TemporaryDirectory() as name, progress_bar("measuring synthesis") as progress:
+        folder = bundle
+        if folder is None:
+            folder = Path(name) / "bundle"
+            untrained_bundle(load_config(profile)).save(folder)
+        measurements = measure_generation(
+            folder,
+            seconds=seconds,
+            clips=clips,
+            pace=Pace(hop=hop, look_ahead=look_ahead),
+            device=device(),
+            progress=progress,
+        )
     if json:
         _print_json(measurements)
     else:

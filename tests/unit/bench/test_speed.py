@@ -1,5 +1,6 @@
 """`mambatalk bench scan`, `bench step` and `bench train` measure, and print what they measured."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_our_step_is_compared_with_the_published_one(profile: Path) -> None:
     assert set(ratios) == {"published", "ours"}
     assert ratios["published"] == "1.00"
     assert "batch 1, 2 x 1 steps, CPU" in out
+
+
+def test_synthesis_is_measured_offline_in_a_batch_and_as_a_stream() -> None:
+    tiny = ROOT / "infra" / "profiles" / "tiny.yaml"
+    out = run("bench", "generate", "--profile", tiny, "--seconds", 5, "--clips", 2, "--json")
+    measured = {row["quantity"]: row for row in json.loads(out)}
+    assert all(row["value"] > 0 for row in measured.values())
+    assert measured["offline"]["target"] == 6
+    assert measured["start to first window"]["target"] == 5
+    assert {"2 clips at once", "peak memory, 5 s offline"} <= set(measured)
+    delay = measured["stream, hop 16 + 8, delay by design"]["value"]
+    assert measured["stream, hop 16 + 8, first frame"]["value"] > 0.5 * delay
 
 
 def test_the_service_answers_all_requests_at_twice_its_load(tmp_path: Path) -> None:

@@ -1,0 +1,231 @@
+"""Speed of synthesis: offline, several clips at once, and as a stream.
+
+`python -m mambatalk.bench.generate BUNDLE SECONDS` is the process whose start and memory are
+measured: it prints its processor time at the first window, and its memory at the end.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mambatalk.bench.measurement import Measurement
+from mambatalk.config import Config
+from mambatalk.console import Progress
+from mambatalk.fidelity import FidelityRules
+from mambatalk.motion.skeleton import AUTO_ENCODERS, FPS, SAMPLE_RATE
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
+from mambatalk.synthesis.layout import Pace, Speech
+from mambatalk.synthesis.rest import arms_down
+from mambatalk.synthesis.streaming import stream, stream_delay
+from mambatalk.synthesis.synthesizer import Synthesizer
+
+OFFLINE_TARGET: Final = 6
+"""Seconds of motion per second, at full size on two cores."""
+START_TARGET: Final = 5
+"""Seconds from the start of the process to the motion of a window, at full size."""
+WINDOW_SECONDS: Final = 64 / FPS
+VOCABULARY: Final = 11_195
+SPEAKERS: Final = 25
+"""Words and speakers of the published model."""
+
+
+def speech_like(seconds: float) -> NDArray[np.float32]:
+    """Return noise (S,) at 16 kHz in the rhythm of syllables."""
+    random = np.random.default_rng(0)
+    times = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    loudness = np.clip(np.sin(2 * np.pi * 4 * times), 0, None)
+    return (0.2 * loudness * random.standard_normal(len(times))).astype(np.float32)
+
+
+def untrained_bundle(config: Config) -> Bundle:
+    """Return a bundle of the size of a configuration, with random weights.
+
+    Its speed is that of a trained one. It has no rest joints, so that feet are not held still.
+    """
+    from mambatalk.training.modules.generator import build_generator
+    from mambatalk.training.modules.vq import build_auto_encoder
+
+    torch.manual_seed(config.seed)
+    rules = FidelityRules.of(config.fidelity)
+    common = config.train_vq.common
+    generator = build_generator(
+        config.train_generator,
+        vocabulary_size=VOCABULARY,
+        speakers=SPEAKERS,
+        codebook_size=common.codebook_size,
+        code_dim=common.width,
+        rules=rules,
+    )
+    layers = {
+        "face": config.train_vq.face.layers,
+        "upper": config.train_vq.upper.layers,
+        "hands": config.train_vq.hands.layers,
+        "lower": config.train_vq.lower.layers,
+        "global": config.train_vq.global_.layers,
+    }
+    auto_encoders = {
+        part: build_auto_encoder(
+            part,
+            width=common.width,
+            layers=layers[part],
+            codebook_size=common.codebook_size,
+            rules=rules,
+        )
+        for part in AUTO_ENCODERS
+    }
+    for network in (generator, *auto_encoders.values()):
+        network.eval().requires_grad_(False)
+    codes = np.random.default_rng(0).integers(common.codebook_size, size=10_000)
+    chain = CodeChain.of_clips([codes], common.codebook_size)
+    return Bundle(
+        generator=generator,
+        auto_encoders=auto_encoders,
+        vocabulary={"PAD": 0},
+        speakers={2: 0},
+        fidelity=config.fidelity,
+        context_frames=config.train_generator.context_frames,
+        window=config.train_generator.window,
+        rest=arms_down(),
+        config={"seed": config.seed},
+        chains=dict.fromkeys(CHAINED_PARTS, chain),
+    )
+
+
+def measure_generation(
+    folder: Path,
+    *,
+    seconds: float,
+    clips: int,
+    pace: Pace,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> list[Measurement]:
+    """Measure a bundle, first in a process of its own and then in this one.
+
+    Args:
+        folder: Folder of the bundle.
+        seconds: Duration of the speech.
+        clips: Number of clips that are generated at once.
+        pace: How soon the stream answers.
+        device: Where to compute in this process; the other one decides as the commands do.
+        progress: Called after each of the four parts.
+
+    """
+    speech_seconds = max(seconds, 2 * WINDOW_SECONDS)
+    measurements = []
+    parts: list[Callable[[], list[Measurement]]] = [
+        lambda: _start(folder, speech_seconds),
+        lambda: _offline(synthesizer, speech_seconds),
+        lambda: _batched(synthesizer, speech_seconds, clips),
+        lambda: _streamed(Synthesizer(synthesizer.bundle, pace=pace), speech_seconds),
+    ]
+    for number, part in enumerate(parts):
+        if number == 1:
+            # After the start was measured, which would otherwise find the files in memory.
+            synthesizer = Synthesizer(Bundle.load(folder).to(device))
+            synthesizer.generate(_speech(synthesizer, WINDOW_SECONDS))
+        measurements += part()
+        if progress is not None:
+            progress(number + 1, len(parts))
+    return measurements
+
+
+def _speech(synthesizer: Synthesizer, seconds: float) -> Speech:
+    speaker = min(synthesizer.bundle.speakers)
+    return Speech(waveform=speech_like(seconds), speaker_id=speaker)
+
+
+def _start(folder: Path, seconds: float) -> list[Measurement]:
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "mambatalk.bench.generate", str(folder), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        processor = process.stdout.readline()
+        elapsed = time.perf_counter() - began
+        memory = process.stdout.readline()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with code {process.returncode}")
+    return [
+        Measurement("start to first window", elapsed, "s", START_TARGET),
+        Measurement("start to first window, processor", float(processor), "s"),
+        Measurement(f"peak memory, {seconds:g} s offline", int(memory) / 2**20, "GiB"),
+    ]
+
+
+def _offline(synthesizer: Synthesizer, seconds: float) -> list[Measurement]:
+    return _speed("offline", seconds, lambda: [synthesizer.generate(_speech(synthesizer, seconds))])
+
+
+def _batched(synthesizer: Synthesizer, seconds: float, clips: int) -> list[Measurement]:
+    speeches = [_speech(synthesizer, seconds)] * clips
+    name = f"{clips} clips at once"
+    return _speed(name, clips * seconds, lambda: synthesizer.generate_batch(speeches))
+
+
+def _speed(name: str, seconds: float, generate: Callable[[], object]) -> list[Measurement]:
+    wall, processor = time.perf_counter(), time.process_time()
+    generate()
+    wall = time.perf_counter() - wall
+    processor = time.process_time() - processor
+    target = OFFLINE_TARGET if name == "offline" else None
+    return [
+        Measurement(name, seconds / wall, "x real time", target, higher_is_better=True),
+        Measurement(f"{name}, processor per second of motion", processor / seconds, "s"),
+    ]
+
+
+def _streamed(synthesizer: Synthesizer, seconds: float) -> list[Measurement]:
+    """Measure a stream whose audio comes in pieces of one hop."""
+    waveform = speech_like(seconds)
+    hop = synthesizer.layout.hop * SAMPLE_RATE // FPS
+    given = [0.0, 0.0]
+    """Seconds of audio so far, and when the last piece was handed over."""
+
+    def pieces() -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(waveform), hop):
+            piece = waveform[start : start + hop]
+            given[:] = [given[0] + len(piece) / SAMPLE_RATE, time.perf_counter()]
+            yield piece
+
+    first = None
+    waits = []
+    wall, processor = time.perf_counter(), time.process_time()
+    for _ in stream(synthesizer, pieces(), speaker_id=min(synthesizer.bundle.speakers)):
+        waits.append(time.perf_counter() - given[1])
+        first = first or given[0] + waits[-1]
+    wall = time.perf_counter() - wall
+    processor = time.process_time() - processor
+    name = f"stream, hop {synthesizer.layout.hop} + {synthesizer.layout.look_ahead}"
+    return [
+        Measurement(name, seconds / wall, "x real time"),
+        Measurement(f"{name}, processor per second of motion", processor / seconds, "s"),
+        Measurement(f"{name}, delay by design", stream_delay(synthesizer), "s"),
+        Measurement(f"{name}, first frame", first or 0.0, "s"),
+        Measurement(f"{name}, computation of a chunk, median", 1e3 * np.median(waits), "ms"),
+        Measurement(f"{name}, of 99 % of the chunks", 1e3 * np.percentile(waits, 99), "ms"),
+    ]
+
+
+def _first_window_and_memory(folder: str, seconds: str) -> None:
+    from mambatalk.runtime import device
+
+    synthesizer = Synthesizer(Bundle.load(folder).to(device()))
+    synthesizer.generate(_speech(synthesizer, WINDOW_SECONDS))
+    sys.stdout.write(f"{time.process_time()}\n")
+    sys.stdout.flush()
+    synthesizer.generate(_speech(synthesizer, float(seconds)))
+    # In kB on Linux.
+    sys.stdout.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
+
+
+if __name__ == "__main__":
+    _first_window_and_memory(*sys.argv[1:])
