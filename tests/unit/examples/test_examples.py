@@ -10,8 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from mambatalk.motion.skeleton import SAMPLE_RATE
+from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.layout import Pace
+from mambatalk.synthesis.synthesizer import Synthesizer
 from tests.helpers.motions import smooth_motion
 from tests.helpers.speech import noise
 from tests.helpers.tiny_bundle import tiny_bundle
@@ -69,6 +74,33 @@ def test_stream_microphone_shows_motion_before_the_audio_ends(
     printed = capsys.readouterr().out
     assert printed.index("motion up to") < printed.index("heard 4.0 s")
     assert printed.strip().endswith("motion up to 4.0 s")
+
+
+@pytest.mark.usefixtures("checkout")
+def test_stream_page_answers_audio_with_frames() -> None:
+    example = runpy.run_path(str(EXAMPLES / "stream_page.py"))
+    synthesizer = Synthesizer(Bundle.load("bundle"), pace=Pace(hop=8, look_ahead=8))
+    with TestClient(example["create_app"](synthesizer, "speech.wav"), "http://127.0.0.1") as client:
+        assert "three.js" in client.get("/").text
+        assert client.get("/figure.glb").content.startswith(b"glTF")
+        assert 0.5 < client.get("/delay").json() < 1.5
+        frames = 0
+        with client.websocket_connect(
+            "ws://127.0.0.1/motion", headers={"origin": "http://127.0.0.1"}
+        ) as socket:
+            for chunk in np.split(noise(2.0), 20):
+                socket.send_bytes(chunk.tobytes())
+            socket.send_bytes(b"")
+            while frames < 60:
+                frames += len(np.frombuffer(socket.receive_bytes(), "<f4").reshape(-1, 4 * 55 + 3))
+        assert frames == 60
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect(
+                "ws://127.0.0.1/motion", headers={"origin": "http://example.com"}
+            ),
+        ):
+            pass
 
 
 @pytest.mark.slow
