@@ -62,45 +62,53 @@ def number(cell: str) -> float:
     return float(found[0].replace(",", ""))
 
 
-def plot_data(figure: Figure, theme: Theme) -> None:
-    """Plot speed and memory of ingest and features against the length of the corpus."""
+def plot_speed(axes: Axes, theme: Theme) -> None:
+    """Plot the speed of ingest and features against the length of the corpus."""
+    rows, hours = _data_table(axes)
+    for name, colour, marker in (
+        ("ingest", "second", "s"),
+        ("features", "first", "o"),
+        ("ingest and features", "text", "^"),
+    ):
+        values = [number(cell) for cell in rows[f"{name}, times real time"][: len(hours)]]
+        label = name.replace("ingest and features", "both")
+        axes.plot(hours, values, color=theme[colour], marker=marker, label=label)
+    axes.axhline(500, color=theme["text"], linestyle=":", linewidth=1)
+    axes.annotate("target of both: 500", (10, 410), ha="right", color=theme["text"], fontsize=8)
+    axes.set(title="Speed (times real time)", ylim=(0, 1800))
+    axes.legend(loc="upper left", frameon=False, labelcolor=theme["text"], fontsize=8)
+
+
+def plot_memory(axes: Axes, theme: Theme) -> None:
+    """Plot the memory of ingest and features against the length of the corpus."""
+    rows, hours = _data_table(axes)
+    cells = rows["resident memory of all processes, GiB"][: len(hours)]
+    axes.plot(hours, [number(cell) for cell in cells], color=theme["first"], marker="o")
+    axes.axhline(2, color=theme["text"], linestyle=":", linewidth=1)
+    axes.annotate("target: at most 2", (0.5, 2.05), color=theme["text"], fontsize=8)
+    axes.set(title="Memory (GiB)", ylim=(0, 2.4))
+
+
+def _data_table(axes: Axes) -> tuple[Rows, list[float]]:
     rows = read_table("data.md", "Measurements")
-    hours = [number(cell) for cell in rows[""][:4]]
-    speed, memory = figure.subplots(1, 2)
-
-    for name, colour, marker in (("ingest", "second", "s"), ("features", "first", "o")):
-        values = [number(cell) for cell in rows[f"{name}, times real time"][:4]]
-        speed.plot(hours, values, color=theme[colour], marker=marker, label=name)
-    both = [number(cell) for cell in rows["ingest and features, times real time"][:4]]
-    speed.plot(hours, both, color=theme["text"], marker="^", label="both")
-    speed.axhline(500, color=theme["text"], linestyle=":", linewidth=1)
-    note: dict[str, Any] = {"color": theme["text"], "fontsize": 8}
-    speed.annotate("target of both: 500", (10, 420), ha="right", **note)
-    speed.set(
-        title="Speed (times real time)", xlabel="corpus (hours)", xscale="log", ylim=(0, 1800)
-    )
-    speed.legend(loc="upper left", frameon=False, labelcolor=theme["text"], fontsize=8)
-
-    key = "resident memory of all processes, GiB"
-    memory.plot(hours, [number(cell) for cell in rows[key][:4]], color=theme["first"], marker="o")
-    memory.axhline(2, color=theme["text"], linestyle=":", linewidth=1)
-    memory.annotate("target: 2", (0.5, 2.03), **note)
-    memory.set(title="Memory (GiB)", xlabel="corpus (hours)", xscale="log", ylim=(0, 2.4))
-    for axes in (speed, memory):
-        axes.set_xticks(hours, [f"{value:g}" for value in hours])
-        axes.minorticks_off()
+    hours = [number(cell) for cell in rows[""] if cell.endswith(" h")]
+    axes.set(xlabel="corpus (hours)", xscale="log")
+    axes.set_xticks(hours, [f"{value:g}" for value in hours])
+    axes.minorticks_off()
+    return rows, hours
 
 
-def plot_step(figure: Figure, theme: Theme) -> None:
-    """Plot the generator's training step on a CPU and on a GPU."""
-    on_cpu = read_table("experiments.md", "The generator's training step on a CPU")
-    on_gpu = read_table("experiments.md", "The generator's training step on a GPU")
-    cpu, gpu = figure.subplots(1, 2, width_ratios=(1, 1.6))
+def plot_cpu_step(axes: Axes, theme: Theme) -> None:
+    """Plot the training step of the sample's generator on a CPU."""
+    rows = read_table("experiments.md", "The generator's training step on a CPU")
+    before, _, now, _ = rows["AVX-512, 1 thread, wall time"]
+    _bars(axes, {"commit f334c93": number(before), "ours, now": number(now)}, theme)
+    axes.set(title="Sample's size, one CPU thread (ms)")
 
-    before, _, now, _ = on_cpu["AVX-512, 1 thread, wall time"]
-    _bars(cpu, {"commit f334c93": number(before), "now": number(now)}, theme)
-    cpu.set(title="Sample's size, 8 windows,\none CPU thread (ms)")
 
+def plot_gpu_step(axes: Axes, theme: Theme) -> None:
+    """Plot the full-size generator's training step on a GPU."""
+    rows = read_table("experiments.md", "The generator's training step on a GPU")
     names = {
         "published, PyTorch's default flags": "published",
         "published, TF32 for all products": "published, TF32",
@@ -108,16 +116,15 @@ def plot_step(figure: Figure, theme: Theme) -> None:
         "ours as one CUDA graph, audio encoders in one dimension": "ours, CUDA graph",
         "ours as one CUDA graph, audio encoders in two dimensions": "ours, now",
     }
-    _bars(gpu, {short: number(on_gpu[name][0]) for name, short in names.items()}, theme)
-    gpu.set(title="Full size, 64 windows,\none H100 (ms)")
+    _bars(axes, {short: number(rows[name][0]) for name, short in names.items()}, theme)
+    axes.set(title="Full size, one H100 (ms)")
 
 
-def plot_cost(figure: Figure, theme: Theme) -> None:
+def plot_cost(axes: Axes, theme: Theme) -> None:
     """Plot the computed time of a full training of the generator against the corpus' length."""
     on_gpu = read_table("experiments.md", "The generator's training step on a GPU")
     published = number(on_gpu["published, PyTorch's default flags"][0])
     ours = number(on_gpu["ours as one CUDA graph, audio encoders in two dimensions"][0])
-    axes = figure.subplots()
     for label, step, colour in (
         (f"published step, {published:g} ms", published, "second"),
         (f"our step, {ours:g} ms", ours, "first"),
@@ -136,7 +143,7 @@ def plot_cost(figure: Figure, theme: Theme) -> None:
                 fontsize=8,
             )
     axes.set(
-        title="Generator, 200 epochs, one H100: computed, not measured",
+        title="Generator, one H100: computed, not measured",
         xlabel="training motion (hours)",
         ylabel="GPU hours",
         xscale="log",
@@ -167,17 +174,20 @@ def training_hours(corpus_hours: float, step_seconds: float) -> float:
     return float(steps * step_seconds / _SECONDS_PER_HOUR)
 
 
-PLOTS: Final[Mapping[str, tuple[Callable[[Figure, Theme], None], float]]] = {
-    "data": (plot_data, 3.2),
-    "step": (plot_step, 3.0),
-    "cost": (plot_cost, 3.4),
+PLOTS: Final[Mapping[str, Callable[[Axes, Theme], None]]] = {
+    "speed": plot_speed,
+    "memory": plot_memory,
+    "cpu-step": plot_cpu_step,
+    "gpu-step": plot_gpu_step,
+    "cost": plot_cost,
 }
-"""Functions that draw, and heights in inches, by name of the picture."""
+"""Functions that draw, by name of the picture."""
+SIZE: Final = (4.2, 2.9)
+"""Inches: two pictures fit beside each other on a wide page, one on a phone."""
 
 
 def draw(name: str, theme: str) -> Figure:
     """Return one plot in the colours of a theme, "light" or "dark"."""
-    function, height = PLOTS[name]
     colours = _THEMES[theme]
     style: dict[Any, Any] = {
         "font.family": "sans-serif",
@@ -192,8 +202,8 @@ def draw(name: str, theme: str) -> Figure:
         "ytick.color": colours["text"],
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(7.2, height), layout="constrained")
-        function(figure, colours)
+        figure = Figure(figsize=SIZE, layout="constrained")
+        PLOTS[name](figure.subplots(), colours)
     return figure
 
 
@@ -206,9 +216,7 @@ def write(figure: Figure, path: Path, name: str) -> None:
 
 def _bars(axes: Axes, values: Mapping[str, float], theme: Theme) -> None:
     names: Sequence[str] = list(values)
-    colours = [
-        theme["second" if name != "now" and "ours" not in name else "first"] for name in names
-    ]
+    colours = [theme["first" if "ours" in name else "second"] for name in names]
     bars = axes.barh(range(len(names)), list(values.values()), color=colours)
     axes.bar_label(bars, fmt="%g", padding=3, color=theme["text"], fontsize=8)
     axes.set_yticks(range(len(names)), names)

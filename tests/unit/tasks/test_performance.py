@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mambatalk.errors import InputError
-from tasks.tools.performance import draw, number, read_table, training_hours, write
+from tasks.tools.performance import PLOTS, draw, number, read_table, training_hours, write
 from tests.helpers.documents import ROOT
 
 
@@ -14,7 +14,7 @@ def _in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("name", ["data", "step", "cost"])
+@pytest.mark.parametrize("name", PLOTS)
 def test_the_plot_in_the_repository_is_that_of_the_tables(name: str, tmp_path: Path) -> None:
     write(draw(name, "dark"), tmp_path / "plot.svg", name)
     written = ROOT / "docs" / "images" / f"performance-{name}-dark.svg"
