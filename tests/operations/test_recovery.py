@@ -15,6 +15,7 @@ import pytest
 
 from tests.operations.servers import Servers
 from tests.operations.workers import (
+    MARK,
     ROOT,
     Api,
     Case,
@@ -71,6 +72,27 @@ def both_killed(case: Case) -> None:
     kill(case._workers[0], case.engine(run))
     case.start_worker()
     check_resumed(case, run)
+
+
+def lost_in_pending(case: Case) -> None:
+    """A worker's machine that dies before the run begins leaves it to another worker."""
+    run = case.api.start(case.deployment)
+    case.api.wait(run, "Pending")
+    kill(*processes_with(MARK, case.name))
+    case.start_worker()
+    found = case.api.wait(run, "Proposed", "Failed", "Cancelled", seconds=900)
+    assert found["state_name"] == "Proposed", case.log()
+    assert len([line for line in case.project.log() if line.startswith("start")]) == 1
+
+
+def bad_corpus(case: Case) -> None:
+    """The checks stop the run before any training, proposal or registration."""
+    run = case.api.start(case.deployment)
+    found = case.api.wait(run, "Failed", "Promoted", "Proposed", "Crashed")
+    assert found["state_name"] == "Failed", case.log()
+    assert "1 clip is broken" in found["state"]["message"]
+    assert case.project.log() == []
+    assert case.project.branches() == []
 
 
 def check_resumed(case: Case, run: str) -> None:
@@ -132,9 +154,11 @@ def schedule_fires(case: Case) -> None:
     )
 
 
-CASES: dict[str, tuple[Callable[[Case], None], dict[str, int | bool]]] = {
+CASES: dict[str, tuple[Callable[[Case], None], dict[str, int | bool | str]]] = {
     "worker-killed": (worker_killed, {"steps": LONG}),
     "both-killed": (both_killed, {"steps": LONG}),
+    "lost-in-pending": (lost_in_pending, {"steps": 5}),
+    "bad-corpus": (bad_corpus, {"word": "bad", "until": "promotion"}),
     "cancelled": (cancelled, {"steps": 6000, "obeys": False}),
     "two-at-once": (two_at_once, {"steps": 50, "limit": 1}),
     "schedule-fires": (schedule_fires, {"steps": 5}),
@@ -143,10 +167,12 @@ CASES: dict[str, tuple[Callable[[Case], None], dict[str, int | bool]]] = {
 
 @pytest.fixture(scope="module")
 def outcomes(
-    api: Api, tmp_path_factory: pytest.TempPathFactory
+    api: Api, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, "Future[None]"]]:
-    """All cases, started at the same time."""
+    """All cases that were selected, started at the same time."""
     folder = tmp_path_factory.mktemp("cases")
+    chosen = {item.name for item in request.session.items}
+    names = [name for name in CASES if f"{test_a_bad_night.__name__}[{name}]" in chosen]
 
     def play(name: str) -> None:
         act, values = CASES[name]
@@ -155,7 +181,7 @@ def outcomes(
             case.check_nothing_left()
 
     with ThreadPoolExecutor(len(CASES)) as pool:
-        yield {name: pool.submit(contextvars.copy_context().run, play, name) for name in CASES}
+        yield {name: pool.submit(contextvars.copy_context().run, play, name) for name in names}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -192,7 +192,13 @@ class Case:
 
 @contextmanager
 def running_case(
-    api: Api, name: str, folder: Path, *, limit: int | None = None, **values: str | int | bool
+    api: Api,
+    name: str,
+    folder: Path,
+    *,
+    limit: int | None = None,
+    until: str = "proposal",
+    **values: str | int | bool,
 ) -> Iterator[Case]:
     """Make a project with parameters, deploy it with a queue of its own, and start a worker."""
     folder.mkdir()
@@ -202,7 +208,8 @@ def running_case(
     api.request("POST", "/work_pools/gpu/queues", {"name": name})
     case = Case(api, name, project, folder)
     extra = {"concurrency_limit": limit, "concurrency_options": ENQUEUE} if limit else {}
-    case.deployment = api.deploy(name, name, {"root": str(project.root)}, **extra)
+    parameters = {"root": str(project.root), "until": until}
+    case.deployment = api.deploy(name, name, parameters, **extra)
     try:
         case.start_worker()
         yield case

@@ -10,14 +10,18 @@ from infra.automations import load_automations
 def test_all_are_valid_and_have_names_of_their_own() -> None:
     block = str(uuid4())
     automations = load_automations(block)
-    assert len({one.name for one in automations}) == len(automations) == 5
+    assert len({one.name for one in automations}) == len(automations) == 6
     alerts = [action for one in automations for action in one.actions if "block" in repr(action)]
     assert {str(action.block_document_id) for action in alerts} == {block}
 
 
 def test_without_a_block_no_automation_sends_alerts() -> None:
     names = {one.name for one in load_automations(None)}
-    assert names == {"mark-silent-runs-crashed", "reschedule-crashed-retrain"}
+    assert names == {
+        "mark-lost-runs-crashed",
+        "mark-silent-runs-crashed",
+        "reschedule-crashed-retrain",
+    }
 
 
 def test_a_silent_run_is_found_within_three_heartbeats() -> None:
