@@ -10,6 +10,7 @@ import queue
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -89,13 +90,10 @@ def create_app(synthesizer: Synthesizer, speech: str) -> FastAPI:
         chunks: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
 
         async def listen() -> None:
-            try:
+            with suppress(WebSocketDisconnect):
                 while data := await socket.receive_bytes():
                     chunks.put(np.frombuffer(data, "<f4"))
-            except WebSocketDisconnect:
-                pass
-            finally:
-                chunks.put(None)
+            chunks.put(None)
 
         def received() -> Iterator[np.ndarray]:
             while (chunk := chunks.get()) is not None:
@@ -103,13 +101,14 @@ def create_app(synthesizer: Synthesizer, speech: str) -> FastAPI:
 
         listening = asyncio.create_task(listen())
         speaker = min(synthesizer.bundle.speakers)
-        # The network computes in another thread, while this one takes more audio.
-        async for piece in iterate_in_threadpool(
-            stream(synthesizer, received(), speaker_id=speaker)
-        ):
-            await socket.send_bytes(packed(piece))
-        await listening
-        await socket.close()
+        pieces = stream(synthesizer, received(), speaker_id=speaker)
+        # A reader may close the page at any time.
+        with suppress(WebSocketDisconnect):
+            # The network computes in another thread, while this one takes more audio.
+            async for piece in iterate_in_threadpool(pieces):
+                await socket.send_bytes(packed(piece))
+            await listening
+            await socket.close()
 
     return app
 
