@@ -23,7 +23,7 @@ from mambatalk.errors import InputError
 from mambatalk.files import atomic_file, digest, read_json, write_json
 from mambatalk.metrics.catalogue import CATALOGUE, GROUND_TRUTH, MISSING, metric_value
 from tasks.runtime.command import run_command
-from tasks.runtime.origin import origin_of_build
+from tasks.runtime.origin import processor
 from tasks.runtime.paths import Paths
 from tasks.tools.profile import switch
 from tasks.tools.repro import repro
@@ -171,7 +171,8 @@ def build(experiment: Experiment, profile: str, seed: int, stored: Path) -> int:
     code = repro(CHECKOUT, {"MLFLOW_EXPERIMENT_NAME": MLFLOW_EXPERIMENT}, targets=["evaluate"])
     if code == 0:
         metrics = read_json(Paths(CHECKOUT).evaluation)
-        origin = origin_of_build(CHECKOUT)
+        # The stages' own records would lack those that DVC has restored from its cache.
+        origin = {"commit": git("rev-parse", "--short", "HEAD"), "processor": processor()}
         write_json(stored, {"identity": identity, "origin": origin, "metrics": metrics})
     return code
 
@@ -266,7 +267,7 @@ def _write_page(profile: str, names: Iterable[str], folder: Path) -> None:
     block = (
         f"{table(results)}\n\n"
         f"Profile `{profile}`, {clips} held-out clips, seeds "
-        f"{', '.join(map(str, results[BASELINE]))}, commit {behind[0]}, {behind[1]}."
+        f"{' '.join(map(str, results[BASELINE]))}, commit {behind[0]}, {behind[1]}."
     )
     text = PAGE.read_text(encoding="utf-8")
     with atomic_file(PAGE) as temporary:
