@@ -92,16 +92,17 @@ def _clips_sharing(table: pd.DataFrame, name: str) -> dict[Any, list[Any]]:
 
     Only a few of them are listed, but at least one of each split and one with different files.
     """
-    known = table.dropna(subset=[name])
+    known = table.dropna(subset=[name])[["clip_id", "split", "content", name]]
     parts = known.assign(part=known[name].str.split()).explode("part")
-    parts = parts[parts.duplicated("part", keep=False)]
+    parts = parts[parts.duplicated("part", keep=False)].sort_values("part", kind="stable")
+    # Thousands of clips may share a part. Listing a few keeps the time linear.
+    distinct = parts.drop_duplicates(["part", "split", "content"])
+    few = distinct.groupby(["part", "split"], dropna=False).head(2)
+    pairs = parts[["part", "clip_id"]].merge(few[["part", "clip_id"]], on="part")
+    pairs = pairs[pairs["clip_id_x"] != pairs["clip_id_y"]]
     sharing: dict[Any, list[Any]] = {}
-    for _, group in parts.groupby("part"):
-        # Thousands of clips may share a part. Listing a few keeps the time linear.
-        distinct = group.drop_duplicates(["split", "content"])
-        few = distinct.groupby("split", dropna=False).head(2)["clip_id"]
-        for clip in group["clip_id"]:
-            sharing.setdefault(clip, []).extend(other for other in few if other != clip)
+    for clip, other in zip(pairs["clip_id_x"], pairs["clip_id_y"], strict=True):
+        sharing.setdefault(clip, []).append(other)
     return sharing
 
 

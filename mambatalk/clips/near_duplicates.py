@@ -7,6 +7,7 @@ their landmarks are alike and equally far apart in both.
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -82,15 +83,19 @@ def find_near_duplicates(table: pd.DataFrame, kind: str) -> dict[str, list[NearD
     swapped = matches["clip"] > matches["other"]
     matches.loc[swapped] = matches.loc[swapped, ["other", "clip", "other_time", "time"]].to_numpy()
     matches = matches.drop_duplicates()
-    sizes = matches.groupby(["clip", "other"])["time"].transform("size")
+    matches = matches.sort_values(["clip", "other"], kind="stable")
+    members = matches[["clip", "other"]].to_numpy()
+    time_pairs = matches[["time", "other_time"]].to_numpy()
+    starts = np.flatnonzero(np.any(np.diff(members, axis=0, prepend=-1) != 0, axis=1))
 
     names = known["clip_id"].tolist()
     found: dict[str, list[NearDuplicate]] = {}
-    for key, group in matches[sizes >= MIN_MATCHES].groupby(["clip", "other"]):
-        first, second = (int(index) for index in key)
-        shared = _consistent(
-            group[["time", "other_time"]].to_numpy(), decoded[first][0], decoded[second][0]
-        )
+    # Arrays, because a large corpus has tens of thousands of pairs of clips with a landmark alike.
+    for start, end in pairwise([*starts.tolist(), len(members)]):
+        if end - start < MIN_MATCHES:
+            continue
+        first, second = members[start].tolist()
+        shared = _consistent(time_pairs[start:end], decoded[first][0], decoded[second][0])
         if shared is not None:
             delay, share = shared
             found.setdefault(names[first], []).append(NearDuplicate(names[second], delay, share))
