@@ -59,6 +59,7 @@ PACE_ADVANTAGE: Final = 1.2
 """How much more significant another pace, or reversed motion, must be than the motion as it is."""
 
 Curve = NDArray[np.floating[Any]]
+Spectrum = NDArray[np.complexfloating[Any]]
 
 
 def lag_statistics(
@@ -139,11 +140,12 @@ def _pace_statistics(mouth: Curve, loudness: Curve) -> dict[str, Any]:
         return {"pace": None, "clock": None, "backwards": 0.0}
     near = np.abs(_LAGS) <= PACE_LAG
 
-    usual = float(_significance(forward, whole).max())
-    reverse = float(_significance(forward[::-1], whole)[near].max())
+    spectra = _Spectra(whole)
+    usual = float(_significance(forward, spectra).max())
+    reverse = float(_significance(forward[::-1], spectra)[near].max())
     backwards = reverse - usual if reverse >= PACE_SIGNIFICANCE else 0.0
 
-    loudness_start = whole[:PACE_FRAMES]
+    loudness_start = _Spectra(whole[:PACE_FRAMES])
     frames = np.arange(PACE_FRAMES)
     fits: dict[float, float] = {}
     for candidate in PACES:
@@ -160,26 +162,50 @@ def _pace_statistics(mouth: Curve, loudness: Curve) -> dict[str, Any]:
     return {"pace": pace, "clock": clock, "backwards": max(0.0, backwards)}
 
 
-def _significance(reference: Curve, delayed: Curve) -> Curve:
+def _significance(reference: Curve, delayed: "Curve | _Spectra") -> Curve:
     """Return the correlation at each lag relative to that expected by chance, (2 * MAX_LAG + 1,).
 
     Args:
         reference: Curve (n,) without slow changes (see `_band`).
-        delayed: Curve (m,) of the same kind; the longer one is cut.
+        delayed: Curve (m,) of the same kind, or its spectra; the longer one is cut.
 
     """
-    frames = min(len(reference), len(delayed))
-    size = 1 << (frames + MAX_LAG).bit_length()
-    curves = [_unit(curve[:frames]) for curve in (reference, delayed)]
-    one, other = (np.fft.rfft(curve, size) for curve in curves)
-
-    def correlation(product: NDArray[np.complexfloating[Any]]) -> Curve:
-        return np.fft.irfft(product, size)[_LAGS] / frames
-
+    spectra = delayed if isinstance(delayed, _Spectra) else _Spectra(delayed)
+    frames = min(len(reference), len(spectra.curve))
+    one, one_alone = _spectrum(reference[:frames])
+    other, other_alone = spectra.of(frames)
     # Bartlett's formula: curves correlate more by chance if each has a long autocorrelation.
-    own = correlation(one * np.conj(one)) * correlation(other * np.conj(other))
+    own = one_alone * other_alone
     by_chance = np.sqrt(max(0.0, float(own.sum())) / frames)
-    return correlation(other * np.conj(one)) / max(by_chance, 1e-6)
+    return _correlation(other * np.conj(one), frames) / max(by_chance, 1e-6)
+
+
+class _Spectra:
+    """A curve that many others are compared with, and the spectra of its beginnings."""
+
+    def __init__(self, curve: Curve) -> None:
+        self.curve = curve
+        self._of: dict[int, tuple[Spectrum, Curve]] = {}
+
+    def of(self, frames: int) -> tuple[Spectrum, Curve]:
+        """Return spectrum and autocorrelation of the first `frames` frames."""
+        if frames not in self._of:
+            self._of[frames] = _spectrum(self.curve[:frames])
+        return self._of[frames]
+
+
+def _spectrum(curve: Curve) -> tuple[Spectrum, Curve]:
+    """Return the spectrum of a curve (n,), and its autocorrelation (2 * MAX_LAG + 1,)."""
+    spectrum = np.fft.rfft(_unit(curve), _padded_size(len(curve)))
+    return spectrum, _correlation(spectrum * np.conj(spectrum), len(curve))
+
+
+def _correlation(product: Spectrum, frames: int) -> Curve:
+    return np.fft.irfft(product, _padded_size(frames))[_LAGS] / frames
+
+
+def _padded_size(frames: int) -> int:
+    return 1 << (frames + MAX_LAG).bit_length()
 
 
 def loudness_by_frame(waveform: NDArray[np.float32]) -> Curve:

@@ -165,8 +165,8 @@ class _Tokens:
 
     def _next(self, kind: str, what: str) -> str:
         match = next(self._matches, None)
-        found = "the end of the file" if match is None else repr(match.group()[:40])
         if match is None or match.lastgroup != kind:
+            found = "the end of the file" if match is None else repr(match.group()[:40])
             self._fail(found, f"{what} (a {kind})")
         return match[kind]
 
