@@ -1,4 +1,4 @@
-"""Measure the data pipeline for `mambatalk bench data`: ingest, features and training windows."""
+"""Measure the data pipeline for `mambatalk bench data`: checks, ingest, features and windows."""
 
 import json
 import resource
@@ -80,6 +80,7 @@ def measure_data(corpora: Sequence[Path], folder: Path, *, workers: int) -> Iter
             "times",
             target=1.25,
         )
+    yield from _check_twice(corpora[-1], work / "rows", large.hours, workers)
     yield _store_size(work / "cold" / "clips", read_json(work / "snapshot.json"))
     yield from _ingest_one_change(corpora[-1], work, large, workers)
     yield from _window_rates(work / "cold" / "features", folder / "cache")
@@ -165,6 +166,21 @@ def _speed(run: StageRun) -> Iterator[Measurement]:
     yield Measurement(
         f"resident memory of all processes, {size}", run.peak_memory / GIB, "GiB", target=2
     )
+
+
+def _check_twice(root: Path, cache: Path, hours: float, workers: int) -> Iterator[Measurement]:
+    """Check a corpus, and check it again unchanged."""
+    before = _processor_seconds()
+    first, peak = _run_stage("check", root=str(root), cache=str(cache), workers=workers)
+    processor = _processor_seconds() - before
+    second, _ = _run_stage("check", root=str(root), cache=str(cache), workers=workers)
+    size = f"{hours:.1f} h"
+    yield Measurement(
+        f"check, {size}", 3600 * hours / first, "x real time", target=1500, higher_is_better=True
+    )
+    yield Measurement(f"processor time of the check, {size}", processor, "s of one core")
+    yield Measurement(f"resident memory of the check, {size}", peak / GIB, "GiB", target=2)
+    yield Measurement(f"check of an unchanged corpus, {size}", second, "s", target=10)
 
 
 def _store_size(store: Path, snapshot: dict[str, Any]) -> Measurement:

@@ -1,7 +1,8 @@
-"""Run ingest or feature extraction in a separate process, whose memory can be measured.
+"""Run ingest, feature extraction or a check in a separate process, whose memory can be measured.
 
-`python -m mambatalk.bench.stages STAGE JSON` takes the arguments of `run_ingest` or `run_features`
-as a JSON object and prints the duration in seconds, including the start of worker processes.
+`python -m mambatalk.bench.stages STAGE JSON` takes the arguments of `run_ingest`, `run_features` or
+`run_check` as a JSON object and prints the duration in seconds, including the start of worker
+processes.
 Imports are lazy, as in the stages of the pipeline, because worker processes import this module
 again.
 """
@@ -9,6 +10,7 @@ again.
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -64,7 +66,30 @@ def run_features(*, out: str, workers: int) -> float:
     return time.perf_counter() - start
 
 
+def run_check(*, root: str, cache: str, workers: int) -> float:
+    """Check a corpus as `mambatalk check` does, without a page.
+
+    Returns:
+        Duration in seconds since the start of this process.
+
+    """
+    import psutil
+
+    from mambatalk.clips.measured_corpus import MeasuredCorpus
+    from mambatalk.quality.pages.report import build_report
+    from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS
+
+    build_report(
+        MeasuredCorpus(root, workers=workers, cache=Path(cache)), STANDARD_BOUNDS, corpus=root
+    )
+    return time.time() - psutil.Process().create_time()
+
+
+STAGES: dict[str, Callable[..., float]] = {
+    "ingest": run_ingest,
+    "features": run_features,
+    "check": run_check,
+}
+
 if __name__ == "__main__":
-    stage, arguments = sys.argv[1], json.loads(sys.argv[2])
-    seconds = run_ingest(**arguments) if stage == "ingest" else run_features(**arguments)
-    sys.stdout.write(str(seconds))
+    sys.stdout.write(str(STAGES[sys.argv[1]](**json.loads(sys.argv[2]))))

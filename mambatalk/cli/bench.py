@@ -175,9 +175,10 @@ def data(
     workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
     json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON.")] = False,
 ) -> None:
-    """Measure ingest, feature extraction and the reading of training windows.
+    """Measure data checks, ingest, feature extraction and the reading of training windows.
 
-    Speed, memory and disk space are measured. Then one clip is changed and ingested again. All
+    Speed, memory and disk space are measured. The corpus is checked twice, and ingested again after
+    one clip was changed. All
     files are written to a temporary folder (`TMPDIR` moves it) of about three times the size of the
     corpus. Generating a sample of 10 hours takes about four minutes.
 

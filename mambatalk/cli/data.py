@@ -2,8 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -190,68 +189,47 @@ def check(
     check_root(root)
     if report is not None:
         make_folder(report)
-    with temporary_folder() as folder:
-        result = check_corpus(root, folder, bounds, speaker_ids, workers, decided)
-        _print_report(result)
-        if report is not None:
-            from mambatalk.quality.pages.page import write_quality_page
+    result = check_corpus(root, bounds, speaker_ids, workers, decided)
+    _print_report(result)
+    if report is not None:
+        # These import Matplotlib and PyTorch, which takes longer than a check of known clips.
+        from mambatalk.quality.pages.page import write_quality_page
+        from mambatalk.rendering.moments import draw_moments
 
-            write_quality_page(report / "index.html", result)
-            typer.echo(f"report: {report / 'index.html'}")
+        write_quality_page(report / "index.html", replace(result, draw_stills=draw_moments))
+        typer.echo(f"report: {report / 'index.html'}")
     if result.verdict["critical"] or result.verdict["quarantined"]:
         raise typer.Exit(1)
 
 
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield a temporary folder; errors about its disk name `TMPDIR`, which selects it."""
-    import tempfile
-
-    from mambatalk.files import full_disk_errors, path_errors
-
-    with path_errors("TMPDIR", expected="a writable folder"):
-        folder = tempfile.TemporaryDirectory()
-    with folder as path, full_disk_errors(path):
-        yield Path(path)
-
-
 def check_corpus(
     root: Path,
-    folder: Path,
     bounds: "CheckClipsConfig",
     speakers: list[int],
     workers: int,
     decisions: "list[Decision]",
 ) -> "QualityReport":
-    """Read a corpus into a clip store in `folder`, and check it."""
-    from mambatalk.clips.ingest import ingest
-    from mambatalk.clips.store import ClipStore
-    from mambatalk.corpus.snapshot import write_snapshot
+    """Measure the clips of a corpus, those that are known from an earlier check aside."""
+    from mambatalk.clips.measured_corpus import MeasuredCorpus
+    from mambatalk.corpus.snapshot import layout_files
+    from mambatalk.files import cache_folder
     from mambatalk.quality.pages.report import build_report, find_unmatched_files
-    from mambatalk.rendering.moments import draw_moments
 
-    snapshot_path = folder / "snapshot.json"
-    store_path = folder / "clips"
-    store_path.mkdir()
-    with progress_bar("hashing files") as progress:
-        files = write_snapshot(root, snapshot_path, progress=progress)["files"]
+    files = [path.relative_to(root).as_posix() for path in layout_files(root)]
     with progress_bar("reading clips") as progress:
-        ingest(
+        corpus = MeasuredCorpus(
             root,
-            snapshot_path,
-            store_path,
             speakers=speakers,
-            clips_per_shard=32,
             workers=workers,
+            cache=cache_folder() / "check",
             progress=progress,
         )
     return build_report(
-        ClipStore(store_path),
+        corpus,
         bounds,
         corpus=str(root),
         unmatched_files=find_unmatched_files(files),
         decisions=decisions,
-        draw_stills=draw_moments,
     )
 
 

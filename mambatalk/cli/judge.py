@@ -135,13 +135,12 @@ def _manifest_of(folder: Path, workers: int) -> "pd.DataFrame":
 
     if (folder / MANIFEST).is_file():
         return _read_manifest(folder)
-    from mambatalk.cli.data import check_corpus, temporary_folder
+    from mambatalk.cli.data import check_corpus
     from mambatalk.corpus.layout import check_root
     from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS
 
     check_root(folder)
-    with temporary_folder() as scratch:
-        return check_corpus(folder, scratch, STANDARD_BOUNDS, [], workers, []).store.manifest
+    return check_corpus(folder, STANDARD_BOUNDS, [], workers, []).store.manifest
 
 
 @app.command(rich_help_panel=PANEL)

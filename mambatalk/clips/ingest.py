@@ -124,10 +124,21 @@ def _verified_splits(root: Path, listed: Mapping[str, Any]) -> dict[str, Split]:
     return read_split_table(data, where=str(path))
 
 
-def _list_jobs(
-    root: Path, splits: Iterable[str], listed: Mapping[str, Any], speakers: Sequence[int]
-) -> dict[str, ClipJob]:
-    """Return the clips to read by id, in sorted order."""
+def select_clips(
+    root: Path, splits: Iterable[str], listed: Iterable[str], speakers: Sequence[int]
+) -> list[ClipId]:
+    """Return the clips of some speakers in sorted order.
+
+    Args:
+        root: Language folder.
+        splits: Clip ids of the split table.
+        listed: Paths of a snapshot.
+        speakers: Speaker ids. Empty selects all speakers.
+
+    Raises:
+        InputError: No clip is selected.
+
+    """
     clips = [
         clip
         for clip in list_clips(root, splits, listed)
@@ -140,6 +151,14 @@ def _list_jobs(
             f"expected at least one clip{selection}, found none",
             "check ingest.speakers and the split table",
         )
+    return clips
+
+
+def _list_jobs(
+    root: Path, splits: Iterable[str], listed: Mapping[str, Any], speakers: Sequence[int]
+) -> dict[str, ClipJob]:
+    """Return the clips to read by id, in sorted order."""
+    clips = select_clips(root, splits, listed, speakers)
     return {str(clip): ClipJob(root, clip, _listed_files(listed, clip)) for clip in clips}
 
 
@@ -211,7 +230,7 @@ def _write_shard(
     with ShardWriter(path, CLIP, floats=CLIP_FLOATS) as shard:
         for job, result in clips:
             if isinstance(result, FailedItem):
-                row, table = _row_of_failure(job, result), None
+                row, table = row_of_failure(job, result), None
                 shard_keys.append(None)
             else:
                 row, table = result
@@ -231,7 +250,8 @@ def _with_place(row: Row, file: str, row_group: int | None) -> Row:
     return row | {"shard": None if row_group is None else file, "row_group": row_group}
 
 
-def _row_of_failure(job: ClipJob, failure: FailedItem) -> Row:
+def row_of_failure(job: ClipJob, failure: FailedItem) -> Row:
+    """Return the row of a clip whose worker died."""
     return empty_row(job) | {
         "fault": f"{job.clip}: expected a readable clip, found that {failure.reason};"
         " check the files of the clip"

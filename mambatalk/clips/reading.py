@@ -6,14 +6,15 @@ fraction of a second.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mambatalk.clips.alignment import lag_statistics
 from mambatalk.clips.labels import label_statistics, semantic_label_statistics
@@ -27,7 +28,11 @@ from mambatalk.clips.statistics import (
 )
 from mambatalk.corpus import semantics, textgrid, wave
 from mambatalk.corpus.layout import KINDS, ClipId, Kind, clip_path, language_of
+from mambatalk.corpus.semantics import SemanticAnnotation
+from mambatalk.corpus.textgrid import Tiers
+from mambatalk.corpus.wave import AudioFormat
 from mambatalk.errors import InputError
+from mambatalk.files import path_errors, sha256_file
 from mambatalk.motion.clip import MAX_FILE_BYTES as MAX_MOTION_BYTES
 from mambatalk.motion.clip import SmplxMotion
 
@@ -70,6 +75,7 @@ Row: TypeAlias = dict[str, Any]
 """Row of the manifest, without the columns that depend on other clips: numbers, strings, None and
 lists of numbers.
 """
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -105,21 +111,39 @@ def read_clip(job: ClipJob) -> tuple[Row, pa.Table | None]:
         return row | {"fault": str(error)}, None
 
     files = {kind: _verified_bytes(job, kind) for kind in KINDS}
-    try:
-        table = _measure(job.clip, files, row)
-    except InputError as error:
-        return row | {"fault": str(error)}, None
-    except Exception as error:
-        # An unexpected error in one clip must not end a run over thousands.
-        log.exception("clip %s", job.clip)
-        return row | {"fault": f"{job.clip}: {type(error).__name__}: {error}"}, None
+    return _measure(job, files, row, _store_row)
 
-    # NumPy scalars would not survive the JSON of the cache.
-    plain = {
-        name: value.item() if isinstance(value, np.generic) else value
-        for name, value in row.items()
-    }
-    return plain, table
+
+def measure_clip(place: tuple[Path, ClipId]) -> Row:
+    """Measure a clip whose files no snapshot describes; its row of the store is not made.
+
+    Args:
+        place: Root of the corpus, and the clip.
+
+    Returns:
+        The row of the manifest, equal to that of `read_clip`.
+
+    Raises:
+        InputError: A file cannot be opened.
+
+    """
+    job, files = _load_files(*place)
+    row = empty_row(job)
+    try:
+        _check_sizes(job)
+    except InputError as error:
+        return row | {"fault": str(error)}
+    return _measure(job, files, row, lambda content: None)[0]
+
+
+def list_clip_files(root: Path, clip: ClipId) -> ClipJob:
+    """Return the job of reading a clip as it is on disk now.
+
+    Raises:
+        InputError: A file cannot be opened.
+
+    """
+    return _load_files(root, clip)[0]
 
 
 def empty_row(job: ClipJob) -> Row:
@@ -144,8 +168,44 @@ def empty_row(job: ClipJob) -> Row:
     }
 
 
-def _measure(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.Table:
-    """Parse the files of a clip, add the measurements to `row` and return the row of the store."""
+@dataclass(frozen=True)
+class _Content:
+    """The parsed files of a clip."""
+
+    clip: ClipId
+    motion: SmplxMotion
+    waveform: NDArray[np.float32]
+    audio_format: AudioFormat
+    tiers: Tiers | None
+    annotations: list[SemanticAnnotation] | None
+
+
+def _measure(
+    job: ClipJob, files: Mapping[Kind, bytes | None], row: Row, make: Callable[[_Content], T]
+) -> tuple[Row, T | None]:
+    """Return the row with all measurements, and what `make` makes of the content.
+
+    If the clip cannot be read, the row has the reason in `fault`, and None comes with it.
+    """
+    made = None
+    try:
+        made = make(_parse(job.clip, files, row))
+    except InputError as error:
+        row["fault"] = str(error)
+    except Exception as error:
+        # An unexpected error in one clip must not end a run over thousands.
+        log.exception("clip %s", job.clip)
+        row["fault"] = f"{job.clip}: {type(error).__name__}: {error}"
+    # NumPy scalars would not survive the JSON of the cache.
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in row.items()
+    }
+    return plain, made
+
+
+def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> _Content:
+    """Parse the files of a clip and add the measurements to `row`."""
     locations = {kind: str(clip_path("", clip, kind)) for kind in KINDS}
     motion_bytes = _required(files["motion"], locations["motion"])
     motion = SmplxMotion.read(motion_bytes, where=locations["motion"])
@@ -172,8 +232,32 @@ def _measure(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> pa.T
     row["content"] = _sha256((row["motion_sha256"] + row["wave_sha256"]).encode())
     row["length_gap"] = row["audio_seconds"] - row["motion_seconds"]
     row["length_ratio"] = row["motion_seconds"] / row["audio_seconds"]
-    audio = encode_flac(waveform, audio_format)
-    return clip_row(str(clip), motion, audio, tiers, annotations)
+    return _Content(clip, motion, waveform, audio_format, tiers, annotations)
+
+
+def _store_row(content: _Content) -> pa.Table:
+    audio = encode_flac(content.waveform, content.audio_format)
+    return clip_row(str(content.clip), content.motion, audio, content.tiers, content.annotations)
+
+
+def _load_files(root: Path, clip: ClipId) -> tuple[ClipJob, dict[Kind, bytes | None]]:
+    """Read the files of a clip; files that are too large are hashed and not kept."""
+    files: dict[Kind, bytes | None] = dict.fromkeys(KINDS)
+    listed: dict[str, dict[str, Any]] = {}
+    for kind in KINDS:
+        path = clip_path(root, clip, kind)
+        if not path.is_file():
+            continue
+        with path_errors(path, expected="a readable file"):
+            size = path.stat().st_size
+            data = path.read_bytes() if size <= SIZE_LIMITS[kind] else None
+        sha256 = sha256_file(path) if data is None else _sha256(data)
+        listed[clip_path("", clip, kind).as_posix()] = {
+            "size": size if data is None else len(data),
+            "sha256": sha256,
+        }
+        files[kind] = data
+    return ClipJob(root, clip, listed), files
 
 
 def _required(data: bytes | None, location: str) -> bytes:

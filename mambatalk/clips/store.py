@@ -1,6 +1,7 @@
 """The clip store: a corpus in a few Parquet files, with one row group per clip, and a manifest."""
 
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +10,16 @@ import pyarrow.parquet as pq
 from mambatalk.clips.manifest import MANIFEST
 from mambatalk.clips.row import Clip, clip_from_row
 from mambatalk.errors import InputError
+
+
+class ClipSource(Protocol):
+    """Clips and their manifest: a clip store, or the files of a corpus."""
+
+    manifest: pd.DataFrame
+    """One row per clip, sorted by clip id."""
+
+    def read(self, clip_id: str) -> Clip:
+        """Read one clip."""
 
 
 class ClipStore:

@@ -33,7 +33,7 @@ def build_snapshot(
 
     """
     root = check_root(root)
-    paths = _layout_files(root)
+    paths = layout_files(root)
     files = {}
     with ThreadPoolExecutor(workers) as pool:
         hashes = pool.map(sha256_file, paths)
@@ -90,7 +90,13 @@ def read_snapshot(path: str | Path) -> dict[str, Any]:
     return value
 
 
-def _layout_files(root: Path) -> list[Path]:
+def layout_files(root: Path) -> list[Path]:
+    """Return the files of a corpus in the order of their paths, without those outside the layout.
+
+    Raises:
+        InputError: A folder cannot be read, or a file name contains control characters.
+
+    """
     folders = [*(folder for folder, _ in FOLDERS.values()), WEIGHTS]
     paths = [root / SPLIT_TABLE]
     for folder in folders:

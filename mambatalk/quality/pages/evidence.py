@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mambatalk.clips.row import Clip
-from mambatalk.clips.store import ClipStore
+from mambatalk.clips.store import ClipSource
 from mambatalk.quality.measures import measure_for, to_numbers
 from mambatalk.quality.pages.figures import DASHED, HEIGHT, WIDTH, Figure, mark_bounds
 from mambatalk.quality.pages.lag import LAG_COLUMNS, plot_lag
@@ -41,7 +41,7 @@ DUPLICATE_COLUMNS: Final = ("copies", "splits_of_content")
 
 
 def evidence_figures(
-    row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], store: ClipStore
+    row: Mapping[str, Any], clip: Clip | None, rules: Sequence[Rule], store: ClipSource
 ) -> list[Figure]:
     """Draw the figures for the rules that a clip breaks, without repetitions.
 
@@ -60,7 +60,9 @@ def evidence_figures(
     return list(by_caption.values())
 
 
-def _draw(row: Mapping[str, Any], clip: Clip | None, rule: Rule, store: ClipStore) -> Figure | None:
+def _draw(
+    row: Mapping[str, Any], clip: Clip | None, rule: Rule, store: ClipSource
+) -> Figure | None:
     column = rule.column
     if column in DUPLICATE_COLUMNS:
         return _name_duplicates(row, store.manifest)
@@ -72,7 +74,7 @@ def _draw(row: Mapping[str, Any], clip: Clip | None, rule: Rule, store: ClipStor
     return figure or _plot_histogram(row, rule, store.manifest)
 
 
-def _draw_clip(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipStore) -> Figure | None:
+def _draw_clip(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource) -> Figure | None:
     column = rule.column
     if column in FRAME_SERIES:
         return plot_over_time(row, clip, rule)

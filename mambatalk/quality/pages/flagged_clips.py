@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from mambatalk.clips.row import Clip
-from mambatalk.clips.store import ClipStore
+from mambatalk.clips.store import ClipSource
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS
 from mambatalk.quality.pages.evidence import evidence_figures
@@ -61,7 +61,7 @@ def order_flagged_clips(findings: pd.DataFrame) -> list[str]:
 
 
 def illustrate_clips(
-    store: ClipStore,
+    store: ClipSource,
     clip_ids: Sequence[str],
     findings: pd.DataFrame,
     rules: Sequence[Rule],
@@ -90,7 +90,7 @@ def illustrate_clips(
 
 
 def _illustrate(
-    store: ClipStore,
+    store: ClipSource,
     row: dict[str, Any],
     clip: Clip | None,
     findings: pd.DataFrame,

@@ -3,20 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mambatalk.clips.store import ClipStore
+from mambatalk.clips.store import ClipSource
 from mambatalk.config import CheckClipsConfig
 from mambatalk.corpus.layout import FOLDERS, parse_clip_id
 from mambatalk.errors import InputError
-from mambatalk.quality.comparison import Comparison
 from mambatalk.quality.decisions import Decision
-from mambatalk.quality.pages.flagged_clips import StillDrawer
 from mambatalk.quality.rules.catalogue import clip_rules
 from mambatalk.quality.rules.rule import Rule
 from mambatalk.quality.rules.verdict import apply_rules, verdict
+
+if TYPE_CHECKING:
+    # At run time these would import SciPy and Matplotlib, which a check without a page needs not.
+    from mambatalk.quality.comparison import Comparison
+    from mambatalk.quality.pages.flagged_clips import StillDrawer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class QualityReport:
 
     corpus: str
     """Name of the corpus for the reader, usually its path."""
-    store: ClipStore
+    store: ClipSource
     rules: Sequence[Rule]
     findings: pd.DataFrame
     """Result of `rules.apply_rules`."""
@@ -35,20 +38,20 @@ class QualityReport:
     """Result of `find_unmatched_files`."""
     data_docs: str | None = None
     """Link to the Great Expectations page, relative to this one."""
-    comparison: Comparison | None = None
+    comparison: "Comparison | None" = None
     """Comparison with an earlier snapshot."""
-    draw_stills: StillDrawer | None = None
+    draw_stills: "StillDrawer | None" = None
     """Draws the motion of flagged clips; None for a report without stills."""
 
 
 def build_report(
-    store: ClipStore,
+    store: ClipSource,
     bounds: CheckClipsConfig,
     *,
     corpus: str,
     unmatched_files: Sequence[str] = (),
     decisions: Sequence[Decision] = (),
-    draw_stills: StillDrawer | None = None,
+    draw_stills: "StillDrawer | None" = None,
 ) -> QualityReport:
     """Check every clip of a store against the rules.
 

@@ -13,7 +13,7 @@ from mambatalk.clips.landmarks import moving_mean
 from mambatalk.clips.near_duplicates import find_near_duplicates
 from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import joint_speed
-from mambatalk.clips.store import ClipStore
+from mambatalk.clips.store import ClipSource
 from mambatalk.clips.voice import BANDS, decode_voice
 from mambatalk.motion.skeleton import FPS, PART_JOINTS
 from mambatalk.quality.pages.figures import DASHED, HEIGHT, WIDTH, Figure, Floats, scale_to_one
@@ -170,7 +170,7 @@ def plot_voice(row: Mapping[str, Any], manifest: pd.DataFrame) -> Figure | None:
     return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 
 
-def plot_copy(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipStore) -> Figure | None:
+def plot_copy(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource) -> Figure | None:
     """Plot the part that a clip shares with another one, one curve above the other."""
     name = row[rule.column]
     if rule.column == "split_leak":

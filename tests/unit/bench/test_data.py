@@ -44,6 +44,8 @@ def test_a_corpus_is_measured_and_not_changed(corpus: Path) -> None:
     assert measured["size of the clip store"]["ok"]
     assert measured["shards rewritten"]["value"] == 1
     assert 0.1 < measured["resident memory of all processes, 0.0 h"]["value"] < 2
+    assert 0.1 < measured["resident memory of the check, 0.0 h"]["value"] < 2
+    assert "check of an unchanged corpus, 0.0 h" in measured
 
 
 def test_a_missing_corpus_is_an_input_error(tmp_path: Path) -> None:

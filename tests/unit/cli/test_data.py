@@ -151,17 +151,13 @@ def test_the_result_is_printed_even_if_the_report_cannot_be_written(
 @pytest.mark.skipif(
     not Path("/dev/full").exists(), reason="/dev/full, a device without space, exists on Linux only"
 )
-def test_a_full_temporary_disk_is_reported_in_one_line(
-    corpus: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_check_ends_even_if_its_cache_cannot_be_written(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fill(*_: object, **__: object) -> None:
-        Path("/dev/full").write_text("x")
-
-    monkeypatch.setattr("mambatalk.clips.ingest.ingest", fill)
-    with pytest.raises(
-        InputError, match=r"expected free disk space, found a full disk \(.* MiB free\)"
-    ):
-        check(corpus)
+    monkeypatch.setenv("MAMBATALK_CACHE", "/dev/full")
+    check(corpus, workers=1)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "/dev/full/check: expected a writable folder" in caplog.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
