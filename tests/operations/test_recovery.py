@@ -1,7 +1,8 @@
 """Bad nights of a scheduled retraining: killed workers and runs, cancellation, two at once.
 
 The cases run at the same time against one set of servers, each with a project, a deployment and a
-worker of its own, because recovery from a silent crash takes minutes.
+worker of its own, because recovery from a silent crash takes minutes. What concerns
+the servers themselves comes after them.
 """
 
 import contextvars
@@ -10,11 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from tests.operations.servers import Servers
 from tests.operations.workers import (
+    ENQUEUE,
     MARK,
     ROOT,
     Api,
@@ -187,3 +190,42 @@ def outcomes(
 @pytest.mark.parametrize("name", CASES)
 def test_a_bad_night(outcomes: dict[str, "Future[None]"], name: str) -> None:
     outcomes[name].result()
+
+
+def test_slots_without_a_run_are_freed(
+    outcomes: dict[str, "Future[None]"], api: Api, servers: Servers
+) -> None:
+    """As a server without leases on disk leaves them behind."""
+    for outcome in outcomes.values():
+        outcome.exception()
+    deployment = api.deploy(
+        "slots", "default", {}, concurrency_limit=1, concurrency_options=ENQUEUE
+    )
+    limit = f"/v2/concurrency_limits/deployment:{deployment}"
+    api.request("PATCH", limit, {"active_slots": 1})
+    environment = {**os.environ, **servers.environment}
+    check = [sys.executable, "-m", "infra.bootstrap", "--device", "cpu"]
+    found = subprocess.run(
+        [*check, "--check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert f"deployment:{deployment}: 1 of 1 slots held by no live run" in found.stdout
+    subprocess.run(check, cwd=ROOT, env=environment, check=True)
+    assert api.request("GET", limit)["active_slots"] == 0
+
+
+def test_a_run_survives_a_restart_of_the_database(
+    outcomes: dict[str, "Future[None]"], api: Api, servers: Servers, tmp_path: Path
+) -> None:
+    for outcome in outcomes.values():
+        outcome.exception()
+    with running_case(api, "database", tmp_path / "database", steps=LONG) as case:
+        run = api.start(case.deployment)
+        training = case.wait_for_training()
+        servers.postgres.stop()
+        servers.postgres.start()
+        servers.prefect.wait()
+        found = api.wait(run, "Proposed", "Crashed", "Failed")
+        assert found["state_name"] == "Proposed", case.log()
+        assert case.project.log() == [f"start {training} at 0", f"end {training} at {LONG}"]
+        case.check_nothing_left()
