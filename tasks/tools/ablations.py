@@ -25,9 +25,9 @@ from mambatalk.metrics.catalogue import CATALOGUE, GROUND_TRUTH, MISSING, metric
 from tasks.runtime.command import run_command
 from tasks.runtime.origin import processor
 from tasks.runtime.paths import Paths
+from tasks.runtime.worktree import git, prepare_worktree
 from tasks.tools.profile import switch
 from tasks.tools.repro import repro
-from tasks.tools.worktree import git, prepare_worktree
 
 FOLDER: Final = Path("runs/ablations")
 CHECKOUT: Final = FOLDER / "checkout"

@@ -18,10 +18,10 @@ from mambatalk.corpus.snapshot import build_snapshot
 from mambatalk.errors import InputError
 from mambatalk.files import write_json
 from tasks.runtime.command import run_command
+from tasks.runtime.worktree import check_worktree, git, prepare_worktree
 from tasks.tools.profile import switch
 from tasks.tools.repro import repro
 from tasks.tools.summary import show
-from tasks.tools.worktree import check_worktree, git, prepare_worktree
 
 WORKTREE: Final = Path("runs/real")
 """The last complete build."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from fastapi import WebSocketDisconnect
 from fastapi.testclient import TestClient
-from starlette.websockets import WebSocketDisconnect
 
 from mambatalk.motion.skeleton import SAMPLE_RATE
 from mambatalk.synthesis.bundle import Bundle

@@ -20,7 +20,7 @@ def test_auto_encoder_learns(part: Name, store: FeatureStore) -> None:
     rows = trained.curve.rows
     assert rows[-1]["train/loss"] < 0.5 * rows[0]["train/loss"]
     assert not trained.network.training
-    assert trained.metrics["loss"] == rows[-1]["val/loss"]
+    assert trained.metrics["loss"] == min(row["val/loss"] for row in rows)
 
 
 def test_face_learns_its_jaw_although_expressions_are_noise(store: FeatureStore) -> None:
