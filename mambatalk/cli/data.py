@@ -1,7 +1,5 @@
 """`mambatalk sample`, `snapshot` and `check`: make, describe and check a corpus."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 PANEL = "Data"
-ANNOUNCE = Path("flows/announce.py")
-"""Part of the pipeline's checkout; the library runs without it."""
 CLIPS_SHOWN = 3
 """Number of clips named in a line; a warning may concern thousands."""
 
@@ -73,10 +69,6 @@ def snapshot(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Language folder in BEATX layout.")],
     *,
     out: Annotated[Path, typer.Option(help="JSON file to write; it is small, commit it to git.")],
-    announce: Annotated[
-        bool,
-        typer.Option("--announce", help="Announce it to Prefect's server, as flows.announce does."),
-    ] = False,
 ) -> None:
     """Record path, size and SHA-256 of every file of a corpus.
 
@@ -87,14 +79,11 @@ def snapshot(
 
         mambatalk snapshot /data/beat_english_v2.0.0 --out data/beat_english.json
 
-    Then set `ingest.root` and `ingest.snapshot` in `params.yaml`. With `--announce`, the server at
-    PREFECT_API_URL starts a retraining of what git has: for a snapshot that is committed already,
-    run `python -m flows.announce` instead.
+    Then set `ingest.root` and `ingest.snapshot` in `params.yaml`, and commit both. Where
+    retrainings are scheduled, `python -m flows.announce` then starts one.
     """
     from mambatalk.corpus.snapshot import write_snapshot
 
-    if announce:
-        _check_can_announce()
     with progress_bar("hashing files") as progress:
         value = write_snapshot(root, out, progress=progress)
     size = sum(file["size"] for file in value["files"].values())
@@ -102,23 +91,6 @@ def snapshot(
         f"{out}: {count_of(len(value['files']), 'file')}, {size / 1e9:.2f} GB, "
         f"digest {value['digest'][:12]}"
     )
-    if announce:
-        # A process of its own: the library runs without Prefect.
-        command = [sys.executable, "-m", ".".join(ANNOUNCE.with_suffix("").parts), str(out)]
-        if code := subprocess.run(command, check=False).returncode:
-            raise typer.Exit(code)
-
-
-def _check_can_announce() -> None:
-    """Check before hours of hashing that the folder has the command that announces."""
-    from mambatalk.errors import InputError
-
-    if not ANNOUNCE.is_file():
-        raise InputError(
-            "--announce",
-            f"expected the root of the pipeline's checkout, found no {ANNOUNCE}",
-            "run the command there, or announce the snapshot with python -m flows.announce",
-        )
 
 
 @app.command(rich_help_panel=PANEL)

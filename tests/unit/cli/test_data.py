@@ -54,17 +54,6 @@ def test_a_snapshot_of_a_sample_lists_every_file(tmp_path: Path) -> None:
     assert value["digest"][:12] in out
 
 
-def test_the_library_alone_announces_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It says so before it reads the corpus."""
-    monkeypatch.chdir(tmp_path)
-    code, _, err = mambatalk("snapshot", tmp_path, "--out", tmp_path / "s.json", "--announce")
-    assert code == 2
-    assert "found no flows/announce.py" in err
-    assert not (tmp_path / "s.json").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
