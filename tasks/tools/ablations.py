@@ -52,6 +52,8 @@ METRICS: Final = (
     "range_lower",
 )
 """Columns of the table."""
+MARKED_SEEDS: Final = 3
+"""Seeds from which on a difference is marked."""
 
 Results = Mapping[str, Mapping[int, dict[str, Any]]]
 """Content of `metrics.json` by experiment and seed."""
@@ -194,7 +196,7 @@ def table(results: Results) -> str:
         [
             "ground truth",
             "",
-            *(metric.format(_value(truth, metric.key, GROUND_TRUTH)) for metric in metrics),
+            *(metric.format(metric_value(truth, GROUND_TRUTH, metric.key)) for metric in metrics),
         ]
     ]
     for name, by_seed in results.items():
@@ -207,36 +209,40 @@ def table(results: Results) -> str:
     return tabulate(lines, headings, tablefmt="github", colalign=alignment, disable_numparse=True)
 
 
-def _value(metrics: Mapping[str, Any], key: str, row: str = "model") -> float | None:
-    return metric_value(metrics, row, key)
-
-
 def _cell(key: str, by_seed: Mapping[int, dict[str, Any]], baseline: Mapping[int, Any]) -> str:
     metric = CATALOGUE[key]
-    values = [value for one in by_seed.values() if (value := _value(one, key)) is not None]
-    if not values:
+    losses = {seed: _loss(key, one) for seed, one in by_seed.items()}
+    values = [metric_value(one, "model", key) for one in by_seed.values()]
+    known = [value for value in values if value is not None]
+    if not known:
         return MISSING
-    text = metric.format(fmean(values))
-    if len(values) > 1:
-        text += f" ({metric.format(min(values))} to {metric.format(max(values))})"
-    common = [seed for seed in by_seed if seed in baseline]
-    if len(common) < 3:
+    text = metric.format(fmean(known))
+    if len(known) > 1:
+        text += f" ({metric.format(min(known))} to {metric.format(max(known))})"
+    gains = [
+        before - after
+        for seed, after in losses.items()
+        if after is not None
+        and seed in baseline
+        and (before := _loss(key, baseline[seed])) is not None
+    ]
+    if len(gains) < MARKED_SEEDS:
         return text
-    gains = [_loss(key, baseline[seed]) - _loss(key, by_seed[seed]) for seed in common]
     if min(gains) > 0:
         return f"**{text}**"
     return f"*{text}*" if max(gains) < 0 else text
 
 
-def _loss(key: str, metrics: Mapping[str, Any]) -> float:
-    """Return how bad a metric is."""
-    value = _value(metrics, key)
+def _loss(key: str, metrics: Mapping[str, Any]) -> float | None:
+    """Return how bad a metric is, or None if it is undefined."""
+    value = metric_value(metrics, "model", key)
     if value is None:
-        return 0.0
+        return None
     better = CATALOGUE[key].better
-    if better == "nearer to ground truth":
-        return abs(value - (_value(metrics, key, GROUND_TRUTH) or 0.0))
-    return value if better == "lower" else -value
+    if better != "nearer to ground truth":
+        return value if better == "lower" else -value
+    truth = metric_value(metrics, GROUND_TRUTH, key)
+    return None if truth is None else abs(value - truth)
 
 
 def page(text: str, block: str) -> str:

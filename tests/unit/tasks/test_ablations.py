@@ -86,6 +86,13 @@ def test_the_table_has_means_and_ranges_and_marks_what_all_seeds_agree_on() -> N
     assert (two["seeds"], two["l1div"]) == ("2", "2.000 (1.000 to 3.000)"), "too few to mark"
 
 
+def test_a_metric_that_a_build_does_not_have_counts_neither_way() -> None:
+    builds = {seed: metrics(5.0 + seed) for seed in (1, 2, 3)}
+    builds[3]["rows"]["model"]["fgd"] = {"published": None, "corrected": None}
+    text = table({BASELINE: {seed: metrics(4.0) for seed in (1, 2, 3)}, "no_words": builds})
+    assert cells(text, "audio alone")["fgd"] == "65.00 (60.00 to 70.00)"
+
+
 def test_the_page_has_one_place_for_the_table() -> None:
     text = ablations.PAGE.read_text(encoding="utf-8")
     once = page(text, "| new |")
