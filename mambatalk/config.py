@@ -205,6 +205,17 @@ class TrainVQConfig:
     # `global` is a Python keyword.
     global_: Annotated[VQPartConfig, Field(alias="global")]
 
+    def network(self, name: str) -> VQPartConfig:
+        """Return the parameters of one auto-encoder."""
+        networks = {
+            "face": self.face,
+            "upper": self.upper,
+            "hands": self.hands,
+            "lower": self.lower,
+            "global": self.global_,
+        }
+        return networks[name]
+
 
 @section
 @dataclass(frozen=True, kw_only=True)

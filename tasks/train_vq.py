@@ -32,7 +32,7 @@ def run(context: StageContext, *, part: AutoEncoder) -> None:
         open_features(context.paths.features),
         load_body(context.paths.resolve(config.body.path)),
         common=section.common,
-        config=section.global_ if part == "global" else getattr(section, part),
+        config=section.network(part),
         mesh_vertices=config.body.mesh_vertices,
         mesh_frames=config.body.mesh_frames,
         rules=FidelityRules.of(config.fidelity),

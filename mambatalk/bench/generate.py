@@ -33,6 +33,8 @@ OFFLINE_TARGET: Final = 6
 START_TARGET: Final = 5
 """Seconds from the start of the process to the motion of a window, at full size."""
 WINDOW_SECONDS: Final = 64 / FPS
+PARTS: Final = 4
+"""Parts of the measurement, for the progress: start, offline, several clips, stream."""
 VOCABULARY: Final = 11_195
 SPEAKERS: Final = 25
 """Words and speakers of the published model."""
@@ -65,18 +67,11 @@ def untrained_bundle(config: Config) -> Bundle:
         code_dim=common.width,
         rules=rules,
     )
-    layers = {
-        "face": config.train_vq.face.layers,
-        "upper": config.train_vq.upper.layers,
-        "hands": config.train_vq.hands.layers,
-        "lower": config.train_vq.lower.layers,
-        "global": config.train_vq.global_.layers,
-    }
     auto_encoders = {
         part: build_auto_encoder(
             part,
             width=common.width,
-            layers=layers[part],
+            layers=config.train_vq.network(part).layers,
             codebook_size=common.codebook_size,
             rules=rules,
         )
@@ -121,21 +116,21 @@ def measure_generation(
 
     """
     speech_seconds = max(seconds, 2 * WINDOW_SECONDS)
-    measurements = []
-    parts: list[Callable[[], list[Measurement]]] = [
-        lambda: _start(folder, speech_seconds),
-        lambda: _offline(synthesizer, speech_seconds),
-        lambda: _batched(synthesizer, speech_seconds, clips),
-        lambda: _streamed(Synthesizer(synthesizer.bundle, pace=pace), speech_seconds),
-    ]
-    for number, part in enumerate(parts):
-        if number == 1:
-            # After the start was measured, which would otherwise find the files in memory.
-            synthesizer = Synthesizer(Bundle.load(folder).to(device))
-            synthesizer.generate(_speech(synthesizer, WINDOW_SECONDS))
-        measurements += part()
-        if progress is not None:
-            progress(number + 1, len(parts))
+    report = progress or (lambda done, all_parts: None)
+    measurements = _start(folder, speech_seconds)
+    report(1, PARTS)
+
+    # After the start was measured, which would otherwise find the files in memory.
+    synthesizer = Synthesizer(Bundle.load(folder).to(device))
+    synthesizer.generate(_speech(synthesizer, WINDOW_SECONDS))
+    measurements += _offline(synthesizer, speech_seconds)
+    report(2, PARTS)
+
+    measurements += _batched(synthesizer, speech_seconds, clips)
+    report(3, PARTS)
+
+    measurements += _streamed(Synthesizer(synthesizer.bundle, pace=pace), speech_seconds)
+    report(4, PARTS)
     return measurements
 
 

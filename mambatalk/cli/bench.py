@@ -178,9 +178,8 @@ def data(
     """Measure data checks, ingest, feature extraction and the reading of training windows.
 
     Speed, memory and disk space are measured. The corpus is checked twice, and ingested again after
-    one clip was changed. All
-    files are written to a temporary folder (`TMPDIR` moves it) of about three times the size of the
-    corpus. Generating a sample of 10 hours takes about four minutes.
+    one clip was changed. All files are written to a temporary folder (`TMPDIR` moves it) of about
+    three times the size of the corpus. Generating a sample of 10 hours takes about four minutes.
 
     **Examples**
 

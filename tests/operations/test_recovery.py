@@ -1,8 +1,8 @@
 """Bad nights of a scheduled retraining: killed workers and runs, cancellation, two at once.
 
 The cases run at the same time against one set of servers, each with a project, a deployment and a
-worker of its own, because recovery from a silent crash takes minutes. What concerns
-the servers themselves comes after them.
+worker of its own, because recovery from a silent crash takes minutes. What concerns the servers
+themselves comes after them.
 """
 
 import contextvars
