@@ -15,6 +15,8 @@ import pandas as pd
 from mambatalk.clips.corpus_statistics import usual_columns
 from mambatalk.clips.near_duplicates import find_near_duplicates
 from mambatalk.clips.speakers import identity_columns
+from mambatalk.corpus.layout import parse_clip_id
+from mambatalk.corpus.recordings import find_id_conflict
 
 MANIFEST: Final = "manifest.parquet"
 FINGERPRINTS: Final = ("motion_fingerprint", "audio_fingerprint")
@@ -34,6 +36,8 @@ def build_manifest(rows: Sequence[Mapping[str, Any]], splits: Mapping[str, str])
     same_content = table.groupby("content")
     table["copies"] = same_content["clip_id"].transform("size").astype("float64")
     table["splits_of_content"] = same_content["split"].transform("nunique").astype("float64")
+    clips = (parse_clip_id(clip_id) for clip_id in table["clip_id"])
+    table["id_conflict"] = pd.Series([find_id_conflict(clip) for clip in clips], dtype="object")
     return table.assign(
         **duplicate_columns(table),
         **speaker_columns(table),

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable
 
+from mambatalk.corpus.recordings import acted_emotion
 from mambatalk.fidelity import FidelityRules
 
-EMOTIONS = ("neutral", "happiness", "anger", "sadness", "contempt", "surprise", "fear", "disgust")
-_FIRST_CLIP = (1, 65, 73, 81, 87, 95, 103, 111, 119)
-"""First clip number of each emotion in the speech recordings of BEAT; 119 is the end."""
 BEATX_SPEAKERS = (*range(1, 8), *range(9, 14), *range(15, 19), *range(20, 26), 27, 28, 30)
 """Ids of the 25 speakers of BEATX: the 30 of BEAT without the five that were dropped."""
 _MOVED_SPEAKERS = {30: 8, 28: 14, 27: 19}
@@ -44,9 +42,4 @@ def emotion_label(recording_type: int, start: int, *, rules: FidelityRules) -> i
             from the type's field and therefore labels every clip neutral.
 
     """
-    if recording_type % 2 or not rules.emotion_from_recording_number:
-        return 0
-    for emotion in range(len(EMOTIONS)):
-        if _FIRST_CLIP[emotion] <= start < _FIRST_CLIP[emotion + 1]:
-            return emotion
-    return 0
+    return acted_emotion(recording_type, start) if rules.emotion_from_recording_number else 0

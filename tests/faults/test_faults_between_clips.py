@@ -127,6 +127,11 @@ PLANTED: list[tuple[str, Callable[[Corpus], Any], Findings]] = [
         {clip: {"speaker_name"} for clip in (*ADA[:3], "1_eve_0_4_4")},
     ),
     (
+        "a clip of neutral recordings and happy ones",
+        lambda c: c.rename(TRAINED, "3_celia_0_60_70"),
+        {"3_celia_0_60_70": {"id_agrees"}},
+    ),
+    (
         "a speaker with test clips only",
         speaker_without_training_clips,
         {clip: {"speaker_trains"} for clip in ADA},

@@ -30,6 +30,23 @@ def test_clips_of_beatx_have_no_findings(ingest_corpus: Callable[[Path], ClipSto
     assert list(store.manifest["has_semantics"]) == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "conflict"),
+    [
+        ("2_scott_1_65_65", "conversation number 65; BEAT has 1 to 12 of scott"),
+        ("2_scott_0_119_119", "speech number 119; BEAT has 1 to 118 of scott"),
+        ("2_scott_0_64_65", "recordings 64 to 65 are neutral and happiness"),
+    ],
+)
+def test_an_id_that_no_recording_can_have_is_found(
+    wrong: str, conflict: str, real: Corpus, ingest_corpus: Callable[[Path], ClipStore]
+) -> None:
+    real.rename(SECOND, wrong)
+    manifest = ingest_corpus(real.root).manifest
+    assert findings(manifest) == {wrong: {"id_agrees"}}
+    assert manifest.set_index("clip_id").loc[wrong, "id_conflict"] == conflict
+
+
 def test_an_offset_between_audio_and_motion_is_found(
     real: Corpus, ingest_corpus: Callable[[Path], ClipStore]
 ) -> None:

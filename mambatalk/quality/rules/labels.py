@@ -68,6 +68,15 @@ def label_rules() -> list[Rule]:
             maximum=0.3,
         ),
         Rule(
+            name="id_agrees",
+            severity="warning",
+            column="id_conflict",
+            reason="the clip id contradicts itself, so the emotion or the type that it states is"
+            " wrong",
+            advice="correct the id: type and numbers of the recordings",
+            absent=True,
+        ),
+        Rule(
             name="semantics_apart",
             severity="warning",
             column="semantic_overlap",

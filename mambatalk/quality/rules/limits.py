@@ -20,8 +20,8 @@ CANNOT_SEE: Final = (
     "Two expression columns that are exchanged and equally active.",
     "Left and right eye exchanged, and anything in the eyes: no model here is trained on them.",
     "Whether a gesture means what its semantic label says, and whether words are spelt correctly.",
-    "Whether the emotion, or speech and conversation, are those of the clip id: BEATX has no other "
-    "record of them.",
+    "Whether the emotion, or speech and conversation, are those of the clip id, as long as BEAT "
+    "could have such an id: BEATX has no other record of them.",
     "A clock that is off by 1 % in clips shorter than about 40 s, and an offset or another pace of "
     "clips whose mouth hardly moves with the audio: their measures are empty.",
     "A word in place of another one of similar length.",

@@ -174,6 +174,7 @@ CLIP_RULES = [
     ("words_in_order", "warning", "word_length_fit", "at least 0.4"),
     ("all_speech_has_words", "warning", "unlabelled_speech", "at most 3"),
     ("language_fits_id", "warning", "foreign_script", "at most 0.3"),
+    ("id_agrees", "warning", "id_conflict", "none"),
     ("semantics_apart", "warning", "semantic_overlap", "at most 0.05"),
     ("semantic_duration", "warning", "semantic_duration_error", "at most 0.1"),
     ("duplicate", "quarantine", "copies", "at most 1"),
