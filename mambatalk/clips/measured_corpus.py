@@ -50,6 +50,10 @@ class MeasuredCorpus:
         start = time.time_ns()
         stamps = {str(clip): file_stamps(self._root, clip) for clip in clips}
         rows = RowCache(cache, self._root, speakers) if cache else None
+        kept = rows.find_manifest(stamps, splits) if rows else None
+        if kept is not None:
+            self.manifest = kept
+            return
         known: dict[str, Row] = rows.find(stamps) if rows else {}
         to_read = [clip for clip in clips if str(clip) not in known]
 
@@ -74,6 +78,8 @@ class MeasuredCorpus:
                 rows.save(known, stamps, start)
         self.manifest = build_manifest([known[str(clip)] for clip in clips], splits)
         """One row per clip, sorted by clip id, without the places of a clip store."""
+        if rows:
+            rows.save_manifest(self.manifest, stamps, splits, start)
 
     def read(self, clip_id: str) -> Clip:
         """Read one clip.

@@ -1,5 +1,8 @@
 """Cache of the measured rows of a corpus, so that a second check reads only changed clips.
 
+The manifest of the whole corpus is kept as well. It is used if no clip, no split and no code that
+compares clips has changed.
+
 A clip is unchanged if the sizes, inodes and times of its files are, as git decides it. The time of
 the last change of an inode (ctime) cannot be set by a program, so that a file with its old size and
 its old date of modification is found as well. Rows of files that changed shortly before they were
@@ -7,18 +10,22 @@ read are not kept, because a second change may bear the same time.
 """
 
 import hashlib
+import io
 import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
+
+import pandas as pd
 
 from mambatalk.clips.reading import Row
 from mambatalk.clips.shard_cache import code_digest
 from mambatalk.corpus.layout import FOLDERS, KINDS, ClipId
 from mambatalk.errors import InputError
-from mambatalk.files import atomic_file, digest
+from mambatalk.files import atomic_file, digest, sha256_file
 
 CORPORA_KEPT: Final = 8
 """Corpora whose rows are kept; an hour of motion takes about 1.1 MB."""
@@ -26,6 +33,16 @@ SETTLED_NS: Final = 2 * 10**9
 """Age of a file's last change from which its time tells it from a later change, nanoseconds. File
 systems have steps from some milliseconds to two seconds.
 """
+
+MANIFEST_CODE: Final = (
+    "clips/corpus_statistics.py",
+    "clips/manifest.py",
+    "clips/near_duplicates.py",
+    "clips/speakers.py",
+    "corpus/recordings.py",
+)
+"""The code that makes a manifest from the rows of clips, besides that of the rows."""
+MANIFEST_LIBRARIES: Final = ("pandas", "scipy")
 
 Stamps = list[list[int] | None]
 """Size, inode, and times of modification and change of each file of a clip; None for no file."""
@@ -65,13 +82,8 @@ class RowCache:
 
     def find(self, stamps: Mapping[str, Stamps]) -> dict[str, Row]:
         """Return the rows of the clips whose files are unchanged, by clip id."""
-        try:
-            text = self._path.read_text(encoding="utf-8")
-        except OSError:
-            return {}
-        stated, _, body = text.partition("\n")
-        if stated != _sha256(body):
-            log.warning("%s: found changed bytes; reading the clips again", self._path)
+        body = _read(self._path)
+        if body is None:
             return {}
         content = json.loads(body)
         if content["code"] != code_digest():
@@ -97,25 +109,93 @@ class RowCache:
         }
         body = json.dumps({"code": code_digest(), "clips": clips})
         try:
-            with atomic_file(self._path) as temporary:
-                temporary.write_text(f"{_sha256(body)}\n{body}", encoding="utf-8")
+            _write(self._path, body.encode())
             self._prune()
         except (InputError, OSError) as error:
             log.warning("the rows are not kept, so the next check reads all clips: %s", error)
+
+    def find_manifest(
+        self, stamps: Mapping[str, Stamps], splits: Mapping[str, str]
+    ) -> pd.DataFrame | None:
+        """Return the manifest of exactly these clips and splits, or None."""
+        body = _read(self._manifest_path)
+        if body is None:
+            return None
+        stated, _, table = body.partition(b"\n")
+        if stated.decode() != _manifest_key(stamps, splits):
+            return None
+        return pd.read_parquet(io.BytesIO(table))
+
+    def save_manifest(
+        self,
+        manifest: pd.DataFrame,
+        stamps: Mapping[str, Stamps],
+        splits: Mapping[str, str],
+        read_at: int,
+    ) -> None:
+        """Keep a manifest for the next check, unless a row in it is not kept.
+
+        Args:
+            manifest: Result of `build_manifest`.
+            stamps: As for `save`.
+            splits: Split of each clip id.
+            read_at: As for `save`.
+
+        """
+        if len(stamps) < len(manifest) or not all(
+            _has_settled(stamp, read_at) for stamp in stamps.values()
+        ):
+            return
+        file = io.BytesIO()
+        manifest.to_parquet(file, index=False)
+        try:
+            _write(
+                self._manifest_path,
+                _manifest_key(stamps, splits).encode() + b"\n" + file.getvalue(),
+            )
+        except (InputError, OSError) as error:
+            log.warning("the manifest is not kept: %s", error)
+
+    @property
+    def _manifest_path(self) -> Path:
+        return self._path.with_suffix(".manifest")
 
     def _prune(self) -> None:
         """Delete the rows of the corpora that were checked the longest time ago."""
         files = sorted(self._path.parent.glob("*.json"), key=_modified, reverse=True)
         for path in files[CORPORA_KEPT:]:
             path.unlink(missing_ok=True)
+            path.with_suffix(".manifest").unlink(missing_ok=True)
+
+
+def _manifest_key(stamps: Mapping[str, Stamps], splits: Mapping[str, str]) -> str:
+    package = Path(__file__).parents[1]
+    code = [sha256_file(package / name) for name in MANIFEST_CODE]
+    libraries = [version(name) for name in MANIFEST_LIBRARIES]
+    return digest([code_digest(), code, libraries, stamps, splits])
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the content of a file of the cache; None if it is missing or damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    stated, _, body = data.partition(b"\n")
+    if stated != hashlib.sha256(body).hexdigest().encode():
+        log.warning("%s: found changed bytes; reading the clips again", path)
+        return None
+    return body
+
+
+def _write(path: Path, body: bytes) -> None:
+    """Write a file of the cache, with a digest of its content in the first line."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def _has_settled(stamps: Sequence[Any], read_at: int) -> bool:
     return all(stamp is None or stamp[3] < read_at - SETTLED_NS for stamp in stamps)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _modified(path: Path) -> int:

@@ -116,7 +116,7 @@ def test_a_second_check_measures_only_the_changed_clip(
     measured.clear()
     second = MeasuredCorpus(corpus, cache=tmp_path / "cache")
     assert measured == []
-    pd.testing.assert_frame_equal(first.manifest, second.manifest)
+    pd.testing.assert_frame_equal(first.manifest, second.manifest, check_dtype=False)
 
     change(corpus / "wave16k" / f"{CHANGED}.wav")
     third = MeasuredCorpus(corpus, cache=tmp_path / "cache")
@@ -133,12 +133,40 @@ def test_files_that_were_just_written_are_read_again(
 
 
 @pytest.mark.usefixtures("files_have_settled")
+def test_a_changed_split_is_seen_without_measuring(
+    corpus: Path, tmp_path: Path, measured: list[str]
+) -> None:
+    MeasuredCorpus(corpus, cache=tmp_path / "cache")
+    measured.clear()
+    table = corpus / "train_test_split.csv"
+    table.write_text(table.read_text().replace(f"{CHANGED},train", f"{CHANGED},test"))
+    again = MeasuredCorpus(corpus, cache=tmp_path / "cache").manifest
+    assert measured == []
+    assert again.set_index("clip_id").loc[CHANGED, "split"] == "test"
+    pd.testing.assert_frame_equal(again, MeasuredCorpus(corpus).manifest, check_dtype=False)
+
+
+@pytest.mark.usefixtures("files_have_settled")
+def test_a_check_of_an_unchanged_corpus_compares_no_clips(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    MeasuredCorpus(corpus, cache=tmp_path / "cache")
+
+    def refuse(*_: object) -> pd.DataFrame:
+        raise AssertionError("the manifest was made again")
+
+    monkeypatch.setattr(measured_corpus, "build_manifest", refuse)
+    MeasuredCorpus(corpus, cache=tmp_path / "cache")
+
+
+@pytest.mark.usefixtures("files_have_settled")
 def test_damaged_rows_are_measured_again(
     corpus: Path, tmp_path: Path, measured: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     MeasuredCorpus(corpus, cache=tmp_path)
-    (kept,) = tmp_path.glob("*.json")
-    kept.write_bytes(kept.read_bytes().replace(b"1", b"2", 3))
+    for pattern in ("*.json", "*.manifest"):
+        (kept,) = tmp_path.glob(pattern)
+        kept.write_bytes(kept.read_bytes()[:-9] + b"2" * 9)
     MeasuredCorpus(corpus, cache=tmp_path)
     assert len(measured) == 24
-    assert caplog.text.count("found changed bytes") == 1
+    assert caplog.text.count("found changed bytes") == 2

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mambatalk
-from mambatalk.clips import shard_cache
+from mambatalk.clips import row_cache, shard_cache
 
 PACKAGE = Path(mambatalk.__file__).parent
 ROW_MAKERS = ("clips/reading.py", "clips/shards.py")
@@ -45,6 +45,12 @@ def import_closure(files: tuple[str, ...]) -> set[str]:
 def test_the_listed_code_is_what_the_row_maker_imports() -> None:
     """A missing module would leave stale rows; a module too many would empty the cache."""
     assert set(shard_cache.ROW_CODE) == import_closure(ROW_MAKERS)
+
+
+def test_the_listed_code_is_what_makes_a_manifest_from_rows() -> None:
+    listed = {*row_cache.MANIFEST_CODE, *shard_cache.ROW_CODE}
+    assert import_closure(("clips/manifest.py",)) <= listed
+    assert not set(row_cache.MANIFEST_CODE) & set(shard_cache.ROW_CODE)
 
 
 def test_code_that_only_uses_rows_is_not_listed() -> None:
