@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 
 from mambatalk.clips.store import ClipStore
+from mambatalk.corpus.snapshot import read_snapshot
 from mambatalk.files import write_json
 from mambatalk.quality.decisions import read_decisions
 from mambatalk.quality.pages.page import write_quality_page
@@ -50,6 +51,7 @@ def run(context: StageContext) -> None:
             data_docs=docs,
             findings=checked.findings,
             verdict=checked.verdict,
+            snapshot=read_snapshot(paths.resolve(context.config.ingest.snapshot)),
             draw_stills=draw_moments,
         ),
     )

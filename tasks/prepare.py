@@ -12,7 +12,7 @@ from mambatalk.corpus.snapshot import write_snapshot
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_directory, read_json, write_json
 from mambatalk.motion.stand_in.model import write_stand_in
-from mambatalk.sample.build import write_sample
+from mambatalk.sample.build import sample_origin, write_sample
 from tasks.runtime.context import StageContext
 from tasks.runtime.paths import Paths
 from tasks.runtime.stage import stage_command
@@ -38,7 +38,13 @@ def run(context: StageContext) -> None:
             write_sample(corpus, hours=sample.hours, speakers=sample.speakers, seed=config.seed)
             event_files = sorted((corpus / "events").glob("*.json"))
             events = {path.stem: read_json(path) for path in event_files}
-            snapshot = write_snapshot(corpus, out / paths.sample_snapshot.relative_to(paths.sample))
+            snapshot = write_snapshot(
+                corpus,
+                out / paths.sample_snapshot.relative_to(paths.sample),
+                origin=sample_origin(
+                    hours=sample.hours, speakers=sample.speakers, seed=config.seed
+                ),
+            )
             sizes = [file["size"] for file in snapshot["files"].values()]
             context.recorder.metrics({"files": len(sizes), "bytes": sum(sizes)})
         write_json(out / paths.sample_events.relative_to(paths.sample), events)

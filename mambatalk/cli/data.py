@@ -69,23 +69,37 @@ def snapshot(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Language folder in BEATX layout.")],
     *,
     out: Annotated[Path, typer.Option(help="JSON file to write; it is small, commit it to git.")],
+    name: Annotated[str | None, typer.Option(help="Name of the corpus.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="SPDX name or address of the licence.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Where the corpus comes from.")] = None,
+    citation: Annotated[str | None, typer.Option(help="How to cite the corpus.")] = None,
+    method: Annotated[str | None, typer.Option(help="How the corpus was made.")] = None,
 ) -> None:
-    """Record path, size and SHA-256 of every file of a corpus.
+    r"""Record path, size and SHA-256 of every file of a corpus.
 
     The snapshot is the only data dependency of the pipeline: a new snapshot triggers a new
-    training.
+    training. Name, licence, url, citation and method are yours to state, because no file of the
+    corpus does; the data card of the report shows them, and `mambatalk croissant` needs the first
+    three.
 
-    **Example**
+    **Examples**
 
         mambatalk snapshot /data/beat_english_v2.0.0 --out data/beat_english.json
+
+        mambatalk snapshot /data/corpus --out data/my_corpus.json --name "my corpus" \
+          --licence CC-BY-4.0 --url https://example.org/corpus --method "motion capture, 2025"
 
     Then set `ingest.root` and `ingest.snapshot` in `params.yaml`, and commit both. Where
     retrainings are scheduled, `python -m flows.announce` then starts one.
     """
     from mambatalk.corpus.snapshot import write_snapshot
 
+    stated = {"name": name, "licence": licence, "url": url, "citation": citation, "method": method}
+    origin = {key: " ".join(text.split()) for key, text in stated.items() if text}
     with progress_bar("hashing files") as progress:
-        value = write_snapshot(root, out, progress=progress)
+        value = write_snapshot(root, out, origin=origin, progress=progress)
     size = sum(file["size"] for file in value["files"].values())
     typer.echo(
         f"{out}: {count_of(len(value['files']), 'file')}, {size / 1e9:.2f} GB, "

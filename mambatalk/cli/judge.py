@@ -26,6 +26,12 @@ def decide(
     ],
     *,
     reason: Annotated[str, typer.Option(help="Why, for those who read it later.")],
+    digest: Annotated[
+        str | None,
+        typer.Option(
+            help="Digest of the clip's files, from the report; default: that of the clip in CLIPS."
+        ),
+    ] = None,
     clips: Annotated[
         Path, typer.Option(help="Clip store, or another folder with its manifest.parquet.")
     ] = Path("data/clips"),
@@ -39,12 +45,30 @@ def decide(
     applies it in its next run, the report shows it, and it lapses with a warning when the files of
     the clip change. Commit the file; to withdraw a decision, delete its row.
 
+    The report shows the command for each flagged clip, with the digest of the files that it is
+    about.
+
     **Example**
 
         mambatalk decide 2_scott_0_1_1 accept --reason "sits still on purpose"
     """
-    from mambatalk.errors import InputError
     from mambatalk.quality.decisions import Decision, add_decision
+
+    content = digest or _find_digest(clips, clip_id)
+    today = datetime.now(UTC).date().isoformat()
+    one = Decision(clip_id, content, answer, " ".join(reason.split()), _user_name(), today)
+    add_decision(decisions, one)
+    typer.echo(f"{decisions}: {clip_id} {one}")
+
+
+def _find_digest(clips: Path, clip_id: str) -> str:
+    """Return the digest of a clip in a store.
+
+    Raises:
+        InputError: The store does not have the clip, or the clip cannot be read.
+
+    """
+    from mambatalk.errors import InputError
 
     rows = _read_manifest(clips).set_index("clip_id")
     if clip_id not in rows.index:
@@ -56,10 +80,7 @@ def decide(
             "expected a clip that can be read, found one that the checks always leave out",
             f"correct it first: {row['fault']}",
         )
-    today = datetime.now(UTC).date().isoformat()
-    one = Decision(clip_id, row["content"], answer, " ".join(reason.split()), _user_name(), today)
-    add_decision(decisions, one)
-    typer.echo(f"{decisions}: {clip_id} {one}")
+    return str(row["content"])
 
 
 def _user_name() -> str:
@@ -150,34 +171,23 @@ def croissant(
     ],
     *,
     out: Annotated[Path, typer.Option(help="JSON-LD file to write.")],
-    name: Annotated[str, typer.Option(help="Name of the data set.")],
-    licence: Annotated[str, typer.Option(help="SPDX name or address of the licence.")],
-    url: Annotated[str, typer.Option(help="Where the data comes from.")],
     published: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Date of publication.")],
-    citation: Annotated[
-        str | None, typer.Option(help="How to cite the data; default: URL.")
-    ] = None,
 ) -> None:
-    r"""Describe a snapshot in Croissant, the JSON-LD format of data-set catalogues.
+    """Describe a snapshot in Croissant, the JSON-LD format of data-set catalogues.
 
+    The snapshot must hold name, licence and url of the corpus, as `mambatalk snapshot` states them.
     Put the file into the folder of the corpus: its paths are relative.
 
     **Example**
 
-        mambatalk croissant data/snapshot.json --out croissant.json --name my-corpus \
-          --licence CC-BY-NC-4.0 --url https://example.org/corpus --published 2026-11-28
+        mambatalk croissant data/snapshot.json --out croissant.json --published 2026-11-28
     """
     from mambatalk.corpus.croissant import describe_snapshot
     from mambatalk.corpus.snapshot import read_snapshot
     from mambatalk.files import write_json
 
     value = describe_snapshot(
-        read_snapshot(snapshot),
-        name=name,
-        licence=licence,
-        url=url,
-        published=published.date().isoformat(),
-        citation=citation,
+        read_snapshot(snapshot), published=published.date().isoformat(), where=str(snapshot)
     )
     write_json(out, value)
     typer.echo(f"{out}: {value['description']}")

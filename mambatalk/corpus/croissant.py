@@ -57,45 +57,47 @@ FILE_SETS: Final = {
 }
 """Media type and description of each kind of file."""
 
+REQUIRED: Final = ("name", "licence", "url")
+"""What the origin of a snapshot must state."""
+
 
 def describe_snapshot(
-    snapshot: Mapping[str, Any],
-    *,
-    name: str,
-    licence: str,
-    url: str,
-    published: str,
-    citation: str | None = None,
+    snapshot: Mapping[str, Any], *, published: str, where: str = "snapshot"
 ) -> dict[str, Any]:
     """Return the Croissant description of a snapshot.
 
     Args:
         snapshot: Result of `corpus.snapshot.read_snapshot`.
-        name: Name of the data set.
-        licence: SPDX name or address of the licence.
-        url: Where the data comes from.
         published: Date of publication, such as 2026-11-28.
-        citation: How to cite the data. If None, `url` is cited.
+        where: Location shown in error messages.
 
     Raises:
-        InputError: The snapshot has no split table.
+        InputError: The snapshot has no split table, or does not state name, licence and url.
 
     """
     files = snapshot["files"]
     if SPLIT_TABLE not in files:
-        raise InputError("snapshot", f"expected {SPLIT_TABLE}, found none", "take it again")
+        raise InputError(where, f"expected {SPLIT_TABLE}, found none", "take it again")
+    origin = snapshot.get("origin", {})
+    missing = [key for key in REQUIRED if key not in origin]
+    if missing:
+        raise InputError(
+            where,
+            f"expected {', '.join(REQUIRED)} of the corpus, found no {', '.join(missing)}",
+            "take it again: mambatalk snapshot ROOT --out FILE --name ... --licence ... --url ...",
+        )
     present = [kind for kind in FOLDERS if _count(files, kind)]
     return {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": name,
+        "name": origin["name"],
         "description": (
             f"Speech and whole-body SMPL-X motion in BEATX layout: {_count(files, 'motion')} clips."
         ),
-        "license": licence,
-        "url": url,
-        "citeAs": citation or url,
+        "license": origin["licence"],
+        "url": origin["url"],
+        "citeAs": origin.get("citation", origin["url"]),
         "datePublished": published,
         "version": "1.0.0",
         "identifier": f"sha256:{snapshot['digest']}",

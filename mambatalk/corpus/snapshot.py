@@ -1,16 +1,21 @@
 """Corpus snapshots: path, size and SHA-256 of every file of the layout.
 
-The snapshot is the only data dependency of a build: a new snapshot triggers a new training.
+The snapshot is the only data dependency of a build: a new snapshot triggers a new training. It can
+also hold the corpus' origin, for the data card and for catalogues of data sets.
 """
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mambatalk.console import Progress
 from mambatalk.corpus.layout import FOLDERS, SPLIT_TABLE, WEIGHTS, check_root
 from mambatalk.errors import InputError
 from mambatalk.files import digest, path_errors, read_json, sha256_file, write_json
+
+ORIGIN: Final = ("name", "licence", "url", "citation", "method")
+"""What a person can state about a corpus; no file of it says so, and no digest depends on it."""
 
 
 def build_snapshot(
@@ -47,13 +52,20 @@ def build_snapshot(
 
 
 def write_snapshot(
-    root: str | Path, out: str | Path, *, workers: int = 2, progress: Progress | None = None
+    root: str | Path,
+    out: str | Path,
+    *,
+    origin: Mapping[str, str] | None = None,
+    workers: int = 2,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write `build_snapshot(root)` as JSON, atomically, and return it.
 
     Args:
         root: Language folder in BEATX layout.
         out: File to write.
+        origin: Texts by some of the names `ORIGIN`, kept under the key "origin". If None or empty,
+            the snapshot has no such key.
         workers: Number of files hashed in parallel.
         progress: Called after each file.
 
@@ -62,6 +74,8 @@ def write_snapshot(
 
     """
     value = build_snapshot(root, workers=workers, progress=progress)
+    if origin:
+        value["origin"] = dict(origin)
     write_json(out, value)
     return value
 
@@ -85,6 +99,15 @@ def read_snapshot(path: str | Path) -> dict[str, Any]:
         raise InputError(
             path,
             "expected a snapshot (files with size and sha256), found other JSON",
+            "write a new one: mambatalk snapshot ROOT --out FILE",
+        )
+    origin = value.get("origin", {})
+    if not isinstance(origin, dict) or not all(
+        name in ORIGIN and isinstance(text, str) for name, text in origin.items()
+    ):
+        raise InputError(
+            path,
+            f"expected an origin with texts for {', '.join(ORIGIN)}, found {origin!r:.120}",
             "write a new one: mambatalk snapshot ROOT --out FILE",
         )
     return value

@@ -7,7 +7,7 @@ applies when a file has changed.
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -124,7 +124,7 @@ def _parse_row(row: list[str], where: str) -> Decision:
         raise InputError(
             where,
             f"expected the digest of the clip (64 hexadecimal digits), found {digest[:80]!r}",
-            "write the row with mambatalk decide",
+            "copy the command from the report",
         )
     try:
         date.fromisoformat(when)
@@ -135,11 +135,32 @@ def _parse_row(row: list[str], where: str) -> Decision:
     return Decision(clip_id, digest, answer, reason, who, when)  # type: ignore[arg-type]
 
 
+def decide_command(clip: Mapping[str, Any], *, quarantined: bool) -> str | None:
+    """Return the command with which a person overrules the checks of a clip.
+
+    It holds the digest of the files that the reader of a report sees, so that the decision is about
+    them even if the files have changed since.
+
+    Args:
+        clip: Row of the manifest.
+        quarantined: Whether the clip is quarantined now, so that a decision would accept it.
+
+    Returns:
+        The command, in which only the reason is missing; None if no decision can change anything,
+        because the clip cannot be read or is in no split.
+
+    """
+    if not pd.isna(clip["fault"]) or pd.isna(clip["split"]):
+        return None
+    answer = "accept" if quarantined else "reject"
+    return f'mambatalk decide {clip["clip_id"]} {answer} --digest {clip["content"]} --reason "WHY"'
+
+
 def add_decision(path: str | Path, decision: Decision) -> None:
     """Add a row to a file of decisions; write the file if it does not exist.
 
     Raises:
-        InputError: The file holds an invalid row, or cannot be written.
+        InputError: The row or the file is invalid, or the file cannot be written.
 
     """
     path = Path(path)
@@ -152,6 +173,7 @@ def add_decision(path: str | Path, decision: Decision) -> None:
     else:
         writer.writerow(COLUMNS)
     writer.writerow(astuple(decision))
+    parse_decisions(text.getvalue().encode(), where=str(path))
     with atomic_file(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 

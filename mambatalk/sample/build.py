@@ -104,6 +104,18 @@ def write_sample(
         (root / SPLIT_TABLE).write_text("\n".join(lines) + "\n")
 
 
+def sample_origin(*, hours: float, speakers: int, seed: int) -> dict[str, str]:
+    """Return what a snapshot states about a sample, with the arguments of `write_sample`."""
+    return {
+        "name": "embedded sample of MambaTalk",
+        "licence": "Apache-2.0",
+        "method": (
+            f"mambatalk sample --hours {hours:g} --speakers {speakers} --seed {seed}: speech by "
+            "eSpeak NG, motion by written rules; no recording of a person"
+        ),
+    }
+
+
 def _check_target(out_dir: Path) -> None:
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(out_dir, "expected a folder, found a file", "choose another folder")

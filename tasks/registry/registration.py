@@ -190,6 +190,8 @@ def _create(
             mlflow.set_tags(run_tags)
             # References in the card to the files beside it; a later gate reads the evidence.
             mlflow.log_artifact(str(folder / CARD))
+            if paths.data_card.is_file():
+                mlflow.log_artifact(str(paths.data_card))
             for file in _evidence(paths):
                 mlflow.log_artifact(str(file), EVIDENCE)
             mlflow.log_text(_split_table(paths), f"{EVIDENCE}/{SPLIT}")

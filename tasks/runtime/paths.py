@@ -43,6 +43,7 @@ class Paths:
 
         self.data_docs = root / "reports/data_docs"
         self.quality_page = root / "reports/quality/index.html"
+        self.data_card = root / "reports/quality/DATA_CARD.md"
         self.report = root / "reports/index.html"
 
     def resolve(self, path: str | Path) -> Path:

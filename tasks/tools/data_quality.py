@@ -26,7 +26,7 @@ from mambatalk.clips.ingest import ingest
 from mambatalk.clips.manifest import MANIFEST
 from mambatalk.clips.store import ClipStore
 from mambatalk.config import Config, load_config
-from mambatalk.corpus.snapshot import build_snapshot
+from mambatalk.corpus.snapshot import build_snapshot, read_snapshot
 from mambatalk.files import atomic_directory, digest, read_json, write_json
 from mambatalk.quality.comparison import Comparison, PreviousManifest, compare_manifests
 from mambatalk.quality.decisions import read_decisions
@@ -72,12 +72,13 @@ def take_snapshot(config: Config, paths: Paths) -> None:
 
 
 def fingerprint(config: Config, found: dict[str, Any], paths: Paths) -> str:
-    """Return a digest of all that a report depends on: files, speakers, rules and decisions."""
+    """Return a digest of all that a report depends on: files and origin, rules and decisions."""
     rules = [dataclasses.asdict(rule) for rule in clip_rules(config.check_clips)]
     decisions = [dataclasses.astuple(one) for one in read_decisions(paths.decisions)]
     return digest(
         {
             "files": found["digest"],
+            "origin": _stated_origin(config, paths),
             "speakers": config.ingest.speakers,
             "rules": rules,
             "decisions": decisions,
@@ -133,6 +134,7 @@ def refresh_report(config: Config, paths: Paths) -> dict[str, Any]:
                 unmatched_files=find_unmatched_files(found["files"]),
                 data_docs="data_docs/index.html",
                 comparison=comparison,
+                snapshot=found | _stated_origin(config, paths),
                 draw_stills=draw_moments,
             )
             write_quality_page(out / "index.html", report)
@@ -143,6 +145,13 @@ def refresh_report(config: Config, paths: Paths) -> dict[str, Any]:
             }
             write_json(out / SUMMARY, summary)
     return summary
+
+
+def _stated_origin(config: Config, paths: Paths) -> dict[str, Any]:
+    """Return what the snapshot in git states about the corpus; empty if there is none."""
+    path = paths.resolve(config.ingest.snapshot)
+    origin = read_snapshot(path).get("origin") if path.is_file() else None
+    return {"origin": origin} if origin else {}
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 | `bundle.zip` | the bundle of this checkout, the same bytes for the same bundle |
 | `MODEL_CARD.md` | data, metrics with intervals, limits, licence |
 | `sbom.cdx.json` | every package of this environment, as CycloneDX 1.6 |
+| `DATA_CARD.md` | the data: origin, counts, known faults, and what the checks cannot see |
 | `croissant.json` | the snapshot of the data, as `mambatalk croissant` describes it |
 | `signature.json` | Ed25519 over `bundle.json`, if `MAMBATALK_SIGNING_KEY` names a key |
 | `SHA256SUMS` | digests of the others, for `sha256sum --check` |
@@ -73,6 +74,8 @@ def write_release(root: Path, folder: Path, croissant: Path | None = None) -> li
         card = card_of_build(config, paths, description, tags)
         (temporary / CARD).write_text(card, encoding="utf-8")
         write_sbom(paths.root, temporary / "sbom.cdx.json")
+        if paths.data_card.is_file():
+            shutil.copyfile(paths.data_card, temporary / paths.data_card.name)
         if croissant:
             shutil.copyfile(croissant, temporary / "croissant.json")
         if key := os.environ.get(SIGNING_KEY):

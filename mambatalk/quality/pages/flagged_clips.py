@@ -1,6 +1,6 @@
 """Flagged clips: what is wrong, when in the clip, and pictures that show it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +10,7 @@ from mambatalk.clips.row import Clip
 from mambatalk.clips.store import ClipSource
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS
+from mambatalk.quality.decisions import Decision, decide_command
 from mambatalk.quality.pages.evidence import evidence_figures
 from mambatalk.quality.pages.figures import Figure
 from mambatalk.quality.pages.moments import find_moment, still_times
@@ -41,6 +42,11 @@ class FlaggedClip:
     figures: list[Figure]
     still: "Markup | None"
     """Stills of the motion at the fault, or spread over the clip."""
+    decision: Decision | None
+    """What a person has decided about these files."""
+    command: str | None
+    """Command with which a person overrules the checks, or the decision; None if none can."""
+    quarantined: bool
 
 
 def order_flagged_clips(findings: pd.DataFrame) -> list[str]:
@@ -65,41 +71,63 @@ def illustrate_clips(
     clip_ids: Sequence[str],
     findings: pd.DataFrame,
     rules: Sequence[Rule],
+    verdict: Mapping[str, Any],
     *,
     draw_stills: StillDrawer | None,
     figures: bool = True,
 ) -> Iterator[FlaggedClip]:
-    """Yield clips with their findings and figures.
+    """Yield clips with their findings and figures, and what a person can do about them.
 
     Args:
         store: Clips and their manifest.
         clip_ids: Clips to illustrate.
         findings: Result of `rules.apply_rules`.
         rules: The rules that were applied.
+        verdict: Result of `rules.verdict`.
         draw_stills: Draws the motion. If None, there are no stills.
         figures: Whether to draw figures and stills.
 
     """
     of_clip = dict(tuple(findings.groupby("clip_id")))
+    applied = [one.decision for one in verdict["decisions"] if one.status == "applied"]
+    decisions = {decision.clip_id: decision for decision in applied}
     places = {clip_id: place for place, clip_id in enumerate(store.manifest["clip_id"])}
     for clip_id in clip_ids:
         row = store.manifest.iloc[places[clip_id]].to_dict()
         readable = figures and pd.isna(row["fault"])
         clip = store.read(clip_id) if readable else None
-        yield _illustrate(store, row, clip, of_clip[clip_id], rules, draw_stills, figures)
+        by_severity = of_clip[clip_id].assign(order=_order_of_severity)
+        by_severity = by_severity.sort_values("order", kind="stable")
+        moments, drawn, still = _illustrate(
+            store, row, clip, by_severity, rules, draw_stills, figures
+        )
+        quarantined = clip_id in verdict["quarantined"]
+        yield FlaggedClip(
+            row=row,
+            findings=list(by_severity.itertuples()),
+            moments=moments,
+            figures=drawn,
+            still=still,
+            decision=decisions.get(clip_id),
+            command=decide_command(row, quarantined=quarantined),
+            quarantined=quarantined,
+        )
+
+
+def _order_of_severity(findings: pd.DataFrame) -> "pd.Series[int]":
+    return findings["severity"].map(_SEVERITIES.index)
 
 
 def _illustrate(
     store: ClipSource,
     row: dict[str, Any],
     clip: Clip | None,
-    findings: pd.DataFrame,
+    by_severity: pd.DataFrame,
     rules: Sequence[Rule],
     draw_stills: StillDrawer | None,
     figures: bool,
-) -> FlaggedClip:
-    by_severity = findings.assign(order=findings["severity"].map(_SEVERITIES.index))
-    by_severity = by_severity.sort_values("order", kind="stable")
+) -> tuple[dict[str, str], list[Figure], "Markup | None"]:
+    """Return the moments of the faults by rule, their figures, and stills of the motion."""
     names = list(by_severity["rule"])
     by_name = {rule.name: rule for rule in rules}
     broken = [by_name[name] for name in names]
@@ -124,4 +152,4 @@ def _illustrate(
             times = still_times(first, len(clip.motion) / FPS)
             label = "The motion at " + ", ".join(f"{time:.1f}" for time in times) + " s"
             still = embed_picture(draw_stills(clip.motion, times), label=label)
-    return FlaggedClip(row, list(by_severity.itertuples()), moments, drawn, still)
+    return moments, drawn, still

@@ -8,6 +8,13 @@ import pandas as pd
 
 from mambatalk.corpus.layout import SPLITS
 from mambatalk.files import atomic_file
+from mambatalk.quality.card import (
+    DATA_CARD,
+    corpus_facts,
+    data_card,
+    format_hours,
+    write_markdown,
+)
 from mambatalk.quality.comparison import summarize_drift
 from mambatalk.quality.drift import FALSE_DISCOVERY_RATE, LARGE, MIN_CLIPS, MODERATE
 from mambatalk.quality.measures import add_derived_columns, to_numbers
@@ -19,7 +26,6 @@ from mambatalk.quality.pages.flagged_clips import (
     order_flagged_clips,
 )
 from mambatalk.quality.pages.report import QualityReport
-from mambatalk.quality.rules.limits import CANNOT_SEE
 from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.html import render
 from mambatalk.reporting.text import count_of
@@ -33,7 +39,7 @@ MAX_WARNING_ROWS: Final = 300
 
 
 def write_quality_page(path: Path, report: QualityReport) -> None:
-    """Write the first page, and pages with the other flagged clips beside it.
+    """Write the first page, and beside it the data card and pages with the other flagged clips.
 
     Their bytes depend only on the report. Each file is written atomically, the first page last.
 
@@ -69,7 +75,11 @@ def write_quality_page(path: Path, report: QualityReport) -> None:
         for page, members in zip(pages, parts, strict=True)
         for clip_id in members
     }
+    card = data_card(report)
+    title = (report.snapshot or {}).get("origin", {}).get("name", report.corpus)
+    _write(path.with_name(DATA_CARD), write_markdown(card, title))
     values = page_context(report) | {
+        "card": card,
         "pages": pages,
         "flagged": _flagged(report, parts[0], figures=True),
         "flagged_rows": _flagged_rows(report.findings, page_of),
@@ -84,10 +94,12 @@ def page_context(report: QualityReport) -> dict[str, Any]:
     is_warning = findings["severity"] == "warning"
     quarantined = sorted(report.verdict["quarantined"])
     speaker_names = table.groupby("speaker")["name"].first()
+    facts = corpus_facts(table)
     return {
         "report": report,
         "headline": headline(report),
-        "facts": _facts(table),
+        "facts": facts,
+        "motion": format_hours(facts["hours"]),
         "quarantined": quarantined,
         "critical": report.verdict["critical"],
         "rules": _count_violations(report.rules, findings, len(table)),
@@ -105,7 +117,6 @@ def page_context(report: QualityReport) -> dict[str, Any]:
             "false_discoveries": FALSE_DISCOVERY_RATE,
             "min_clips": MIN_CLIPS,
         },
-        "unseen": CANNOT_SEE,
     }
 
 
@@ -115,6 +126,7 @@ def _flagged(report: QualityReport, clip_ids: Sequence[str], *, figures: bool) -
         clip_ids,
         report.findings,
         report.rules,
+        report.verdict,
         draw_stills=report.draw_stills,
         figures=figures,
     )
@@ -162,21 +174,6 @@ def headline(report: QualityReport) -> tuple[str, str]:
         "The clip is accepted" if clips == 1 else f"All {clips:,} clips accepted",
         f"{warnings.capitalize()}.",
     )
-
-
-def _facts(table: pd.DataFrame) -> dict[str, Any]:
-    speakers = sorted(set(zip(table["speaker"], table["name"], strict=True)))
-    return {
-        "clips": len(table),
-        "hours": float(to_numbers(table["motion_seconds"]).sum()) / 3600,
-        "speakers": [f"{speaker} {name}" for speaker, name in speakers],
-        "languages": table["language"].value_counts().to_dict(),
-        "splits": {split: int((table["split"] == split).sum()) for split in SPLITS},
-        "without_split": int(table["split"].isna().sum()),
-        "unreadable": int(table["fault"].notna().sum()),
-        "textgrid": int(table["has_textgrid"].sum()),
-        "semantics": int(table["has_semantics"].sum()),
-    }
 
 
 def _count_violations(

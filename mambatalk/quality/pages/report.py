@@ -40,6 +40,8 @@ class QualityReport:
     """Link to the Great Expectations page, relative to this one."""
     comparison: "Comparison | None" = None
     """Comparison with an earlier snapshot."""
+    snapshot: Mapping[str, Any] | None = None
+    """Result of `corpus.snapshot.read_snapshot`; its origin is on the data card."""
     draw_stills: "StillDrawer | None" = None
     """Draws the motion of flagged clips; None for a report without stills."""
 

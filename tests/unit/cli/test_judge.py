@@ -68,11 +68,15 @@ def test_a_snapshot_is_described_in_croissant(tmp_path: Path) -> None:
     """The vocabulary was validated with mlcroissant, which also read the records of a sample."""
     names = ("train_test_split.csv", "smplxflame_30/1_ada_0_1_1.npz", "wave16k/1_ada_0_1_1.wav")
     files = {name: {"size": 9, "sha256": "ab" * 32} for name in names}
-    write_json(tmp_path / "snapshot.json", {"files": files, "digest": "cd" * 32})
-    facts = ["--name", "mine", "--licence", "CC-BY-NC-4.0", "--url", "https://example.org"]
+    snapshot = {"files": files, "digest": "cd" * 32}
+    write_json(tmp_path / "snapshot.json", snapshot)
     out = tmp_path / "croissant.json"
     options = ["--out", str(out), "--published", "2026-11-28"]
-    command = ["croissant", str(tmp_path / "snapshot.json"), *options, *facts]
+    command = ["croissant", str(tmp_path / "snapshot.json"), *options]
+    refused = CliRunner().invoke(app, command)
+    assert "found no name, licence, url; take it again" in str(refused.exception)
+    origin = {"name": "mine", "licence": "CC-BY-NC-4.0", "url": "https://example.org"}
+    write_json(tmp_path / "snapshot.json", {**snapshot, "origin": origin})
     assert CliRunner().invoke(app, command).exit_code == 0
     found = read_json(out)
     assert found["conformsTo"] == "http://mlcommons.org/croissant/1.0"

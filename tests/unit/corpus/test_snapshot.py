@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mambatalk.corpus.snapshot import build_snapshot, write_snapshot
+from mambatalk.corpus.snapshot import build_snapshot, read_snapshot, write_snapshot
 from mambatalk.errors import InputError
-from mambatalk.files import read_json
+from mambatalk.files import read_json, write_json
 
 
 @pytest.fixture
@@ -68,6 +68,19 @@ def test_progress_is_reported_and_the_file_read_back(root: Path, tmp_path: Path)
     )
     assert read_json(tmp_path / "snapshot.json") == value
     assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_the_origin_of_a_corpus_is_kept_and_changes_no_digest(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    origin = {"name": "mine", "licence": "CC-BY-4.0"}
+    write_snapshot(root, path, origin=origin)
+    found = read_snapshot(path)
+    assert found["origin"] == origin
+    assert found["digest"] == build_snapshot(root)["digest"]
+    for wrong in ({"name": 1}, {"colour": "red"}, ["mine"]):
+        write_json(path, found | {"origin": wrong})
+        with pytest.raises(InputError, match="expected an origin with texts for name, licence"):
+            read_snapshot(path)
 
 
 def test_a_file_name_with_control_characters_is_refused(root: Path) -> None:

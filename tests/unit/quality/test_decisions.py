@@ -136,3 +136,14 @@ def test_the_command_writes_the_digest_and_refuses_what_cannot_be_used(tmp_path:
         assert isinstance(done.exception, InputError)
         assert message in str(done.exception)
     assert read_decisions(path) == [added]
+
+
+def test_a_digest_from_the_report_needs_no_store_and_a_wrong_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.csv"
+    command = ["decide", GOOD, "reject", "--reason", "swears", "--decisions", str(path)]
+    done = CliRunner().invoke(app, [*command, "--digest", "1" * 64])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, [*command, "--digest", "1" * 12])
+    assert "expected the digest of the clip (64 hexadecimal digits)" in str(done.exception)
+    (kept,) = read_decisions(path)
+    assert (kept.digest, kept.decision) == ("1" * 64, "reject")

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import html
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ import pandas as pd
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
+from mambatalk.cli import app
 from mambatalk.clips.ingest import ingest
 from mambatalk.clips.posture import ARM_JOINTS
 from mambatalk.clips.statistics import audio_statistics
@@ -28,6 +31,7 @@ from mambatalk.quality.comparison import (
     find_clip_changes,
     summarize_drift,
 )
+from mambatalk.quality.decisions import read_decisions
 from mambatalk.quality.pages.distributions import plot_distributions
 from mambatalk.quality.pages.evidence import evidence_figures
 from mambatalk.quality.pages.over_time import FRAME_SERIES
@@ -248,9 +252,83 @@ def test_a_card_names_the_moment_and_shows_the_motion(faulty: Faulty, tmp_path: 
     assert any(1 < seconds[1] < 4 for seconds in asked)
 
 
-def test_the_page_says_what_the_checks_cannot_see(page: str) -> None:
-    assert "What these checks cannot see" in page
+def test_the_data_card_is_the_same_on_the_page_and_as_markdown(
+    faulty: Faulty, tmp_path: Path
+) -> None:
+    origin = {
+        "name": "<mine>",
+        "licence": "CC-BY-4.0",
+        "url": "https://example.org",
+        "method": "by",
+    }
+    snapshot = {"files": {}, "digest": "5d" * 32, "origin": origin}
+    page = write_page(dataclasses.replace(report_on(faulty[0]), snapshot=snapshot), tmp_path)
+    markdown = (tmp_path / "DATA_CARD.md").read_text(encoding="utf-8")
+    assert markdown.startswith("# Data card: &lt;mine&gt;\n")
+    rows = re.findall(r"<div><dt>([^<]+)</dt><dd>(.*?)</dd></div>", page.split('id="card"')[1])
+    assert [f"- **{term}:** {html.unescape(value)}" for term, value in rows] == [
+        html.unescape(line) for line in markdown.splitlines() if line.startswith("- **")
+    ]
+    facts = {term: html.unescape(value) for term, value in rows}
+    assert facts["Licence"] == "CC-BY-4.0"
+    assert facts["Snapshot"] == "sha256 " + "5d" * 32
+    assert facts["Clips"] == "12, 1 of them unreadable"
+    assert facts["Speakers"] == "3: 1 ada, 2 bruno, 3 celia"
+    assert facts["Types, by clip id"] == "11 speech, 1 conversation"
+    assert facts["Emotions, by clip id"] == "12 neutral"
+    assert facts["Joint speed"].startswith("1 clip (quarantine): a joint jumps")
     assert "The face of another clip" in visible_text(page)
+    assert "- The face of another clip" in markdown
+
+
+def test_a_card_without_a_snapshot_says_what_is_not_stated(
+    clean: ClipStore, tmp_path: Path
+) -> None:
+    write_page(report_on(clean), tmp_path)
+    markdown = (tmp_path / "DATA_CARD.md").read_text(encoding="utf-8")
+    assert markdown.startswith("# Data card: my corpus\n")
+    assert "- **Licence:** not stated; `mambatalk snapshot` can state it" in markdown
+    assert "- **Findings:** none; no clip breaks any of" in markdown
+
+
+def test_the_command_on_a_card_decides_about_the_clip(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run as it stands on the page, the command overrules the checks in the next report."""
+    store, clip_of = faulty
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    page = write_page(report_on(store), tmp_path)
+    wanted = {clip_of["frozen"]: "accept", clip_of["spike"]: "accept"}
+    for clip in wanted:
+        run_command_of(page, clip)
+    decided = read_decisions("data/decisions.csv")
+    assert {one.clip_id: one.decision for one in decided} == wanted
+    assert {one.reason for one in decided} == {"WHY"}
+    report = report_on(store, decisions=decided)
+    assert set(wanted) <= set(report.verdict["accepted"])
+    card = card_of(write_page(report, tmp_path), clip_of["frozen"])
+    assert "Decided: accepted by" in visible_text(card)
+
+    run_command_of(card, clip_of["frozen"])
+    again = report_on(store, decisions=read_decisions("data/decisions.csv"))
+    assert clip_of["frozen"] in again.verdict["quarantined"], "the later row counts"
+
+
+def run_command_of(page: str, clip: str) -> None:
+    """Run the command that the card of a clip shows."""
+    command = re.search(r'<pre class="command">(.*?)</pre>', card_of(page, clip))
+    assert command
+    program, *arguments = shlex.split(html.unescape(command[1]))
+    assert program == "mambatalk"
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+
+
+def test_a_clip_that_no_decision_can_use_has_no_command(faulty: Faulty, page: str) -> None:
+    card = card_of(page, faulty[1]["damaged"])
+    assert "mambatalk decide" not in card
+    assert "No decision can use this clip before its files are correct" in visible_text(card)
 
 
 def test_a_new_rule_gets_figures_without_further_code(clean: ClipStore, tmp_path: Path) -> None:
