@@ -340,7 +340,7 @@ class RenderConfig:
     seconds: Rate
     """Longest video, seconds; longer clips are cut."""
     height: Count
-    """Height of each figure in the video, pixels."""
+    """Height of a video, pixels; its width is 16/9 of it."""
 
 
 CompareMetric = Literal["fgd", "kid", "bc", "l1div", "mse", "lvd", "foot_skating"]

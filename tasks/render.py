@@ -2,16 +2,23 @@
 
 from typing import Any, Final
 
+import numpy as np
+
+from mambatalk.corpus.textgrid import Interval
 from mambatalk.evaluation.baselines import stored_motion
-from mambatalk.features.store import open_features
-from mambatalk.files import atomic_directory
+from mambatalk.features.store import ClipInfo, FeatureStore, open_features
+from mambatalk.files import atomic_directory, read_json
 from mambatalk.motion.body import load_body
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.skeleton import FPS
 from mambatalk.rendering.comparison import render_preview, render_still, render_video
+from mambatalk.text.vocabulary import PAD, UNKNOWN
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
 
 PREVIEW: Final = "preview.webp"
+STILL: Final = 2 / 3
+"""Height of a figure in a still relative to the height of a video."""
 
 
 def run(context: StageContext) -> None:
@@ -24,22 +31,43 @@ def run(context: StageContext) -> None:
     section = context.config.render
     store = open_features(paths.features)
     body = load_body(paths.resolve(context.config.body.path))
+    vocabulary = read_json(paths.features / "vocabulary.json")
     clips = {clip.clip_id: clip for clip in store.clips}
     with atomic_directory(paths.renders) as out:
         for k, path in enumerate(sorted(paths.results.glob("*.npz"))[: section.clips]):
             clip = clips[path.stem]
-            waveform = store.waveform(clip)
             motions: dict[str, Any] = {
                 "generated": SmplxMotion.read(path),
                 "truth": stored_motion(store, clip),
                 "body": body,
             }
-            limits: dict[str, Any] = {"seconds": section.seconds, "size": section.height}
-            render_video(out / f"{path.stem}.mp4", waveform=waveform, **motions, **limits)
-            render_still(out / f"{path.stem}.png", **motions, **limits)
+            speech: dict[str, Any] = {
+                "waveform": store.waveform(clip),
+                "words": _words(store, clip, vocabulary),
+            }
+            seconds, height = section.seconds, section.height
+            render_video(
+                out / f"{path.stem}.mp4", **motions, **speech, seconds=seconds, height=height
+            )
+            render_still(
+                out / f"{path.stem}.png", **motions, seconds=seconds, size=round(STILL * height)
+            )
             if k == 0:
-                render_preview(out / PREVIEW, waveform=waveform, **motions)
+                render_preview(out / PREVIEW, **motions, **speech)
     context.recorder.artifact(paths.renders)
+
+
+def _words(store: FeatureStore, clip: ClipInfo, vocabulary: dict[str, int]) -> list[Interval]:
+    """Return the words of a clip with their times; silence has no text, unknown words have dots."""
+    texts = {index: word for word, index in vocabulary.items()}
+    texts |= {PAD: "", UNKNOWN: "..."}
+    ids = store.words[store.frames(clip)]
+    starts = np.flatnonzero(np.diff(ids, prepend=-1))
+    ends = np.append(starts[1:], len(ids))
+    return [
+        Interval(start / FPS, end / FPS, texts[int(ids[start])])
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+    ]
 
 
 def main() -> None:

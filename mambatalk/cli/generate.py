@@ -64,6 +64,14 @@ def generate(
     formats: Annotated[
         str, typer.Option("--format", help="Comma-separated formats: npz, bvh, glb, vrma, mp4.")
     ] = "npz",
+    side_by_side: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TRUTH.npz",
+            help="Recorded SMPL-X motion that the video shows beside the generated one, or a folder"
+            " with one of the same name for each recording.",
+        ),
+    ] = None,
     body: BodyOption = None,
     seed: Annotated[
         int | None,
@@ -101,10 +109,18 @@ def generate(
 
         mambatalk generate speech.wav --out results --model models:/mambatalk@champion \
             --start-pose recorded.npz
+
+    A video with the recorded motion on the right:
+
+        mambatalk generate speech.wav --out results --format mp4 --side-by-side recorded.npz
     """
     from mambatalk.serving.generation import Bodies, Model, Request, generate_files, parse_formats
 
     chosen = parse_formats(formats)
+    if side_by_side and "mp4" not in chosen:
+        raise InputError(
+            "side-by-side", f"expected mp4 among the formats, found {formats}", "add --format mp4"
+        )
     _check_names(speech)
     _check_writable(out)
     sampling = _sampling(seed, temperature, top_p)
@@ -126,8 +142,9 @@ def generate(
                 out=out,
                 formats=chosen,
                 speaker_id=speaker_id,
-                textgrid=_textgrid(textgrid, path),
+                textgrid=_beside(textgrid, path, ".TextGrid"),
                 start_pose=start_pose,
+                side_by_side=_beside(side_by_side, path, ".npz"),
             )
             result = generate_files(loaded, bodies, request, progress_bar)
         except InputError as error:
@@ -144,6 +161,8 @@ def generate(
         names = " ".join(map(str, result.files))
         seconds = time.perf_counter() - began
         typer.echo(f"{path.name}: {result.seconds:.1f} s of motion in {seconds:.1f} s: {names}")
+        if result.video:
+            typer.echo(f"{path.stem}.mp4: {result.video}")
     if failed:
         raise typer.Exit(2)
 
@@ -191,5 +210,6 @@ def _speaker(bundle: "Bundle", speaker: int | None) -> int:
     return speaker
 
 
-def _textgrid(given: Path | None, speech: Path) -> Path | None:
-    return given / f"{speech.stem}.TextGrid" if given and given.is_dir() else given
+def _beside(given: Path | None, speech: Path, ending: str) -> Path | None:
+    """Return the given file, or that of a given folder which belongs to a recording."""
+    return given / f"{speech.stem}{ending}" if given and given.is_dir() else given

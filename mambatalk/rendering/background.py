@@ -61,19 +61,20 @@ class Ground:
         visible = np.clip(1 + self._z / FADE, 0, 1)[..., None] ** 1.5
         self._plain = FLOOR * visible + far * (1 - visible)
         self._line = (LINE - FLOOR) * visible
-        self._place = np.full(3, np.nan, np.float32)
-        self._picture = self._backdrop
+        # In one attribute, because several threads draw.
+        self._drawn = (np.full(3, np.nan, np.float32), self._backdrop)
 
     def at(self, place: Floats) -> Picture:
         """Draw the floor and the backdrop (height, width, 3) around a place (3,) in metres."""
-        if not np.array_equal(place, self._place):
+        drawn_place, picture = self._drawn
+        if not np.array_equal(place, drawn_place):
             across = _line_share(self._x + place[0], self._pixel)
             along = _line_share(self._z + place[2], 4 * self._pixel)
             line_share = np.maximum(across, along)[..., None]
-            self._picture = self._backdrop.copy()
-            self._picture[self._horizon :] = self._plain + self._line * line_share
-            self._place = place
-        return self._picture.copy()
+            picture = self._backdrop.copy()
+            picture[self._horizon :] = self._plain + self._line * line_share
+            self._drawn = (place, picture)
+        return picture.copy()
 
 
 def draw_shadow(picture: Picture, vertices: Floats, areas: Floats, camera: Camera) -> None:

@@ -1,8 +1,16 @@
-"""The bands around the figures: labels above, and below the waveform with a moving cursor."""
+"""The bands around the figures: labels above, and below the words and a waveform with a cursor."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+from mambatalk.corpus.textgrid import Interval
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -13,6 +21,10 @@ FAINT: Colour = (120, 128, 140)
 AHEAD: Colour = (178, 186, 198)
 PLAYED: Colour = (64, 84, 112)
 CURSOR: Colour = (214, 76, 58)
+PAUSE: Final = 0.6
+"""Seconds of silence at which a caption ends."""
+HELD: Final = 1.0
+"""Longest time in seconds that a caption stays after its last word."""
 
 
 def label_band(
@@ -44,25 +56,34 @@ def label_band(
     return np.asarray(image)
 
 
-def write_note(picture: Picture, text: str, *, scale: float) -> Picture:
-    """Return a copy of a picture (height, width, 3) with small text in its upper left corner.
+class Note:
+    """Small text in the upper left corner of pictures.
 
     Args:
-        picture: The picture.
         text: The text. A light outline keeps it legible over a figure.
         scale: Size of the text relative to 12 pixels.
 
     """
-    image = Image.fromarray(picture)
-    ImageDraw.Draw(image).text(
-        (7 * scale, 5 * scale),
-        text,
-        font=ImageFont.load_default(size=12 * scale),
-        fill=INK,
-        stroke_width=1.5 * scale,
-        stroke_fill=PAPER,
-    )
-    return np.asarray(image)
+
+    def __init__(self, text: str, *, scale: float) -> None:
+        font = ImageFont.load_default(size=12 * scale)
+        place = (7 * scale, 5 * scale)
+        right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox(
+            place, text, font=font, stroke_width=1.5 * scale
+        )[2:]
+        image = Image.new("RGBA", (math.ceil(right), math.ceil(bottom)), (*PAPER, 0))
+        ImageDraw.Draw(image).text(
+            place, text, font=font, fill=INK, stroke_width=1.5 * scale, stroke_fill=PAPER
+        )
+        # Drawn once, because a video has the same notes in every frame.
+        self._image = image
+
+    def write(self, picture: Picture) -> None:
+        """Write the text into a picture (height, width, 3), in place."""
+        corner = picture[: self._image.height, : self._image.width]
+        image = Image.fromarray(corner)
+        image.paste(self._image, (0, 0), self._image)
+        corner[:] = np.asarray(image)
 
 
 class WaveformBand:
@@ -85,17 +106,114 @@ class WaveformBand:
         self._ahead, self._played = (
             _bars(waveform, width, height, colour) for colour in (AHEAD, PLAYED)
         )
-        self._font = ImageFont.load_default(size=max(round(0.18 * height), 10))
+        self._font = ImageFont.load_default(size=max(round(0.18 * height), 12))
 
     def at(self, share: float) -> Picture:
         """Draw the band when this share of the audio has been played."""
         x = int(round(share * (self.width - 1)))
-        picture = np.concatenate([self._played[:, :x], self._ahead[:, x:]], axis=1)
-        picture[:, max(x - 1, 0) : x + 1] = CURSOR
-        image = Image.fromarray(picture)
+        image = Image.fromarray(np.concatenate([self._played[:, :x], self._ahead[:, x:]], axis=1))
         text = f"{share * self.seconds:.1f} / {self.seconds:.1f} s"
-        ImageDraw.Draw(image).text((8, 5), text, font=self._font, fill=INK)
+        ImageDraw.Draw(image).text(
+            (8, 5), text, font=self._font, fill=INK, stroke_width=3, stroke_fill=PAPER
+        )
+        picture = np.array(image)
+        picture[:, max(x - 1, 0) : x + 1] = CURSOR
+        return picture
+
+
+class Captions:
+    """The words that are spoken (height, width, 3), line by line, the current one in colour.
+
+    Args:
+        words: Words with their times. Those without text are pauses.
+        width: Width in pixels.
+        height: Height in pixels.
+
+    """
+
+    def __init__(self, words: Sequence[Interval], *, width: int, height: int) -> None:
+        self.width = width
+        self.height = height
+        self._font = ImageFont.load_default(size=max(round(0.62 * height), 8))
+        self._space = self._font.getlength(" ")
+        longest = width - 2 * self._space
+        spoken = []
+        for word in sorted(words, key=lambda word: word.start):
+            if text := self._fitting(" ".join(word.text.split()), longest):
+                spoken.append(_Word(text, word.start, word.end, self._font.getlength(text)))
+        self._lines: list[list[_Word]] = []
+        for phrase in _phrases(spoken):
+            self._lines += self._even_lines(phrase, longest)
+        self._starts = [line[0].start for line in self._lines]
+
+    def at(self, seconds: float) -> Picture:
+        """Draw the line of a time; nothing in a long pause."""
+        image = Image.new("RGB", (self.width, self.height), PAPER)
+        number = bisect_right(self._starts, seconds) - 1
+        if number < 0:
+            return np.asarray(image)
+        line = self._lines[number]
+        if seconds >= line[-1].end + HELD:
+            return np.asarray(image)
+        draw = ImageDraw.Draw(image)
+        left = (self.width - self._length(line)) / 2
+        for word in line:
+            colour = INK if seconds >= word.end else CURSOR if seconds >= word.start else FAINT
+            draw.text((left, self.height / 2), word.text, font=self._font, fill=colour, anchor="lm")
+            left += word.length + self._space
         return np.asarray(image)
+
+    def _even_lines(self, phrase: "list[_Word]", longest: float) -> "list[list[_Word]]":
+        """Divide a phrase into as few lines as fit, none of them much shorter than the others."""
+        lines = self._filled_lines(phrase, longest)
+        while len(lines) > 1:
+            longest -= self._space
+            shorter = self._filled_lines(phrase, longest)
+            if len(shorter) > len(lines):
+                break
+            lines = shorter
+        return lines
+
+    def _filled_lines(self, phrase: "list[_Word]", longest: float) -> "list[list[_Word]]":
+        lines = [phrase[:1]]
+        for word in phrase[1:]:
+            if self._length([*lines[-1], word]) > longest:
+                lines.append([])
+            lines[-1].append(word)
+        return lines
+
+    def _length(self, line: "list[_Word]") -> float:
+        return sum(word.length for word in line) + self._space * (len(line) - 1)
+
+    def _fitting(self, text: str, longest: float) -> str:
+        """Return a word, cut if it alone is longer than a line."""
+        if self._font.getlength(text) <= longest:
+            return text
+        kept = len(text)
+        while kept and self._font.getlength(text[:kept] + "...") > longest:
+            kept -= 1
+        return text[:kept] + "..."
+
+
+@dataclass(frozen=True)
+class _Word:
+    text: str
+    start: float
+    """Seconds."""
+    end: float
+    """Seconds."""
+    length: float
+    """Pixels."""
+
+
+def _phrases(words: list[_Word]) -> list[list[_Word]]:
+    """Divide words where the speaker pauses."""
+    phrases: list[list[_Word]] = []
+    for word in words:
+        if not phrases or word.start - phrases[-1][-1].end >= PAUSE:
+            phrases.append([])
+        phrases[-1].append(word)
+    return phrases
 
 
 def _bars(waveform: NDArray[np.float32], width: int, height: int, colour: Colour) -> Picture:

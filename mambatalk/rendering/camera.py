@@ -50,16 +50,6 @@ class Camera:
         sine, cosine = np.sin(self.tilt), np.cos(self.tilt)
         return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]], np.float32)
 
-    def enlarged(self, factor: int) -> "Camera":
-        """Return the camera of the same view in a picture that is larger by a factor."""
-        return Camera(
-            self.position,
-            self.tilt,
-            focal=self.focal * factor,
-            width=self.width * factor,
-            height=self.height * factor,
-        )
-
     def project(self, points: Floats) -> tuple[Floats, Floats]:
         """Project points (N, 3) in metres.
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import sparse
 
 from mambatalk.rendering.camera import Camera
@@ -14,6 +15,8 @@ Integers = NDArray[np.int64]
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
+OVERSAMPLING = 2
+"""Figures are drawn this many times larger and averaged, which smooths their edges."""
 KEY_LIGHT = np.array([-0.45, 0.65, 0.62], np.float32)
 FILL_LIGHT = np.array([0.75, 0.15, 0.55], np.float32)
 """Directions towards the two lights."""
@@ -91,8 +94,20 @@ def draw_figure(
     """
     vertices, normals = vertices[part.vertices], normals[part.vertices]
     points, inverse_depth = camera.project(vertices)
+    # Only the box around the figure is enlarged, which is a quarter of a wide picture.
+    size = np.array([camera.width, camera.height])
+    left, top = np.clip(np.floor(points.min(axis=0)), 0, size).astype(int)
+    right, bottom = np.clip(np.ceil(points.max(axis=0)), 0, size).astype(int)
+    if left >= right or top >= bottom:
+        return
+    box = picture[top:bottom, left:right]
+    fine = _enlarged(box)
     fragments = rasterise(
-        points, inverse_depth, part.faces, width=camera.width, height=camera.height
+        OVERSAMPLING * (points - np.array([left, top], np.float32)),
+        inverse_depth,
+        part.faces,
+        width=fine.shape[1],
+        height=fine.shape[0],
     )
     if floor and vertices[:, 1].min() < 0:
         fragments = fragments.where(fragments.interpolate(vertices[:, 1]) >= 0)
@@ -100,7 +115,8 @@ def draw_figure(
     shade = np.clip(light * 255, 0, 255).astype(np.uint8)
     colours = paint.skin[shade]
     paint.draw_eyes(colours, shade, fragments, part)
-    picture.reshape(-1, 3)[fragments.pixels] = colours
+    fine.reshape(-1, 3)[fragments.pixels] = colours
+    box[:] = np.asarray(Image.fromarray(fine).reduce(OVERSAMPLING))
 
 
 class Paint:
@@ -144,6 +160,10 @@ def palette(colour: Colour) -> Picture:
     levels = np.linspace(0, 1, 256)
     channels = [np.interp(levels, [0, 0.4, 0.78, 1], stops[:, k]) for k in range(3)]
     return np.stack(channels, axis=1).astype(np.uint8)
+
+
+def _enlarged(picture: Picture) -> Picture:
+    return picture.repeat(OVERSAMPLING, axis=0).repeat(OVERSAMPLING, axis=1)
 
 
 def _cross(u: Floats, v: Floats) -> Floats:

@@ -15,7 +15,7 @@ from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS
 from mambatalk.motion.stand_in.model import write_stand_in
-from mambatalk.rendering.bands import PAPER, write_note
+from mambatalk.rendering.bands import PAPER, Note
 from mambatalk.rendering.comparison import LABELS
 from mambatalk.rendering.panel import Panel
 from mambatalk.rendering.scene import Scene
@@ -46,16 +46,11 @@ def draw_moments(motion: SmplxMotion, seconds: Sequence[float]) -> bytes:
     drawn = _drawable(motion, np.repeat(frames, HELD_FRAMES))
     scene = Scene(drawn, _stand_in())
     panel = Panel(
-        scene, colour=LABELS[1][1], floor=scene.floor(), stature=scene.stature(), size=SIZE
+        scene, colour=LABELS[1][1], floor=scene.floor(), stature=scene.stature(), height=SIZE
     )
-    stills = [
-        write_note(picture, f"{frame / FPS:.2f} s", scale=1)
-        for frame, picture in zip(
-            frames,
-            panel.pictures(np.arange(len(frames)) * HELD_FRAMES + HELD_FRAMES // 2),
-            strict=True,
-        )
-    ]
+    stills = list(panel.pictures(np.arange(len(frames)) * HELD_FRAMES + HELD_FRAMES // 2))
+    for frame, still in zip(frames, stills, strict=True):
+        Note(f"{frame / FPS:.2f} s", scale=1).write(still)
     gap = np.full((panel.height, 2 * panel.gap, 3), PAPER, np.uint8)
     parts = [part for still in stills for part in (gap, still)][1:]
     file = io.BytesIO()

@@ -1,18 +1,20 @@
-"""Rasterise triangles in NumPy: test all pixels of all bounding boxes, keep the nearest triangle.
+"""Rasterise triangles: a loop over their bounding boxes, with a depth buffer, that numba compiles.
 
-VTK is not used: without a GPU it needs EGL from the system, 564 MB of packages, and twice the
-time per frame (docs/decisions.md).
+OpenGL is not used: docs/decisions.md has the comparison.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mambatalk.files import compile_lock
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
-Pixels = NDArray[np.int32]
+Indices = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ class Fragments:
 
     def interpolate(self, values: Floats) -> Floats:
         """Interpolate values of the vertices (V,) at each pixel (P,)."""
-        return _weighted(values, self.corners, self.weights)
+        # Three products in a row are several times faster than a sum over an axis of three.
+        first, second, third = (values[self.corners[:, k]] * self.weights[:, k] for k in range(3))
+        return first + second + third
 
     def where(self, selected: NDArray[np.bool_] | Integers) -> "Fragments":
         """Return the fragments that a mask (P,) or indices select."""
@@ -48,99 +52,92 @@ def rasterise(
         height: Height of the picture in pixels.
 
     """
-    faces = _front_faces(points, faces)
-    a, b, c = points[faces[:, 0]], points[faces[:, 1]], points[faces[:, 2]]
-    smallest = np.minimum(np.minimum(a, b), c)
-    largest = np.maximum(np.maximum(a, b), c)
-    low = np.clip(np.ceil(smallest - 0.5), 0, [width, height]).astype(np.int32)
-    high = np.clip(np.floor(largest - 0.5) + 1, 0, [width, height]).astype(np.int32)
-
-    face, column, row, second, third = _candidates(a, b, c, low, high)
-    corners = faces[face]
-    weights = np.stack([1 - second - third, second, third], axis=1)
-    depth = _weighted(inverse_depth, corners, weights)
-    pixel = (low[face, 1] + row) * width + low[face, 0] + column
-    nearest = _nearest(pixel, depth, width * height)
-
-    pixels = np.flatnonzero(nearest >= 0)
-    candidate = nearest[pixels]
-    return Fragments(pixels, corners[candidate], weights[candidate])
-
-
-def _candidates(
-    a: Floats, b: Floats, c: Floats, low: Pixels, high: Pixels
-) -> tuple[Integers, Pixels, Pixels, Floats, Floats]:
-    """Find all pixels inside triangles.
-
-    Args:
-        a: First corners (F, 2) in pixels.
-        b: Second corners.
-        c: Third corners.
-        low: First pixel (F, 2) of each triangle's bounding box.
-        high: Pixel after the last one (F, 2).
-
-    Returns:
-        For each candidate: triangle, column and row in its bounding box, weights of the corners b
-        and c.
-
-    """
-    size = np.maximum(high - low, 0)
-    count = size[:, 0] * size[:, 1]
-    first = (np.cumsum(count) - count).astype(np.int32)
-    place = np.arange(count.sum(), dtype=np.int32) - np.repeat(first, count)
-    box_width = np.repeat(size[:, 0], count)
-    row = place // box_width
-    column = place - row * box_width
-    x, y = column.astype(np.float32), row.astype(np.float32)
-    second, third = (
-        np.repeat(start, count) + np.repeat(along, count) * x + np.repeat(down, count) * y
-        for start, along, down in _planes(a, b, c, low)
+    nearest = np.full((height, width), -1, np.int32)
+    depth = np.zeros((height, width), np.float32)
+    second, third = np.empty((2, height, width), np.float32)
+    _loop()(
+        np.ascontiguousarray(points, np.float32),
+        np.ascontiguousarray(inverse_depth, np.float32),
+        np.ascontiguousarray(faces, np.int64),
+        nearest,
+        depth,
+        second,
+        third,
     )
-    inside = np.flatnonzero((second >= 0) & (third >= 0) & (second + third <= 1))
-    face = np.repeat(np.arange(len(count)), count)[inside]
-    return face, column[inside], row[inside], second[inside], third[inside]
+    pixels = np.flatnonzero(nearest.ravel() >= 0)
+    b, c = second.ravel()[pixels], third.ravel()[pixels]
+    weights = np.stack([1 - b - c, b, c], axis=1)
+    return Fragments(pixels, faces[nearest.ravel()[pixels]], weights)
 
 
-def _planes(
-    a: Floats, b: Floats, c: Floats, low: Pixels
-) -> Iterator[tuple[Floats, Floats, Floats]]:
-    """Yield the barycentric coordinate of b, then of c, as a plane over the picture.
+@cache
+def _loop() -> Callable[..., None]:
+    """Return the compiled loop. The first call in an environment compiles for a second."""
+    import numba
 
-    Each is a value at the first pixel of the bounding box, a slope in x and a slope in y.
-    """
-    ab, ac, start = b - a, c - a, low + np.float32(0.5) - a
-    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
-    for along, down in ((ac[:, 1] / area, -ac[:, 0] / area), (-ab[:, 1] / area, ab[:, 0] / area)):
-        yield along * start[:, 0] + down * start[:, 1], along, down
+    with compile_lock():
+        try:
+            compiled = numba.njit(_SIGNATURE, nogil=True, cache=True)(_nearest_triangles)
+        except RuntimeError:
+            # No folder to keep what was compiled.
+            compiled = numba.njit(_SIGNATURE, nogil=True)(_nearest_triangles)
+    return compiled
 
 
-def _nearest(pixel: Pixels, depth: Floats, pixel_count: int) -> Pixels:
-    """Return the nearest candidate for each pixel (pixel_count,); -1 where there is none.
+_SIGNATURE = (
+    "void(float32[:, ::1], float32[::1], int64[:, ::1],"
+    " int32[:, ::1], float32[:, ::1], float32[:, ::1], float32[:, ::1])"
+)
+
+
+def _nearest_triangles(
+    points: Floats,
+    inverse_depth: Floats,
+    faces: Integers,
+    nearest: Indices,
+    depth: Floats,
+    second: Floats,
+    third: Floats,
+) -> None:
+    """Write the nearest triangle of each pixel, and the weights of its second and third corner.
 
     Args:
-        pixel: Pixel of each candidate.
-        depth: Inverse depth of each candidate. The largest is the nearest; of equals the last.
-        pixel_count: Number of pixels.
+        points: Vertices (V, 2) in pixels.
+        inverse_depth: 1 / distance (V,).
+        faces: Vertex indices (F, 3).
+        nearest: Triangle of each pixel (height, width), -1 where there is none.
+        depth: Largest inverse depth of each pixel (height, width) so far. Of equals the last wins.
+        second: Weights (height, width) of the second corner.
+        third: Weights (height, width) of the third corner.
 
     """
-    nearest = np.full(pixel_count, -1, np.int32)
-    rest = np.arange(len(pixel), dtype=np.int32)
-    # Few pixels have several candidates, so writing all of them and then those that should have
-    # won, until there are none, takes a fraction of the time of sorting them by depth.
-    while len(rest):
-        nearest[pixel[rest]] = rest
-        rest = rest[depth[rest] > depth[nearest[pixel[rest]]]]
-    return nearest
-
-
-def _front_faces(points: Floats, faces: Integers) -> Integers:
-    a, b, c = (points[faces[:, k]] for k in range(3))
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    # Counter-clockwise is negative, because y points downwards. The limit drops empty triangles.
-    return faces[area < -1e-6]
-
-
-def _weighted(values: Floats, corners: Integers, weights: Floats) -> Floats:
-    # Three products in a row are several times faster than a sum over an axis of three.
-    first, second, third = (values[corners[:, k]] * weights[:, k] for k in range(3))
-    return first + second + third
+    height, width = nearest.shape
+    for face in range(len(faces)):
+        a, b, c = faces[face, 0], faces[face, 1], faces[face, 2]
+        ax, ay = points[a, 0], points[a, 1]
+        abx, aby = points[b, 0] - ax, points[b, 1] - ay
+        acx, acy = points[c, 0] - ax, points[c, 1] - ay
+        area = abx * acy - aby * acx
+        # Counter-clockwise is negative, because y points downwards. The limit drops empty
+        # triangles, and the negation NaN.
+        if not area < -1e-6:
+            continue
+        left = max(np.ceil(ax + min(abx, acx, np.float32(0)) - 0.5), 0.0)
+        right = min(np.floor(ax + max(abx, acx, np.float32(0)) - 0.5) + 1, float(width))
+        top = max(np.ceil(ay + min(aby, acy, np.float32(0)) - 0.5), 0.0)
+        bottom = min(np.floor(ay + max(aby, acy, np.float32(0)) - 0.5) + 1, float(height))
+        za, zb, zc = inverse_depth[a], inverse_depth[b], inverse_depth[c]
+        for row in range(int(top), int(bottom)):
+            y = row + 0.5 - ay
+            for column in range(int(left), int(right)):
+                x = column + 0.5 - ax
+                u = (acy * x - acx * y) / area
+                v = (abx * y - aby * x) / area
+                if u < 0 or v < 0 or u + v > 1:
+                    continue
+                z = (1 - u - v) * za + u * zb + v * zc
+                if z >= depth[row, column]:
+                    depth[row, column] = z
+                    nearest[row, column] = face
+                    second[row, column] = u
+                    third[row, column] = v

@@ -34,6 +34,7 @@ from mambatalk.motion.skeleton import (
     SAMPLE_RATE,
 )
 from mambatalk.motion.stand_in.model import write_stand_in
+from mambatalk.reporting.text import count_of
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.streaming import stream
@@ -41,8 +42,8 @@ from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.text.words import frame_words
 
 FORMATS: Final = ("npz", "bvh", "glb", "vrma", "mp4")
-VIDEO_SIZE: Final = 576
-"""Height of a figure in pixels; with its bands a video is 720 pixels high."""
+VIDEO_HEIGHT: Final = 720
+"""Pixels; a video is 1280 pixels wide."""
 SILENCE: Final = 1e-3
 """Peak below which a recording is called silent."""
 SMALL_MODEL: Final = 20_000_000
@@ -134,6 +135,8 @@ class Request:
     """Words of the recording. If None, use audio only."""
     start_pose: Path | None = None
     """Motion whose first four frames the result starts with. If None, start from the rest pose."""
+    side_by_side: Path | None = None
+    """Recorded motion that the video shows beside the generated one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,8 @@ class Result:
     """Duration of the motion."""
     files: tuple[Path, ...]
     notes: list[str] = field(default_factory=list)
+    video: str | None = None
+    """How the video was drawn."""
 
 
 def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> Result:
@@ -159,12 +164,13 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
         bar: Draws a progress bar.
 
     Raises:
-        InputError: The recording, the TextGrid, the start pose or the speaker is bad, or a file
-            cannot be written.
+        InputError: The recording, the TextGrid, the start pose, the recorded motion or the speaker
+            is bad, or a file cannot be written.
 
     """
     began = time.perf_counter()
     recording = Recording(request.speech)
+    truth = None if request.side_by_side is None else _recorded_motion(request.side_by_side)
     words = None if request.textgrid is None else read_textgrid(request.textgrid).words
     start = None if request.start_pose is None else start_motion(request.start_pose)
     with bar(f"generating {request.speech.name}") as progress:
@@ -177,13 +183,19 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
             progress=progress,
         )
     generated = time.perf_counter()
+    if truth is not None and len(truth) < len(motion):
+        notes.append(f"{request.side_by_side}: the video ends with it at {len(truth) / FPS:.1f} s")
 
     files = []
+    video = None
     for name in request.formats:
         path = request.out / f"{request.speech.stem}.{name}"
+        started = time.perf_counter()
         with bar(f"writing {path.name}") as progress:
-            write_motion(path, motion, recording, bodies, progress)
+            write_motion(path, motion, recording, bodies, progress, words=words, truth=truth)
         files.append(path)
+        if name == "mp4":
+            video = _drawing(len(motion[: len(truth or motion)]), time.perf_counter() - started)
     if bodies.path is None and request.formats != ("npz",):
         notes.append("no body model: the figure is the stand-in body (--body SMPLX_NEUTRAL.npz)")
     sidecar = request.out / f"{request.speech.stem}.json"
@@ -198,6 +210,7 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
                 "speaker_id": request.speaker_id,
                 "textgrid": _text(request.textgrid),
                 "start_pose": _text(request.start_pose),
+                "side_by_side": _text(request.side_by_side),
                 "sampling": asdict(sampling) if sampling else None,
             },
             "body": None if request.formats == ("npz",) else bodies.body.kind,
@@ -210,7 +223,7 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
             "licence": LICENCE,
         },
     )
-    return Result(seconds=len(motion) / FPS, files=(*files, sidecar), notes=notes)
+    return Result(seconds=len(motion) / FPS, files=(*files, sidecar), notes=notes, video=video)
 
 
 def start_motion(path: Path) -> NDArray[np.float32]:
@@ -231,6 +244,27 @@ def start_motion(path: Path) -> NDArray[np.float32]:
     if not np.isfinite(channels).all():
         raise InputError(path, "expected finite numbers, found NaN or infinity", "export it again")
     return channels.astype(np.float32)
+
+
+def _recorded_motion(path: Path) -> SmplxMotion:
+    motion = SmplxMotion.read(path)
+    arrays = (motion.poses, motion.expressions, motion.trans, motion.betas)
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise InputError(path, "expected finite numbers, found NaN or infinity", "export it again")
+    if motion.fps != FPS:
+        raise InputError(
+            path,
+            f"expected {FPS} frames per second, found {motion.fps:g}",
+            "export it at that rate",
+        )
+    return motion
+
+
+def _drawing(frames: int, seconds: float) -> str:
+    from mambatalk.rendering.comparison import RENDERER, drawing_threads
+
+    threads = count_of(drawing_threads(), "thread")
+    return f"drawn by the {RENDERER}, {threads}, {frames / seconds:.0f} frames per second"
 
 
 def recording_motion(
@@ -327,6 +361,9 @@ def write_motion(
     recording: Recording,
     bodies: Bodies,
     progress: Progress | None = None,
+    *,
+    words: Sequence[Interval] | None = None,
+    truth: SmplxMotion | None = None,
 ) -> None:
     """Write motion in the format that the ending of the path names.
 
@@ -336,6 +373,8 @@ def write_motion(
         recording: Its speech, which a video contains.
         bodies: Body of meshes and skeletons.
         progress: Called with the number of finished frames of a video and their total.
+        words: Words with their times, which a video shows. If None, it shows no words.
+        truth: Recorded motion that a video shows beside it, on the same floor.
 
     Raises:
         InputError: The file cannot be written, or the body model is bad.
@@ -351,15 +390,22 @@ def write_motion(
         write_vrma(path, motion, bodies.body)
     elif path.suffix == ".mp4":
         from mambatalk.rendering.comparison import render_video
+        from mambatalk.rendering.scene import Scene
 
+        if truth is not None:
+            # Recordings of other origins have their floor at other heights.
+            floor, recorded_floor = (Scene(one, bodies.body).floor() for one in (motion, truth))
+            lift = np.array([0, floor - recorded_floor, 0])
+            truth = replace(truth, trans=truth.trans + lift)
         render_video(
             path,
             generated=motion,
-            truth=None,
+            truth=truth,
             body=bodies.body,
             waveform=recording.waveform(),
             seconds=len(motion) / FPS,
-            size=VIDEO_SIZE,
+            height=VIDEO_HEIGHT,
+            words=words or (),
             progress=progress,
         )
     else:

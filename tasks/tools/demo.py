@@ -16,6 +16,7 @@ import typer
 from numpy.typing import NDArray
 
 from mambatalk.console import progress_bar
+from mambatalk.corpus.textgrid import read_textgrid
 from mambatalk.errors import InputError
 from mambatalk.files import make_folder
 from mambatalk.motion.clip import SmplxMotion
@@ -71,6 +72,7 @@ def demo(text: str) -> list[Path]:
         truth=None,
         body=bodies.body,
         waveform=waveform,
+        words=read_textgrid(speech.with_suffix(".TextGrid")).words,
     )
     return [*result.files, preview]
 

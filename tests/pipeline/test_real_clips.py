@@ -46,7 +46,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Built:
         profile.read_text()
         .replace("epochs: 4, decay_epoch: 4", "epochs: 1, decay_epoch: 1")
         .replace("epochs: 4\n", "epochs: 1\n")
-        .replace("height: 480", "height: 120")
+        .replace("height: 720", "height: 150")
         .replace("seconds: 10.0", "seconds: 1.0")
     )
     workspace.git("commit", "--all", "--quiet", "-m", "short")

@@ -52,7 +52,7 @@ render_video(
     body=load_body(body),
     waveform=waveform,
     seconds=0.5,
-    size=64,
+    height=80,
 )
 
 import soundfile

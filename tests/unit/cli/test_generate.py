@@ -108,6 +108,28 @@ def test_a_video_has_all_frames_and_the_sound(bundle: Path, speech: Path, tmp_pa
         )
 
 
+@pytest.mark.slow
+def test_a_video_shows_the_recorded_motion_beside_the_generated_one(
+    bundle: Path, speech: Path, tmp_path: Path
+) -> None:
+    smooth_motion(1, frames=20).write(tmp_path / "recorded" / "speech.npz")
+    out = tmp_path / "out"
+    result = generate(
+        *(speech, "--out", out, "--bundle", bundle, "--format", "mp4"),
+        *("--side-by-side", tmp_path / "recorded", "--body", stand_in_file()),
+    )
+    assert result.exit_code == 0, result.output
+    assert "speech.npz: the video ends with it at 0.7 s" in result.output
+    assert "speech.mp4: drawn by the software renderer of mambatalk, " in result.output
+    with av.open(out / "speech.mp4") as video:
+        picture = next(video.decode(video=0)).to_ndarray(format="rgb24").astype(int)
+        assert video.streams.video[0].frames == 20
+    assert picture.shape == (720, 1280, 3)
+    blue = picture[..., 2] - picture[..., 0]
+    assert (blue[60:600, :436] > 40).sum() > 3000, "the generated figure"
+    assert (blue[60:600, 648:1084] < -10).sum() > 3000, "the recorded one"
+
+
 def test_words_and_a_start_pose_are_used(bundle: Path, tmp_path: Path) -> None:
     speech = tmp_path / "speech.wav"
     soundfile.write(speech, noise(5), 16_000)
@@ -184,6 +206,8 @@ def test_bad_recordings_do_not_stop_the_others(bundle: Path, speech: Path, tmp_p
         (("--model", "models:/m@champion"), "expected --bundle or --model, found both"),
         (("--textgrid", "none.TextGrid"), "none.TextGrid: expected a file"),
         (("--start-pose", "none.npz"), "none.npz: expected a file"),
+        (("--side-by-side", "none.npz"), "side-by-side: expected mp4 among the formats, found npz"),
+        (("--side-by-side", "none.npz", "--format", "mp4"), "none.npz: expected a file"),
         (("--body", "none.npz", "--format", "mp4"), "expected the SMPL-X model"),
         (("--device", "quantum"), "device: expected auto, cpu, or cuda"),
         (("--out", "/proc/nowhere"), "/proc/nowhere: expected a writable folder"),

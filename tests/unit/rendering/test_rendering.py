@@ -1,5 +1,6 @@
 """Rendering: geometry checked by hand, what pictures show, and videos that play."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mambatalk.corpus.textgrid import Interval
 from mambatalk.errors import InputError
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.rendering.background import GRID, Ground, draw_shadow
-from mambatalk.rendering.bands import CURSOR, WaveformBand
+from mambatalk.rendering.bands import CURSOR, Captions, WaveformBand
 from mambatalk.rendering.camera import Camera, figure_camera, follow
 from mambatalk.rendering.comparison import LABELS, render_preview, render_still, render_video
 from mambatalk.rendering.figure import Surface, palette
@@ -94,14 +96,6 @@ def test_a_ray_through_a_pixel_hits_the_point_drawn_there() -> None:
     assert float(towards @ ray / np.linalg.norm(ray)) > 0.9999
 
 
-def test_an_enlarged_camera_sees_the_same() -> None:
-    camera = figure_camera(1.8, width=90, height=60)
-    points = np.array([[0.3, 0.2, -0.4], [-0.5, 1.7, 0.2]], np.float32)
-    np.testing.assert_allclose(
-        camera.enlarged(3).project(points)[0], 3 * camera.project(points)[0], rtol=1e-5
-    )
-
-
 @pytest.mark.parametrize("stature", [1.2, 1.7, 2.1])
 def test_a_standing_figure_fills_two_thirds_of_the_picture(stature: float) -> None:
     camera = figure_camera(stature, width=300, height=480)
@@ -168,9 +162,16 @@ def _walking(steps: np.ndarray, *, lift: float = 0.0) -> SmplxMotion:
     return replace(still, poses=np.zeros_like(still.poses), trans=trans)
 
 
-def _panel(motion: SmplxMotion, *, floor: float, size: int = 180) -> Panel:
+def _panel(motion: SmplxMotion, *, floor: float, width: int | None = None) -> Panel:
     scene = Scene(motion, stand_in_body())
-    return Panel(scene, colour=(200, 40, 40), floor=floor, stature=scene.stature(), size=size)
+    return Panel(
+        scene,
+        colour=(200, 40, 40),
+        floor=floor,
+        stature=scene.stature(),
+        height=180,
+        width=width,
+    )
 
 
 def _red(picture: np.ndarray) -> np.ndarray:
@@ -211,6 +212,19 @@ def test_a_close_up_shows_face_and_each_hand_in_the_middle() -> None:
     for tile in tiles:
         middle = tile[len(tile) // 3 : -len(tile) // 3, tile.shape[1] // 3 : -tile.shape[1] // 3]
         assert _red(middle).mean() > 0.25
+
+
+def test_a_wide_picture_has_a_larger_face_above_both_hands() -> None:
+    panel = _panel(smooth_motion(0, 40), floor=0.0, width=400)
+    (picture,) = panel.pictures(np.array([20]))
+    assert picture.shape == (180, 400, 3)
+    close_ups = _red(picture[:, panel.body_width + panel.gap :])
+    width = close_ups.shape[1]
+    face, hands = close_ups[:width], close_ups[width + panel.gap :]
+    for tile in (face, hands[:, : width // 2], hands[:, width // 2 :]):
+        height, across = tile.shape
+        middle = tile[height // 3 : -height // 3, across // 3 : -across // 3]
+        assert middle.mean() > 0.25
 
 
 def test_the_close_up_of_a_hand_shows_fingers_that_bend() -> None:
@@ -266,7 +280,60 @@ def test_the_cursor_follows_the_audio_and_bars_follow_its_loudness() -> None:
     assert not dark[160:190].any()
 
 
-def _render(out: Path, *, generated: SmplxMotion, seconds: float = 1.0) -> None:
+def _captions(text: str, *, width: int = 300, seconds: float = 0.3) -> Captions:
+    """Return captions of words that take 0.3 s each, one after another."""
+    words = [
+        Interval(seconds * k, seconds * (k + 1), word) for k, word in enumerate(text.split(" "))
+    ]
+    return Captions(words, width=width, height=24)
+
+
+def test_a_caption_shows_the_line_and_colours_the_current_word() -> None:
+    captions = _captions("we walk home")
+    coloured = []
+    for seconds in (0.1, 0.4, 0.7):
+        picture = captions.at(seconds).astype(int)
+        assert (picture.min(axis=2) < 160).any(), "letters"
+        red = (picture[..., 0] - picture[..., 2] > 60).any(axis=0).nonzero()[0]
+        coloured.append(red.mean())
+    assert coloured == sorted(coloured), "from left to right"
+
+
+def test_a_caption_goes_away_in_a_pause_and_comes_with_its_words() -> None:
+    captions = Captions(
+        [Interval(1, 1.3, "one"), Interval(1.3, 5, ""), Interval(5, 5.5, "two")],
+        width=300,
+        height=24,
+    )
+    shown = [(captions.at(time) != captions.at(0)).any() for time in (0.9, 1.1, 2.0, 2.5, 4.9, 5.1)]
+    assert shown == [False, True, True, False, False, True]
+
+
+@pytest.mark.parametrize("text", ["the cat sat on the mat and slept for hours " * 3, "W" * 300])
+def test_a_caption_stays_within_the_picture(text: str) -> None:
+    captions = _captions(text.strip(), width=200)
+    for seconds in np.arange(0, 0.3 * len(text.split()), 0.3) + 0.1:
+        letters = (captions.at(seconds).min(axis=2) < 200).any(axis=0)
+        assert letters.any()
+        assert not letters[:2].any()
+        assert not letters[-2:].any()
+
+
+def test_a_video_with_words_has_the_size_of_one_without(tmp_path: Path) -> None:
+    words = [Interval(0, 0.2, "hello"), Interval(0.2, 0.5, "world")]
+    _render(tmp_path / "words.mp4", generated=smooth_motion(0, 10), words=words)
+    picture = _pictures(tmp_path / "words.mp4")[2]
+    assert picture.shape == (120, 214, 3)
+    assert (picture[104:110, 60:150].min(axis=2) < 170).any(), "letters under the figures"
+
+
+def _render(
+    out: Path,
+    *,
+    generated: SmplxMotion,
+    seconds: float = 1.0,
+    words: Sequence[Interval] = (),
+) -> None:
     render_video(
         out,
         generated=generated,
@@ -274,7 +341,8 @@ def _render(out: Path, *, generated: SmplxMotion, seconds: float = 1.0) -> None:
         body=stand_in_body(),
         waveform=clicks(60),
         seconds=seconds,
-        size=96,
+        height=120,
+        words=words,
     )
 
 
@@ -295,7 +363,7 @@ def test_a_video_has_the_codecs_that_browsers_play(video: Path) -> None:
         picture, sound = container.streams.video[0], container.streams.audio[0]
         assert picture.codec_context.name == "h264"
         assert picture.codec_context.pix_fmt == "yuv420p"
-        assert (picture.width, picture.height) == (204, 120)
+        assert (picture.width, picture.height) == (214, 120)
         assert picture.average_rate == 30
         assert sound.codec_context.name == "aac"
         assert container.duration / av.time_base == pytest.approx(1.0, abs=0.1)
@@ -311,7 +379,7 @@ def test_figures_move_in_a_video(video: Path) -> None:
     pictures = [picture.astype(int) for picture in _pictures(video)]
     assert len(pictures) == 30
     figures = slice(12, 104)
-    for half in (slice(0, 68), slice(104, 170)):
+    for half in (slice(0, 72), slice(108, 180)):
         change = np.abs(pictures[0][figures, half] - pictures[-1][figures, half])
         assert change.max() > 40
 
