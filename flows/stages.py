@@ -159,7 +159,8 @@ def run_stage(
         on_line: Called with each line of output.
         timeout: Seconds after which the stage is stopped.
         place: The place where it runs. If None, it runs without one.
-        pull: Whether outputs of an earlier run may come from DVC's remote.
+        pull: Whether outputs of an earlier run may come from DVC's remote. If the remote does not
+            answer, the stage runs without it.
 
     Raises:
         StageError: The stage failed. Its kind is read from `runs/STAGE/status.json`, or is
@@ -174,19 +175,23 @@ def run_stage(
         if line != ADVICE and not line.endswith(CONTINUE):
             on_line(line)
 
-    _status_file(workspace, stage).unlink(missing_ok=True)
-    options = ["--pull"] if pull else []
-    code = _run(
-        workspace,
-        stage,
-        dvc_command("repro", "--single-item", *options, stage),
-        on_line=keep,
-        timeout=timeout,
-        place=place,
-    )
-    if code:
+    def reproduce(*options: str) -> int:
+        lines.clear()
+        command = dvc_command("repro", "--single-item", *options, stage)
+        return _run(workspace, stage, command, on_line=keep, timeout=timeout, place=place)
+
+    status = _status_file(workspace, stage)
+    status.unlink(missing_ok=True)
+    code = reproduce("--pull") if pull else reproduce()
+    if code and pull and not status.exists():
         kind, message = _failure(workspace, stage, lines)
-        raise StageError(stage, kind, message)
+        # DVC has failed before the stage began: most likely its remote is away, which must not end
+        # a build of hours. Any other cause comes again below.
+        if kind == "unexpected":
+            on_line(f"warning: {stage}: asking the DVC remote failed; going on without: {message}")
+            code = reproduce()
+    if code:
+        raise StageError(stage, *_failure(workspace, stage, lines))
     if any(_UNCHANGED in line for line in lines):
         return "Up to date"
     return "Restored" if any(_RESTORED in line for line in lines) else "Ran"

@@ -18,6 +18,14 @@ from mambatalk.errors import InputError
 from tests.flows.toy import instruct
 
 ROOT = Path(__file__).parents[2]
+UNREACHABLE_STORE = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    # The first failure counts.
+    "AWS_MAX_ATTEMPTS": "1",
+}
 
 
 def run(toy: Workspace, stage: str, *, timeout: float = 60) -> tuple[str, list[str]]:
@@ -62,6 +70,20 @@ def test_an_earlier_result_is_restored_and_not_run_again(toy: Workspace) -> None
     outcome, lines = run(toy, "first")
     assert outcome == "Restored"
     assert "hello from first" not in lines
+
+
+def test_a_stage_is_built_without_a_remote_that_is_away(
+    toy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build of hours must not end because the store restarts."""
+    for name, value in UNREACHABLE_STORE.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "dvc", "remote", "add", "--quiet", "--default"]
+    subprocess.run([*command, "store", "s3://bucket"], cwd=toy.root, check=True)
+    lines: list[str] = []
+    outcome = run_stage(toy, "first", on_line=lines.append, timeout=300, pull=True)
+    assert outcome == "Ran"
+    assert any(line.startswith("warning: first: asking the DVC remote failed") for line in lines)
 
 
 def test_a_folder_without_parameters_is_rejected(tmp_path: Path) -> None:
