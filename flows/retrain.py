@@ -40,7 +40,7 @@ from flows.worktrees import (
     worktree,
 )
 from mambatalk.errors import InputError
-from tasks.gate.decision import VERDICT_TAG
+from tasks.gate.files import VERDICT_TAG
 from tasks.registry.aliases import read_aliases
 from tasks.registry.store import open_registry, read_version, registry_errors
 

@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.workspace import Workspace
-from mambatalk.evaluation.table import metrics_table
 from mambatalk.files import read_json
-from mambatalk.metrics.catalogue import footnotes
 from mambatalk.reporting.text import count_of
 
 
@@ -16,6 +14,10 @@ def build_summary(workspace: Workspace, outcomes: dict[str, str]) -> str:
     lines += [f"| {stage} | {outcome} |" for stage, outcome in outcomes.items()]
     evaluation = workspace.paths.evaluation
     if evaluation.is_file():
+        # Not at the top: with these every flow would import PyTorch before it starts.
+        from mambatalk.evaluation.table import metrics_table
+        from mambatalk.metrics.catalogue import footnotes
+
         result = read_json(evaluation)
         lines += ["", *metrics_table(result, "markdown").splitlines(), ""]
         lines += [f"{sign} {text}." for sign, text in footnotes(result).items()]

@@ -33,7 +33,7 @@ from tasks.gate.evidence import (
     split_rule,
     trained_on,
 )
-from tasks.gate.files import DECISION, PAGE, decision_folder
+from tasks.gate.files import DECISION, PAGE, VERDICT_TAG, decision_folder
 from tasks.gate.page import write_page
 from tasks.gate.rules import (
     CHALLENGER,
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
 
 LEVEL: Final = 0.95
 """Of intervals; those of the distances share the error, because one gain is enough."""
-VERDICT_TAG: Final = "gate_verdict"
 
 
 @dataclass(frozen=True, kw_only=True)

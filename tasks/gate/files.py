@@ -1,4 +1,4 @@
-"""Where the gate leaves its last decision."""
+"""Where the gate leaves its last decision. Flows import this, and none of the gate's code."""
 
 from pathlib import Path
 from typing import Final
@@ -7,6 +7,8 @@ from tasks.runtime.paths import Paths
 
 DECISION: Final = "decision.json"
 PAGE: Final = "index.html"
+VERDICT_TAG: Final = "gate_verdict"
+"""Tag of a registered version with the verdict of its last decision."""
 
 
 def decision_folder(paths: Paths) -> Path:

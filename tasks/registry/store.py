@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mambatalk.errors import InputError
-from mambatalk.serving.registered import BUNDLE_FOLDER
 from tasks.tracking.sender import one_line, without_password
 from tasks.tracking.store import connect, local_store
 
@@ -127,6 +126,9 @@ def download_version(client: "MlflowClient", version: str, folder: Path) -> Path
 
     """
     import mlflow
+
+    # Not at the top: flows import this module, and need no PyTorch.
+    from mambatalk.serving.registered import BUNDLE_FOLDER
 
     read_version(client, version)
     model = Path(

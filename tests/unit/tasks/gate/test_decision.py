@@ -15,8 +15,8 @@ from tasks.gate.evidence import evidence_rules, feature_drift, split_rule, train
 from tasks.gate.files import DECISION, PAGE, decision_folder
 from tasks.gate.rules import COMPARED
 from tasks.gate.scoring import translate_words
-from tasks.registry import register
 from tasks.registry.aliases import promote_version, read_aliases
+from tasks.registry.registration import register
 from tasks.registry.store import NAME
 from tasks.runtime.paths import Paths
 from tests.helpers.built_checkout import bundle_of_seed, write_bundle, write_checkout

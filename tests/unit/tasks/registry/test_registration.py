@@ -10,9 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from mambatalk.errors import InputError
-from tasks.registry import register
 from tasks.registry.aliases import promote_version, read_aliases, roll_back
-from tasks.registry.registration import CARD, EVIDENCE, SPLIT
+from tasks.registry.registration import CARD, EVIDENCE, SPLIT, register
 from tasks.registry.store import NAME, RegistryError, open_registry
 from tasks.tracking.store import connect
 from tests.helpers.built_checkout import (
