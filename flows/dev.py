@@ -64,7 +64,7 @@ def run_stack(prefect_port: int, mlflow_port: int) -> None:
     with ExitStack() as stack:
 
         def start(name: str, *command: str) -> None:
-            with (folder / f"{name}.log").open("wb") as log:
+            with (folder / f"{name}.log").open("ab") as log:
                 services[name] = subprocess.Popen(
                     [sys.executable, "-m", *command],
                     cwd=CHECKOUT,
@@ -86,14 +86,23 @@ def run_stack(prefect_port: int, mlflow_port: int) -> None:
         _apply(environment, folder, "infra.bootstrap", *device)
         deploy = ("prefect", "--no-prompt", "deploy", "--all")
         _apply(environment, folder, *deploy, "--prefect-file", "infra/prefect.yaml")
-        for pool in _POOLS:
-            worker = ("prefect", "worker", "start", "--type", "process", "--limit", "1")
-            start(f"worker-{pool}", *worker, "--pool", pool)
+        worker = ("prefect", "worker", "start", "--type", "process", "--limit", "1", "--pool")
+        workers = {f"worker-{pool}": (*worker, pool) for pool in _POOLS}
+        for name, command in workers.items():
+            start(name, *command)
         _say(f"Prefect  http://{_HOST}:{prefect_port}")
         _say(f"MLflow   http://{_HOST}:{mlflow_port}")
         _say(f"logs     {folder}")
         _start_retraining(api)
-        _watch(api, services, folder)
+        seen: dict[str, str] = {}
+        while True:
+            ended = _watch(api, services, seen)
+            log = folder / f"{ended}.log"
+            if ended not in workers:
+                raise InputError(ended, "expected it to run, found that it ended", f"read {log}")
+            # As for a team; see Restart in infra/systemd.
+            _say(f"{ended} has ended (read {log}); it is started again")
+            start(ended, *workers[ended])
 
 
 def _check_free(option: str, port: int) -> None:
@@ -157,9 +166,17 @@ def _start_retraining(api: str) -> None:
     httpx.post(path, json=body, timeout=60).raise_for_status()
 
 
-def _watch(api: str, services: Mapping[str, "subprocess.Popen[bytes]"], folder: Path) -> None:
-    """Print what runs do, until a service ends."""
-    seen: dict[str, str] = {}
+def _watch(
+    api: str, services: Mapping[str, "subprocess.Popen[bytes]"], seen: dict[str, str]
+) -> str:
+    """Print what runs do, until a service ends; return its name.
+
+    Args:
+        api: Address of the Prefect server's API.
+        services: Processes by name.
+        seen: State of every run that was printed, by the run's id; updated.
+
+    """
     while True:
         for run in _runs(api):
             state = run["state"]
@@ -169,9 +186,7 @@ def _watch(api: str, services: Mapping[str, "subprocess.Popen[bytes]"], folder: 
                 _say(f"{run['name']}: {state['name']}{message}")
         for name, process in services.items():
             if process.poll() is not None:
-                raise InputError(
-                    name, "expected it to run, found that it ended", f"read {folder}/{name}.log"
-                )
+                return name
         time.sleep(_POLL_SECONDS)
 
 

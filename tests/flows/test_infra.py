@@ -1,7 +1,10 @@
 """The files of infra/ fit together: deployments and their flows, pools and their templates."""
 
+import configparser
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -79,6 +82,13 @@ def test_runs_of_the_gpu_pool_get_one_gpu_and_shared_memory() -> None:
     assert mounts == {volume["name"] for volume in pod["volumes"]}
 
 
+def test_flows_start_without_pytorch() -> None:
+    """A run starts three processes that import its flow."""
+    code = "import sys, flows.retrain, flows.promote; print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, cwd=ROOT, text=True) == "False\n"
+
+
 def test_a_device_replaces_that_of_the_gpu_pool() -> None:
     assert pool_entries("process", "cpu")["gpu"]["variables"]["env"]["MAMBATALK_DEVICE"] == "cpu"
 
@@ -86,3 +96,12 @@ def test_a_device_replaces_that_of_the_gpu_pool() -> None:
 def test_a_silent_run_is_marked_and_a_crashed_retraining_starts_again() -> None:
     names = {one.name for one in load_automations(None)}
     assert {"mark-silent-runs-crashed", "reschedule-crashed-retrain"} <= names
+
+
+def test_a_worker_that_ends_is_started_again_and_its_run_goes_on() -> None:
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.read(ROOT / "infra/systemd/mambatalk-worker@.service")
+    service = unit["Service"]
+    assert (service["Restart"], service["KillMode"]) == ("always", "process")
+    services = YAML(typ="safe").load(ROOT / "infra/compose/compose.yaml")["services"]
+    assert {services[f"worker-{pool}"]["restart"] for pool in pool_entries("process")} == {"always"}
