@@ -19,6 +19,10 @@ NAME: Final = "mambatalk"
 DIGEST_TAG: Final = "bundle_digest"
 """Tag of a version: the digest of its bundle, from `bundle.json`."""
 
+_TIMEOUT: Final = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+_ANSWER_SECONDS: Final = 120
+"""MLflow's own default."""
+
 
 class RegistryError(InputError):
     """The registry does not answer, or refuses a request; nothing else was changed."""
@@ -58,6 +62,10 @@ def open_registry() -> "MlflowClient":
         RegistryError: MLflow does not answer.
 
     """
+    # Workers give MLflow 5 s, because the records of a build can wait. Registration and decisions
+    # cannot, and a loaded server takes longer.
+    seconds = int(os.environ.get(_TIMEOUT) or _ANSWER_SECONDS)
+    os.environ[_TIMEOUT] = str(max(seconds, _ANSWER_SECONDS))
     with registry_errors():
         from mlflow.exceptions import MlflowException
 
