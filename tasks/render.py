@@ -7,16 +7,18 @@ import numpy as np
 from mambatalk.corpus.textgrid import Interval
 from mambatalk.evaluation.baselines import stored_motion
 from mambatalk.features.store import ClipInfo, FeatureStore, open_features
-from mambatalk.files import atomic_directory, read_json
+from mambatalk.files import atomic_directory, read_json, write_json
 from mambatalk.motion.body import load_body
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.motion.skeleton import FPS
+from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 from mambatalk.rendering.comparison import render_preview, render_still, render_video
 from mambatalk.text.vocabulary import PAD, UNKNOWN
+from mambatalk.viewer.clips import embedded_clip
 from tasks.runtime.context import StageContext
 from tasks.runtime.stage import stage_command
 
 PREVIEW: Final = "preview.webp"
+PLAYER: Final = "player.json"
 STILL: Final = 2 / 3
 """Height of a figure in a still relative to the height of a video."""
 
@@ -24,8 +26,9 @@ STILL: Final = 2 / 3
 def run(context: StageContext) -> None:
     """Write videos and stills of the first clips, in the order of their ids.
 
-    The files are `renders/ID.mp4`, `renders/ID.png`, and `renders/preview.webp` of the first clip,
-    a short animation that a README can show.
+    The files are `renders/ID.mp4`, `renders/ID.png`, and of the first clip `renders/preview.webp`,
+    a short animation that a README can show, and `renders/player.json`, what the report's player
+    plays.
     """
     paths = context.paths
     section = context.config.render
@@ -54,7 +57,24 @@ def run(context: StageContext) -> None:
             )
             if k == 0:
                 render_preview(out / PREVIEW, **motions, **speech)
+                write_json(out / PLAYER, [_played(path.stem, motions, speech, seconds)])
     context.recorder.artifact(paths.renders)
+
+
+def _played(
+    name: str, motions: dict[str, Any], speech: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    """Return the beginning of a clip with meshes and audio, for the player of the report."""
+    generated, truth = motions["generated"], motions["truth"]
+    frames = min(len(generated), len(truth), round(seconds * FPS))
+    return embedded_clip(
+        name,
+        motion=generated[:frames],
+        truth=truth[:frames],
+        body=motions["body"],
+        waveform=speech["waveform"][: frames * SAMPLE_RATE // FPS],
+        words=[word for word in speech["words"] if word.start < frames / FPS],
+    )
 
 
 def _words(store: FeatureStore, clip: ClipInfo, vocabulary: dict[str, int]) -> list[Interval]:

@@ -4,10 +4,13 @@ import base64
 from pathlib import Path
 from typing import Any, Final
 
+from markupsafe import Markup
+
 from mambatalk.config import Config
 from mambatalk.files import atomic_file, read_json
 from mambatalk.metrics.catalogue import CATALOGUE, footnotes, mark
 from mambatalk.reporting import html
+from mambatalk.viewer.standalone import script_hash, script_hashes, standalone_page
 from tasks.report_page.charts import curves
 from tasks.report_page.facts import facts
 from tasks.report_page.little_data import little_data
@@ -31,6 +34,16 @@ from tasks.runtime.stage import stage_command
 from tasks.tracking.pipeline import Headline, join_runs
 
 TEMPLATE: Final = Path(__file__).parent / "report_page" / "template.html"
+START_PLAYER: Final = """
+const button = document.getElementById("start-player");
+button.onclick = () => {
+  const frame = document.createElement("iframe");
+  frame.title = "Player";
+  frame.srcdoc = button.dataset.page;
+  button.replaceWith(frame);
+};
+"""
+"""The page of the player becomes a document of its own, so that styles and scripts stay apart."""
 EMBEDDED_VIDEOS: Final = 2
 """Videos inside the page, about 1 MB each; the page names the others."""
 
@@ -83,6 +96,7 @@ def content(config: Config, paths: Paths) -> dict[str, Any]:
         "codebooks": codebooks(paths.metrics),
         "warnings": training_warnings_by_stage(paths.metrics, evaluation),
         "videos": _videos(paths.renders),
+        **_player(paths.renders / "player.json"),
     }
 
 
@@ -103,6 +117,21 @@ def _videos(folder: Path) -> dict[str, Any]:
         for path in paths[:EMBEDDED_VIDEOS]
     ]
     return {"embedded": embedded, "others": [path.name for path in paths[EMBEDDED_VIDEOS:]]}
+
+
+def _player(path: Path) -> dict[str, Any]:
+    """Return the viewer's page with the clips of a file, and the hashes of the scripts.
+
+    Without rendered clips there is no player, and no script may run.
+    """
+    if not path.is_file():
+        return {"player": None, "start_player": Markup(""), "scripts": Markup("'none'")}
+    scripts = [*script_hashes(), script_hash(START_PLAYER)]
+    return {
+        "player": standalone_page(read_json(path)),
+        "start_player": Markup(START_PLAYER),
+        "scripts": Markup(" ".join(scripts)),
+    }
 
 
 def _data_uri(path: Path, mime_type: str) -> str:

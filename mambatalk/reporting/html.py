@@ -1,4 +1,4 @@
-"""Pages from templates. Styles and pictures are embedded; there is no script and no network."""
+"""Pages from templates. Styles and pictures are embedded, so that pages need no network."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,9 @@
 """Find the results in a folder, and what belongs to them: audio, words and ground truth."""
 
+import base64
+import gzip
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from mambatalk.audio.recording import read_audio
-from mambatalk.corpus.textgrid import read_textgrid
+from mambatalk.corpus.textgrid import Interval, read_textgrid
 from mambatalk.errors import InputError
 from mambatalk.export.gltf import write_glb
 from mambatalk.files import read_json
@@ -22,8 +24,13 @@ from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.kinematics import floor_height
 from mambatalk.motion.rotations import axis_angle_to_matrix
-from mambatalk.motion.skeleton import FOOT_JOINTS, JOINT_COUNT, SAMPLE_RATE
+from mambatalk.motion.skeleton import (
+    FOOT_JOINTS,
+    JOINT_COUNT,
+    SAMPLE_RATE,
+)
 
+GZIP: Final = "application/gzip"
 AUDIO_ENDINGS: Final = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
 ANKLE_HEIGHT: Final = 0.03
 """Metres from the lowest joint of a foot to the floor below its sole."""
@@ -62,37 +69,30 @@ class ViewedClip:
             InputError: The motion, the ground truth or the TextGrid cannot be read.
 
         """
-        words = [] if self.textgrid is None else read_textgrid(self.textgrid).words
-        step = -(-len(self.motion) // FLOOR_FRAMES)
-        feet = _joints(self.motion[::step], self.get_body())[:, FOOT_JOINTS]
-        error = None
-        if self.truth is not None:
-            generated, true = (_joints(one, self.get_body()) for one in (self.motion, self.truth))
-            error = _distance(generated, true).round(4).tolist()
-        notes = [f"{len(self.motion) / self.motion.fps:.1f} s"]
-        notes += ["stand-in body"] if self.get_body().kind == "stand-in" else []
-        notes += [] if self.audio_file else ["no audio"]
-        return {
-            "name": self.name,
-            "seconds": len(self.motion) / self.motion.fps,
-            "fps": self.motion.fps,
-            "facts": ", ".join(notes),
-            "floor": floor_height(feet) - ANKLE_HEIGHT,
-            "glb": f"{prefix}/generated.glb",
-            "truth": f"{prefix}/truth.glb" if self.truth_file else None,
-            "audio": f"{prefix}/audio.wav" if self.audio_file else None,
-            "words": [[word.start, word.end, word.text] for word in words if word.text.strip()],
-            "error": error,
-        }
+        described = describe_motion(
+            self.name,
+            motion=self.motion,
+            truth=self.truth,
+            body=self.get_body(),
+            words=[] if self.textgrid is None else read_textgrid(self.textgrid).words,
+        )
+        described["glb"] = f"{prefix}/generated.glb"
+        if self.truth_file:
+            described["truth"] = f"{prefix}/truth.glb"
+        if self.audio_file:
+            described["audio"] = f"{prefix}/audio.wav"
+        else:
+            described["facts"] += ", no audio"
+        return described
 
     def generated_glb(self) -> bytes:
         """Return the generated motion as .glb."""
-        return _glb(self.motion, self.get_body())
+        return glb_bytes(self.motion, self.get_body())
 
     def truth_glb(self) -> bytes:
         """Return the ground truth as .glb."""
         assert self.truth is not None
-        return _glb(self.truth, self.get_body())
+        return glb_bytes(self.truth, self.get_body())
 
     def audio_wav(self) -> bytes:
         """Return the audio as a 16 kHz mono wav, which every browser plays.
@@ -102,11 +102,7 @@ class ViewedClip:
 
         """
         assert self.audio_file is not None
-        file = io.BytesIO()
-        soundfile.write(
-            file, read_audio(self.audio_file), SAMPLE_RATE, format="WAV", subtype="PCM_16"
-        )
-        return file.getvalue()
+        return wav_bytes(read_audio(self.audio_file))
 
 
 def find_clips(folder: Path, truth: Path | None, get_body: GetBody) -> list[ViewedClip]:
@@ -159,7 +155,75 @@ def _existing(*candidates: Path | str | None) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _glb(motion: SmplxMotion, body: Body) -> bytes:
+def describe_motion(
+    name: str,
+    *,
+    motion: SmplxMotion,
+    truth: SmplxMotion | None,
+    body: Body,
+    words: Sequence[Interval],
+) -> dict[str, Any]:
+    """Return what the page needs to know of a clip, without the addresses of meshes and audio."""
+    step = -(-len(motion) // FLOOR_FRAMES)
+    feet = _joints(motion[::step], body)[:, FOOT_JOINTS]
+    error = None
+    if truth is not None:
+        generated, true = (_joints(one, body) for one in (motion, truth))
+        error = _distance(generated, true).round(4).tolist()
+    seconds = len(motion) / motion.fps
+    return {
+        "name": name,
+        "seconds": seconds,
+        "fps": motion.fps,
+        "facts": f"{seconds:.1f} s" + (", stand-in body" if body.kind == "stand-in" else ""),
+        "floor": floor_height(feet) - ANKLE_HEIGHT,
+        "glb": None,
+        "truth": None,
+        "audio": None,
+        "words": [[word.start, word.end, word.text] for word in words if word.text.strip()],
+        "error": error,
+    }
+
+
+def embedded_clip(
+    name: str,
+    *,
+    motion: SmplxMotion,
+    truth: SmplxMotion | None,
+    body: Body,
+    waveform: NDArray[np.float32],
+    words: Sequence[Interval],
+) -> dict[str, Any]:
+    """Return a clip as the page wants it, with meshes and audio as data: URLs.
+
+    Ten seconds with a recording beside it take about 2 MB.
+
+    Args:
+        name: Name of the clip.
+        motion: The generated motion.
+        truth: The recorded motion. If None, there is none.
+        body: Body model.
+        waveform: Audio (S,) at 16 kHz.
+        words: Words of the speech with their times.
+
+    """
+    return {
+        **describe_motion(name, motion=motion, truth=truth, body=body, words=words),
+        "glb": _compressed(glb_bytes(motion, body)),
+        "truth": _compressed(glb_bytes(truth, body)) if truth else None,
+        "audio": _compressed(wav_bytes(waveform)),
+    }
+
+
+def wav_bytes(waveform: NDArray[np.float32]) -> bytes:
+    """Return audio (S,) at 16 kHz as the content of a wav file."""
+    file = io.BytesIO()
+    soundfile.write(file, waveform, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def glb_bytes(motion: SmplxMotion, body: Body) -> bytes:
+    """Return a motion as the content of a .glb file."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "motion.glb"
         write_glb(path, motion, body)
@@ -184,3 +248,10 @@ def _distance(
     frames = min(len(generated), len(truth))
     local, true = (joints[:frames] - joints[:frames, :1] for joints in (generated, truth))
     return np.linalg.norm(local - true, axis=-1).mean(axis=1)
+
+
+def _compressed(content: bytes) -> str:
+    """Return a data: URL, which the page decompresses: a mesh has half of its size."""
+    # Without a time, the same content gives the same bytes.
+    data = base64.b64encode(gzip.compress(content, mtime=0)).decode("ascii")
+    return f"data:{GZIP};base64,{data}"

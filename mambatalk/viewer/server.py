@@ -10,8 +10,8 @@ from threading import Lock
 from typing import Any, Final
 
 from mambatalk.errors import InputError
-from mambatalk.motion.skeleton import JOINTS, PART_JOINTS
 from mambatalk.viewer.clips import ViewedClip
+from mambatalk.viewer.standalone import page_index
 
 LOOPBACK: Final = "127.0.0.1"
 STATIC: Final = {
@@ -69,8 +69,7 @@ def _contents(clips: list[ViewedClip]) -> dict[str, Content]:
             contents[f"{prefix}/truth.glb"] = (clip.truth_glb, "model/gltf-binary")
         if clip.audio_file:
             contents[f"{prefix}/audio.wav"] = (clip.audio_wav, "audio/wav")
-    parts = {JOINTS[joint]: part for part, joints in PART_JOINTS.items() for joint in joints}
-    index = json.dumps({"clips": described, "parts": parts}).encode()
+    index = json.dumps(page_index(described)).encode()
     contents["/clips.json"] = (lambda: index, "application/json")
     return contents
 

@@ -1,11 +1,11 @@
 // Plays generated motion with its audio. The audio is the clock: every picture shows the motion at
 // the time of the audio, so that both stay together after a seek, a pause or a change of speed.
 
-import {
+const {
   ACESFilmicToneMapping, AnimationClip, AnimationMixer, Color, DirectionalLight, Fog, GridHelper,
   HemisphereLight, LoopOnce, Mesh, PCFShadowMap, PerspectiveCamera, PlaneGeometry, Scene,
   ShadowMaterial, SkeletonHelper, Vector3, WebGLRenderer, OrbitControls, GLTFLoader,
-} from "./three.js";
+} = three;
 
 const BACKGROUND = new Color(0xe6eaf0);
 const TRUTH_COLOUR = new Color(0x9c7f58);
@@ -23,6 +23,10 @@ function show(message) {
 async function load(url, as) {
   const answer = await fetch(url);
   if (!answer.ok) throw new Error(await answer.text());
+  // Meshes and audio in a report are compressed.
+  if (answer.headers.get("Content-Type") === "application/gzip") {
+    return new Response(answer.body.pipeThrough(new DecompressionStream("gzip")))[as]();
+  }
   return answer[as]();
 }
 
@@ -261,8 +265,10 @@ class Timeline {
     const frame = Math.min(Math.floor(this.player.time * rate), error.length - 1);
     context.font = "12px system-ui, sans-serif";
     context.fillStyle = "#6b7280";
-    const text = `distance of joints to ground truth, pelvis at one place: ${(100 * error[frame]).toFixed(1)} cm`;
-    context.fillText(text, 8, 13);
+    const distance = `${(100 * error[frame]).toFixed(1)} cm`;
+    const text = `distance of joints to ground truth, pelvis at one place: ${distance}`;
+    const fits = context.measureText(text).width < width - 16;
+    context.fillText(fits ? text : `distance to ground truth: ${distance}`, 8, 13);
     context.fillStyle = "#d64c3a";
     context.fillRect(((this.player.time - from) / this.span()) * width - 1, 0, 2, height);
   }
@@ -409,7 +415,11 @@ class Player {
 }
 
 async function main() {
-  const { clips, parts } = await load("clips.json", "json");
+  // A report has its clips in the page.
+  const embedded = element("clips");
+  const { clips, parts } = embedded
+    ? JSON.parse(embedded.textContent)
+    : await load("clips.json", "json");
   let stage = null;
   try {
     stage = new Stage(element("figure"));

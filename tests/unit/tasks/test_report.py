@@ -12,14 +12,19 @@ import pandas
 import pytest
 
 from mambatalk.config import Config, load_config
+from mambatalk.corpus.textgrid import Interval
 from mambatalk.files import write_json
 from mambatalk.metrics.catalogue import KID, MOTION
 from mambatalk.motion.skeleton import PARTS
+from mambatalk.viewer.clips import embedded_clip
 from tasks import report
 from tasks.report_page.little_data import little_data
 from tasks.report_page.numbers import published_table
 from tasks.report_page.verdicts import headline, not_comparable
 from tasks.runtime.paths import Paths
+from tests.helpers.chromium import launch, new_page, started_playwright, wait_until
+from tests.helpers.motions import clicks, smooth_motion
+from tests.helpers.stand_in_body import stand_in_body
 
 ROOT = Path(__file__).parents[3]
 CONFIG = load_config(ROOT / "params.yaml")
@@ -399,3 +404,50 @@ def test_without_any_estimate_no_check_counts() -> None:
     first, second = headline(evaluation(checks=with_status("not shown", "not shown", "not shown")))
     assert first == "These clips are too few to check the model: 2 clips and one seed"
     assert second.endswith("a value is undefined: 3.")
+
+
+def test_a_build_without_rendered_clips_has_no_player_and_allows_no_script(
+    build: Callable[..., str],
+) -> None:
+    page = build()
+    assert "script-src 'none'" in page
+    assert "<script" not in page
+
+
+@pytest.mark.slow
+def test_the_player_of_the_report_moves_from_a_file_on_a_phone(
+    build: Callable[..., str], tmp_path: Path
+) -> None:
+    clip = embedded_clip(
+        "1_ada_0_1_1",
+        motion=smooth_motion(0, 60),
+        truth=smooth_motion(1, 60),
+        body=stand_in_body(),
+        waveform=clicks(60),
+        words=[Interval(0, 1, "</script><b>hello</b>")],
+    )
+    (tmp_path / "renders").mkdir()
+    write_json(tmp_path / "renders" / "player.json", [clip])
+    report_file = tmp_path / "index.html"
+    report_file.write_text(build(), encoding="utf-8")
+
+    with started_playwright() as playwright, launch(playwright) as chromium:
+        page = new_page(chromium, width=390, height=800)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        refused: list[str] = []
+        page.on("console", lambda message: refused.append(message.text))
+        page.goto(report_file.as_uri())
+        assert len(page.frames) == 1, "nothing starts without a click"
+        page.click("#start-player")
+        page.frame_locator(".player iframe").locator("body[data-ready='0']").wait_for()
+        player = page.frames[1]
+        player.click("#play")
+        wait_until(player, "player.shown > 0.3")
+        box = player.locator("#figure").bounding_box()
+        assert box is not None
+        assert box["height"] > 200
+        wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert not wide, "the page does not scroll sideways"
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))] == []
+    assert [text for text in refused if "Content Security Policy" in text] == []

@@ -1,44 +1,27 @@
 """The page in Chromium: the figure follows the audio, parts can be stopped, nothing is loaded."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright
+
+from tests.helpers.chromium import launch, new_page, started_playwright, wait_until
 
 pytestmark = [pytest.mark.slow]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-OPTIONS = [
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--autoplay-policy=no-user-gesture-required",
-]
 LARGEST_DRIFT = 0.05
 """Seconds between audio and figure that nobody notices."""
 
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    if not CHROMIUM:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    with sync_playwright() as started:
+    with started_playwright() as started:
         yield started
 
 
-def launch(playwright: Playwright, *options: str) -> Browser:
-    return playwright.chromium.launch(
-        executable_path=CHROMIUM, args=[*OPTIONS, *options], timeout=120_000
-    )
-
-
 def open_page(chromium: Browser, address: str) -> Page:
-    """Open the page; an error in its code fails the test."""
-    page = chromium.new_page(viewport={"width": 480, "height": 420})
-    page.set_default_timeout(120_000)
-    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    page = new_page(chromium)
     page.goto(address)
     page.wait_for_selector("body[data-ready='0']")
     return page
@@ -55,16 +38,6 @@ def page(chromium: Browser, address: str) -> Iterator[Page]:
     opened = open_page(chromium, address)
     yield opened
     opened.close()
-
-
-def wait_until(page: Page, condition: str) -> None:
-    """Wait for a condition in JavaScript, which the page's policy lets no string be."""
-    page.evaluate(
-        f"""() => new Promise((resolve) => {{
-          const check = () => (({condition}) ? resolve() : requestAnimationFrame(check));
-          check();
-        }})"""
-    )
 
 
 def state(page: Page) -> dict[str, Any]:
