@@ -1,36 +1,42 @@
-"""Training steps of the generator, as published and of this project, in turns on one device.
+"""Training steps, as published and of this project, in turns on one device.
 
-The published step runs three whole passes, audio encoders included, encodes its targets anew with
-the auto-encoders, and computes in single precision; its scan is the kernel of mamba-ssm. It is
-written here from a description of the published trainer.
+The generator's published step runs three whole passes, audio encoders included, encodes its targets
+anew with the auto-encoders, and computes in single precision; its scan is the kernel of mamba-ssm.
+It is written here from a description of the published trainer. The auto-encoders' published step
+differs from ours in its losses, and is launched operation by operation.
 """
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, cast
+from pathlib import Path
+from typing import Final, Literal, cast
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 from mambatalk.bench.step import SPEAKERS, VOCABULARY, random_batch
-from mambatalk.config import Config
+from mambatalk.config import Config, TrainGeneratorConfig, VQCommonConfig
 from mambatalk.console import Progress
 from mambatalk.features.windows import WindowBatch
-from mambatalk.fidelity import FidelityRules
+from mambatalk.fidelity import Fidelity, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask
 from mambatalk.models.generator.network import BODY_CHANNELS, Generator
 from mambatalk.models.mamba import scan
 from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.parts import part_input
-from mambatalk.motion.skeleton import PARTS, Part
+from mambatalk.motion.skeleton import PARTS, AutoEncoder, Part
+from mambatalk.motion.stand_in.model import write_stand_in
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings, build_optimizer
 from mambatalk.training.loop.step import CapturedSteps, EagerSteps
+from mambatalk.training.modules import part_losses
 from mambatalk.training.modules.generator import (
     FULL_PARTS,
     GeneratorTraining,
@@ -39,7 +45,12 @@ from mambatalk.training.modules.generator import (
     latent_loss,
     optim_settings,
 )
-from mambatalk.training.modules.vq import build_auto_encoder
+from mambatalk.training.modules.part_losses import PartLoss
+from mambatalk.training.modules.vq import (
+    AutoEncoderTraining,
+    DeadCodeRevival,
+    build_auto_encoder,
+)
 
 WARM_UP: Final = 3
 
@@ -111,10 +122,15 @@ class PublishedStep(TrainingModule):
 
 Steps = EagerSteps | CapturedSteps
 Conditions = Callable[[], AbstractContextManager[object]]
+Kind = tuple[str, Callable[[], Steps], Conditions]
+"""Name of a kind of step, how it is built, and the conditions it runs under."""
+Network = Literal["generator", AutoEncoder]
+"""What `mambatalk bench train` can train."""
 
 
 def measure_training(
     config: Config,
+    network: Network = "generator",
     *,
     steps: int,
     repeat: int,
@@ -125,18 +141,26 @@ def measure_training(
 
     Args:
         config: Configuration with the sizes and the batch size.
+        network: Which network to train.
         steps: Steps of a repetition.
         repeat: Repetitions of every kind.
         device: Where to compute.
         progress: Called after each repetition of all kinds.
 
     """
-    settings = config.train_generator
+    if network == "generator":
+        settings: TrainGeneratorConfig | VQCommonConfig = config.train_generator
+        kinds = _generator_kinds(config, device)
+    else:
+        settings = config.train_vq.common
+        kinds = _auto_encoder_kinds(network, config, device)
     batch = random_batch(settings.batch_size, settings.window, device)
+    if network != "generator":
+        batch = batch._replace(audio=None)
     step = Step(epoch=1, epochs=2, number=0)
     timings = []
     runs = []
-    for name, build, conditions in _kinds(config, device):
+    for name, build, conditions in kinds:
         before = _allocated(device)
         run = build()
         for _ in range(WARM_UP):
@@ -157,10 +181,7 @@ def measure_training(
     return timings
 
 
-def _kinds(
-    config: Config, device: torch.device
-) -> list[tuple[str, Callable[[], Steps], Conditions]]:
-    """Return the name of each kind of step, how it is built, and the conditions it runs under."""
+def _generator_kinds(config: Config, device: torch.device) -> list[Kind]:
     published = partial(_published_steps, config, device)
     ours = partial(_our_steps, config, device)
     if device.type == "cpu":
@@ -171,6 +192,81 @@ def _kinds(
         ("ours, without a graph", ours, nullcontext),
         ("ours", partial(ours, captured=True), nullcontext),
     ]
+
+
+def _auto_encoder_kinds(part: AutoEncoder, config: Config, device: torch.device) -> list[Kind]:
+    body = _body_with_pose_shapes().to(device)
+    published = partial(_auto_encoder_steps, part, config, body, device, fidelity="published")
+    ours = partial(_auto_encoder_steps, part, config, body, device, fidelity="corrected")
+    if device.type == "cpu":
+        return [("published losses", published, nullcontext), ("ours", ours, nullcontext)]
+    return [
+        ("published losses, operation by operation", published, _without_compilation),
+        ("ours, operation by operation", ours, _without_compilation),
+        ("ours", partial(ours, captured=True), nullcontext),
+    ]
+
+
+@contextmanager
+def _without_compilation() -> Iterator[None]:
+    """Compute the losses of auto-encoders as on a CPU."""
+    with patch.object(part_losses, "_compiled", lambda function: function):
+        yield
+
+
+def _auto_encoder_steps(
+    part: AutoEncoder,
+    config: Config,
+    body: Body,
+    device: torch.device,
+    *,
+    fidelity: Fidelity,
+    captured: bool = False,
+) -> Steps:
+    common, section = config.train_vq.common, config.train_vq.network(part)
+    rules = FidelityRules.of(fidelity)
+    torch.manual_seed(config.seed)
+    network = build_auto_encoder(
+        part,
+        width=common.width,
+        layers=section.layers,
+        codebook_size=common.codebook_size,
+        rules=rules,
+    )
+    revival = None
+    if isinstance(network, VQVAE) and rules.revive_dead_codes:
+        revival = DeadCodeRevival(
+            network.quantizer,
+            dead_share=common.dead_code_share,
+            momentum=common.code_usage_momentum,
+        )
+    loss = PartLoss.build(
+        part,
+        body,
+        config=common,
+        mesh_vertices=config.body.mesh_vertices,
+        mesh_frames=config.body.mesh_frames,
+        rules=rules,
+    )
+    module = AutoEncoderTraining(network, loss, rules=rules, revival=revival, revival_end=2)
+    module.to(device).train()
+    optim = OptimSettings(
+        epochs=section.epochs, lr=section.lr, betas=common.betas, fused=device.type == "cuda"
+    )
+    if not captured:
+        return _eager(module, optim)
+    return CapturedSteps(module, build_optimizer(module, optim), optim.clip_norm, _ignore)
+
+
+def _body_with_pose_shapes() -> Body:
+    """Return a body that costs what SMPL-X does: the stand-in, with random pose blend shapes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "body.npz"
+        write_stand_in(path)
+        body = load_body(path)
+    body.posedirs.normal_(std=1e-4)
+    body.has_pose_shapes = True
+    return body
 
 
 @contextmanager

@@ -5,7 +5,7 @@ They print measurements of this machine, with targets where there are any, and e
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -117,15 +117,20 @@ def train(
     ),
     steps: Annotated[int, typer.Option(min=1, help="Steps of a repetition.")] = 10,
     repeat: Annotated[int, typer.Option(min=1, help="Repetitions of every kind of step.")] = 5,
+    network: Annotated[
+        Literal["generator", "face", "upper", "hands", "lower", "global"],
+        typer.Option(help="The generator, or one of the auto-encoders."),
+    ] = "generator",
 ) -> None:
-    """Compare the generator's training step with the published one, in turns, on one device.
+    """Compare a training step with the published one, in turns, on one device.
 
-    On a GPU the published step is measured twice: with PyTorch's default flags, and with TF32 for
-    all products. At full size this needs a GPU of 80 GB.
+    On a GPU the generator's published step is measured twice: with PyTorch's default flags, and
+    with TF32 for all products. At full size this needs a GPU of 80 GB.
 
-    **Example**
+    **Examples**
 
         mambatalk bench train --profile infra/profiles/sample.yaml --steps 2
+        mambatalk bench train --network upper
     """
     import torch
     from rich.console import Console
@@ -139,7 +144,7 @@ def train(
     target = device()
     with progress_bar("timing steps") as progress:
         timings = measure_training(
-            config, steps=steps, repeat=repeat, device=target, progress=progress
+            config, network, steps=steps, repeat=repeat, device=target, progress=progress
         )
     table = Table("step", "median ms", "range ms", "times as fast", "memory GiB")
     for timing in timings:
@@ -152,9 +157,11 @@ def train(
         )
     console = Console()
     console.print(table)
+    section = config.train_generator if network == "generator" else config.train_vq.common
+    batch_size = section.batch_size
     name = torch.cuda.get_device_name(target) if target.type == "cuda" else "CPU"
     console.print(
-        f"batch {config.train_generator.batch_size}, {repeat} x {steps} steps, {name}, "
+        f"{network}, batch {batch_size}, {repeat} x {steps} steps, {name}, "
         f"torch {torch.__version__}"
     )
 

@@ -7,7 +7,7 @@ a check of the file, because smplx would load pickled objects.
 
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from smplx.lbs import blend_shapes
 from torch import Tensor, nn
 
 from mambatalk.errors import InputError
+from mambatalk.motion.indices import select
 from mambatalk.motion.kinematics import pose_chain
 from mambatalk.motion.skeleton import BETAS_DIM, EXPRESSION_DIM, PARENTS, PART_JOINTS
 
@@ -32,6 +33,9 @@ REQUIRED_KEYS = (
     "kintree_table",
     "weights",
 )
+
+Blend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A function like `blend_vertices`."""
 
 
 class Body(nn.Module):
@@ -124,6 +128,8 @@ class Body(nn.Module):
         *,
         trans: Tensor | None = None,
         subset: Tensor | None = None,
+        bent: tuple[int, ...] | None = None,
+        blend: Blend | None = None,
     ) -> Tensor:
         """Pose the rest pose that `shape` returned.
 
@@ -133,6 +139,9 @@ class Body(nn.Module):
             rest_joints: Rest joints (N, 55, 3) in metres.
             trans: Translation (N, 3) in metres. If None, zero.
             subset: Vertex indices (V,) that `shape` was called with.
+            bent: The only joints that may differ from the rest pose, the pelvis aside: the pose
+                blend shapes of all others are left out. If None, all joints may.
+            blend: What replaces `blend_vertices`: a compiled form of it. If None, nothing does.
 
         Returns:
             Posed vertices (N, V, 3) in metres.
@@ -141,16 +150,20 @@ class Body(nn.Module):
         selected = slice(None) if subset is None else subset
         if self.has_pose_shapes:
             identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-            bend = (rotations[:, 1:] - identity).flatten(1)
-            correction = bend @ self.posedirs[:, selected].flatten(1)
+            bend = rotations[:, 1:] - identity
+            directions = self.posedirs[:, selected].flatten(1)
+            if bent is not None:
+                # The pelvis has no pose blend shape.
+                joints = tuple(joint - 1 for joint in bent if joint)
+                bend = select(bend, 1, joints)
+                directions = select(directions.unflatten(0, (-1, 9)), 0, joints).flatten(0, 1)
+            bend = bend.flatten(1)
+            correction = bend @ directions
             rest_vertices = rest_vertices + correction.view(len(bend), -1, 3)
         turned, placed = pose_chain(rotations, rest_joints)
         moved = placed - (turned * rest_joints.unsqueeze(-2)).sum(-1)
         transforms = torch.cat([turned, moved.unsqueeze(-1)], dim=-1)
-        blended = torch.tensordot(self.weights[selected], transforms, dims=([1], [1])).transpose(
-            0, 1
-        )
-        posed = (blended[..., :3] * rest_vertices.unsqueeze(-2)).sum(-1) + blended[..., 3]
+        posed = (blend or blend_vertices)(self.weights[selected], transforms, rest_vertices)
         return posed if trans is None else posed + trans.unsqueeze(1)
 
     def subset(self, count: int, among: Tensor | None = None) -> Tensor:
@@ -184,6 +197,22 @@ class Body(nn.Module):
         by_expression = self.shapedirs[..., BETAS_DIM:].abs().amax((1, 2)) > 1e-6
         by_pose_shape = self.posedirs[9 * (JAW - 1) : 9 * JAW].abs().amax((0, 2)) > 1e-6
         return (self.weights[:, JAW] > 0) | by_expression | by_pose_shape
+
+
+def blend_vertices(weights: Tensor, transforms: Tensor, vertices: Tensor) -> Tensor:
+    """Move vertices with the joints (linear blend skinning).
+
+    Args:
+        weights: Weight (V, 55) of each joint for each vertex.
+        transforms: Rotation and translation (N, 55, 3, 4) of the joints from the rest pose.
+        vertices: Vertices of the rest pose (N, V, 3) in metres.
+
+    Returns:
+        Posed vertices (N, V, 3) in metres.
+
+    """
+    blended = torch.tensordot(weights, transforms, dims=([1], [1])).transpose(0, 1)
+    return (blended[..., :3] * vertices.unsqueeze(-2)).sum(-1) + blended[..., 3]
 
 
 def load_body(path: str | Path) -> Body:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mambatalk.motion.indices import select
 from mambatalk.motion.skeleton import FOOT_JOINTS, FPS, PARENTS
 
 CONTACT_STEP = 0.01
@@ -148,21 +149,22 @@ def pose_chain(rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
     # All joints of one depth are computed together: 10 steps instead of 54. Each step is a sum of
     # products, because libraries are slow at many 3 x 3 matrices (smplx spends most of a training
     # step there). Frames are the last axis, which is three times faster than the first.
-    bones = torch.cat([rest[:, :1], rest[:, 1:] - rest[:, PARENTS[1:]]], dim=1).permute(2, 1, 0)
+    bones = torch.cat([rest[:, :1], rest[:, 1:] - select(rest, 1, PARENTS[1:])], dim=1).permute(
+        2, 1, 0
+    )
     local = rotations.permute(2, 3, 1, 0).contiguous()
     turned = [local[:, :, :1]]
     placed = [bones[:, :1]]
     for joints, parents in _levels():
-        above = turned[-1][:, :, parents]
-        bone = bones[:, joints]
+        above = select(turned[-1], 2, parents)
+        bone = select(bones, 1, joints)
         offset = above[:, 0] * bone[0] + above[:, 1] * bone[1] + above[:, 2] * bone[2]
-        placed.append(placed[-1][:, parents] + offset)
-        turned.append(_product(above, local[:, :, joints]))
+        placed.append(select(placed[-1], 1, parents) + offset)
+        turned.append(_product(above, select(local, 2, joints)))
 
-    order = _order(rotations.device)
     return (
-        torch.cat(turned, dim=2)[:, :, order].permute(3, 2, 0, 1).contiguous(),
-        torch.cat(placed, dim=1)[:, order].permute(2, 1, 0).contiguous(),
+        select(torch.cat(turned, dim=2), 2, _order()).permute(3, 2, 0, 1).contiguous(),
+        select(torch.cat(placed, dim=1), 1, _order()).permute(2, 1, 0).contiguous(),
     )
 
 
@@ -172,7 +174,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 
 @cache
-def _levels() -> list[tuple[list[int], list[int]]]:
+def _levels() -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Return the joints of each depth below the root, with the places of their parents.
 
     A place is the index among the joints of the depth above.
@@ -180,13 +182,13 @@ def _levels() -> list[tuple[list[int], list[int]]]:
     levels = []
     above = [0]
     while joints := [joint for joint, parent in enumerate(PARENTS) if parent in above]:
-        levels.append((joints, [above.index(PARENTS[joint]) for joint in joints]))
+        levels.append((tuple(joints), tuple(above.index(PARENTS[joint]) for joint in joints)))
         above = joints
     return levels
 
 
 @cache
-def _order(device: torch.device) -> Tensor:
+def _order() -> tuple[int, ...]:
     """Return the place of each joint in the concatenation of all levels."""
     joints_by_level = [0, *(joint for joints, _ in _levels() for joint in joints)]
-    return torch.tensor(joints_by_level, device=device).argsort()
+    return tuple(joints_by_level.index(joint) for joint in range(len(joints_by_level)))

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mambatalk.fidelity import FidelityRules
+from mambatalk.motion.indices import constant_index
 from mambatalk.motion.kinematics import central_velocity, integrate_velocity
-from mambatalk.motion.skeleton import CONTACT, TRANSLATION, AutoEncoder, pose_channels
+from mambatalk.motion.skeleton import CONTACT, TRANSLATION, AutoEncoder, Part, pose_channels
 
 LEGS = slice(0, 54)
 PART_TRANSLATION = slice(54, 57)
@@ -32,9 +33,9 @@ def part_input(
 
     """
     if part == "global":
-        legs = motion[..., pose_channels("lower")]
+        legs = select_pose(motion, "lower")
         return torch.cat([legs, legs.new_zeros(*legs.shape[:-1], 7)], dim=-1)
-    rotations = motion[..., pose_channels(part)]
+    rotations = select_pose(motion, part)
     if part == "face":
         return torch.cat([rotations, expressions], dim=-1)
     if part == "lower":
@@ -42,6 +43,16 @@ def part_input(
         place = ground_velocity(trans) if rules.ground_velocity else trans
         return torch.cat([rotations, place, motion[..., CONTACT]], dim=-1)
     return rotations
+
+
+def select_pose(motion: Tensor, part: Part) -> Tensor:
+    """Return the pose channels (..., 6 J) of a part from motion channels (..., 337)."""
+    return motion.index_select(-1, pose_index(part, motion.device))
+
+
+def pose_index(part: Part, device: torch.device) -> Tensor:
+    """Return the indices (6 J,) of a part's pose channels on a device."""
+    return constant_index(tuple(pose_channels(part).tolist()), device)
 
 
 def ground_velocity(trans: Tensor) -> Tensor:
@@ -58,5 +69,6 @@ def integrate_ground(ground: Tensor, start: Tensor) -> Tensor:
         start: Translation (..., 3) of the first frame, of which x and z are used.
 
     """
-    plane = integrate_velocity(ground[..., (0, 2)], start[..., (0, 2)])
+    # A step of 2 takes x and z without an index, which would be copied to a GPU.
+    plane = integrate_velocity(ground[..., ::2], start[..., ::2])
     return torch.stack([plane[..., 0], ground[..., 1], plane[..., 1]], dim=-1)

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.kinematics import integrate_within
-from mambatalk.motion.parts import LEGS, PART_CONTACT, PART_TRANSLATION, integrate_ground
+from mambatalk.motion.parts import (
+    LEGS,
+    PART_CONTACT,
+    PART_TRANSLATION,
+    integrate_ground,
+    pose_index,
+    select_pose,
+)
 from mambatalk.motion.rotations import (
     axis_angle_from_6d,
     axis_angle_to_6d,
@@ -25,7 +32,6 @@ from mambatalk.motion.skeleton import (
     JOINT_COUNT,
     PARTS,
     Part,
-    pose_channels,
 )
 from mambatalk.synthesis.bundle import Bundle
 
@@ -81,7 +87,7 @@ def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
     lower = parts["lower"]
 
     # The global-motion network was trained with zeros in place of the translation.
-    legs = pose[..., pose_channels("lower")]
+    legs = select_pose(pose, "lower")
     ground_input = torch.cat([legs, torch.zeros_like(lower[..., LEGS.stop :])], dim=-1)
     if not rules.zero_contacts_for_global_net:
         ground_input[..., PART_CONTACT] = lower[..., PART_CONTACT]
@@ -102,10 +108,12 @@ def assemble_pose(parts: PartMotion, chosen: tuple[Part, ...], rules: FidelityRu
 
     """
     like = parts["upper"]
-    pose = like.new_tensor([1, 0, 0, 0, 1, 0]).repeat(*like.shape[:2], JOINT_COUNT)
+    pose = torch.eye(2, 3, dtype=like.dtype, device=like.device).flatten()
+    pose = pose.repeat(*like.shape[:2], JOINT_COUNT)
     for part in chosen:
-        channels = pose_channels(part)
-        pose[..., channels] = orthonormalise(parts[part][..., : len(channels)], rules)
+        channels = pose_index(part, like.device)
+        turned = orthonormalise(parts[part][..., : len(channels)], rules)
+        pose.index_copy_(-1, channels, turned)
     return pose
 
 

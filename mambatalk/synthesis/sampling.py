@@ -47,38 +47,44 @@ class Sampling:
                 "top-p", f"expected a share in (0, 1], found {self.top_p}", "choose about 0.9"
             )
 
+    def noise(self, part: Part, window: int, rows: Sequence[int], size: int) -> Tensor:
+        """Return the Gumbel noise (T, size) that decides the codes of a window.
+
+        Args:
+            part: Part of the body.
+            window: Number of the window in its clip.
+            rows: Number of frames that this window and the ones after it add, T in total, so that a
+                frame is drawn with the same noise again.
+            size: Number of codes.
+
+        """
+        # All clips of a batch share the noise, so that a clip's motion does not depend on its
+        # neighbours.
+        blocks = []
+        for number, count in enumerate(rows, start=window):
+            random = np.random.default_rng([self.seed, number, PARTS.index(part)])
+            blocks.append(random.gumbel(size=(count, size)))
+        return torch.from_numpy(np.concatenate(blocks)).float()
+
     def choose(
         self,
-        part: Part,
         logits: Tensor,
-        window: int,
+        noise: Tensor,
         *,
         chain: CodeChain | None = None,
         before: Tensor | None = None,
-        rows: Sequence[int] | None = None,
     ) -> Tensor:
         """Draw codes (B, T).
 
         Args:
-            part: Part of the body.
             logits: Logits (B, T, codes) of consecutive frames of one window.
-            window: Number of the window in its clip.
+            noise: Noise (T, codes) of these frames (`noise`), on the same device.
             chain: Draw sequences under its transitions. If None, draw each frame by itself.
             before: Code (B,) of the frame before the first one, for the chain.
-            rows: Number of frames that this window and the ones after it add, T in total, so that a
-                frame is drawn with the same noise again. If None, this one adds all.
 
         """
         scores = logits.float() if chain is None else chain.likelihoods(logits)
         scores = self._likely(scores / self.temperature)
-        # All clips of a batch share the noise, so that a clip's motion does not depend on its
-        # neighbours.
-        frames, size = logits.shape[-2:]
-        blocks = []
-        for number, count in enumerate(rows or [frames], start=window):
-            random = np.random.default_rng([self.seed, number, PARTS.index(part)])
-            blocks.append(random.gumbel(size=(count, size)))
-        noise = torch.from_numpy(np.concatenate(blocks)).to(scores)
         if chain is not None:
             return chain.draw(scores, before, noise)
         # The largest logit plus Gumbel noise is a draw of the softmax.

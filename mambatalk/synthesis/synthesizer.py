@@ -7,6 +7,7 @@ docs/fidelity.md lists what is corrected.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from mambatalk.synthesis.decoding import (
     to_smplx,
 )
 from mambatalk.synthesis.layout import ClipInputs, Pace, Speech, WindowLayout, encode_windows
+from mambatalk.synthesis.recording import Noise, RecordedWindows, side_by_side
 from mambatalk.synthesis.sampling import Sampling
 
 
@@ -103,6 +105,8 @@ class Synthesizer:
             rules=self.rules,
             pace=pace,
         )
+        on_gpu = self.device.type == "cuda"
+        self._recorded = RecordedWindows(self._compute) if on_gpu else None
 
     @property
     def statistics(self) -> tuple[float, float] | None:
@@ -144,8 +148,21 @@ class Synthesizer:
             the frames of the look-ahead follow the new ones, and later windows choose them again.
 
         """
-        codes = self.choose_codes(self.predict(state, window), state)
-        return self.new_frames(state, codes), self.advance(state, codes)
+        noise = self.noise(state)
+        if self._recorded is None:
+            codes, after = self._compute(state, window, noise)
+        else:
+            number = state.windows
+            kind = (self.layout.known_frames(number), self.layout.arrived_frames(number))
+            codes, after = self._recorded(kind, state, window, noise)
+        return self.new_frames(state, codes), after
+
+    def _compute(
+        self, state: SynthesisState, window: Fused, noise: Noise
+    ) -> tuple[Codes, SynthesisState]:
+        """Return all codes (B, T) of the next window, and the state after it."""
+        codes = self.choose_codes(self.predict(state, window), state, noise)
+        return codes, self.advance(state, codes)
 
     def predict(self, state: SynthesisState, window: Fused) -> GeneratorOutput:
         """Run the generator on the next window of B clips."""
@@ -171,12 +188,15 @@ class Synthesizer:
         face = self.bundle.part_networks["face"].quantizer
         return {**output.logits, "face": -face.distances(output.latent["face"])}
 
-    def choose_codes(self, output: GeneratorOutput, state: SynthesisState) -> Codes:
+    def choose_codes(
+        self, output: GeneratorOutput, state: SynthesisState, noise: Noise | None = None
+    ) -> Codes:
         """Return the codes (B, T) of a window.
 
         Args:
             output: Output of `predict`.
             state: State after the previous window. A chain goes on from its last codes.
+            noise: Noise of the drawn codes (`noise`). If None, it is computed.
 
         """
         number = state.windows
@@ -184,8 +204,12 @@ class Synthesizer:
         scores = {part: rows[:, :arrived] for part, rows in self.code_scores(output).items()}
         codes = {part: scores[part].argmax(-1) for part in PARTS}
         if self.sampling is not None:
-            for part in CHAINED_PARTS:
-                codes[part] = self._draw(part, scores[part], state, self.sampling)
+            drawn = self.noise(state) if noise is None else noise
+            draws = [
+                partial(self._draw, part, scores[part], state, drawn[part], self.sampling)
+                for part in CHAINED_PARTS
+            ]
+            codes |= zip(CHAINED_PARTS, side_by_side(draws, self.device), strict=True)
         if self.layout.pace is not None and state.context_codes is not None:
             # Most frames of the window are known, and their motion has been seen.
             known = self.layout.known_frames(number)
@@ -193,19 +217,31 @@ class Synthesizer:
                 codes[part] = torch.cat([context, codes[part][:, known:]], dim=1)
         return codes
 
+    def noise(self, state: SynthesisState) -> Noise:
+        """Return the noise of the codes that the next window draws, by part."""
+        if self.sampling is None:
+            return {}
+        number = state.windows
+        noise = {}
+        for part in CHAINED_PARTS:
+            frames = self.layout.arrived_frames(number)
+            if part in self.chains and state.context_codes is not None:
+                frames -= state.context_codes[part].shape[1]
+            size = len(self.bundle.part_networks[part].quantizer.embedding.weight)
+            rows = self.sampling.noise(part, number, self.layout.split_frames(frames), size)
+            noise[part] = rows.to(self.device)
+        return noise
+
     def _draw(
-        self, part: Part, scores: Tensor, state: SynthesisState, sampling: Sampling
+        self, part: Part, scores: Tensor, state: SynthesisState, noise: Tensor, sampling: Sampling
     ) -> Tensor:
         """Draw the codes (B, T) of a part; those of the context stay where there is a chain."""
-        number = state.windows
         chain = self.chains.get(part)
         if chain is None or state.context_codes is None:
-            rows = self.layout.split_frames(scores.shape[1])
-            return sampling.choose(part, scores, number, chain=chain, rows=rows)
+            return sampling.choose(scores, noise, chain=chain)
         context = state.context_codes[part]
         new = scores[:, context.shape[1] :]
-        rows = self.layout.split_frames(new.shape[1])
-        drawn = sampling.choose(part, new, number, chain=chain, before=context[:, -1], rows=rows)
+        drawn = sampling.choose(new, noise, chain=chain, before=context[:, -1])
         return torch.cat([context, drawn], dim=1)
 
     def new_frames(self, state: SynthesisState, codes: Codes) -> Codes:
@@ -317,9 +353,11 @@ class Synthesizer:
         generated: list[list[Codes]] = [[] for _ in speeches]
         for number in range(max(counts)):
             active = [clip for clip in order if counts[clip] > number]
-            rows = [row[clip, number] for clip in active]
+            # A graph has a fixed number of rows: those of finished clips repeat their last window.
+            computed = order if self._recorded else active
+            rows = [row[clip, min(number, counts[clip] - 1)] for clip in computed]
             window = Fused(*(branch[rows] for branch in fused))
-            codes, state = self.step(state.first_rows(len(active)), window)
+            codes, state = self.step(state.first_rows(len(computed)), window)
             added = self.layout.added_frames(number)
             for place, clip in enumerate(active):
                 rows_of_clip = slice(place, place + 1)

@@ -74,4 +74,5 @@ def foot_sliding(feet: Tensor, contact: Tensor) -> Tensor:
 
     """
     step = functional.pad(difference(feet, order=1), (0, 0, 0, 0, 0, 1))
-    return torch.where((contact > CONTACT_THRESHOLD).unsqueeze(-1), step, 0).abs().mean()
+    planted = (contact > CONTACT_THRESHOLD).unsqueeze(-1)
+    return step.masked_fill(~planted, 0).abs().mean()

@@ -65,9 +65,16 @@ class Quantizer(nn.Module):
         return Quantized(index, passed, to_codes + to_latents, self._perplexity(index))
 
     def _perplexity(self, index: Tensor) -> Tensor:
-        counts = torch.bincount(index.flatten(), minlength=self.embedding.num_embeddings)
-        share = counts / index.numel()
+        share = code_shares(index, self.embedding.num_embeddings)
         return (-(share * (share + 1e-10).log()).sum()).exp()
+
+
+def code_shares(codes: Tensor, size: int) -> Tensor:
+    """Return the share (size,) of each code among codes (any shape)."""
+    # `torch.bincount` would wait for the GPU, to learn the largest code.
+    codes = codes.flatten()
+    counts = torch.zeros(size, dtype=codes.dtype, device=codes.device)
+    return counts.scatter_add(0, codes, torch.ones_like(codes)) / codes.numel()
 
 
 def codebook_usage(codes: Tensor, size: int) -> dict[str, float]:

@@ -60,7 +60,7 @@ class TrainingModule(nn.Module, ABC):
 
     Attributes:
         capturable: Whether a step can be recorded as a CUDA graph: it reads no result on the CPU,
-            copies nothing to the GPU, and depends on the epoch and not on the number of the step.
+            copies nothing to the GPU, and depends on `phase` and not on the number of the step.
         selected_by: Loss terms whose sum on the validation split selects the best epoch. Empty
             selects by all terms. Terms that grow harder over the epochs have to be left out.
 
@@ -72,6 +72,13 @@ class TrainingModule(nn.Module, ABC):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+
+    def phase(self, step: Step) -> object:
+        """Return what a step depends on besides its batch: here the epoch.
+
+        A recorded step is recorded anew where this changes.
+        """
+        return step.epoch
 
     @abstractmethod
     def forward(self, batch: WindowBatch, step: Step) -> LossTerms:

@@ -1,9 +1,9 @@
 """One training step, launched operation by operation or replayed as one CUDA graph.
 
 A full-size step of the generator takes the CPU longer to launch than an H100 to compute. A CUDA
-graph is launched at once: the whole step is recorded once an epoch, the optimizer included, and
-replayed for every batch. What Python computes from the epoch (the learning rate, the probability of
-a mask) is constant in the graph, which is why it is recorded anew.
+graph is launched at once: the whole step is recorded, the optimizer included, and replayed for
+every batch. What Python computes from the epoch (the learning rate, the probability of a mask) is
+constant in the graph, which is recorded anew where it changes.
 """
 
 from collections import deque
@@ -127,10 +127,12 @@ class CapturedSteps:
             self._read()
 
     def _replay(self, batch: WindowBatch, step: Step) -> StepResult:
+        rates = [group["lr"] for group in self._optimizer.param_groups]
         shapes = [None if tensor is None else tensor.shape for tensor in batch]
-        if (step.epoch, shapes) != self._recorded:
+        constants = (self._module.phase(step), rates, shapes)
+        if constants != self._recorded:
             self._record(batch, step)
-            self._recorded = (step.epoch, shapes)
+            self._recorded = constants
         assert self._graph
         assert self._batch
         assert self._result

@@ -12,6 +12,8 @@ Source: published trainers `ae`, `aeface`, `aelowerfoot`, `aelower`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,13 +23,15 @@ from mambatalk.config import VQCommonConfig
 from mambatalk.errors import InputError
 from mambatalk.features.windows import WindowBatch
 from mambatalk.fidelity import FidelityRules
-from mambatalk.motion.body import Body
+from mambatalk.motion.body import Body, blend_vertices
+from mambatalk.motion.indices import constant_index, select
 from mambatalk.motion.parts import (
     LEGS,
     PART_CONTACT,
     PART_TRANSLATION,
     ground_velocity,
     integrate_ground,
+    select_pose,
 )
 from mambatalk.motion.rotations import matrix_from_6d
 from mambatalk.motion.skeleton import (
@@ -38,7 +42,6 @@ from mambatalk.motion.skeleton import (
     TRANSLATION,
     AutoEncoder,
     Part,
-    pose_channels,
 )
 from mambatalk.training.loop.module import LossTerms, total
 from mambatalk.training.losses import (
@@ -50,6 +53,9 @@ from mambatalk.training.losses import (
     l1_of_differences,
     mse_of_differences,
 )
+
+MESH_PARTS: Final = ("face", "upper", "hands")
+"""Parts whose loss has terms of the mesh. That of the global-motion net needs no vertices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +113,20 @@ class PartLoss:
 
     def __call__(self, prediction: Tensor, batch: WindowBatch) -> LossTerms:
         """Return the weighted terms of a prediction (B, T, D) for the part of a batch."""
-        return _TERMS[self.part](self, prediction, batch)
+        frames = None
+        if self.part in MESH_PARTS and self.mesh_weight:
+            frames = self.sample_frames(prediction.shape[1], prediction.device)
+        return _TERMS[self.part](self, prediction, batch, frames)
 
-    def sample_frames(self, length: int) -> slice:
-        """Draw the consecutive frames of the mesh terms from a window of `length` frames."""
+    def sample_frames(self, length: int, device: torch.device) -> Tensor | None:
+        """Draw the consecutive frames (n,) of the mesh terms from a window of `length` frames.
+
+        They are drawn on the device, as a step there is recorded. None stands for all frames.
+        """
         if not 0 < self.mesh_frames < length:
-            return slice(length)
-        start = int(torch.randint(length - self.mesh_frames + 1, ()))
-        return slice(start, start + self.mesh_frames)
+            return None
+        start = torch.randint(length - self.mesh_frames + 1, (), device=device)
+        return start + torch.arange(self.mesh_frames, device=device)
 
     @property
     def body_part(self) -> Part:
@@ -128,7 +140,9 @@ class PartLoss:
         return TIME if self.rules.mesh_velocity_along_time else VERTEX
 
 
-def _body_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> LossTerms:
+def _body_terms(
+    loss: PartLoss, prediction: Tensor, batch: WindowBatch, frames: Tensor | None
+) -> LossTerms:
     """Return the terms of upper body or hands."""
     predicted = matrices(prediction)
     target = target_matrices(loss.body_part, batch)
@@ -138,17 +152,15 @@ def _body_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> LossT
     }
     if loss.mesh_weight:
         rest_vertices, rest_joints = loss.body.shape(batch.betas, subset=loss.vertices)
-        frames = loss.sample_frames(predicted.shape[1])
-        predicted_mesh = _mesh(loss, predicted[:, frames], rest_vertices, rest_joints)
-        target_mesh = _mesh(loss, target[:, frames], rest_vertices, rest_joints)
-        terms["vertices"] = loss.mesh_weight * functional.mse_loss(predicted_mesh, target_mesh)
-        terms["mesh_differences"] = loss.mesh_weight * l1_of_differences(
-            predicted_mesh, target_mesh, axis=loss.mesh_axis
-        )
+        predicted_mesh = _mesh(loss, _chosen(predicted, frames), rest_vertices, rest_joints)
+        target_mesh = _mesh(loss, _chosen(target, frames), rest_vertices, rest_joints)
+        terms |= _mesh_terms(loss, predicted_mesh, target_mesh, l1_of_differences)
     return terms
 
 
-def _face_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> LossTerms:
+def _face_terms(
+    loss: PartLoss, prediction: Tensor, batch: WindowBatch, frames: Tensor | None
+) -> LossTerms:
     predicted = matrices(prediction[..., :6])
     target = target_matrices("face", batch)
     expressions = prediction[..., 6:]
@@ -162,23 +174,21 @@ def _face_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> LossT
         predicted_face, target_face = expressions, batch.expressions
         if not loss.rules.matching_face_expressions:
             predicted_face, target_face = target_face, predicted_face
-        frames = loss.sample_frames(predicted.shape[1])
-        predicted_mesh = _face_mesh(loss, predicted[:, frames], predicted_face[:, frames], batch)
-        target_mesh = _face_mesh(loss, target[:, frames], target_face[:, frames], batch)
-        terms["vertices"] = loss.mesh_weight * functional.mse_loss(predicted_mesh, target_mesh)
-        terms["mesh_differences"] = loss.mesh_weight * mse_of_differences(
-            predicted_mesh, target_mesh, axis=loss.mesh_axis
+        predicted_mesh = _face_mesh(
+            loss, _chosen(predicted, frames), _chosen(predicted_face, frames), batch
         )
+        target_mesh = _face_mesh(loss, _chosen(target, frames), _chosen(target_face, frames), batch)
+        terms |= _mesh_terms(loss, predicted_mesh, target_mesh, mse_of_differences)
     return terms
 
 
-def _lower_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> LossTerms:
+def _lower_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch, frames: None) -> LossTerms:
     predicted = matrices(prediction[..., LEGS])
     target = target_matrices("lower", batch)
     contact = prediction[..., PART_CONTACT]
     predicted_joints = _joints(loss, predicted, batch)
     target_joints = _joints(loss, target, batch)
-    predicted_feet = predicted_joints[:, :, FOOT_JOINTS]
+    predicted_feet = select(predicted_joints, 2, FOOT_JOINTS)
     terms = {
         "geodesic": geodesic(predicted, target),
         "contact": functional.mse_loss(contact, batch.motion[..., CONTACT]),
@@ -198,7 +208,9 @@ def _lower_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Loss
     return terms
 
 
-def _global_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> LossTerms:
+def _global_terms(
+    loss: PartLoss, prediction: Tensor, batch: WindowBatch, frames: None
+) -> LossTerms:
     target = batch.motion[..., TRANSLATION]
     contact = prediction[..., PART_CONTACT]
     ground = prediction[..., PART_TRANSLATION]
@@ -207,16 +219,15 @@ def _global_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Los
 
     # The published loss has one velocity term for x and one for z, and two of their differences:
     # that is twice the mean over both axes.
-    axes = [0, 2]
-    velocity = ground[..., axes]
-    target_velocity = ground_velocity(target)[..., axes]
-    difference_weight = loss.difference_weight * len(axes)
+    velocity = ground[..., ::2]
+    target_velocity = ground_velocity(target)[..., ::2]
+    difference_weight = 2 * loss.difference_weight
 
     legs = _joints(loss, target_matrices("lower", batch), batch)
-    feet = legs[:, :, FOOT_JOINTS] + position.unsqueeze(2)
+    feet = select(legs, 2, FOOT_JOINTS) + position.unsqueeze(2)
     terms = {
         "contact": functional.mse_loss(contact, batch.motion[..., CONTACT]),
-        "velocity": len(axes) * functional.l1_loss(velocity, target_velocity),
+        "velocity": 2 * functional.l1_loss(velocity, target_velocity),
         "velocity_differences": difference_weight * l1_of_differences(velocity, target_velocity),
         "position": functional.l1_loss(position, target),
         "position_differences": loss.difference_weight * l1_of_differences(position, target),
@@ -231,13 +242,30 @@ def _global_terms(loss: PartLoss, prediction: Tensor, batch: WindowBatch) -> Los
     return terms
 
 
-_TERMS: Mapping[AutoEncoder, Callable[[PartLoss, Tensor, WindowBatch], LossTerms]] = {
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+_Terms = Callable[[PartLoss, Tensor, WindowBatch, Any], LossTerms]
+_TERMS: Mapping[AutoEncoder, _Terms] = {
     "face": _face_terms,
     "upper": _body_terms,
     "hands": _body_terms,
     "lower": _lower_terms,
     "global": _global_terms,
 }
+
+
+def _for_device(function: Function, device: torch.device) -> Function:
+    """Return a function on meshes, compiled for a GPU.
+
+    The meshes of a full-size batch have half a gigabyte. Compiled, many passes over them become a
+    few.
+    """
+    return _compiled(function) if device.type == "cuda" else function
+
+
+@cache
+def _compiled(function: Function) -> Function:
+    # What cannot be compiled would be an error, and not slow.
+    return torch.compile(function, fullgraph=True, dynamic=False)
 
 
 def matrices(rotations: Tensor) -> Tensor:
@@ -247,15 +275,33 @@ def matrices(rotations: Tensor) -> Tensor:
 
 def target_matrices(part: Part, batch: WindowBatch) -> Tensor:
     """Return the true rotation matrices (B, T, J, 3, 3) of a part."""
-    return matrices(batch.motion[..., pose_channels(part)])
+    return matrices(select_pose(batch.motion, part))
 
 
 def whole_body(part: Part, rotations: Tensor) -> Tensor:
     """Place a part's rotations (B, T, J, 3, 3) among all joints (B * T, 55, 3, 3) at rest."""
     frames = rotations.flatten(0, 1)
     identity = torch.eye(3, dtype=frames.dtype, device=frames.device)
-    index = torch.tensor(PART_JOINTS[part], device=frames.device)
+    index = constant_index(PART_JOINTS[part], frames.device)
     return identity.repeat(len(frames), JOINT_COUNT, 1, 1).index_copy(1, index, frames)
+
+
+def _chosen(x: Tensor, frames: Tensor | None) -> Tensor:
+    """Return the given frames (n,) of `x` (B, T, ...), or all of them."""
+    return x if frames is None else x.index_select(1, frames)
+
+
+def _mesh_terms(
+    loss: PartLoss, predicted: Tensor, target: Tensor, differences: Callable[..., Tensor]
+) -> LossTerms:
+    """Return the weighted terms of vertices (B, T, V, 3), with an error of their differences."""
+    error = _for_device(functional.mse_loss, predicted.device)
+    error_of_differences = _for_device(differences, predicted.device)
+    return {
+        "vertices": loss.mesh_weight * error(predicted, target),
+        "mesh_differences": loss.mesh_weight
+        * error_of_differences(predicted, target, axis=loss.mesh_axis),
+    }
 
 
 def _mesh(loss: PartLoss, rotations: Tensor, rest_vertices: Tensor, rest_joints: Tensor) -> Tensor:
@@ -270,6 +316,8 @@ def _mesh(loss: PartLoss, rotations: Tensor, rest_vertices: Tensor, rest_joints:
         rest_vertices.repeat_interleave(repeat, 0),
         rest_joints.repeat_interleave(repeat, 0),
         subset=loss.vertices,
+        bent=PART_JOINTS[loss.body_part],
+        blend=_for_device(blend_vertices, rotations.device),
     )
     return vertices.unflatten(0, (windows, length))
 

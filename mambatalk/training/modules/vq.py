@@ -10,7 +10,7 @@ from mambatalk.config import VQCommonConfig, VQPartConfig
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch
 from mambatalk.fidelity import FidelityRules
-from mambatalk.models.vq.quantizer import Quantizer
+from mambatalk.models.vq.quantizer import Quantizer, code_shares
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder, Borders
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import part_input
@@ -67,22 +67,27 @@ class DeadCodeRevival(nn.Module):
         self.codes = codes.flatten()
 
     @torch.no_grad()
-    def revive(self, quantizer: Quantizer) -> int:
+    def revive(self, quantizer: Quantizer) -> Tensor:
         """Update the shares with the last batch and move dead codes; return how many were moved."""
         size = len(self.shares)
-        share = torch.bincount(self.codes, minlength=size) / self.codes.numel()
-        share = mean_over_processes(share)
+        share = mean_over_processes(code_shares(self.codes, size))
         latents = gather_rows(self.latents)
         self.shares.mul_(self.momentum).add_(share, alpha=1 - self.momentum)
 
+        # Masks instead of lists of dead codes: the length of a list would have to be read from the
+        # GPU. The k-th dead code moves to the k-th of the latents in random order.
+        order = torch.randperm(len(latents), device=latents.device)
+        dead = self.shares < self.dead_share / size
+        place = dead.cumsum(0) - 1
         # No more codes can move than there are latents to move them to.
-        dead = (self.shares < self.dead_share / size).nonzero().flatten()[: len(latents)]
-        chosen = torch.randperm(len(latents), device=latents.device)[: len(dead)]
-        quantizer.embedding.weight[dead] = latents[chosen]
+        dead &= place < len(latents)
+        moved = latents[order[place.clamp(0, len(latents) - 1)]]
+        weight = quantizer.embedding.weight
+        weight.copy_(torch.where(dead.unsqueeze(-1), moved, weight))
         # Each process has chosen others.
-        copy_from_first(quantizer.embedding.weight)
-        self.shares[dead] = 1 / size
-        return len(dead)
+        copy_from_first(weight)
+        self.shares.masked_fill_(dead, 1 / size)
+        return dead.sum()
 
 
 class AutoEncoderTraining(TrainingModule):
@@ -96,6 +101,8 @@ class AutoEncoderTraining(TrainingModule):
         revival_end: Epoch from which codes are no longer revived.
 
     """
+
+    capturable = True
 
     def __init__(
         self,
@@ -113,6 +120,10 @@ class AutoEncoderTraining(TrainingModule):
         self.revival = revival
         self.revival_end = revival_end
 
+    def phase(self, step: Step) -> bool:
+        """Return whether dead codes are revived: nothing else depends on the epoch."""
+        return step.epoch < self.revival_end
+
     def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
         """Return the reconstruction terms, and for a VQ-VAE the quantisation loss."""
         x = part_input(self.loss.part, batch.motion, batch.expressions, rules=self.rules)
@@ -128,7 +139,7 @@ class AutoEncoderTraining(TrainingModule):
 
     def after_backward(self, step: Step) -> None:
         """Revive dead codes."""
-        if self.revival is not None and step.epoch < self.revival_end:
+        if self.revival is not None and self.phase(step):
             self.revival.revive(cast(VQVAE, self.network).quantizer)
 
     def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:
@@ -234,6 +245,8 @@ def train_auto_encoder(
         lr_decay=common.lr_decay,
         select=common.select if rules.best_epoch else "last",
         patience=common.patience,
+        # A CUDA graph needs it. On a CPU it would change last bits, and gain nothing.
+        fused=context.device.type == "cuda",
     )
     state = train(module, data, optim, context)
     return Trained.of(network, state)

@@ -17,7 +17,8 @@ SHARES = torch.tensor([0.5, 0.3, 0.15, 0.05])
 
 
 def drawn_shares(sampling: Sampling, draws: int = 40_000) -> list[float]:
-    codes = sampling.choose("upper", SHARES.log().expand(1, draws, 4), 0)
+    noise = sampling.noise("upper", 0, [draws], 4)
+    codes = sampling.choose(SHARES.log().expand(1, draws, 4), noise)
     return (torch.bincount(codes.ravel(), minlength=4) / draws).tolist()
 
 
