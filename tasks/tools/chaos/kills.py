@@ -27,8 +27,8 @@ _REFUSED: Final = r"busy|Unable to acquire lock|already running"
 _ERROR: Final = "ERROR|expected|rror"
 _PATIENCE: Final = 20.0
 """Seconds after which a build that has not ended is killed as a whole."""
-_ALLOWANCE: Final = 1.0
-"""Seconds for the end of DVC and the launcher, after that of the stage."""
+_ALLOWANCE: Final = {signal.SIGKILL: 1.0, signal.SIGTERM: 2.0, signal.SIGINT: 2.0}
+"""Seconds for the end of DVC and the launcher after that of the stage, by the signal sent."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _attempt(build: Build, draw: random.Random) -> Attempt:
         victim = draw.choice([member for member in family if _role(member, root)])
         number = draw.choice(_SIGNALS)
         name = f"{number.name} to the {_role(victim, root)}"
-        limit = _ALLOWANCE + (ORPHAN_SECONDS if number == signal.SIGKILL else STOP_SECONDS)
+        limit = _ALLOWANCE[number] + (ORPHAN_SECONDS if number == signal.SIGKILL else STOP_SECONDS)
         signalled = time.monotonic()
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(number)
@@ -124,7 +124,7 @@ def _attempt(build: Build, draw: random.Random) -> Attempt:
             os.close(handle)
         lived = time.monotonic() - signalled
         if _had_finished(build, victim.pid):
-            name, limit = f"{name} that had finished", _PATIENCE + _ALLOWANCE
+            name, limit = f"{name} that had finished", _PATIENCE + 1
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
