@@ -25,9 +25,9 @@ from mambatalk.motion.skeleton import (
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.fixture import ROLLOUT_TOLERANCE, Fixture, Measure, compare_codes
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.decoding import Codes, decode
+from mambatalk.synthesis.decoding import Codes, decode, join_codes
 from mambatalk.synthesis.layout import ClipInputs, encode_windows
-from mambatalk.synthesis.synthesizer import Synthesizer, join_codes
+from mambatalk.synthesis.synthesizer import Synthesizer
 
 Mode = Literal["published", "exact_hop"]
 

@@ -5,6 +5,7 @@ this is what makes joints smooth where windows meet. The translation comes from 
 network, which predicts ground velocity and height from the legs. Source: published inference.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -190,3 +191,13 @@ def decoder_reach(bundle: Bundle) -> int:
 def _convolution_reach(network: nn.Module) -> int:
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv1d)]
     return sum(module.dilation[0] * (module.kernel_size[0] - 1) // 2 for module in convolutions)
+
+
+def join_codes(windows: Iterable[Codes], frames: int | None = None) -> Codes:
+    """Join the codes (B, n) of consecutive windows and keep the first `frames` frames."""
+    parts = list(windows)
+    joined = {}
+    for part in PARTS:
+        codes = [window[part] for window in parts]
+        joined[part] = torch.cat(codes, dim=1)[:, :frames]
+    return joined

@@ -4,9 +4,8 @@ A window takes a CPU 45 ms to launch, operation by operation, and an H200 8 ms t
 small operations, most of them of the code chain. A graph is launched at once.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,13 +13,11 @@ from torch import Tensor
 from mambatalk.models.generator.network import Fused
 from mambatalk.motion.skeleton import Part
 from mambatalk.synthesis.decoding import Codes
-
-if TYPE_CHECKING:
-    from mambatalk.synthesis.synthesizer import SynthesisState
+from mambatalk.synthesis.state import SynthesisState
 
 Noise = dict[Part, Tensor]
 """Gumbel noise (T, codes) of the parts whose codes are drawn."""
-Compute = Callable[["SynthesisState", Fused, Noise], tuple[Codes, "SynthesisState"]]
+Compute = Callable[[SynthesisState, Fused, Noise], tuple[Codes, SynthesisState]]
 """Computes a window from the state before it: all its codes (B, T), and the state after it."""
 MOST_RECORDINGS = 16
 """Graphs of different batch sizes and positions in a clip that are kept."""
@@ -31,7 +28,7 @@ class _Recording:
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
     codes: Codes
-    after: "SynthesisState"
+    after: SynthesisState
 
 
 class RecordedWindows:
@@ -48,8 +45,8 @@ class RecordedWindows:
         self._recordings: dict[Hashable, _Recording | None] = {}
 
     def __call__(
-        self, kind: Hashable, state: "SynthesisState", window: Fused, noise: Noise
-    ) -> tuple[Codes, "SynthesisState"]:
+        self, kind: Hashable, state: SynthesisState, window: Fused, noise: Noise
+    ) -> tuple[Codes, SynthesisState]:
         """Compute a window.
 
         Args:
@@ -76,11 +73,11 @@ class RecordedWindows:
         recording.graph.replay()
         # The next replay overwrites them.
         codes = {part: index.clone() for part, index in recording.codes.items()}
-        after = _copied(recording.after)
+        after = recording.after.copied()
         return codes, replace(after, windows=state.windows + 1)
 
-    def _record(self, state: "SynthesisState", window: Fused, noise: Noise) -> _Recording:
-        own_state = _copied(state)
+    def _record(self, state: SynthesisState, window: Fused, noise: Noise) -> _Recording:
+        own_state = state.copied()
         own_window = Fused(*(branch.clone() for branch in window))
         own_noise = {part: rows.clone() for part, rows in noise.items()}
         graph = torch.cuda.CUDAGraph()
@@ -94,7 +91,7 @@ class RecordedWindows:
         )
 
 
-def _tensors(state: "SynthesisState", window: Fused, noise: Noise) -> list[Tensor]:
+def _tensors(state: SynthesisState, window: Fused, noise: Noise) -> list[Tensor]:
     """Return all tensors in a fixed order."""
     codes = (state.context_codes or {}).values()
     return [
@@ -107,18 +104,7 @@ def _tensors(state: "SynthesisState", window: Fused, noise: Noise) -> list[Tenso
     ]
 
 
-def _copied(state: "SynthesisState") -> "SynthesisState":
-    codes = state.context_codes
-    return replace(
-        state,
-        context=state.context.clone(),
-        first_frame=state.first_frame.clone(),
-        speaker_index=state.speaker_index.clone(),
-        context_codes=codes and {part: index.clone() for part, index in codes.items()},
-    )
-
-
-def side_by_side(tasks: list[Callable[[], Tensor]], device: torch.device) -> list[Tensor]:
+def side_by_side(tasks: Sequence[Callable[[], Tensor]], device: torch.device) -> list[Tensor]:
     """Return the results of independent computations; in a CUDA graph they run at the same time."""
     if device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
         return [task() for task in tasks]

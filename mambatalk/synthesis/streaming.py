@@ -32,11 +32,12 @@ from mambatalk.synthesis.decoding import (
     DecodedMotion,
     decode,
     decoder_reach,
+    join_codes,
     root_path,
     to_smplx,
 )
 from mambatalk.synthesis.layout import ClipInputs, encode_windows, with_look_ahead
-from mambatalk.synthesis.synthesizer import Synthesizer, join_codes
+from mambatalk.synthesis.synthesizer import Synthesizer
 
 
 @torch.inference_mode()

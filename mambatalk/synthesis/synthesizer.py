@@ -5,8 +5,7 @@ over it, and so is the parity check in `mambatalk.published`. Source: published 
 docs/fidelity.md lists what is corrected.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -31,40 +30,13 @@ from mambatalk.synthesis.decoding import (
     assemble_pose,
     decode,
     decode_parts,
+    join_codes,
     to_smplx,
 )
 from mambatalk.synthesis.layout import ClipInputs, Pace, Speech, WindowLayout, encode_windows
 from mambatalk.synthesis.recording import Noise, RecordedWindows, side_by_side
 from mambatalk.synthesis.sampling import Sampling
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SynthesisState:
-    """What the next window needs from the windows before it, for B clips side by side."""
-
-    context: Tensor
-    """Motion (B, c, 337) of the known frames that the next window starts with: 4 without a pace."""
-    first_frame: Tensor
-    """Motion (B, 337) of the first frame. Published synthesis restarts the translation there."""
-    speaker_index: Tensor
-    """Row of the speaker embedding (B,)."""
-    windows: int
-    """Number of windows generated so far."""
-    context_codes: Codes | None = None
-    """Codes (B, c) of the frames that the next window starts with; None before the first one."""
-
-    def first_rows(self, count: int) -> "SynthesisState":
-        """Return the state of the first `count` clips."""
-        codes = None
-        if self.context_codes is not None:
-            codes = {part: index[:count] for part, index in self.context_codes.items()}
-        return SynthesisState(
-            context=self.context[:count],
-            first_frame=self.first_frame[:count],
-            speaker_index=self.speaker_index[:count],
-            windows=self.windows,
-            context_codes=codes,
-        )
+from mambatalk.synthesis.state import SynthesisState
 
 
 class Synthesizer:
@@ -430,13 +402,3 @@ class Synthesizer:
                 "expected numbers in [-1, 1], found samples that are not finite",
                 "decode or record the audio again",
             )
-
-
-def join_codes(windows: Iterable[Codes], frames: int | None = None) -> Codes:
-    """Join the codes (B, n) of consecutive windows and keep the first `frames` frames."""
-    parts = list(windows)
-    joined = {}
-    for part in PARTS:
-        codes = [window[part] for window in parts]
-        joined[part] = torch.cat(codes, dim=1)[:, :frames]
-    return joined

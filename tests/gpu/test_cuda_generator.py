@@ -1,6 +1,6 @@
 """The whole generator on CUDA against the CPU, outputs and gradients, at small and full size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -33,9 +33,15 @@ FULL = GeneratorConfig(vocabulary_size=11195)
 
 
 @pytest.fixture(autouse=True)
-def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+def _full_precision() -> Iterator[None]:
+    # Not `monkeypatch`, which cannot delete these attributes again.
+    flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [flag.allow_tf32 for flag in flags]
+    for flag in flags:
+        flag.allow_tf32 = False
+    yield
+    for flag, value in zip(flags, before, strict=True):
+        flag.allow_tf32 = value
 
 
 def _random_window(config: GeneratorConfig, batch: int = 2, frames: int = 64) -> list[Tensor]:

@@ -1,6 +1,6 @@
 """The CUDA kernels of mamba-ssm and causal-conv1d against PyTorch, outputs and gradients."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import pytest
@@ -32,9 +32,15 @@ class ScanResult(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+def _full_precision() -> Iterator[None]:
+    # Not `monkeypatch`, which cannot delete these attributes again.
+    flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [flag.allow_tf32 for flag in flags]
+    for flag in flags:
+        flag.allow_tf32 = False
+    yield
+    for flag, value in zip(flags, before, strict=True):
+        flag.allow_tf32 = value
 
 
 def _relative_error(value: Tensor, expected: Tensor) -> float:

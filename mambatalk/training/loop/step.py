@@ -19,7 +19,8 @@ from mambatalk.training.loop.distributed import mean_terms, processes
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule, total
 
 CheckLoss = Callable[[int, float], None]
-"""Called with the number of a step in its epoch, and its loss; raises if it is not finite."""
+"""Called with the number of a step in its epoch, and its loss, which is NaN if the gradient is not
+finite; raises if the loss is not finite."""
 
 
 class StepResult(NamedTuple):
@@ -39,7 +40,7 @@ class EagerSteps:
         module: The module itself.
         optimizer: Its optimizer.
         clip_norm: Largest norm of the gradient. If None, it is not clipped.
-        check: Called before the backward pass.
+        check: Called before the backward pass and before the optimizer.
 
     """
 
@@ -67,6 +68,7 @@ class EagerSteps:
         loss.backward()
         self._module.after_backward(step)
         norm = clip(self._module, self._clip_norm)
+        self._check(step.number, checked(total(terms.values()), norm).item())
         self._optimizer.step()
         return StepResult(terms, norm)
 
@@ -78,7 +80,7 @@ class CapturedSteps:
     """Steps as a CUDA graph, for a module with `capturable` and Adam with `capturable` and `fused`.
 
     The CPU does not wait for a step: its loss is read while the next one runs. The GPU itself skips
-    the update of a step whose loss is not finite.
+    the update of a step whose loss or gradient is not finite.
 
     Args:
         module: The module, on a GPU.
@@ -118,7 +120,7 @@ class CapturedSteps:
             with torch.cuda.stream(stream):
                 result = self._compute(batch, step)
             torch.cuda.current_stream().wait_stream(stream)
-        self._read_later(step.number, total(result.terms.values()))
+        self._read_later(step.number, checked(total(result.terms.values()), result.norm))
         return result
 
     def finish(self) -> None:
@@ -162,7 +164,8 @@ class CapturedSteps:
         self._module.after_backward(step)
         norm = clip(self._module, self._clip_norm)
         # Read by Adam, as `torch.amp.GradScaler` sets it: 1 skips the update.
-        self._optimizer.found_inf = (~loss.detach().isfinite()).float()  # type: ignore[attr-defined]
+        bad = ~checked(loss.detach(), norm).isfinite()
+        self._optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         self._optimizer.step()
         return StepResult({name: term.detach() for name, term in terms.items()}, norm)
 
@@ -193,6 +196,14 @@ def make_steps(
     if on_gpu and module.capturable and processes() == 1:
         return CapturedSteps(module, optimizer, clip_norm, check)
     return EagerSteps(run, module, optimizer, clip_norm, check)
+
+
+def checked(loss: Tensor, norm: Tensor) -> Tensor:
+    """Return the loss, or NaN if the norm of its gradient is not finite.
+
+    A finite loss can have a gradient that is not, and one such update spoils all weights.
+    """
+    return loss + 0 * norm
 
 
 def clip(module: TrainingModule, limit: float | None) -> Tensor:

@@ -97,9 +97,9 @@ def train(
         the module measures ("check/...").
 
     Raises:
-        FloatingPointError: A training or validation loss is not finite, or a training loss is
-            `DIVERGED` times that of the first step. The optimizer takes no step with such a
-            training loss.
+        FloatingPointError: A training or validation loss or a gradient is not finite, or a
+            training loss is `DIVERGED` times that of the first step. The optimizer takes no step
+            with such a loss or gradient.
         InputError: The scratch folder holds the state of another training, cannot be written to, or
             is on a full disk.
         MemoryError: The GPU has too little memory.
@@ -354,8 +354,9 @@ def _check_training_loss(state: TrainState, data: TrainingData, number: int, los
 
 
 def _bad_loss(name: str, loss: float, where: str) -> FloatingPointError:
+    gradient = " or its gradient" if math.isnan(loss) else ""
     return FloatingPointError(
-        f"{name}: the loss is {loss:.3g} in {where}; lower the learning rate, "
+        f"{name}: the loss{gradient} is {loss:.3g} in {where}; lower the learning rate, "
         "or check the data-quality report"
     )
 

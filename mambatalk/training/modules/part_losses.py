@@ -13,7 +13,7 @@ Source: published trainers `ae`, `aeface`, `aelowerfoot`, `aelower`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -265,7 +265,7 @@ def _for_device(function: Function, device: torch.device) -> Function:
 @cache
 def _compiled(function: Function) -> Function:
     # What cannot be compiled would be an error, and not slow.
-    return torch.compile(function, fullgraph=True, dynamic=False)
+    return cast(Function, torch.compile(function, fullgraph=True, dynamic=False))
 
 
 def matrices(rotations: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
 from mambatalk.synthesis.decoding import root_path
 from mambatalk.synthesis.layout import WindowLayout
-from mambatalk.synthesis.synthesizer import SynthesisState, Synthesizer
+from mambatalk.synthesis.state import SynthesisState
+from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.text.vocabulary import PAD
 from mambatalk.training.losses import l1_of_differences
 from mambatalk.training.modules.generator import step_terms

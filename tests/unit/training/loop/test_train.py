@@ -71,10 +71,19 @@ def test_non_finite_loss_stops_before_the_optimizer_step(store: FeatureStore, ba
     module = OneWeight(terms)
     weights: list[float] = []
     module.hook = lambda step: weights.append(module.weight.item())
-    with pytest.raises(FloatingPointError, match=r"^net: the loss is (nan|-?inf) in step 1 of epo"):
+    message = r"^net: the loss( or its gradient)? is (nan|-?inf) in step 1 of epoch 2"
+    with pytest.raises(FloatingPointError, match=message):
         train(module, data(store), optim(epochs=3), CONTEXT)
     assert weights == [0.0]
     assert module.weight.item() == pytest.approx(-0.1, rel=1e-4)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_optimizer_step(store: FeatureStore) -> None:
+    # The slope of a square root at 0 is infinite.
+    module = OneWeight(lambda module, batch, step: module.weight.sqrt().sum())
+    with pytest.raises(FloatingPointError, match="the loss or its gradient is nan in step 1"):
+        train(module, data(store), optim(), CONTEXT)
+    assert module.weight.item() == 0
 
 
 def test_non_finite_loss_message_names_the_clips_and_a_remedy(store: FeatureStore) -> None:

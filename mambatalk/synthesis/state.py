@@ -1,0 +1,47 @@
+"""What synthesis keeps from window to window."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from mambatalk.synthesis.decoding import Codes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SynthesisState:
+    """What the next window needs from the windows before it, for B clips side by side."""
+
+    context: Tensor
+    """Motion (B, c, 337) of the known frames that the next window starts with: 4 without a pace."""
+    first_frame: Tensor
+    """Motion (B, 337) of the first frame. Published synthesis restarts the translation there."""
+    speaker_index: Tensor
+    """Row of the speaker embedding (B,)."""
+    windows: int
+    """Number of windows generated so far."""
+    context_codes: Codes | None = None
+    """Codes (B, c) of the frames that the next window starts with; None before the first one."""
+
+    def copied(self) -> "SynthesisState":
+        """Return the state with tensors of its own."""
+        codes = self.context_codes
+        return replace(
+            self,
+            context=self.context.clone(),
+            first_frame=self.first_frame.clone(),
+            speaker_index=self.speaker_index.clone(),
+            context_codes=codes and {part: index.clone() for part, index in codes.items()},
+        )
+
+    def first_rows(self, count: int) -> "SynthesisState":
+        """Return the state of the first `count` clips."""
+        codes = None
+        if self.context_codes is not None:
+            codes = {part: index[:count] for part, index in self.context_codes.items()}
+        return SynthesisState(
+            context=self.context[:count],
+            first_frame=self.first_frame[:count],
+            speaker_index=self.speaker_index[:count],
+            windows=self.windows,
+            context_codes=codes,
+        )
