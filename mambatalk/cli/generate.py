@@ -72,6 +72,14 @@ def generate(
             " with one of the same name for each recording.",
         ),
     ] = None,
+    fix_feet: Annotated[
+        bool,
+        typer.Option(
+            "--fix-feet",
+            help="Hold planted feet still, which a bundle of this project does by itself and"
+            " published weights do not. The legs are those of --body.",
+        ),
+    ] = False,
     body: BodyOption = None,
     seed: Annotated[
         int | None,
@@ -145,6 +153,7 @@ def generate(
                 textgrid=_beside(textgrid, path, ".TextGrid"),
                 start_pose=start_pose,
                 side_by_side=_beside(side_by_side, path, ".npz"),
+                fix_feet=fix_feet,
             )
             result = generate_files(loaded, bodies, request, progress_bar)
         except InputError as error:

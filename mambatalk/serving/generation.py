@@ -21,10 +21,12 @@ from mambatalk.corpus.textgrid import Interval, read_textgrid
 from mambatalk.errors import InputError
 from mambatalk.export.bvh import write_bvh
 from mambatalk.export.gltf import write_glb
+from mambatalk.export.rest import rest_joints
 from mambatalk.export.vrma import write_vrma
 from mambatalk.files import read_json, write_json
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.feet import lock_feet
 from mambatalk.motion.rotations import axis_angle_to_6d
 from mambatalk.motion.skeleton import (
     EXPRESSION_DIM,
@@ -137,6 +139,8 @@ class Request:
     """Motion whose first four frames the result starts with. If None, start from the rest pose."""
     side_by_side: Path | None = None
     """Recorded motion that the video shows beside the generated one."""
+    fix_feet: bool = False
+    """Hold planted feet still where the bundle does not, as one of published weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +186,8 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
             start=start,
             progress=progress,
         )
+    if request.fix_feet:
+        motion = _fixed_feet(model, motion, bodies, notes)
     generated = time.perf_counter()
     if truth is not None and len(truth) < len(motion):
         notes.append(f"{request.side_by_side}: the video ends with it at {len(truth) / FPS:.1f} s")
@@ -211,6 +217,7 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
                 "textgrid": _text(request.textgrid),
                 "start_pose": _text(request.start_pose),
                 "side_by_side": _text(request.side_by_side),
+                "fix_feet": request.fix_feet,
                 "sampling": asdict(sampling) if sampling else None,
             },
             "body": None if request.formats == ("npz",) else bodies.body.kind,
@@ -244,6 +251,15 @@ def start_motion(path: Path) -> NDArray[np.float32]:
     if not np.isfinite(channels).all():
         raise InputError(path, "expected finite numbers, found NaN or infinity", "export it again")
     return channels.astype(np.float32)
+
+
+def _fixed_feet(model: Model, motion: SmplxMotion, bodies: Bodies, notes: list[str]) -> SmplxMotion:
+    """Hold the planted feet of a motion still, or note that the bundle has done so."""
+    synthesizer = model.synthesizer
+    if synthesizer.rules.locked_feet and synthesizer.bundle.rest_joints is not None:
+        notes.append("the bundle holds planted feet still itself: --fix-feet changes nothing")
+        return motion
+    return lock_feet(motion, rest_joints(bodies.body, motion))
 
 
 def _recorded_motion(path: Path) -> SmplxMotion:

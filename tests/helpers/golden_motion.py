@@ -70,7 +70,8 @@ def golden_bundle(perturbation: int = 0) -> Bundle:
                 noise = changes.standard_normal(parameter.shape)
                 parameter.mul_(torch.from_numpy(1 + PERTURBATION * noise).float())
     for part, network in bundle.part_networks.items():
-        _stay_near_rest(network, len(pose_channels(part)))
+        _reduce(network, 0.02 if part == "lower" else 0.4, len(pose_channels(part)))
+    _reduce(bundle.global_net, 0.02, 0)
     return Bundle(
         **{
             **vars(bundle),
@@ -122,14 +123,22 @@ def _fill(module: nn.Module, random: np.random.RandomState) -> None:
         parameter.copy_(torch.from_numpy(values))
 
 
-def _stay_near_rest(network: nn.Module, channels: int) -> None:
-    """Let a decoder return small rotations: of others rounding could make large ones."""
+def _reduce(network: nn.Module, factor: float, rotations: int) -> None:
+    """Let a decoder return values near the rest pose, and so slow that feet are planted.
+
+    Rounding could change large rotations much.
+
+    Args:
+        network: Auto-encoder.
+        factor: Size of the values relative to random ones.
+        rotations: Number of the first channels, which are 6D rotations.
+
+    """
     last = [module for module in network.modules() if isinstance(module, nn.Conv1d)][-1]
     assert last.bias is not None
-    identity = axis_angle_to_6d(torch.zeros(3)).repeat(channels // 6)
-    last.weight.mul_(0.4)
+    last.weight.mul_(factor)
     last.bias.zero_()
-    last.bias[:channels] = identity
+    last.bias[:rotations] = axis_angle_to_6d(torch.zeros(3)).repeat(rotations // 6)
 
 
 def _renew() -> None:

@@ -17,6 +17,7 @@ from mambatalk.cli import app
 from mambatalk.errors import InputError
 from mambatalk.files import read_json
 from mambatalk.motion.clip import SmplxMotion
+from tests.helpers.golden_motion import golden_bundle
 from tests.helpers.motions import smooth_motion
 from tests.helpers.speech import noise
 from tests.helpers.stand_in_body import stand_in_file
@@ -175,6 +176,24 @@ def test_published_weights_cover_every_frame_and_say_what_they_need(
     assert result.exit_code == 0, result.output
     assert "note: published weights" in result.output
     assert len(SmplxMotion.read(tmp_path / "speech.npz")) == 75
+
+
+def test_feet_of_a_bundle_that_does_not_hold_them_can_be_held_still(
+    speech: Path, tmp_path: Path
+) -> None:
+    held = golden_bundle()
+    replace(held, rest_joints=None).save(tmp_path / "sliding")
+    held.save(tmp_path / "held")
+    motions = {}
+    for name, *options in (("sliding",), ("sliding", "--fix-feet"), ("held", "--fix-feet")):
+        folder = tmp_path / name
+        result = generate(speech, "--out", tmp_path, "--bundle", folder, *options)
+        assert result.exit_code == 0, result.output
+        assert ("--fix-feet changes nothing" in result.output) == (name == "held")
+        motions[name, *options] = SmplxMotion.read(tmp_path / "speech.npz")
+    fixed = motions["sliding", "--fix-feet"]
+    assert np.abs(fixed.poses - motions["sliding",].poses).max() > 1e-4
+    np.testing.assert_allclose(fixed.poses, motions["held", "--fix-feet"].poses, atol=1e-5)
 
 
 def test_bad_recordings_do_not_stop_the_others(bundle: Path, speech: Path, tmp_path: Path) -> None:
