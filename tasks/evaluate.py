@@ -72,7 +72,7 @@ def run(context: StageContext) -> None:
     )
     table: list[dict[str, Any]] = []
     with atomic_directory(paths.results) as out:
-        for clip, truth in zip(clips, _true_clips(paths, store, clips), strict=True):
+        for clip, truth in zip(clips, true_clips(paths, store, clips), strict=True):
             motions, codes = _motions(synthesizer, store, clips, clip, seed=config.seed)
             table += evaluation.add(truth, motions, codes)
             motions["model"].write(out / f"{clip.clip_id}.npz")
@@ -159,7 +159,8 @@ def _generate(
     return motion, {part: index[0] for part, index in codes.items()}
 
 
-def _true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
+def true_clips(paths: Paths, store: FeatureStore, clips: list[ClipInfo]) -> Iterator[TruthClip]:
+    """Yield the recordings of clips, with their annotations and events."""
     recorded = ClipStore(paths.clips)
     events = read_json(paths.sample_events)
     for clip in clips:
