@@ -352,8 +352,6 @@ CompareMetric = Literal["fgd", "kid", "bc", "l1div", "mse", "lvd", "foot_skating
 class PromotionConfig:
     """Rules of the promotion gate. No stage reads them, so a change reruns nothing."""
 
-    resamples: Count
-    """Bootstrap resamples of the test clips."""
     min_clips: Annotated[int, Field(ge=2)]
     """Test clips that a comparison needs; with fewer it is not run."""
     min_gain: Share
@@ -361,6 +359,10 @@ class PromotionConfig:
     tolerance: Share
     """Loss that is accepted of any metric, as a share of the champion's value, or of ground truth's
     for a metric that is compared with ground truth.
+    """
+    exclude_loss: list[CompareMetric]
+    """Metrics of which the test clips must exclude a larger loss. Of the other metrics, a larger
+    loss must not be shown.
     """
     beat_mean_pose: list[CompareMetric]
     """Metrics that must be better than those of the mean pose."""

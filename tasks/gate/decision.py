@@ -83,6 +83,8 @@ class Decision:
     when: str
     """ISO 8601, UTC."""
     clips: list[str]
+    units: int
+    """Clips, or parts of them, that intervals are over."""
     rules: list[Rule]
     values: dict[str, dict[str, float | None]]
     """Raw value by metric and row, "noise_floor" among the rows of distances."""
@@ -174,6 +176,7 @@ class _Gate:
             champion=champion,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             clips=scored.clips,
+            units=scored.evaluation.clips,
             rules=rules,
             values=_values(scored),
             drift=[] if before is None else feature_drift(self.config, before, current),
@@ -197,7 +200,7 @@ class _Gate:
 def _floors(rules: PromotionConfig, scored: Scored) -> dict[tuple[str, str], Difference | None]:
     wanted = {"mean_pose": rules.beat_mean_pose, "random_clip": rules.beat_random_clip}
     return {
-        (key, baseline): _difference(rules, scored, key, baseline, LEVEL)
+        (key, baseline): _difference(scored, key, baseline, LEVEL)
         for baseline, keys in wanted.items()
         for key in keys
     }
@@ -208,21 +211,17 @@ def _comparisons(rules: PromotionConfig, scored: Scored) -> dict[str, Comparison
     for key in COMPARED:
         # Two distances give two chances of a gain, so that each has half of the error.
         level = 1 - (1 - LEVEL) / len(DISTANCES) if key in DISTANCES else LEVEL
-        found = _difference(rules, scored, key, CHAMPION, level)
+        found = _difference(scored, key, CHAMPION, level)
         compared[key] = (
             None if found is None else Comparison(difference=found, scale=_scale(scored, found))
         )
     return compared
 
 
-def _difference(
-    rules: PromotionConfig, scored: Scored, key: str, other: str, level: float
-) -> Difference | None:
+def _difference(scored: Scored, key: str, other: str, level: float) -> Difference | None:
     if not scored.clips:
         return None
-    return difference(
-        scored.evaluation, key, CHALLENGER, other, level=level, resamples=rules.resamples
-    )
+    return difference(scored.evaluation, key, CHALLENGER, other, level=level)
 
 
 def _scale(scored: Scored, found: Difference) -> float:
@@ -238,7 +237,7 @@ def _scale(scored: Scored, found: Difference) -> float:
 
 
 def _everything(scored: Scored) -> NDArray[np.float64]:
-    """Return the counts that draw every clip once."""
+    """Return the weights with which every clip counts."""
     return np.ones(scored.evaluation.clips)
 
 

@@ -140,26 +140,29 @@ def _gain_rule(config: PromotionConfig, distances: Sequence[Comparison | None]) 
 
 
 def _loss_name(config: PromotionConfig, key: str) -> str:
-    against = "the champion's"
+    other = "the champion's"
+    if key in NO_GAIN_BELOW_TRUTH:
+        other += ", or than ground truth's"
+    worse = "worse than"
     if CATALOGUE[key].better == "nearer to ground truth":
-        rule = f"as near to ground truth as {against}"
-    elif key in NO_GAIN_BELOW_TRUTH:
-        rule = f"not worse than {against}, or than ground truth's"
-    else:
-        rule = f"not worse than {against}"
-    return f"{CATALOGUE[key].label} {rule}, ± {config.tolerance:.0%}"
+        worse = "farther from ground truth than"
+    shown = "" if key in config.exclude_loss else "shown to be "
+    return f"{CATALOGUE[key].label} not {shown}{worse} {other}, ± {config.tolerance:.0%}"
 
 
 def _loss_rule(config: PromotionConfig, key: str, found: Comparison | None) -> Rule:
     name = _loss_name(config, key)
+    must_exclude = key in config.exclude_loss
     if found is None:
-        return Rule(group=COMPARISON, name=name, status="not run", text="it is undefined")
+        status: Status = "not run" if must_exclude else "for information"
+        return Rule(group=COMPARISON, name=name, status=status, text="it is undefined")
     limit = config.tolerance * found.scale
-    status: Status = "unclear"
-    if found.difference.high <= limit:
-        status = "passed"
-    elif found.difference.low > limit:
+    if found.difference.low > limit:
         status = "failed"
+    elif found.difference.high <= limit or not must_exclude:
+        status = "passed"
+    else:
+        status = "unclear"
     text = f"{_numbers(found.difference)}, accepted up to {CATALOGUE[key].format(limit)}"
     return Rule(group=COMPARISON, name=name, status=status, text=text)
 

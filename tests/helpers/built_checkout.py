@@ -87,9 +87,7 @@ def _write_params(root: Path) -> None:
     yaml = YAML()
     values = yaml.load(ROOT / "infra/profiles/tiny.yaml")
     values["body"]["path"] = "data/body/body.npz"
-    values["promotion"].update(
-        resamples=100, beat_mean_pose=["l1div"], beat_random_clip=[], tolerance=0.5
-    )
+    values["promotion"].update(beat_mean_pose=["l1div"], beat_random_clip=[], tolerance=0.5)
     yaml.dump(values, root / "params.yaml")
 
 

@@ -1,10 +1,11 @@
-"""Intervals of differences: paired over clips, in the direction of the metric."""
+"""Intervals of differences: paired over clips, honest with few, in the direction of the metric."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from mambatalk.evaluation.intervals import fgd_without_each, kernel_distance_without_each
@@ -24,19 +25,21 @@ def evaluation_of(
     evaluation = Evaluation(
         body=stand_in_body(), mean_velocity=None, fgd_encoder=FGDEncoder(DIMENSION), fidelity=None
     )
-    evaluation.clips = CLIPS
+    lengths = [len(values) for metrics in scores.values() for values in metrics.values()]
+    clips = max(lengths, default=CLIPS)
+    evaluation.clips = clips
     for row, metrics in scores.items():
         evaluation.scores[row] = [
             {key: {"corrected": (values[k], 30.0)} for key, values in metrics.items()}
-            for k in range(CLIPS)
+            for k in range(clips)
         ]
-    for row, clips in (features or {}).items():
-        evaluation.features[row] = [{"corrected": clip} for clip in clips]
+    for row, of_clips in (features or {}).items():
+        evaluation.features[row] = [{"corrected": clip} for clip in of_clips]
     return evaluation
 
 
 def compare(evaluation: Evaluation, key: str) -> Any:
-    found = difference(evaluation, key, "challenger", "champion", level=0.95, resamples=400)
+    found = difference(evaluation, key, "challenger", "champion", level=0.95)
     assert found is not None
     return found
 
@@ -48,12 +51,13 @@ def hard() -> np.ndarray:
 
 
 def test_a_small_gain_in_every_clip_is_found_among_different_clips(hard: np.ndarray) -> None:
+    gains = np.random.default_rng(1).uniform(0.93, 0.97, CLIPS)
     scores = {
-        "challenger": {"mse": list(0.95 * hard)},
+        "challenger": {"mse": list(gains * hard)},
         "champion": {"mse": list(hard)},
     }
     found = compare(evaluation_of(scores), "mse")
-    assert found.worse == pytest.approx(-0.05 * hard.mean())
+    assert found.worse == pytest.approx(((gains - 1) * hard).mean())
     assert found.low < found.worse < found.high < 0
 
 
@@ -62,6 +66,32 @@ def test_a_gain_in_half_of_the_clips_is_not_shown(hard: np.ndarray) -> None:
     scores = {"challenger": {"mse": list(50 + sign)}, "champion": {"mse": [50.0] * CLIPS}}
     found = compare(evaluation_of(scores), "mse")
     assert found.low < 0 < found.high
+
+
+@pytest.mark.parametrize("clips", [2, 5, 12])
+def test_the_interval_of_a_mean_is_that_of_the_paired_t_test(clips: int) -> None:
+    one, other = np.random.default_rng(2).normal(1, 0.2, (2, clips))
+    scores = {"challenger": {"foot_skating": list(one)}, "champion": {"foot_skating": list(other)}}
+    found = compare(
+        evaluation_of({**scores, "ground_truth": {"foot_skating": [0.0] * clips}}), "foot_skating"
+    )
+    expected = stats.ttest_rel(one, other).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize("key", ["mse", "foot_skating"])
+def test_equal_models_seldom_differ_on_five_clips(key: str) -> None:
+    random = np.random.default_rng(3)
+    runs = 400
+    gains = 0
+    for _ in range(runs):
+        hard = random.uniform(1, 3, 5)
+        one, other = hard * random.lognormal(0, 0.2, (2, 5))
+        scores = {"challenger": {key: list(one)}, "champion": {key: list(other)}}
+        scores["ground_truth"] = {key: [0.0] * 5}
+        gains += compare(evaluation_of(scores), key).high < 0
+    # 2.5 %, and three standard deviations of what 400 runs find.
+    assert gains / runs < 0.025 + 3 * np.sqrt(0.025 * 0.975 / runs)
 
 
 def test_some_metrics_are_better_near_ground_truth() -> None:
@@ -89,7 +119,7 @@ def test_less_skating_than_recorded_is_no_gain() -> None:
 def test_a_metric_without_values_has_no_difference() -> None:
     scores = {"challenger": {"mse": [float("nan")] * CLIPS}, "champion": {"mse": [1.0] * CLIPS}}
     evaluation = evaluation_of(scores)
-    assert difference(evaluation, "mse", "challenger", "champion", level=0.95, resamples=50) is None
+    assert difference(evaluation, "mse", "challenger", "champion", level=0.95) is None
 
 
 def features(shift: float, seed: int) -> list[Tensor]:

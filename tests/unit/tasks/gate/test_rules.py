@@ -25,6 +25,7 @@ CONFIG = replace(
     min_clips=5,
     min_gain=0.1,
     tolerance=0.2,
+    exclude_loss=list(COMPARED),
     beat_mean_pose=["fgd"],
     beat_random_clip=[],
 )
@@ -68,6 +69,18 @@ def verdict(found: Any, clips: int = 5) -> str:
 )
 def test_the_verdict_needs_a_gain_and_no_loss(changes: dict[str, Any], expected: str) -> None:
     assert verdict(comparisons(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [((-0.1, 0.5), "promote"), ((0.3, 0.5), "reject"), (None, "promote")],
+)
+def test_a_loss_that_clips_cannot_exclude_must_not_be_shown(found: Any, expected: str) -> None:
+    config = replace(CONFIG, exclude_loss=[key for key in COMPARED if key != "bc"])
+    rules = list(comparison_rules(config, comparisons(bc=found), 5))
+    assert verdict_of(rules, has_champion=True)[0] == expected
+    (name,) = (rule.name for rule in rules if rule.name.startswith("BC"))
+    assert name == "BC not shown to be farther from ground truth than the champion's, ± 20%"
 
 
 def test_too_few_clips_compare_nothing() -> None:
