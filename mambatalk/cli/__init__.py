@@ -14,6 +14,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from mambatalk.cli.arkit import app as blend_shapes
 from mambatalk.cli.bench import app as bench
 from mambatalk.cli.data import app as data
 from mambatalk.cli.download import app as downloads
@@ -33,7 +34,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (generation, viewing, service, data, judging, downloads, evaluation, published, bench):
+for group in (
+    generation,
+    viewing,
+    blend_shapes,
+    service,
+    data,
+    judging,
+    downloads,
+    evaluation,
+    published,
+    bench,
+):
     app.add_typer(group)
 
 
