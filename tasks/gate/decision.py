@@ -232,7 +232,9 @@ def _scale(scored: Scored, found: Difference) -> float:
         return abs(found.truth)
     if found.key == KID.key:
         # An unbiased estimate, which may be 0 or less for a good model.
-        return max(found.second, noise_floor(scored.evaluation, found.key) or 0.0, 0.0)
+        return max(
+            found.second, noise_floor(scored.evaluation, found.key, scored.parts) or 0.0, 0.0
+        )
     return found.second
 
 
@@ -255,7 +257,7 @@ def _values(scored: Scored) -> dict[str, dict[str, float | None]]:
             known = number == number and not is_distance_to_itself
             values[key][row] = number if known else None
         if key in DISTANCES:
-            values[key]["noise_floor"] = noise_floor(scored.evaluation, key)
+            values[key]["noise_floor"] = noise_floor(scored.evaluation, key, scored.parts)
     return {key: rows for key, rows in values.items() if any(v is not None for v in rows.values())}
 
 

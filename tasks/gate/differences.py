@@ -6,10 +6,12 @@ interval is 1.4 times as wide as with very many. No clip is drawn twice, as in a
 would inflate FGD.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
@@ -130,13 +132,23 @@ def difference(
     )
 
 
-def noise_floor(evaluation: Evaluation, key: str, *, seed: int = 0) -> float | None:
+def noise_floor(
+    evaluation: Evaluation, key: str, parts: Sequence[int], *, seed: int = 0
+) -> float | None:
     """Return the mean distance between random halves of the recorded clips; None below four.
 
     A model that is nearer to all recordings than their halves are to each other cannot be told
     from them by this distance. Halves have fewer rows than models, which inflates their FGD.
+
+    Args:
+        evaluation: Scores, in which each part of a clip is a clip of its own.
+        key: Key of the distance.
+        parts: Number of parts of each clip. Halves have whole clips.
+        seed: Seed of the halves.
+
     """
-    features = distance_features(evaluation, GROUND_TRUTH)
+    of_parts = iter(distance_features(evaluation, GROUND_TRUTH))
+    features = [torch.cat(list(itertools.islice(of_parts, count))) for count in parts]
     if len(features) < 4:
         return None
     random = np.random.default_rng(seed)

@@ -42,6 +42,8 @@ class Scored:
     evaluation: Evaluation
     """Has each part of a clip as a clip of its own."""
     clips: list[str]
+    parts: list[int]
+    """Number of parts of each clip."""
     left_out: dict[str, str]
     """Reason by clip."""
 
@@ -74,6 +76,7 @@ def score_models(
             left_out[clip.clip_id] = reason
     clips = [clip for clip in clips if clip.clip_id not in left_out]
     parts = math.ceil(MIN_UNITS / max(len(clips), 1))
+    counts: list[int] = []
     for clip in clips:
         truth = TruthClip(
             name=clip.clip_id, motion=stored_motion(store, clip), waveform=store.waveform(clip)
@@ -83,9 +86,11 @@ def score_models(
         }
         motions[MEAN_POSE] = mean_pose(store, clip)
         motions[RANDOM_CLIP] = random_clip(store, clip, seed=config.seed)
-        for part, of_part in cut(truth, motions, parts):
+        of_clip = list(cut(truth, motions, parts))
+        for part, of_part in of_clip:
             evaluation.add(part, of_part)
-    return Scored(evaluation, [clip.clip_id for clip in clips], left_out)
+        counts.append(len(of_clip))
+    return Scored(evaluation, [clip.clip_id for clip in clips], counts, left_out)
 
 
 def cut(

@@ -167,6 +167,17 @@ def test_the_noise_floor_of_one_distribution_is_small() -> None:
     evaluation = evaluation_of({}, rows)
     everything = np.ones(CLIPS)
     for key in ("fgd", "kid"):
-        floor = noise_floor(evaluation, key)
+        floor = noise_floor(evaluation, key, [1] * CLIPS)
         assert floor is not None
         assert floor < 0.5 * float(measure(evaluation, "champion", key)(everything))
+
+
+@pytest.mark.parametrize("key", ["fgd", "kid"])
+def test_the_noise_floor_compares_whole_clips(key: str) -> None:
+    # Four clips of three parts each, which are alike, and unlike the other clips.
+    parts = [part + clip for clip in range(4) for part in features(0.0, clip)[:3]]
+    whole = [torch.cat(parts[k : k + 3]) for k in range(0, 12, 3)]
+    cut = noise_floor(evaluation_of({}, {"ground_truth": parts}), key, [3] * 4)
+    assert cut == pytest.approx(
+        noise_floor(evaluation_of({}, {"ground_truth": whole}), key, [1] * 4)
+    )
