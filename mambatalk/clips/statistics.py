@@ -109,9 +109,12 @@ def audio_statistics(waveform: NDArray[np.float32], audio_format: AudioFormat) -
         square of the blocks that are not silent in dB of full scale, None if all are silent.
 
     """
-    loudest = int(np.abs(waveform).argmax())
-    largest = float(np.abs(waveform[loudest]))
-    waveform = np.clip(waveform, -ABSURD_SAMPLE, ABSURD_SAMPLE)
+    size = np.abs(waveform)
+    loudest = int(size.argmax())
+    largest = float(size[loudest])
+    if largest > ABSURD_SAMPLE:
+        waveform = np.clip(waveform, -ABSURD_SAMPLE, ABSURD_SAMPLE)
+    mean = waveform.mean()
     rms = block_rms(waveform)
     audible = np.flatnonzero(rms >= SILENCE_RMS)
     audible_rms = rms[audible]
@@ -129,13 +132,13 @@ def audio_statistics(waveform: NDArray[np.float32], audio_format: AudioFormat) -
         "container": audio_format.container,
         "largest_sample": largest,
         "largest_sample_when": f"{loudest / SAMPLE_RATE:.1f} s",
-        "peak": _largest(np.abs(waveform - waveform.mean())),
+        "peak": float(max(waveform.max() - mean, mean - waveform.min())),
         "loudness": loudness,
-        "clipped_share": float((np.abs(waveform) >= FULL_SCALE).mean()),
+        "clipped_share": float((size >= FULL_SCALE).mean()),
         "silent_share": float((rms < SILENCE_RMS).mean()) if len(rms) else 1.0,
         "silent_start": float(silent_blocks[0]) / BLOCKS_PER_SECOND,
         "silent_end": float(silent_blocks[1]) / BLOCKS_PER_SECOND,
-        "dc_offset": float(np.abs(waveform.mean())),
+        "dc_offset": float(np.abs(mean)),
         "audio_fingerprint": audio_fingerprint(waveform),
         "audio_landmarks": audio_landmarks(waveform),
         "voice": measure_voice(waveform),

@@ -4,6 +4,7 @@ The snapshot is the only data dependency of a build: a new snapshot triggers a n
 also hold the corpus' origin, for the data card and for catalogues of data sets.
 """
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,17 +122,21 @@ def layout_files(root: Path) -> list[Path]:
 
     """
     folders = [*(folder for folder, _ in FOLDERS.values()), WEIGHTS]
-    paths = [root / SPLIT_TABLE]
+    names = [SPLIT_TABLE]
     for folder in folders:
         if (root / folder).is_dir():
-            with path_errors(root / folder, expected="a readable folder"):
-                found = list((root / folder).iterdir())
-            paths += [path for path in found if path.is_file() and not path.name.startswith(".")]
-    for path in paths:
-        if not path.name.isprintable():
+            # Entries know whether they are files; a question for each path would take seconds.
+            with (
+                path_errors(root / folder, expected="a readable folder"),
+                os.scandir(root / folder) as entries,
+            ):
+                found = [entry.name for entry in entries if entry.is_file()]
+            names += [f"{folder}/{name}" for name in found if not name.startswith(".")]
+    for name in names:
+        if not name.isprintable():
             raise InputError(
                 root,
-                f"expected printable file names, found {path.name!r}",
+                f"expected printable file names, found {name.rpartition('/')[2]!r}",
                 "rename or remove the file",
             )
-    return sorted(paths, key=lambda path: path.relative_to(root).as_posix())
+    return [root / name for name in sorted(names)]

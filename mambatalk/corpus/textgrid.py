@@ -137,9 +137,17 @@ class _Tokens:
         return tiers
 
     def _interval(self, tier: str) -> Interval:
-        start = self._number("the start of an interval")
-        end = self._number("the end of an interval")
-        text = self._text("the label of an interval")
+        # Nearly all tokens are read here, so their common case takes no further call.
+        match = next(self._matches, None)
+        start = self._as_number(match, "the start of an interval")
+        match = next(self._matches, None)
+        end = self._as_number(match, "the end of an interval")
+        match = next(self._matches, None)
+        if match is None or match.lastgroup != "text":
+            self._fail_at(match, "the label of an interval", "text")
+        text = match["text"]
+        if '"' in text:
+            text = text.replace('""', '"')
         if end < start:
             self._fail(
                 f"{text[:40]!r} from {start} to {end} in tier {tier[:40]!r}",
@@ -151,7 +159,12 @@ class _Tokens:
         return self._next("text", what).replace('""', '"')
 
     def _number(self, what: str) -> float:
-        value = float(self._next("number", what))
+        return self._as_number(next(self._matches, None), what)
+
+    def _as_number(self, match: re.Match[str] | None, what: str) -> float:
+        if match is None or match.lastgroup != "number":
+            self._fail_at(match, what, "number")
+        value = float(match["number"])
         # Not finite or absurd: numbers that large overflow where times become frames and samples.
         if not abs(value) <= MAX_SECONDS:
             self._fail(str(value), f"{what} (a number of at most {MAX_SECONDS:.0f})")
@@ -166,9 +179,12 @@ class _Tokens:
     def _next(self, kind: str, what: str) -> str:
         match = next(self._matches, None)
         if match is None or match.lastgroup != kind:
-            found = "the end of the file" if match is None else repr(match.group()[:40])
-            self._fail(found, f"{what} (a {kind})")
+            self._fail_at(match, what, kind)
         return match[kind]
+
+    def _fail_at(self, match: re.Match[str] | None, what: str, kind: str) -> NoReturn:
+        found = "the end of the file" if match is None else repr(match.group()[:40])
+        self._fail(found, f"{what} (a {kind})")
 
     def _fail(self, found: str, expected: str) -> NoReturn:
         raise InputError(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -96,10 +95,11 @@ def find_unmatched_files(paths: Iterable[str]) -> list[str]:
     """
     suffixes = dict(FOLDERS.values())
     unmatched = []
-    for path in map(PurePosixPath, paths):
-        suffix = suffixes.get(str(path.parent))
-        if suffix and not (path.suffix == suffix and _is_clip_id(path.stem)):
-            unmatched.append(str(path))
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        suffix = suffixes.get(folder)
+        if suffix and not (name.endswith(suffix) and _is_clip_id(name.removesuffix(suffix))):
+            unmatched.append(path)
     return unmatched
 
 

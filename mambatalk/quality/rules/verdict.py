@@ -65,10 +65,10 @@ def verdict(
 
     """
     quarantine_findings = findings[findings["severity"] == "quarantine"]
-    quarantined = {
-        str(clip): [_describe(row) for row in rows.itertuples()]
-        for clip, rows in quarantine_findings.groupby("clip_id")
-    }
+    quarantined: dict[str, list[str]] = {}
+    # One pass over the rows: a group per clip took half of the time of a check of known clips.
+    for row in quarantine_findings.sort_values("clip_id", kind="stable").itertuples():
+        quarantined.setdefault(str(row.clip_id), []).append(_describe(row))
     judged = judge_decisions(table, decisions)
     applied = [one.decision for one in judged.values() if one.status == "applied"]
     for decision in applied:
