@@ -49,6 +49,8 @@ PACES: Final = tuple(
 frames per second that are labelled 30; 60, 50, 24 and 15 frames per second have 0.5, 0.6, 1.25 and
 2. The fine steps near 1 find clocks that run slow or fast.
 """
+CLOCK_PACES: Final = tuple(pace for pace in PACES if 0.965 < pace < 1.035)
+"""The fine steps."""
 MAX_CLOCK_ERROR: Final = 0.1
 """Paces closer to 1 are errors of a clock, and the others those of a frame rate."""
 PACE_LAG: Final = round(0.3 * FPS)
@@ -77,8 +79,10 @@ def lag_statistics(
         words in seconds, positive if the audio is late; None if the curves do not correlate
         clearly. `pace`, the frame rate's error: the mouth fits the audio if the motion takes so
         many times as long; `clock`, the same for a clock that runs slow or fast. They are 1 if no
-        other pace is clearly better, and None if no pace fits. `backwards`, by how much reversed
-        motion fits more significantly than the motion as it is; 0 if it does not.
+        other pace is clearly better, and None if no pace fits. `clock_fits`, the significance of
+        the best fit at each of `CLOCK_PACES`, for a comparison over the clips of a speaker; None if
+        the clip is too short or nothing moves. `backwards`, by how much reversed motion fits more
+        significantly than the motion as it is; 0 if it does not.
 
     """
     loudness = loudness_by_frame(waveform)
@@ -126,7 +130,7 @@ def estimate_lag(reference: Curve, delayed: Curve) -> float | None:
     frames = min(len(reference), len(delayed))
     if frames < 2 * MAX_LAG:
         return None
-    found = _significance(_band(reference[:frames]), _band(delayed[:frames]))
+    (found,) = _significance([_band(reference[:frames])], _band(delayed[:frames]))
     best = int(found.argmax())
     if found[best] <= MIN_SIGNIFICANCE:
         return None
@@ -137,21 +141,21 @@ def _pace_statistics(mouth: Curve, loudness: Curve) -> dict[str, Any]:
     whole = _band(loudness)
     forward = _band(mouth)
     if min(len(whole), len(forward)) < 2 * MAX_LAG:
-        return {"pace": None, "clock": None, "backwards": 0.0}
+        return {"pace": None, "clock": None, "clock_fits": None, "backwards": 0.0}
     near = np.abs(_LAGS) <= PACE_LAG
 
-    spectra = _Spectra(whole)
-    usual = float(_significance(forward, spectra).max())
-    reverse = float(_significance(forward[::-1], spectra)[near].max())
+    as_it_is, reversed_motion = _significance([forward, forward[::-1]], whole)
+    usual = float(as_it_is.max())
+    reverse = float(reversed_motion[near].max())
     backwards = reverse - usual if reverse >= PACE_SIGNIFICANCE else 0.0
 
-    loudness_start = _Spectra(whole[:PACE_FRAMES])
     frames = np.arange(PACE_FRAMES)
-    fits: dict[float, float] = {}
+    played = []
     for candidate in PACES:
         count = min(int(len(mouth) * candidate), PACE_FRAMES)
-        played = _band(np.interp(frames[:count] / candidate, np.arange(len(mouth)), mouth))
-        fits[candidate] = float(_significance(played, loudness_start)[near].max())
+        played.append(_band(np.interp(frames[:count] / candidate, np.arange(len(mouth)), mouth)))
+    significance = _significance(played, whole[:PACE_FRAMES])[:, near].max(axis=1)
+    fits = dict(zip(PACES, significance.tolist(), strict=True))
     best = max(fits, key=lambda candidate: fits[candidate])
     pace = clock = 1.0 if fits[1.0] >= PACE_SIGNIFICANCE else None
     if fits[best] >= PACE_SIGNIFICANCE and fits[best] - max(usual, fits[1.0]) >= PACE_ADVANTAGE:
@@ -159,49 +163,54 @@ def _pace_statistics(mouth: Curve, loudness: Curve) -> dict[str, Any]:
             clock = best
         else:
             pace = best
-    return {"pace": pace, "clock": clock, "backwards": max(0.0, backwards)}
+    clock_fits = [round(fits[candidate], 3) for candidate in CLOCK_PACES]
+    return {
+        "pace": pace,
+        "clock": clock,
+        "clock_fits": clock_fits if max(clock_fits) > 0 else None,
+        "backwards": max(0.0, backwards),
+    }
 
 
-def _significance(reference: Curve, delayed: "Curve | _Spectra") -> Curve:
-    """Return the correlation at each lag relative to that expected by chance, (2 * MAX_LAG + 1,).
+def _significance(references: Sequence[Curve], delayed: Curve) -> Curve:
+    """Return correlations at each lag relative to those expected by chance, (k, 2 * MAX_LAG + 1).
 
     Args:
-        reference: Curve (n,) without slow changes (see `_band`).
-        delayed: Curve (m,) of the same kind, or its spectra; the longer one is cut.
+        references: k curves without slow changes (see `_band`), of any lengths.
+        delayed: Curve (m,) of the same kind; the longer one of each pair is cut.
 
     """
-    spectra = delayed if isinstance(delayed, _Spectra) else _Spectra(delayed)
-    frames = min(len(reference), len(spectra.curve))
-    one, one_alone = _spectrum(reference[:frames])
-    other, other_alone = spectra.of(frames)
+    frames = np.array([min(len(reference), len(delayed)) for reference in references])
+    # One transform of many rows takes less time than many transforms.
+    one, one_alone = _spectra(_unit_rows(references, frames), frames)
+    other, other_alone = _spectra(_unit_rows([delayed] * len(references), frames), frames)
     # Bartlett's formula: curves correlate more by chance if each has a long autocorrelation.
-    own = one_alone * other_alone
-    by_chance = np.sqrt(max(0.0, float(own.sum())) / frames)
-    return _correlation(other * np.conj(one), frames) / max(by_chance, 1e-6)
+    own = (one_alone * other_alone).sum(axis=1)
+    by_chance = np.sqrt(np.maximum(0.0, own) / frames)
+    return _correlations(other * np.conj(one), frames) / np.maximum(by_chance, 1e-6)[:, None]
 
 
-class _Spectra:
-    """A curve that many others are compared with, and the spectra of its beginnings."""
-
-    def __init__(self, curve: Curve) -> None:
-        self.curve = curve
-        self._of: dict[int, tuple[Spectrum, Curve]] = {}
-
-    def of(self, frames: int) -> tuple[Spectrum, Curve]:
-        """Return spectrum and autocorrelation of the first `frames` frames."""
-        if frames not in self._of:
-            self._of[frames] = _spectrum(self.curve[:frames])
-        return self._of[frames]
+def _unit_rows(curves: Sequence[Curve], frames: NDArray[np.int64]) -> Curve:
+    """Return the beginnings of curves, scaled to mean 0 and deviation 1 and followed by zeros."""
+    rows = np.zeros((len(curves), int(frames.max())))
+    for row, curve, count in zip(rows, curves, frames, strict=True):
+        row[:count] = curve[:count]
+    inside = np.arange(rows.shape[1]) < frames[:, None]
+    rows -= rows.sum(axis=1, keepdims=True) / frames[:, None]
+    rows *= inside
+    deviation = np.sqrt(np.einsum("kn,kn->k", rows, rows) / frames)
+    return rows / (deviation + 1e-9)[:, None]
 
 
-def _spectrum(curve: Curve) -> tuple[Spectrum, Curve]:
-    """Return the spectrum of a curve (n,), and its autocorrelation (2 * MAX_LAG + 1,)."""
-    spectrum = np.fft.rfft(_unit(curve), _padded_size(len(curve)))
-    return spectrum, _correlation(spectrum * np.conj(spectrum), len(curve))
+def _spectra(rows: Curve, frames: NDArray[np.int64]) -> tuple[Spectrum, Curve]:
+    """Return the spectra of curves (k, n), and their autocorrelations (k, 2 * MAX_LAG + 1)."""
+    spectra = np.fft.rfft(rows, _padded_size(rows.shape[1]))
+    return spectra, _correlations(spectra * np.conj(spectra), frames)
 
 
-def _correlation(product: Spectrum, frames: int) -> Curve:
-    return np.fft.irfft(product, _padded_size(frames))[_LAGS] / frames
+def _correlations(products: Spectrum, frames: NDArray[np.int64]) -> Curve:
+    size = _padded_size(int(frames.max()))
+    return np.fft.irfft(products, size)[:, _LAGS] / frames[:, None]
 
 
 def _padded_size(frames: int) -> int:

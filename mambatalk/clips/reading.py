@@ -50,6 +50,7 @@ REQUIRED_COLUMNS: Final = (
     "max_expression",
     "max_beta",
     "mouth_lag",
+    "clock_fits",
     "motion_fingerprint",
     "audio_fingerprint",
     "motion_landmarks",

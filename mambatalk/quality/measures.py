@@ -104,6 +104,7 @@ NOT_PLOTTED: Final = (
     "branch_flips",
     "pace",
     "clock",
+    "speaker_clock",
     "backwards",
     "blank_frames",
     "blank_face_frames",

@@ -14,6 +14,7 @@ from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
 from mambatalk.quality.rules.verdict import apply_rules
 from tests.faults.conftest import Findings, findings
 from tests.faults.damage import RATE, Corpus
+from tests.faults.faults_in_time import at_pace
 
 IngestCorpus = Callable[[Path], ClipStore]
 TRAINED, COPY = "3_celia_0_4_4", "3_celia_0_9_9"
@@ -28,6 +29,11 @@ def offset_speaker(corpus: Corpus) -> None:
     for clip in ADA:
         corpus.wave(clip, lambda samples: samples[round(0.4 * RATE) :])
         corpus.path(clip, "textgrid").unlink()
+
+
+def slow_clock(corpus: Corpus) -> None:
+    for clip in ADA:
+        at_pace(1.01)(corpus, clip)
 
 
 def same_motion_with_other_audio(corpus: Corpus) -> None:
@@ -120,6 +126,11 @@ PLANTED: list[tuple[str, Callable[[Corpus], Any], Findings]] = [
             - ({"mouth_fits_sound"} if clip == SHORT_CLIP else set())
             for clip in ADA
         },
+    ),
+    (
+        "a clock that is one per cent slow in all clips of a speaker",
+        slow_clock,
+        {clip: {"speaker_clock"} for clip in ADA},
     ),
     (
         "one speaker id with two names",

@@ -70,5 +70,6 @@ def test_missing_words_and_nan_give_no_lag() -> None:
         "word_lag": None,
         "pace": None,
         "clock": None,
+        "clock_fits": None,
         "backwards": 0.0,
     }

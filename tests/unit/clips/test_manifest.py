@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mambatalk.clips.alignment import CLOCK_PACES
 from mambatalk.clips.manifest import build_manifest, duplicate_columns, speaker_columns
 
 
@@ -24,6 +25,7 @@ def clips(*rows: dict[str, Any]) -> pd.DataFrame:
             "speaker": 1,
             "name": "ada",
             "mouth_lag": None,
+            "clock_fits": None,
             "shape_fingerprint": "shape",
             "foot_height": None,
             "pose_mean": None,
@@ -66,8 +68,11 @@ def test_a_duplicate_without_another_split_is_not_a_leak(split: str | None) -> N
 
 def test_copies_of_both_files_are_counted_instead_of_listed_as_duplicates() -> None:
     same = {"content": "same", "motion_fingerprint": "x", "audio_fingerprint": "a"}
-    rows: Any = clips(same, same, {}).drop(columns="split").to_dict("records")
-    table = build_manifest(rows, {"clip0": "train", "clip1": "test", "clip2": "train"})
+    ids = [{"clip_id": f"1_ada_0_{number}_{number}"} for number in (1, 2, 3)]
+    table = clips(same | ids[0], same | ids[1], ids[2])
+    rows: Any = table.drop(columns="split").to_dict("records")
+    splits = dict(zip(table["clip_id"], ("train", "test", "train"), strict=True))
+    table = build_manifest(rows, splits)
     assert list(table["copies"]) == [2, 2, 1]
     assert list(table["splits_of_content"]) == [2, 2, 1]
     assert table["motion_duplicate"].isna().all()
@@ -91,6 +96,19 @@ def test_the_lag_of_a_speaker_needs_three_clips_with_a_lag() -> None:
     columns = speaker_columns(clips(*two_lags, *three_lags, {}))
     assert columns["speaker_lag"][:3].isna().all()
     assert list(columns["speaker_lag"][3:]) == [0.2] * 4
+
+
+def test_the_clock_of_a_speaker_is_that_of_the_median_clip() -> None:
+    fast = [5.0 if pace != CLOCK_PACES[3] else 5.3 for pace in CLOCK_PACES]
+    right = [5.0 if pace != 1 else 5.3 for pace in CLOCK_PACES]
+    table = clips(
+        *({"clock_fits": fits} for fits in (fast, fast, right)),
+        *({"clock_fits": fits, "speaker": 2} for fits in (fast, right, right)),
+        *({"clock_fits": fits, "speaker": 3} for fits in (fast, fast, None)),
+    )
+    clock = list(speaker_columns(table)["speaker_clock"])
+    assert clock[:6] == [CLOCK_PACES[3]] * 3 + [1.0] * 3
+    assert all(pd.isna(value) for value in clock[6:])
 
 
 def test_names_training_clips_and_shapes_are_counted_by_speaker() -> None:

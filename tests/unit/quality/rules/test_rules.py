@@ -160,6 +160,7 @@ CLIP_RULES = [
     ("semantic_ends_in_time", "warning", "semantic_past_end", "at most 1"),
     ("frame_rate_fits_sound", "quarantine", "pace", "0.996 to 1.004"),
     ("clock", "warning", "clock", "0.996 to 1.004"),
+    ("speaker_clock", "warning", "speaker_clock", "0.996 to 1.004"),
     ("forwards", "quarantine", "backwards", "at most 1.5"),
     ("strokes_fit_sound", "warning", "stroke_lag", "-0.35 to 0.35"),
     ("no_cut", "warning", "cut", "at most 3"),
