@@ -6,9 +6,9 @@ from mambatalk.files import read_json
 from mambatalk.models.generator.storage import load_generator
 from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.body import load_body
-from mambatalk.motion.skeleton import AUTO_ENCODERS
+from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
+from mambatalk.synthesis.history_chain import chains_of_clips
 from mambatalk.synthesis.rest import farthest, mean_betas, mean_rest
 from mambatalk.training.codes import read_codes
 from tasks.runtime.context import StageContext
@@ -24,7 +24,10 @@ def run(context: StageContext) -> None:
     paths = context.paths
     store = open_features(paths.features)
     codes = read_codes(paths.codes / "codes.safetensors")
-    training = [store.frames(clip) for clip in store.clips_in_split("train")]
+    training = []
+    for clip in store.clips_in_split("train"):
+        rows = store.frames(clip)
+        training.append((clip.speaker_index, {part: codes[part][rows] for part in PARTS}))
     bundle = Bundle(
         generator=load_generator(paths.generator),
         auto_encoders={name: load_auto_encoder(paths.vq / name, name) for name in AUTO_ENCODERS},
@@ -33,12 +36,7 @@ def run(context: StageContext) -> None:
         rest=mean_rest(store),
         reach=farthest(store),
         rest_joints=load_body(paths.resolve(config.body.path)).rest_joints(mean_betas(store)),
-        chains={
-            part: CodeChain.of_clips(
-                [codes[part][rows] for rows in training], config.train_vq.common.codebook_size
-            )
-            for part in CHAINED_PARTS
-        },
+        chains=chains_of_clips(training, config.train_vq.common.codebook_size),
         fidelity=config.fidelity,
         context_frames=config.train_generator.context_frames,
         window=config.train_generator.window,

@@ -22,7 +22,8 @@ from mambatalk.console import Progress
 from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.skeleton import AUTO_ENCODERS, FPS, SAMPLE_RATE
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
+from mambatalk.synthesis.chain import CHAINED_PARTS
+from mambatalk.synthesis.history_chain import chains_of_clips
 from mambatalk.synthesis.layout import Pace, Speech
 from mambatalk.synthesis.rest import arms_down
 from mambatalk.synthesis.streaming import stream, stream_delay
@@ -80,7 +81,7 @@ def untrained_bundle(config: Config) -> Bundle:
     for network in (generator, *auto_encoders.values()):
         network.eval().requires_grad_(False)
     codes = np.random.default_rng(0).integers(common.codebook_size, size=10_000)
-    chain = CodeChain.of_clips([codes], common.codebook_size)
+    chains = chains_of_clips([(0, dict.fromkeys(CHAINED_PARTS, codes))], common.codebook_size)
     return Bundle(
         generator=generator,
         auto_encoders=auto_encoders,
@@ -91,7 +92,7 @@ def untrained_bundle(config: Config) -> Bundle:
         window=config.train_generator.window,
         rest=arms_down(),
         config={"seed": config.seed},
-        chains=dict.fromkeys(CHAINED_PARTS, chain),
+        chains=chains,
     )
 
 

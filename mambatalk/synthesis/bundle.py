@@ -6,7 +6,7 @@ are released together, and `bundle.json` holds a digest of each file and one of 
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ from mambatalk.motion.skeleton import (
     AutoEncoder,
     Part,
 )
-from mambatalk.synthesis.chain import CHAINED_PARTS, Chains, CodeChain
+from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
+from mambatalk.synthesis.history_chain import Chain, Chains, HistoryChain
 
 FORMAT = 3
 _LOADING_ERRORS = (
@@ -200,9 +201,9 @@ def _check_codebooks(folder: Path, bundle: Bundle) -> None:
 
 def _chain_tensors(chains: Chains) -> dict[str, Tensor]:
     return {
-        f"{part}.{name}": getattr(chain, name).clone()
+        f"{part}.{each.name}": getattr(chain, each.name).clone()
         for part, chain in chains.items()
-        for name in ("shares", "transitions")
+        for each in fields(chain)
     }
 
 
@@ -210,12 +211,12 @@ def _read_chains(path: Path) -> Chains:
     if not path.is_file():
         return {}
     tensors = load_file(path)
-    return {
-        part: CodeChain(
-            shares=tensors[f"{part}.shares"], transitions=tensors[f"{part}.transitions"]
-        )
-        for part in CHAINED_PARTS
-    }
+    chains: dict[Part, Chain] = {}
+    for part in CHAINED_PARTS:
+        # The legs of older bundles remember one code too.
+        kind = HistoryChain if f"{part}.histories" in tensors else CodeChain
+        chains[part] = kind(**{each.name: tensors[f"{part}.{each.name}"] for each in fields(kind)})
+    return chains
 
 
 def _read_rest_joints(path: Path) -> Tensor | None:

@@ -5,10 +5,11 @@ best code of each frame is the same in all frames, so that a part stands still; 
 jumps from choice to choice, so that it trembles. Here codes are the hidden states of a Markov chain
 and the network's probabilities are its emissions, divided by the shares of the codes to become
 likelihoods (H. Bourlard and N. Morgan, Connectionist Speech Recognition, 1994). Sequences are drawn
-by forward filtering and backward sampling.
+by forward filtering and backward sampling. The legs have a chain with a longer memory
+(`synthesis/history_chain.py`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.motion.skeleton import PARTS, Part
+from mambatalk.motion.skeleton import PARTS
 
 CHAINED_PARTS: Final = PARTS[1:]
 """The body. The face has no probabilities: it takes the code nearest to its latent."""
@@ -43,12 +44,11 @@ class CodeChain:
     @classmethod
     def of_clips(cls, clips: Iterable[NDArray[np.integer]], size: int) -> "CodeChain":
         """Count the codes (n,) of clips, each below `size`."""
-        frames = np.full(size, _PSEUDO_FRAMES)
+        sequences = list(clips)
+        shares = code_shares(sequences, size)
         pairs = np.zeros((size, size))
-        for codes in clips:
-            frames += np.bincount(codes, minlength=size)
+        for codes in sequences:
             np.add.at(pairs, (codes[:-1], codes[1:]), 1)
-        shares = frames / frames.sum()
         pairs += _PSEUDO_TRANSITIONS * shares
         transitions = pairs / pairs.sum(axis=1, keepdims=True)
         return cls(
@@ -62,20 +62,23 @@ class CodeChain:
 
     def likelihoods(self, logits: Tensor) -> Tensor:
         """Return log-likelihoods (B, T, K), as the chain weighs them, of logits (B, T, K)."""
-        return EMISSION_WEIGHT * (logits.float().log_softmax(dim=-1) - self.shares.log())
+        return EMISSION_WEIGHT * code_likelihoods(logits, self.shares)
 
-    def draw(self, scores: Tensor, before: Tensor | None, noise: Tensor) -> Tensor:
+    def draw(
+        self, scores: Tensor, before: Tensor | None, noise: Tensor, speakers: Tensor
+    ) -> Tensor:
         """Draw sequences of codes (B, T).
 
         Args:
             scores: Log-likelihood (B, T, K) of each code, up to a constant in each frame; -inf
                 excludes a code.
-            before: Code (B,) of the frame before the first one. If None, any.
+            before: Codes (B, n) of the frames before the first one. If None, any.
             noise: Gumbel noise (T, K) that decides.
+            speakers: Rows of the speaker embedding (B,). The transitions are those of all.
 
         """
         emission = scores.float().unbind(dim=1)
-        prior = self.shares if before is None else self.transitions[before]
+        prior = self.shares if before is None else self.transitions[before[:, -1]]
         # Forward: the distribution of each frame's code given the frames up to it.
         filtered = [(prior.log() + emission[0]).softmax(dim=-1)]
         for frame in emission[1:]:
@@ -91,5 +94,15 @@ class CodeChain:
         return torch.stack(codes[::-1], dim=1)
 
 
-Chains = Mapping[Part, CodeChain]
-"""The chain of each part of the body."""
+def code_shares(clips: Sequence[NDArray[np.integer]], size: int) -> NDArray[np.float64]:
+    """Return the share (K,) of each code in the codes (n,) of clips; none is 0."""
+    frames = np.full(size, _PSEUDO_FRAMES)
+    for codes in clips:
+        frames += np.bincount(codes, minlength=size)
+    shares: NDArray[np.float64] = frames / frames.sum()
+    return shares
+
+
+def code_likelihoods(logits: Tensor, shares: Tensor) -> Tensor:
+    """Return log-likelihoods (B, T, K): the network's probabilities, divided by the shares (K,)."""
+    return logits.float().log_softmax(dim=-1) - shares.log()

@@ -93,7 +93,7 @@ class RecordedWindows:
 
 def _tensors(state: SynthesisState, window: Fused, noise: Noise) -> list[Tensor]:
     """Return all tensors in a fixed order."""
-    codes = (state.context_codes or {}).values()
+    codes = [*(state.context_codes or {}).values(), *(state.recent_codes or {}).values()]
     return [
         state.context,
         state.first_frame,

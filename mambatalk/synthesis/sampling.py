@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mambatalk.errors import InputError
 from mambatalk.motion.skeleton import PARTS, Part
-from mambatalk.synthesis.chain import CodeChain
+from mambatalk.synthesis.history_chain import Chain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,9 @@ class Sampling:
         logits: Tensor,
         noise: Tensor,
         *,
-        chain: CodeChain | None = None,
+        chain: Chain | None = None,
         before: Tensor | None = None,
+        speakers: Tensor | None = None,
     ) -> Tensor:
         """Draw codes (B, T).
 
@@ -80,13 +81,15 @@ class Sampling:
             logits: Logits (B, T, codes) of consecutive frames of one window.
             noise: Noise (T, codes) of these frames (`noise`), on the same device.
             chain: Draw sequences under its transitions. If None, draw each frame by itself.
-            before: Code (B,) of the frame before the first one, for the chain.
+            before: Codes (B, n) of the frames before the first one, for the chain.
+            speakers: Rows of the speaker embedding (B,), which a chain needs.
 
         """
         scores = logits.float() if chain is None else chain.likelihoods(logits)
         scores = self._likely(scores / self.temperature)
         if chain is not None:
-            return chain.draw(scores, before, noise)
+            assert speakers is not None
+            return chain.draw(scores, before, noise, speakers)
         # The largest logit plus Gumbel noise is a draw of the softmax.
         return (scores + noise).argmax(dim=-1)
 

@@ -33,6 +33,7 @@ from mambatalk.synthesis.decoding import (
     join_codes,
     to_smplx,
 )
+from mambatalk.synthesis.history_chain import MEMORY
 from mambatalk.synthesis.layout import ClipInputs, Pace, Speech, WindowLayout, encode_windows
 from mambatalk.synthesis.recording import Noise, RecordedWindows, side_by_side
 from mambatalk.synthesis.sampling import Sampling
@@ -209,12 +210,17 @@ class Synthesizer:
     ) -> Tensor:
         """Draw the codes (B, T) of a part; those of the context stay where there is a chain."""
         chain = self.chains.get(part)
-        if chain is None or state.context_codes is None:
-            return sampling.choose(scores, noise, chain=chain)
-        context = state.context_codes[part]
-        new = scores[:, context.shape[1] :]
-        drawn = sampling.choose(new, noise, chain=chain, before=context[:, -1])
-        return torch.cat([context, drawn], dim=1)
+        context = None
+        before = None
+        if chain is not None and state.context_codes is not None:
+            assert state.recent_codes is not None
+            context = state.context_codes[part]
+            before = state.recent_codes[part]
+            scores = scores[:, context.shape[1] :]
+        drawn = sampling.choose(
+            scores, noise, chain=chain, before=before, speakers=state.speaker_index
+        )
+        return drawn if context is None else torch.cat([context, drawn], dim=1)
 
     def new_frames(self, state: SynthesisState, codes: Codes) -> Codes:
         """Return the codes of a window without those of its context."""
@@ -240,12 +246,14 @@ class Synthesizer:
             layout.first_frame(state.windows + 1) - first,
             layout.covered_frames(state.windows + 1) - first,
         )
+        recent = slice(max(0, next_known.stop - MEMORY), next_known.stop)
         return SynthesisState(
             context=motion[:, next_known],
             first_frame=state.first_frame,
             speaker_index=state.speaker_index,
             windows=state.windows + 1,
             context_codes={part: index[:, next_known] for part, index in codes.items()},
+            recent_codes={part: index[:, recent] for part, index in codes.items()},
         )
 
     def bounds(self, start: Tensor) -> Bounds | None:

@@ -14,7 +14,8 @@ from mambatalk.files import digest, sha256_file
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PART_DIMS
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
+from mambatalk.synthesis.chain import CHAINED_PARTS
+from mambatalk.synthesis.history_chain import chains_of_clips
 from mambatalk.synthesis.synthesizer import Synthesizer
 from tests.helpers.speech import speech
 from tests.helpers.stand_in_body import stand_in_body
@@ -23,10 +24,10 @@ from tests.helpers.tiny_bundle import CODES, tiny_bundle
 
 def chained_bundle() -> Bundle:
     """Return a bundle with everything that one may have."""
-    chain = CodeChain.of_clips([np.arange(200) // 10 % CODES], CODES)
+    codes = np.arange(200) // 10 % CODES
     return replace(
         tiny_bundle(),
-        chains=dict.fromkeys(CHAINED_PARTS, chain),
+        chains=chains_of_clips([(0, dict.fromkeys(CHAINED_PARTS, codes))], CODES),
         reach=0.25,
         rest_joints=stand_in_body().rest_joints(torch.zeros(300)),
     )

@@ -21,6 +21,7 @@ CHAIN = CodeChain(
     shares=torch.tensor([0.5, 0.3, 0.2]),
     transitions=torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.3, 0.3, 0.4]]),
 )
+ANYBODY = torch.tensor([0])
 LIKELIHOODS = torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.3, 0.3, 0.4]])
 """Of each code in three frames."""
 
@@ -41,10 +42,10 @@ def test_sequences_are_drawn_by_their_probability(before: int | None) -> None:
 
     draws = 20_000
     scores = LIKELIHOODS.log()[None]
-    known = None if before is None else torch.tensor([before])
+    known = None if before is None else torch.tensor([[0, before]])
     found = dict.fromkeys(expected, 0)
     for each in gumbel(draws, 3, 3):
-        found[tuple(CHAIN.draw(scores, known, each)[0].tolist())] += 1
+        found[tuple(CHAIN.draw(scores, known, each, ANYBODY)[0].tolist())] += 1
     for codes, probability in expected.items():
         assert found[codes] / draws == pytest.approx(probability / total, abs=0.012), codes
 
@@ -61,7 +62,7 @@ def test_what_was_never_seen_is_unlikely_but_possible() -> None:
 
 def test_a_code_outside_the_likely_share_is_not_drawn() -> None:
     scores = torch.tensor([0.0, 0.0, -torch.inf]).expand(2, 40, 3)
-    codes = CHAIN.draw(scores, None, gumbel(40, 3))
+    codes = CHAIN.draw(scores, None, gumbel(40, 3), torch.tensor([0, 0]))
     assert (codes < 2).all()
 
 

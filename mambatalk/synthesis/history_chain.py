@@ -1,0 +1,227 @@
+"""Codes of the legs as a sequence: what followed the same last codes in training.
+
+A shift of weight takes 27 frames and a pair of steps 60. A chain that remembers one code
+(`synthesis/chain.py`) leaves such a movement at any time, or stays in its middle. Here a state is
+the last eight codes of one speaker, which say how far a movement has come, and the network says
+when it begins. Source: Markov chains of higher order (C. Shannon, A Mathematical Theory of
+Communication, 1948). docs/experiments.md compares both.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mambatalk.motion.skeleton import Part
+from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain, code_likelihoods, code_shares
+
+MEMORY: Final = 8
+"""Codes that a state remembers, 0.27 s."""
+MAX_FRAMES: Final = 6_000
+"""Frames of a speaker that are counted, 200 s, which bounds time and memory of a draw."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HistoryChain:
+    """Statistics of the codes of one part in the training split, over histories of codes.
+
+    A history is the codes of a frame and of the `MEMORY - 1` frames before it.
+    """
+
+    shares: Tensor
+    """Share (K,) of each code."""
+    histories: Tensor
+    """Distinct histories (S, MEMORY) of every speaker, the latest code last, sorted by speaker."""
+    speakers: Tensor
+    """Row of the speaker embedding (S,) of each history."""
+    counts: Tensor
+    """Frames (S,) with each history."""
+    earlier: Tensor
+    """First history (E,) of each pair of histories that follow each other."""
+    later: Tensor
+    """Second history (E,) of each pair."""
+    probabilities: Tensor
+    """Probability (E,) of the second history after the first."""
+
+    @classmethod
+    def of_clips(
+        cls, clips: Iterable[tuple[int, NDArray[np.integer]]], size: int
+    ) -> "HistoryChain":
+        """Count the histories of clips.
+
+        Args:
+            clips: Row of the speaker embedding and codes (n,) of each clip, each below `size`.
+            size: Number of codes.
+
+        """
+        taken: dict[int, int] = {}
+        rows = []
+        first = []
+        codes = []
+        for speaker, sequence in clips:
+            codes.append(sequence)
+            kept = sequence[: MAX_FRAMES - taken.get(speaker, 0)].astype(np.int64)
+            if not len(kept):
+                continue
+            taken[speaker] = taken.get(speaker, 0) + len(kept)
+            # Before a clip begins, its first code.
+            padded = np.concatenate([np.repeat(kept[0], MEMORY - 1), kept])
+            windows = np.lib.stride_tricks.sliding_window_view(padded, MEMORY)
+            rows.append(np.column_stack([np.full(len(kept), speaker), windows]))
+            first.append(np.arange(len(kept)) == 0)
+
+        states, state, counts = np.unique(
+            np.concatenate(rows), axis=0, return_inverse=True, return_counts=True
+        )
+        state = state.ravel()
+        following = np.flatnonzero(~np.concatenate(first))
+        pairs, pair_counts = np.unique(
+            np.column_stack([state[following - 1], state[following]]), axis=0, return_counts=True
+        )
+        pairs, pair_counts = _with_ends(states, counts, pairs, pair_counts)
+        followed = np.bincount(pairs[:, 0], pair_counts, minlength=len(states))
+        return cls(
+            shares=torch.from_numpy(code_shares(codes, size)).float(),
+            histories=torch.from_numpy(states[:, 1:].copy()),
+            speakers=torch.from_numpy(states[:, 0].copy()),
+            counts=torch.from_numpy(counts).double(),
+            earlier=torch.from_numpy(pairs[:, 0].copy()),
+            later=torch.from_numpy(pairs[:, 1].copy()),
+            probabilities=torch.from_numpy(pair_counts / followed[pairs[:, 0]]),
+        )
+
+    def to(self, device: torch.device | str) -> "HistoryChain":
+        """Return the chain on a device."""
+        return HistoryChain(
+            **{field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        )
+
+    def likelihoods(self, logits: Tensor) -> Tensor:
+        """Return log-likelihoods (B, T, K), as the chain weighs them, of logits (B, T, K)."""
+        return code_likelihoods(logits, self.shares)
+
+    def draw(
+        self, scores: Tensor, before: Tensor | None, noise: Tensor, speakers: Tensor
+    ) -> Tensor:
+        """Draw sequences of codes (B, T).
+
+        Args:
+            scores: Log-likelihood (B, T, K) of each code, up to a constant in each frame; -inf
+                excludes a code, unless it excludes every code that may follow.
+            before: Codes (B, n) of the frames before the first one. If None, any.
+            noise: Gumbel noise (T, K) that decides.
+            speakers: Rows of the speaker embedding (B,). One without training clips moves like any.
+
+        """
+        # The distribution function of Gumbel noise makes uniform numbers of it.
+        uniform = torch.exp(-torch.exp(-noise[:, 0].double()))
+        scores = scores.double()
+        likelihoods = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+        own = self.speakers == speakers[:, None]
+        own = own | ~own.any(dim=1, keepdim=True)
+        expected = _normalised(self.counts * own)
+        if before is not None:
+            expected = self._next(self._matching(before, expected))
+
+        # Forward: the distribution of each frame's history given the frames up to it.
+        code = self.histories[:, -1]
+        filtered = []
+        for likelihood in likelihoods.unbind(dim=1):
+            weights = expected * likelihood[:, code]
+            # If everything that may follow is excluded, the transitions decide.
+            possible = weights.sum(dim=1, keepdim=True) > 0
+            filtered.append(_normalised(torch.where(possible, weights, expected)))
+            expected = self._next(filtered[-1])
+
+        # Backward: each history given the one after it.
+        state = _choose(filtered[-1], uniform[-1])
+        states = [state]
+        for t in range(len(filtered) - 2, -1, -1):
+            flow = filtered[t][:, self.earlier] * self.probabilities
+            pair = _choose(flow * (self.later == state[:, None]), uniform[t])
+            state = self.earlier[pair]
+            states.append(state)
+        return code[torch.stack(states[::-1], dim=1)]
+
+    def _next(self, weights: Tensor) -> Tensor:
+        """Return the distribution (B, S) of the next history."""
+        flow = weights[:, self.earlier] * self.probabilities
+        return torch.zeros_like(weights).index_add(1, self.later, flow)
+
+    def _matching(self, before: Tensor, weights: Tensor) -> Tensor:
+        """Return the distribution (B, S) of the histories that end with the most of these codes."""
+        longest = torch.ones_like(weights[:, :1], dtype=torch.bool)
+        for back in range(1, min(before.shape[1], MEMORY) + 1):
+            matching = weights * (self.histories[:, -back] == before[:, -back, None])
+            longest = longest & (matching.sum(dim=1, keepdim=True) > 0)
+            weights = torch.where(longest, matching, weights)
+        return _normalised(weights)
+
+
+def _with_ends(states: Ints, counts: Ints, pairs: Ints, pair_counts: Ints) -> tuple[Ints, Ints]:
+    """Let a history that ends a clip, and is found nowhere else, go on as its last code does.
+
+    If the speaker's code is nowhere followed by another frame, it goes on to any history.
+
+    Args:
+        states: Speaker and codes (S, 1 + MEMORY) of each history.
+        counts: Frames (S,) with each.
+        pairs: Histories (E, 2) that followed each other.
+        pair_counts: How often (E,) they did.
+
+    """
+    added = []
+    numbers = []
+    for end in np.setdiff1d(np.arange(len(states)), pairs[:, 0]):
+        own = states[:, 0] == states[end, 0]
+        followers = np.flatnonzero(own & (states[:, -2] == states[end, -1]))
+        if not len(followers):
+            followers = np.flatnonzero(own)
+        added.append(np.column_stack([np.full(len(followers), end), followers]))
+        numbers.append(counts[followers])
+    return np.concatenate([pairs, *added]), np.concatenate([pair_counts, *numbers])
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def _choose(weights: Tensor, uniform: Tensor) -> Tensor:
+    """Return indices (B,) drawn in proportion to weights (B, n), by a number () in [0, 1]."""
+    cumulative = weights.cumsum(dim=1)
+    total = cumulative[:, -1:]
+    # The last one with a weight at most, because rounding may exceed the sum.
+    last = (cumulative < total).sum(dim=1)
+    return torch.minimum((cumulative <= uniform * total).sum(dim=1), last)
+
+
+Chain = CodeChain | HistoryChain
+Chains = Mapping[Part, Chain]
+"""The chain of each part of the body."""
+
+
+def chains_of_clips(
+    clips: Iterable[tuple[int, Mapping[Part, NDArray[np.integer]]]], size: int
+) -> Chains:
+    """Count the codes of the body's parts in the training clips.
+
+    Args:
+        clips: Row of the speaker embedding, and codes (n,) by part, of each clip.
+        size: Number of codes of a part.
+
+    """
+    chosen = list(clips)
+    chains: dict[Part, Chain] = {}
+    for part in CHAINED_PARTS:
+        sequences = [(speaker, codes[part]) for speaker, codes in chosen]
+        if part == "lower":
+            chains[part] = HistoryChain.of_clips(sequences, size)
+        else:
+            chains[part] = CodeChain.of_clips([codes for _, codes in sequences], size)
+    return chains
