@@ -139,12 +139,13 @@ def download_version(client: "MlflowClient", version: str, folder: Path) -> Path
     from mambatalk.serving.registered import BUNDLE_FOLDER
 
     read_version(client, version)
-    model = Path(
+    # Without the code of the library, whose hundreds of files took minutes from a loaded store.
+    data = Path(
         mlflow.artifacts.download_artifacts(
-            artifact_uri=f"models:/{NAME}/{version}", dst_path=str(folder)
+            artifact_uri=f"models:/{NAME}/{version}/data", dst_path=str(folder)
         )
     )
-    found = next(model.glob(f"data/*/{BUNDLE_FOLDER}/bundle.json"), None)
+    found = next(data.glob(f"*/{BUNDLE_FOLDER}/bundle.json"), None)
     if found is None:
         raise InputError(
             f"version {version}",
