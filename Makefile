@@ -80,7 +80,8 @@ fuzz: install ## Thousands of damaged files through the readers: make fuzz (or C
 
 .PHONY: test-operations
 test-operations: install ## A team's servers on loopback, and what happens when they fail (needs PostgreSQL)
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -m operations tests/operations tests/flows
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -m operations \
+	  --last-run docs/operations-last-run.md tests/operations tests/flows
 
 .PHONY: chaos
 chaos: install ## Failing servers, disks and processes on a copy, as a table in docs/rehearsal.md: make chaos (or MINUTES=60, KILLS=200)

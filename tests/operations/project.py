@@ -1,6 +1,7 @@
 """A project of three stages whose training takes as long as a case needs, with a DVC remote."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ stages:
   train:
     cmd: exec python stage.py train out/model
     deps: [out/checked]
-    params: [word, steps, obeys]
+    params: [word, steps, obeys, records, hangs_at]
     outs: [out/model]
   evaluate:
     cmd: exec python stage.py evaluate out/result
@@ -34,61 +35,14 @@ stages:
       - score.json: {cache: false}
 """
 
-STAGE_PY = '''
-"""Check a word, "train" on it in steps of a tenth of a second with checkpoints, and score it."""
-
-import json
-import os
-import pathlib
-import signal
-import sys
-import time
-
-name, out = sys.argv[1:]
-runs = pathlib.Path("runs", name)
-runs.mkdir(parents=True, exist_ok=True)
-values = dict(line.split(": ") for line in pathlib.Path("params.yaml").read_text().splitlines())
-
-
-def write_status(state, kind=None, message=None):
-    status = {"stage": name, "state": state, "kind": kind, "message": message}
-    (runs / "status.json").write_text(json.dumps(status))
-
-
-def train():
-    """Take steps; the log has a line for every start and for every end."""
-    steps = runs / "steps"
-    log = (runs / "log").open("a", buffering=1)
-    stopped = []
-    handler = (lambda *_: stopped.append(1)) if values["obeys"] == "true" else signal.SIG_IGN
-    signal.signal(signal.SIGTERM, handler)
-    done = int(steps.read_text()) if steps.exists() else 0
-    print(f"start {os.getpid()} at {done}", file=log)
-    print(f"training from step {done}", flush=True)
-    while done < int(values["steps"]) and not stopped:
-        time.sleep(0.1)
-        done += 1
-        steps.with_suffix(".new").write_text(str(done))
-        steps.with_suffix(".new").replace(steps)
-    print(f"end {os.getpid()} at {done}", file=log)
-    if stopped:
-        write_status("failed", "interrupted", "stopped by SIGTERM")
-        sys.exit(143)
-    steps.unlink(missing_ok=True)
-
-
-write_status("running")
-if name == "check" and values["word"] == "bad":
-    write_status("failed", "data-contract", "1 clip is broken")
-    sys.exit(1)
-if name == "train":
-    train()
-if name == "evaluate":
-    score = len(values["word"])
-    pathlib.Path("score.json").write_text(json.dumps({"score": score}))
-pathlib.Path(out).write_text(f"{name} {values['word']}")
-write_status("succeeded")
-'''
+DEFAULTS: dict[str, str | int | bool] = {
+    "word": "hello",
+    "steps": 1,
+    "obeys": True,
+    "records": False,
+    "hangs_at": 0,
+}
+"""Parameters; `stage.py` explains them."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +101,13 @@ def make_project(root: Path, remote: str | None = None) -> Project:
     """
     root.mkdir(parents=True)
     (root / "dvc.yaml").write_text(DVC_YAML)
-    (root / "params.yaml").write_text("word: hello\nsteps: 1\nobeys: true\n")
-    (root / "stage.py").write_text(STAGE_PY)
+    YAML().dump(DEFAULTS, root / "params.yaml")
+    shutil.copy(Path(__file__).with_name("stage.py"), root)
+    return start_project(root, remote)
+
+
+def start_project(root: Path, remote: str | None = None) -> Project:
+    """Put a folder with `dvc.yaml` and `params.yaml` under git and DVC; arguments as above."""
     (root / ".gitignore").write_text("/runs\n/out\n")
     git(root, "init", "--quiet", "--initial-branch", "main")
     git(root, "config", "user.name", "test")

@@ -28,17 +28,16 @@ LONG_AGO = datetime.now(UTC) - timedelta(days=2 * KEEP_DAYS)
 # Runs with an artifact each: an old one, an old one that registered a version, and a young one.
 FILL = """
 import sys, mlflow
-from tasks.registry.store import NAME
+from tasks.registry.store import NAME, open_registry
 from tasks.tracking.store import connect
 
-client, experiment = connect()
+client, experiment = open_registry(), connect()[1]
 long_ago = int(sys.argv[1])
 for name, time in (("old", long_ago), ("registration", long_ago), ("young", None)):
     run = client.create_run(experiment, start_time=time, run_name=name)
     client.log_text(run.info.run_id, name, "note.txt")
     client.set_terminated(run.info.run_id, end_time=time)
     if name == "registration":
-        client.create_registered_model(NAME)
         tags = {"run_id": run.info.run_id}
         client.create_model_version(NAME, f"runs:/{run.info.run_id}", run.info.run_id, tags=tags)
 """

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 import httpx
 import psutil
 
+from tests.helpers.mlflow_server import Server as Relay
 from tests.operations.project import Project, make_project
+from tests.operations.servers import Servers
 
 ROOT = Path(__file__).parents[2]
 MARK = "OPERATIONS_CASE"
@@ -23,13 +25,20 @@ MARK = "OPERATIONS_CASE"
 Found = TypeVar("Found")
 
 
-def wait_until(read: Callable[[], Found], what: str, seconds: float = 400) -> Found:
-    """Read every half second until the result is true, and return it."""
+def wait_until(
+    read: Callable[[], Found],
+    what: str,
+    seconds: float = 400,
+    *,
+    every: float = 0.5,
+    log: Callable[[], str] = str,
+) -> Found:
+    """Read every half second until the result is true, and return it; `log` explains a failure."""
     pause = threading.Event()
     deadline = time.monotonic() + seconds
     while not (found := read()):
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-        pause.wait(0.5)
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}\n{log()}"
+        pause.wait(every)
     return found
 
 
@@ -38,15 +47,16 @@ class Api:
     """The Prefect server, as far as cases use it.
 
     Args:
-        environment: Variables of a client of the server.
+        servers: The server, and those beside it.
 
     """
 
-    environment: Mapping[str, str]
+    servers: Servers
 
     def request(self, method: str, path: str, body: object = None) -> Any:
-        user, _, password = self.environment["PREFECT_API_AUTH_STRING"].partition(":")
-        address = self.environment["PREFECT_API_URL"] + path
+        environment = self.servers.environment
+        user, _, password = environment["PREFECT_API_AUTH_STRING"].partition(":")
+        address = environment["PREFECT_API_URL"] + path
         answer = httpx.request(method, address, json=body, auth=(user, password), timeout=120)
         assert answer.is_success, f"{method} {path}: {answer.text}"
         return answer.json() if answer.content else None
@@ -82,8 +92,11 @@ class Api:
         """Wait until a run has one of these states."""
         return wait_until(
             lambda: found if (found := self.run(run))["state_name"] in names else None,
-            f"{' or '.join(names)}; states: {self.state_names(run)}",
+            " or ".join(names),
             seconds,
+            # A dozen cases ask one server.
+            every=2,
+            log=lambda: f"states: {self.state_names(run)}",
         )
 
     def logs(self, deployment: str) -> str:
@@ -92,6 +105,11 @@ class Api:
         wanted = {"logs": {"flow_run_id": {"any_": runs}}, "sort": "TIMESTAMP_DESC", "limit": 30}
         lines = self.request("POST", "/logs/filter", wanted)
         return "\n".join(line["message"] for line in reversed(lines))
+
+    def taken_slots(self, deployment: str) -> int:
+        """Return how many runs the concurrency limit of a deployment counts."""
+        limit = self.request("GET", f"/v2/concurrency_limits/deployment:{deployment}")
+        return int(limit["active_slots"])
 
     def cancel(self, run: str) -> None:
         state = {"state": {"type": "CANCELLING"}}
@@ -104,9 +122,11 @@ class Case:
 
     Args:
         api: The server.
-        name: Of deployment and queue.
+        name: Of deployment, queue and MLflow experiment.
         project: What the runs build.
         folder: For logs.
+        store: The way of this case alone to the S3 store.
+        mlflow: The way of this case alone to the MLflow server.
 
     """
 
@@ -114,17 +134,25 @@ class Case:
     name: str
     project: Project
     folder: Path
+    store: Relay
+    mlflow: Relay
     deployment: str = ""
-    _workers: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+    slow_hooks: bool = False
+    workers: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+    _ending: bool = False
 
-    def start_worker(self) -> "subprocess.Popen[bytes]":
-        number = len(self._workers)
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
-        options = ["--pool", "gpu", "--work-queue", self.name, "--limit", "1"]
-        environment = {
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of a worker, its runs, and other clients of the servers in this case."""
+        slow = {"PYTHONPATH": str(self.folder / "slow")} if self.slow_hooks else {}
+        return {
             **os.environ,
-            **self.api.environment,
+            **self.api.servers.environment,
+            **slow,
             MARK: self.name,
+            "AWS_ENDPOINT_URL": self.store.uri,
+            "MLFLOW_TRACKING_URI": self.mlflow.uri,
+            "MLFLOW_EXPERIMENT_NAME": self.name,
             "MAMBATALK_CHECKOUT": str(ROOT),
             "MAMBATALK_HOME": str(self.folder / "home"),
             "MAMBATALK_STATE_SECONDS": "5",
@@ -132,30 +160,53 @@ class Case:
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_WORKER_QUERY_SECONDS": "5",
         }
+
+    def start_worker(self) -> "subprocess.Popen[bytes]":
+        number = len(self.workers)
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
+        options = ["--pool", "gpu", "--work-queue", self.name, "--limit", "1"]
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             process = subprocess.Popen(
                 [*command, *options, "--name", f"{self.name}-{number}"],
-                env=environment,
+                env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        self._workers.append(process)
+        self.workers.append(process)
         return process
+
+    def restart_workers(self) -> None:
+        """From now on start a worker when one ends, as Compose, Kubernetes and systemd do."""
+
+        def restart() -> None:
+            while True:
+                self.workers[-1].wait()
+                if self._ending:
+                    return
+                self.start_worker()
+
+        threading.Thread(target=restart, daemon=True).start()
 
     def engine(self, run: str) -> psutil.Process:
         """Return the process of a flow run, which is the oldest that knows the run's id."""
         family = processes_with("PREFECT__FLOW_RUN_ID", run)
         return min(family, key=lambda process: process.create_time())
 
+    def steps(self) -> int:
+        """Return how many steps the training has taken."""
+        with suppress(FileNotFoundError):
+            return int((self.project.scratch / "steps").read_text())
+        return 0
+
     def wait_for_training(self, steps: int = 10) -> int:
         """Wait until a training has taken steps; return its process id."""
-        counter = self.project.scratch / "steps"
         wait_until(
-            lambda: counter.exists() and int(counter.read_text() or 0) >= steps,
-            f"step {steps} of the training; {self.log()}",
+            lambda: self.steps() >= steps,
+            f"step {steps} of the training",
+            log=self.log,
         )
         return int(self.project.log()[-1].split()[1])
 
@@ -166,28 +217,32 @@ class Case:
         return "\n".join([*workers, self.api.logs(self.deployment)])
 
     def stop(self) -> None:
-        for process in self._workers:
+        self._ending = True
+        for process in self.workers:
             process.terminate()
-        for process in self._workers:
+        for process in self.workers:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(30)
         for one in processes_with(MARK, self.name):
             with suppress(psutil.Error):
                 one.kill()
-        for process in self._workers:
+        for process in self.workers:
             process.wait()
 
     def check_nothing_left(self) -> None:
-        """Verify that no process, worktree or lock of a run is left; workers may still run."""
-        workers = {process.pid for process in self._workers}
+        """Verify that runs left no process, lock, slot or worktree; workers may still run."""
         wait_until(
-            lambda: {one.pid for one in processes_with(MARK, self.name)} <= workers,
+            lambda: (
+                {one.pid for one in processes_with(MARK, self.name)}
+                <= {process.pid for process in self.workers}
+            ),
             "the processes of the runs to end",
-            60,
+            300,
         )
         assert self.project.worktrees() == []
-        lock = self.project.root / "runs/retrain/scratch/retrain.lock"
-        assert subprocess.run(["flock", "--nonblock", str(lock), "true"]).returncode == 0
+        for lock in (self.project.root / "runs").rglob("*.lock"):
+            assert subprocess.run(["flock", "--nonblock", str(lock), "true"]).returncode == 0, lock
+        assert self.api.taken_slots(self.deployment) == 0
 
 
 @contextmanager
@@ -196,27 +251,57 @@ def running_case(
     name: str,
     folder: Path,
     *,
-    limit: int | None = None,
     until: str = "proposal",
+    remote: str | None = None,
+    slow_hooks: bool = False,
+    make: Callable[[Path], Project] | None = None,
     **values: str | int | bool,
 ) -> Iterator[Case]:
-    """Make a project with parameters, deploy it with a queue of its own, and start a worker."""
+    """Make a project, deploy it with a queue of its own as infra/ does, and start a worker.
+
+    Args:
+        api: The server.
+        name: Of the case.
+        folder: To create.
+        until: Last step of the runs.
+        remote: Address of the DVC remote; a folder if None.
+        slow_hooks: Whether Prefect's process for the hooks of a crashed run takes minutes.
+        make: Makes the project, if it is another one than that of `project.py`.
+        values: Parameters of the project.
+
+    """
     folder.mkdir()
-    project = make_project(folder / "project")
+    root = folder / "project"
+    project = make(root) if make else make_project(root, remote)
     if values:
         project.commit(**values)
     api.request("POST", "/work_pools/gpu/queues", {"name": name})
-    case = Case(api, name, project, folder)
-    extra = {"concurrency_limit": limit, "concurrency_options": ENQUEUE} if limit else {}
-    parameters = {"root": str(project.root), "until": until}
-    case.deployment = api.deploy(name, name, parameters, **extra)
+    store, mlflow = (Relay(port) for port in (api.servers.store.upstream, api.servers.mlflow.port))
+    case = Case(api, name, project, folder, store, mlflow, slow_hooks=slow_hooks)
+    if slow_hooks:
+        (folder / "slow").mkdir()
+        (folder / "slow/sitecustomize.py").write_text(SLOW_HOOKS)
+    case.deployment = api.deploy(
+        name,
+        name,
+        {"root": str(root), "until": until},
+        concurrency_limit=1,
+        concurrency_options=ENQUEUE,
+    )
     try:
         case.start_worker()
         yield case
     finally:
         case.stop()
+        for relay in (store, mlflow):
+            relay.down()
 
 
+SLOW_HOOKS = """
+import sys, time
+if "hook" in sys.orig_argv:
+    time.sleep(600)
+"""
 ENQUEUE = {"collision_strategy": "ENQUEUE"}
 
 
