@@ -37,7 +37,7 @@ SHARES = {
 COUNT = int(os.environ.get("FUZZ_COUNT") or 15_000)
 SMOKE = 100
 """Files of each kind in the smoke test, which leaves out the kinds whose readers import torch."""
-BATCH = 5000
+BATCH = 1000
 """Files read by one process."""
 CPYTHON_BUG = "SystemError: deallocated bytearray object has exported buffers"
 """CPython 3.11 prints it when the pickle of a bytearray is damaged; nothing else is wrong then."""
