@@ -19,6 +19,7 @@ from mambatalk.clips.near_duplicates import find_near_duplicates
 from mambatalk.clips.speakers import identity_columns
 from mambatalk.corpus.layout import parse_clip_id
 from mambatalk.corpus.recordings import find_id_conflict
+from mambatalk.motion.skeleton import FPS
 
 MANIFEST: Final = "manifest.parquet"
 FINGERPRINTS: Final = ("motion_fingerprint", "audio_fingerprint")
@@ -28,6 +29,10 @@ CLOCK_ADVANTAGE: Final = 0.1
 """How much better another clock must fit the median clip of a speaker. In clean clips of samples,
 and in parts of the two public clips of BEATX, no other fits better; one that is 1 % off does by 0.2
 or more.
+"""
+CLOCK_SECONDS: Final = 12
+"""Seconds of the shortest clip whose clock counts. Over 12 s a clock that is 1 % off drifts by
+0.12 s; in three clean clips of 6 s another one may fit better by chance.
 """
 
 
@@ -121,7 +126,8 @@ def speaker_columns(table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
     """Return statistics of each clip's speaker.
 
     Args:
-        table: One row per clip: speaker, name, split, mouth_lag, clock_fits, shape_fingerprint.
+        table: One row per clip: speaker, name, split, frames, mouth_lag, clock_fits,
+            shape_fingerprint.
 
     Returns:
         `speaker_lag`, the median of `mouth_lag` in seconds; `speaker_clock`, the pace at which the
@@ -149,7 +155,7 @@ def speaker_columns(table: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
 
 
 def _speaker_clock(table: pd.DataFrame) -> "pd.Series[float]":
-    """Return the pace of each clip's speaker; NaN if fewer than `MIN_LAGS` clips are long enough.
+    """Return the pace of each clip's speaker; NaN if too few clips are long enough.
 
     A clock that is 1 % off moves a short clip by less than the mouth's uncertainty, but all clips
     into the same direction.
@@ -157,7 +163,8 @@ def _speaker_clock(table: pd.DataFrame) -> "pd.Series[float]":
     paces = np.array(CLOCK_PACES)
     usual = int(np.argmin(np.abs(paces - 1)))
     clocks = {}
-    for speaker, fits in table["clock_fits"].dropna().groupby(table["speaker"]):
+    long = table["frames"] >= CLOCK_SECONDS * FPS
+    for speaker, fits in table["clock_fits"][long].dropna().groupby(table["speaker"]):
         if len(fits) >= MIN_LAGS:
             significance = np.array(fits.tolist())
             advantage = np.median(significance - significance[:, [usual]], axis=0)

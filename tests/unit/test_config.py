@@ -64,7 +64,7 @@ def test_the_paper_profile_has_the_published_sizes() -> None:
     assert (generator.mask_start, generator.latent_weight) == (0.05, LATENT_WEIGHT)
     assert paper.train_fgd_encoder.betas == (0.9, 0.99)
     parts = {name: value for name, value in config_dict(paper.train_vq).items() if name != "common"}
-    assert {block["lr"] for block in parts.values()} == {1.5e-4}
+    assert {block["lr"] for block in parts.values()} == {5e-5}
     epochs = {part: block["epochs"] for part, block in parts.items()}
     assert epochs == {"face": 800, "upper": 500, "hands": 800, "lower": 800, "global": 800}
     assert paper.ingest.speakers == [2]

@@ -23,8 +23,8 @@ CANNOT_SEE: Final = (
     "Whether the emotion, or speech and conversation, are those of the clip id, as long as BEAT "
     "could have such an id: BEATX has no other record of them.",
     "A clock that is off by 1 % in single clips shorter than about 40 s, or in fewer than three "
-    "clips of a speaker, and an offset or another pace of clips whose mouth hardly moves with the "
-    "audio: their measures are empty.",
+    "clips of 12 s of a speaker, and an offset or another pace of clips whose mouth hardly moves "
+    "with the audio: their measures are empty.",
     "Gestures alone that are too early or too late, where a speaker does not gesture on stressed "
     "syllables: in the two public clips of BEATX, arms and loudness correlate 2.1 and 3.3 times as "
     "much as by chance, at lags of 3.0 and 0.5 s, and 4 times are needed. Motion that is off by "

@@ -50,7 +50,8 @@ def timing_rules() -> list[Rule]:
             reason="audio and mouth drift apart in this speaker's clips, and fit better if the"
             " motion takes so many times as long: a clock runs slow or fast",
             advice="resample the motion or the audio of all clips of the speaker",
-            basis="from three clips on; in clean clips no other clock fits the median clip better",
+            basis="from three clips of 12 s on; in clean clips no other clock fits the median clip"
+            " better",
             minimum=1 - MAX_PACE_ERROR,
             maximum=1 + MAX_PACE_ERROR,
         ),

@@ -26,6 +26,7 @@ def clips(*rows: dict[str, Any]) -> pd.DataFrame:
             "name": "ada",
             "mouth_lag": None,
             "clock_fits": None,
+            "frames": 600,
             "shape_fingerprint": "shape",
             "foot_height": None,
             "pose_mean": None,
@@ -105,6 +106,8 @@ def test_the_clock_of_a_speaker_is_that_of_the_median_clip() -> None:
         *({"clock_fits": fits} for fits in (fast, fast, right)),
         *({"clock_fits": fits, "speaker": 2} for fits in (fast, right, right)),
         *({"clock_fits": fits, "speaker": 3} for fits in (fast, fast, None)),
+        # Too short to tell.
+        *[{"clock_fits": fast, "speaker": 4, "frames": 300}] * 3,
     )
     clock = list(speaker_columns(table)["speaker_clock"])
     assert clock[:6] == [CLOCK_PACES[3]] * 3 + [1.0] * 3
