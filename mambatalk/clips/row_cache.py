@@ -154,7 +154,8 @@ class RowCache:
                 _manifest_key(stamps, splits).encode() + b"\n" + file.getvalue(),
             )
         except (InputError, OSError) as error:
-            log.warning("the manifest is not kept: %s", error)
+            # `save` has warned of a folder that cannot be written.
+            log.debug("the manifest is not kept: %s", error)
 
     @property
     def _manifest_path(self) -> Path:

@@ -14,7 +14,7 @@ from torch import Tensor
 def constant_index(values: tuple[int, ...], device: torch.device) -> Tensor:
     """Return indices as a tensor (n,) on a device, which the caller may not change."""
     # A tensor made in inference mode could never be part of a backward pass.
-    with torch.inference_mode(mode=False):
+    with torch.inference_mode(False):
         return torch.tensor(values, device=device)
 
 
