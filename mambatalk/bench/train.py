@@ -45,12 +45,7 @@ from mambatalk.training.modules.generator import (
     latent_loss,
     optim_settings,
 )
-from mambatalk.training.modules.part_losses import PartLoss
-from mambatalk.training.modules.vq import (
-    AutoEncoderTraining,
-    DeadCodeRevival,
-    build_auto_encoder,
-)
+from mambatalk.training.modules.vq import build_auto_encoder, build_training
 
 WARM_UP: Final = 3
 
@@ -233,22 +228,16 @@ def _auto_encoder_steps(
         codebook_size=common.codebook_size,
         rules=rules,
     )
-    revival = None
-    if isinstance(network, VQVAE) and rules.revive_dead_codes:
-        revival = DeadCodeRevival(
-            network.quantizer,
-            dead_share=common.dead_code_share,
-            momentum=common.code_usage_momentum,
-        )
-    loss = PartLoss.build(
+    module = build_training(
         part,
+        network,
         body,
-        config=common,
+        common=common,
+        config=section,
         mesh_vertices=config.body.mesh_vertices,
         mesh_frames=config.body.mesh_frames,
         rules=rules,
     )
-    module = AutoEncoderTraining(network, loss, rules=rules, revival=revival, revival_end=2)
     module.to(device).train()
     optim = OptimSettings(
         epochs=section.epochs, lr=section.lr, betas=common.betas, fused=device.type == "cuda"

@@ -6,6 +6,7 @@ small operations, most of them of the code chain. A graph is launched at once.
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ Noise = dict[Part, Tensor]
 """Gumbel noise (T, codes) of the parts whose codes are drawn."""
 Compute = Callable[[SynthesisState, Fused, Noise], tuple[Codes, SynthesisState]]
 """Computes a window from the state before it: all its codes (B, T), and the state after it."""
-MOST_RECORDINGS = 16
+MOST_RECORDINGS: Final = 16
 """Graphs of different batch sizes and positions in a clip that are kept."""
 
 
@@ -65,6 +66,8 @@ class RecordedWindows:
         recording = self._recordings[key]
         if recording is None:
             recording = self._record(state, window, noise)
+            # At the end of the order, so that the oldest ones go first.
+            del self._recordings[key]
             self._recordings[key] = recording
             while len(self._recordings) > MOST_RECORDINGS:
                 self._recordings.pop(next(iter(self._recordings)))

@@ -42,9 +42,11 @@ def run(
     """Make a step with each batch, without revival of codes; return results and all weights."""
     steps = _auto_encoder_steps(part, config, body, DEVICE, fidelity="corrected", captured=captured)
     torch.manual_seed(1)
-    # Epoch 2 ends the revival, whose draws differ between a graph and single operations.
+    # From the epoch of the decay on no code is revived: a graph and single operations draw others.
+    epoch = config.train_vq.network(part).decay_epoch
     results = [
-        steps(batch, Step(epoch=2, epochs=3, number=number)) for number, batch in enumerate(batches)
+        steps(batch, Step(epoch=epoch, epochs=epoch + 1, number=number))
+        for number, batch in enumerate(batches)
     ]
     steps.finish()
     weights = torch.cat([weight.detach().flatten() for weight in steps._module.parameters()])

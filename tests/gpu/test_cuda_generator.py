@@ -1,6 +1,6 @@
 """The whole generator on CUDA against the CPU, outputs and gradients, at small and full size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from mambatalk.motion.skeleton import MOTION_DIM, PARTS
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.usefixtures("full_precision"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 
@@ -30,18 +31,6 @@ SMALL = GeneratorConfig(
     codebook_size=48,
 )
 FULL = GeneratorConfig(vocabulary_size=11195)
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    # Not `monkeypatch`, which cannot delete these attributes again.
-    flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [flag.allow_tf32 for flag in flags]
-    for flag in flags:
-        flag.allow_tf32 = False
-    yield
-    for flag, value in zip(flags, before, strict=True):
-        flag.allow_tf32 = value
 
 
 def _random_window(config: GeneratorConfig, batch: int = 2, frames: int = 64) -> list[Tensor]:

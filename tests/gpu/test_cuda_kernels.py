@@ -1,6 +1,6 @@
 """The CUDA kernels of mamba-ssm and causal-conv1d against PyTorch, outputs and gradients."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pytest
@@ -15,6 +15,7 @@ from mambatalk.models.mamba.scan import Backend, selective_scan
 
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.usefixtures("full_precision"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
     pytest.mark.skipif(scan._kernel() is None, reason="mamba-ssm cannot be imported"),
 ]
@@ -29,18 +30,6 @@ class ScanResult(NamedTuple):
     y: Tensor
     last: Tensor
     gradients: dict[str, Tensor]
-
-
-@pytest.fixture(autouse=True)
-def _full_precision() -> Iterator[None]:
-    # Not `monkeypatch`, which cannot delete these attributes again.
-    flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [flag.allow_tf32 for flag in flags]
-    for flag in flags:
-        flag.allow_tf32 = False
-    yield
-    for flag, value in zip(flags, before, strict=True):
-        flag.allow_tf32 = value
 
 
 def _relative_error(value: Tensor, expected: Tensor) -> float:

@@ -214,28 +214,15 @@ def train_auto_encoder(
             targets=_channels("lower", data, rules, context) if part == "global" else None,
         )
 
-    revival = None
-    if isinstance(network, VQVAE) and common.revive_dead_codes and rules.revive_dead_codes:
-        revival = DeadCodeRevival(
-            network.quantizer,
-            dead_share=common.dead_code_share,
-            momentum=common.code_usage_momentum,
-        )
-    loss = PartLoss.build(
+    module = build_training(
         part,
+        network,
         body.to(context.device),
-        config=common,
+        common=common,
+        config=config,
         mesh_vertices=mesh_vertices,
         mesh_frames=mesh_frames,
         rules=rules,
-    )
-    module = AutoEncoderTraining(
-        network,
-        loss,
-        rules=rules,
-        revival=revival,
-        # With the lower learning rate, a code that was moved would not settle any more.
-        revival_end=config.decay_epoch,
     )
     optim = OptimSettings(
         epochs=config.epochs,
@@ -250,6 +237,55 @@ def train_auto_encoder(
     )
     state = train(module, data, optim, context)
     return Trained.of(network, state)
+
+
+def build_training(
+    part: Name,
+    network: VQVAE | AutoEncoder,
+    body: Body,
+    *,
+    common: VQCommonConfig,
+    config: VQPartConfig,
+    mesh_vertices: int,
+    mesh_frames: int,
+    rules: FidelityRules,
+) -> AutoEncoderTraining:
+    """Join the auto-encoder of a part with its losses and the revival of its codes.
+
+    Args:
+        part: The part.
+        network: Its auto-encoder.
+        body: Body model, on the device of the training.
+        common: Settings that all five share.
+        config: Settings of this one.
+        mesh_vertices: Vertices of the mesh terms; 0 uses all.
+        mesh_frames: Frames of each window in the mesh terms; 0 uses all.
+        rules: Which losses and inputs to use, and whether to revive dead codes.
+
+    """
+    revival = None
+    if isinstance(network, VQVAE) and common.revive_dead_codes and rules.revive_dead_codes:
+        revival = DeadCodeRevival(
+            network.quantizer,
+            dead_share=common.dead_code_share,
+            momentum=common.code_usage_momentum,
+        )
+    loss = PartLoss.build(
+        part,
+        body,
+        config=common,
+        mesh_vertices=mesh_vertices,
+        mesh_frames=mesh_frames,
+        rules=rules,
+    )
+    return AutoEncoderTraining(
+        network,
+        loss,
+        rules=rules,
+        revival=revival,
+        # With the lower learning rate, a code that was moved would not settle any more.
+        revival_end=config.decay_epoch,
+    )
 
 
 def _channels(
