@@ -12,13 +12,12 @@ from typing import Any, Final
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mambatalk.errors import InputError
 from mambatalk.files import atomic_file, read_json, write_json
 
-MAX_SIZE: Final = 10_000_000
-"""Largest number that describes a network, far above any vocabulary."""
 _LOADING_ERRORS: Final = (
     ArithmeticError,
     AttributeError,
@@ -30,6 +29,8 @@ _LOADING_ERRORS: Final = (
     TypeError,
     ValueError,
 )
+_CHANGES: Final = (Tensor.copy_, Tensor.div_, Tensor.mul_, Tensor.normal_, Tensor.uniform_)
+"""How modules change their initial weights, beside the functions of `torch.nn.init`."""
 Builders = Mapping[str, Callable[..., nn.Module]]
 """Constructors of networks by class name. They take the stored sizes as keyword arguments."""
 
@@ -78,13 +79,13 @@ def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
     description = read_json(weights.with_suffix(".json"))
     try:
         tensors = load_file(weights)
-        _check_sizes(description["sizes"], len(tensors))
+        _check_sizes(description["sizes"], tensors)
         build = partial(builders[description["network"]], **description["sizes"])
-        # Without memory first: wrong sizes could ask for more than there is.
-        with torch.device("meta"):
-            build().load_state_dict(tensors, assign=True)
-        network = build()
-        network.load_state_dict(tensors)
+        with _WithoutInitialWeights():
+            network = build()
+        # Copies, because the tensors of the file are mapped, and not aligned.
+        network.load_state_dict({key: value.clone() for key, value in tensors.items()}, assign=True)
+        network.float()
     except _LOADING_ERRORS as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
@@ -96,9 +97,34 @@ def load_network(folder: str | Path, name: str, builders: Builders) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def _check_sizes(sizes: Mapping[str, Any], tensors: int) -> None:
-    """Refuse sizes that no file of so many tensors can have, before modules are made for them."""
+class _WithoutInitialWeights(TorchFunctionMode):
+    """Builds modules whose weights have no memory, for weights that are then assigned.
+
+    At full size initial weights take three seconds to draw. Under `torch.device("meta")` nothing is
+    drawn, but PyTorch imports its compiler, which takes more than one second, and buffers that are
+    in no file have no values.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of PyTorch, or do without it."""
+        kwargs = kwargs or {}
+        if func in _CHANGES or getattr(func, "__module__", None) == nn.init.__name__:
+            weight = args[0] if args else kwargs["tensor"]
+            if weight.is_meta:
+                return weight
+        if func is torch.empty:
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
+def _check_sizes(sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse sizes that the file cannot have, before modules are made for them.
+
+    There are at most as many layers as tensors, and no more channels, words, codes or heads than
+    the longest axis of a tensor.
+    """
+    longest = max(max(tensor.shape, default=0) for tensor in tensors.values())
     for name, value in sizes.items():
-        limit = tensors if "layers" in name else MAX_SIZE
+        limit = len(tensors) if "layers" in name else longest
         if isinstance(value, int | float) and not abs(value) <= limit:
             raise ValueError(f"{name} is {value}, and at most {limit} is possible")

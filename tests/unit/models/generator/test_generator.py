@@ -3,6 +3,7 @@
 import math
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mambatalk.models.generator.audio_encoder import AudioBlock, AudioEncoder
 from mambatalk.models.generator.fusion import Fusion, fit_steps
 from mambatalk.models.generator.layers import PositionalEncoding
 from mambatalk.models.generator.network import Generator, GeneratorConfig, GeneratorOutput
+from mambatalk.models.generator.storage import load_generator, save_generator
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS
 
 CONFIG = GeneratorConfig(
@@ -210,3 +212,11 @@ def test_the_layout_for_gpus_gives_the_same_features_and_statistics(
     torch.testing.assert_close(features, block(x), atol=2e-5, rtol=1e-5)
     for name, value in block.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], value, msg=name)
+
+
+def test_stored_generator_is_read_back_whole(
+    generator: Generator, inputs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    save_generator(tmp_path, generator)
+    loaded = load_generator(tmp_path)
+    assert _all_equal(loaded(**inputs), generator(**inputs))
