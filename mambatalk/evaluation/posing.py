@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambatalk.metrics.part_motion import MovingPart, part_motion
+from mambatalk.metrics.catalogue import MovingPart
+from mambatalk.metrics.part_motion import part_motion
 from mambatalk.motion.body import JAW, Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.rotations import axis_angle_to_matrix, matrix_to_6d

@@ -32,8 +32,7 @@ from mambatalk.metrics import (
     RootDrift,
 )
 from mambatalk.metrics.beat_consistency import RULES
-from mambatalk.metrics.catalogue import KID, METRICS
-from mambatalk.metrics.part_motion import MOVING_PARTS, ROTATING_PARTS
+from mambatalk.metrics.catalogue import KID, METRICS, MOVING_PARTS, ROTATING_PARTS
 from mambatalk.metrics.variant import ClipMean
 from mambatalk.motion.kinematics import floor_height
 from mambatalk.motion.skeleton import PARTS, Part

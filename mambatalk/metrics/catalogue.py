@@ -7,11 +7,15 @@ of a build, the report, and the figures that DVC compares.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
-from mambatalk.metrics.part_motion import MOVING_PARTS, ROTATING_PARTS, MovingPart
 from mambatalk.motion.skeleton import Part
 
+MovingPart = Literal["jaw", "expressions", "upper", "hands", "lower", "root"]
+"""The face is two parts, because a moving jaw would hide expressions that stand still, and the
+other way round. `root` is the place of the pelvis; its rotation belongs to `lower`."""
+MOVING_PARTS: Final[tuple[MovingPart, ...]] = get_args(MovingPart)
+ROTATING_PARTS: Final[tuple[MovingPart, ...]] = ("jaw", "upper", "hands", "lower")
 Better = Literal["lower", "higher", "nearer to ground truth"]
 _NEARER: Final[Better] = "nearer to ground truth"
 GROUND_TRUTH: Final = "ground_truth"

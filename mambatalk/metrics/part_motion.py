@@ -6,19 +6,15 @@ does not count for the parts that hang on it. `part_motion` takes both from a mo
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import Final
 
 import roma
 from torch import Tensor
 
+from mambatalk.metrics.catalogue import MOVING_PARTS, ROTATING_PARTS, MovingPart
 from mambatalk.metrics.variant import ClipMean
 from mambatalk.motion.skeleton import FPS, PART_JOINTS
 
-MovingPart = Literal["jaw", "expressions", "upper", "hands", "lower", "root"]
-"""The face is two parts, because a moving jaw would hide expressions that stand still, and the
-other way round. `root` is the place of the pelvis; its rotation belongs to `lower`."""
-MOVING_PARTS: Final[tuple[MovingPart, ...]] = get_args(MovingPart)
-ROTATING_PARTS: Final[tuple[MovingPart, ...]] = ("jaw", "upper", "hands", "lower")
 JOINTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
     {"jaw": PART_JOINTS["face"], **{part: PART_JOINTS[part] for part in ROTATING_PARTS[1:]}}
 )

@@ -5,20 +5,18 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS
-from mambatalk.motion.stand_in.model import write_stand_in
 from mambatalk.rendering.bands import PAPER, Note
-from mambatalk.rendering.comparison import LABELS
-from mambatalk.rendering.panel import Panel
-from mambatalk.rendering.scene import Scene
+
+if TYPE_CHECKING:
+    from mambatalk.motion.body import Body
 
 SIZE: Final = 220
 """Height of a still in pixels."""
@@ -41,6 +39,11 @@ def draw_moments(motion: SmplxMotion, seconds: Sequence[float]) -> bytes:
         A WebP file.
 
     """
+    # Here, because they import torch, and most corpora have no faulty motion to draw.
+    from mambatalk.rendering.comparison import LABELS
+    from mambatalk.rendering.panel import Panel
+    from mambatalk.rendering.scene import Scene
+
     frames = np.clip(np.rint(np.asarray(seconds) * FPS), 0, len(motion) - 1).astype(np.int64)
     # Each moment is held, so that the smooth cameras of the panel reach it.
     drawn = _drawable(motion, np.repeat(frames, HELD_FRAMES))
@@ -72,7 +75,10 @@ def _drawable(motion: SmplxMotion, frames: NDArray[np.int64]) -> SmplxMotion:
 
 
 @cache
-def _stand_in() -> Body:
+def _stand_in() -> "Body":
+    from mambatalk.motion.body import load_body
+    from mambatalk.motion.stand_in.model import write_stand_in
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "body.npz"
         write_stand_in(path)

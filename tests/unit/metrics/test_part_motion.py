@@ -13,7 +13,8 @@ from mambatalk.metrics import (
     MotionSpeed,
     PostureError,
 )
-from mambatalk.metrics.part_motion import MOVING_PARTS, part_motion
+from mambatalk.metrics.catalogue import MOVING_PARTS
+from mambatalk.metrics.part_motion import part_motion
 
 FPS = 30
 

@@ -56,6 +56,15 @@ def test_a_tool_explains_itself(tool: str, tmp_path: Path) -> None:
     assert len(done.stdout.split()) > 15
 
 
+def test_stages_without_networks_start_without_torch() -> None:
+    """Its import takes longer than all else that they need to start."""
+    code = "import sys, tasks.check_clips, tasks.report; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
+
+
 def test_bad_input_of_a_tool_is_reported_in_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tasks.tools.profile", "huge"],
