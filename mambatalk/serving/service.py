@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, Literal
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.staticfiles import StaticFiles
 
 from mambatalk.audio.recording import Recording
 from mambatalk.errors import InputError
@@ -32,6 +34,11 @@ CONTENT_TYPES: Final = {
 }
 LOOPBACK: Final = ("127.0.0.1", "localhost")
 RETRY_SECONDS: Final = 5
+PAGE_POLICY: Final = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; media-src 'self' blob:"
+)
+"""The page /docs loads nothing from other places. FastAPI writes its settings as inline script."""
 DESCRIPTION: Final = """
 Send the bytes of a recording (wav, flac, mp3, ogg, m4a, ...) as the body:
 
@@ -81,8 +88,33 @@ def create_app(
         version=version("mambatalk"),
         description=DESCRIPTION,
         lifespan=lifespan,
+        # FastAPI's own pages load their scripts from the internet.
+        docs_url=None,
+        redoc_url=None,
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+
+    app.mount("/static", StaticFiles(packages=[("mambatalk.serving", "static")]))
+
+    @app.get("/docs", include_in_schema=False)
+    async def page() -> Response:
+        """Return the description of requests as a page, which can also send them."""
+        # Relative addresses, which hold behind a proxy with a prefix too.
+        answer = get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title="MambaTalk",
+            swagger_js_url="static/swagger-ui-bundle.js",
+            swagger_css_url="static/swagger-ui.css",
+            swagger_favicon_url="data:,",
+            swagger_ui_parameters={
+                # By default a badge that a public validator draws.
+                "validatorUrl": None,
+                # The only schemas are those of errors.
+                "defaultModelsExpandDepth": -1,
+            },
+        )
+        answer.headers["Content-Security-Policy"] = PAGE_POLICY
+        return answer
 
     @app.get("/")
     async def describe() -> dict[str, Any]:

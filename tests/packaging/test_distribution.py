@@ -43,6 +43,8 @@ def test_the_wheel_has_the_library_and_its_files_and_nothing_else(distributions:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"mambatalk"}
     files = {
         "mambatalk/py.typed",
+        "mambatalk/serving/static/swagger-ui-bundle.js",
+        "mambatalk/serving/static/swagger-ui.LICENSE.txt",
         "mambatalk/viewer/static/three.js",
         "mambatalk/quality/pages/page.html",
     }

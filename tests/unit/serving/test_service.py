@@ -2,6 +2,7 @@
 
 import io
 import queue
+import re
 import socket
 import threading
 import time
@@ -22,6 +23,7 @@ from mambatalk.serving.generation import Bodies, Model
 from mambatalk.serving.service import Limits, create_app
 from mambatalk.synthesis.layout import Speech
 from mambatalk.synthesis.synthesizer import Synthesizer
+from tests.helpers.chromium import launch, new_page, started_playwright
 from tests.helpers.hub_downloads import wait_until
 from tests.helpers.speech import noise
 from tests.helpers.stand_in_body import stand_in_file
@@ -118,6 +120,34 @@ def test_the_service_describes_itself(client: httpx.Client, model: Model) -> Non
     assert description["bundle"] == model.digest
     assert description["speakers"] == sorted(SPEAKER_IDS)
     assert "/motion" in client.get("/openapi.json").json()["paths"]
+
+
+def test_the_page_of_requests_loads_nothing_from_other_places(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    assert "://" not in page.text
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    loaded = re.findall(r'(?:href|src)="(static/[^"]+)"', page.text)
+    assert len(loaded) == 2
+    for address in loaded:
+        assert client.get(f"/{address}").status_code == 200
+    assert client.get("/redoc").status_code == 404
+
+
+def test_a_browser_draws_the_page_of_requests(client: httpx.Client) -> None:
+    requested: list[str] = []
+    with started_playwright() as playwright, launch(playwright) as chromium:
+        page = new_page(chromium)
+        page.on("request", lambda request: requested.append(request.url))
+        page.goto(f"{client.base_url}/docs")
+        page.locator(".opblock-post .opblock-summary-control").click()
+        page.get_by_text("Generate the motion of a recording.").wait_for()
+        page.get_by_role("button", name="Try it out").click()
+        audio = {"name": "speech.flac", "mimeType": "audio/flac", "buffer": recording(0.5)}
+        page.locator("input[type=file]").set_input_files(audio)
+        page.get_by_role("button", name="Execute").click()
+        page.get_by_text("Download file").wait_for()
+    here = f"{client.base_url}/"
+    assert [address for address in requested if not address.startswith((here, "data:"))] == []
 
 
 def test_a_web_site_cannot_call_under_its_own_name(client: httpx.Client) -> None:
