@@ -1,4 +1,4 @@
-"""Read the shell commands of README and docs."""
+"""Read the shell commands and the Python code of README and docs."""
 
 import re
 from collections.abc import Iterator
@@ -56,6 +56,12 @@ def shell_blocks(path: Path) -> list[Block]:
             blocks.append(Block(name, len(blocks) + 1, mark, commands))
 
     return blocks
+
+
+def python_blocks(path: Path) -> list[tuple[str, str]]:
+    """Read the Python blocks of a Markdown document: the mark after the language, and the code."""
+    found = _BLOCK.findall(path.read_text(encoding="utf-8"))
+    return [(mark, body) for language, mark, body in found if language == "python"]
 
 
 def inline_commands(path: Path) -> Iterator[str]:

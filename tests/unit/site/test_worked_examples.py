@@ -1,33 +1,57 @@
-"""The Python blocks of the how-to guides run, in the order of the page."""
+"""The Python blocks of README and docs run, in the order of the page."""
 
-import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from mambatalk.files import read_json, write_json
+from mambatalk.motion.clip import SmplxMotion
+from mambatalk.motion.skeleton import SAMPLE_RATE
 from tasks.runtime.paths import Paths
+from tests.helpers.documents import DOCUMENTS, ROOT, python_blocks
+from tests.helpers.speech import noise
+from tests.helpers.tiny_bundle import tiny_bundle
 
-ROOT = Path(__file__).parents[3]
-GUIDES = sorted((ROOT / "docs").glob("add-*.md"))
+# Its block reads recordings that its own test makes.
+ELSEWHERE = {"own-data.md": "tests/unit/features/test_own_data.py"}
+PAGES = [
+    path
+    for path in DOCUMENTS
+    if path.name not in ELSEWHERE and any(not mark for mark, _ in python_blocks(path))
+]
 
 
-def run_blocks(guide: Path) -> dict[str, object]:
-    blocks = re.findall(r"^```python\n(.*?)^```$", guide.read_text(), re.MULTILINE | re.DOTALL)
-    assert blocks
-    names: dict[str, object] = {"__name__": guide.stem}
-    for block in blocks:
-        exec(compile(block, str(guide), "exec"), names)
+def run_blocks(page: Path, **given: object) -> dict[str, object]:
+    """Run the blocks of a page with the names that it takes as given."""
+    names: dict[str, object] = {"__name__": page.stem, **given}
+    for mark, block in python_blocks(page):
+        if not mark:
+            exec(compile(block, str(page), "exec"), names)
     return names
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
-def test_the_blocks_of_a_guide_run(
-    guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_blocks_of_a_page_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run_blocks(guide)
+    replace(tiny_bundle(), speakers={1: 0, 2: 1}).save("bundle")
+    soundfile.write("speech.mp3", noise(2.0), SAMPLE_RATE)
+    shown: list[SmplxMotion] = []
+    run_blocks(page, chunks=np.split(noise(2.0), 20), show=shown.append)
+    if page.name == "README.md":
+        assert len(SmplxMotion.read("speech.npz")) == 60
+    if page.name == "streaming.md":
+        assert sum(len(motion) for motion in shown) == 60
+
+
+def test_pages_left_out_are_run_by_the_named_tests() -> None:
+    for page, test in ELSEWHERE.items():
+        assert page in (ROOT / test).read_text(encoding="utf-8")
 
 
 def test_the_stage_of_the_guide_counts_what_is_accepted(tmp_path: Path) -> None:
