@@ -2,6 +2,8 @@
 
 - Reference pages are generated from the code (`tasks/site/reference.py`).
 - The documents outside `docs/`, such as the changelog, become pages.
+- The full name of a class of the library, such as `mambatalk.clips.store.ClipStore`, links to its
+  reference.
 - A block of commands that no test executes is labelled with what it needs.
 - External links are listed in `external-links.txt` of the site, since nothing checks them.
 """
@@ -37,7 +39,7 @@ NEEDS: Final = {
     "needs-docker": "Docker with Compose",
     "needs-kubernetes": "a Kubernetes cluster",
 }
-"""What a block of commands may need that no test has; written after the language of the block."""
+"""What a block of commands or code may need that no test has; written after its language."""
 OUTSIDE: Final = {
     "CHANGELOG.md": "changelog.md",
     "CODE_OF_CONDUCT.md": "code-of-conduct.md",
@@ -89,14 +91,14 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Label blocks that no test executes; lead links to documents outside to their pages."""
+    """Label blocks that no test executes; add links to the reference; adapt links to documents."""
     del page, config, files
     for mark, meaning in NEEDS.items():
-        markdown = markdown.replace(
-            f"```bash {mark}\n", f'```bash title="Needs {meaning}; not executed by the tests"\n'
-        )
+        title = f'title="Needs {meaning}; not executed by the tests"'
+        markdown = re.sub(rf"^```(bash|python) {mark}$", rf"```\1 {title}", markdown, flags=re.M)
     markdown = re.sub(r"\]\((?:\.\./)*README\.md(?:#[^)]*)?\)", "](index.md)", markdown)
     markdown = re.sub(r"\[([^]]+)\]\((?:\.\./)*LICENSE\)", r"\1", markdown)
+    markdown = re.sub(r"`(mambatalk\.[a-z_.]+\.[A-Z]\w*)`", r"[`\1`][\1]", markdown)
     for source, name in OUTSIDE.items():
         markdown = re.sub(rf"\]\((?:\.\./)*{re.escape(source)}", f"]({name}", markdown)
     return markdown

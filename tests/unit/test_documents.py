@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from ruamel.yaml import YAML
 
 from mambatalk.cli import app
 from tasks.site.hooks import NEEDS
-from tests.helpers.documents import DOCUMENTS, ROOT, inline_commands, shell_blocks
+from tests.helpers.documents import DOCUMENTS, ROOT, inline_commands, python_blocks, shell_blocks
 
 ALL_COMMANDS = [
     (path.relative_to(ROOT).as_posix(), command)
@@ -91,6 +92,7 @@ def _selection(command: str) -> tuple[str, list[str]]:
 def test_marks_of_blocks_are_known() -> None:
     marks = {block.needs for path in DOCUMENTS for block in shell_blocks(path)} - {""}
     assert marks <= set(NEEDS)
+    assert {mark for path in DOCUMENTS for mark, _ in python_blocks(path)} <= {"", *NEEDS}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -115,6 +117,18 @@ def test_names_in_the_fidelity_tables_exist_in_their_files() -> None:
                 assert name.rpartition(".")[2] in sources, f"{name} in {files}"
                 checked += 1
     assert checked > 20
+
+
+def test_the_page_of_files_lists_every_output_with_its_stage() -> None:
+    """Outputs that DVC keeps are in its first table, and those in git in the second."""
+    large, _, small = _text("docs/files.md").partition("## Small results in git")
+    for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items():
+        for kind in ("outs", "metrics", "plots"):
+            for out in stage.get(kind, []):
+                path, settings = next(iter(out.items())) if isinstance(out, dict) else (out, {})
+                page = large if settings.get("cache", True) else small
+                listed = re.escape(path.replace("${item.part}", "PART"))
+                assert re.search(rf"^\| `{listed}` \| .* \| {name} \|", page, re.MULTILINE), path
 
 
 def _text(name: str) -> str:

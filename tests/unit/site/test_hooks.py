@@ -16,6 +16,11 @@ def test_a_block_that_is_not_executed_says_what_it_needs() -> None:
     assert page.startswith('```bash title="Needs the internet; not executed by the tests"\n')
 
 
+def test_names_of_classes_link_to_the_reference() -> None:
+    name = "mambatalk.clips.store.ClipStore"
+    assert changed(f"`{name}` and `mambatalk.clips`") == f"[`{name}`][{name}] and `mambatalk.clips`"
+
+
 def test_links_to_documents_outside_lead_to_their_pages() -> None:
     assert changed("[how](../tests/README.md#helpers)") == "[how](tests.md#helpers)"
     assert changed("[how](CONTRIBUTING.md)") == "[how](contributing.md)"
