@@ -47,15 +47,27 @@ repro: install ## Rebuild what has changed for params.yaml, then print the metri
 demo: install ## Turn a sentence into a video with the model of make repro: make demo TEXT="..." (asks without TEXT)
 	@python -m tasks.tools.demo -- "$${TEXT:-}"
 
+# Three processes for two processors, because many tests wait.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup --max-worker-restart=0
+
 .PHONY: test
-test: lint ## The checks of `make lint`, then every test that needs no GPU
-	@OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadgroup --max-worker-restart=0
+test: lint ## The checks of `make lint`, every quick test, and one build of the whole pipeline, its smallest profile
+	@$(PYTEST)
+
+.PHONY: test-slow
+test-slow: install ## The other tests: builds again, kills and resumes, fails servers, draws in a browser, real clips
+	@$(PYTEST) -m slow
+
+.PHONY: test-servers
+test-servers: install ## The quick part of test-operations: a team's servers and its alerts (needs PostgreSQL)
+	@OMP_NUM_THREADS=1 python -m pytest -m operations tests/operations/test_servers.py tests/operations/test_alerts.py
 
 .PHONY: coverage
 coverage: install ## Branch coverage, subprocesses included, as a table: make coverage T=tests/unit (all by default)
 	@rm -rf runs/coverage && mkdir -p runs/coverage
 	@export COVERAGE_FILE="$(CURDIR)/runs/coverage/data" OMP_NUM_THREADS=1; code=0; \
-	coverage run -m pytest -n 3 --dist loadgroup --max-worker-restart=0 $(T) || code=$$?; \
+	coverage run -m pytest -n 3 --dist loadgroup --max-worker-restart=0 \
+	  -m 'not gpu and not packaging and not fuzz and not operations and not soak' $(T) || code=$$?; \
 	coverage combine --quiet && coverage json --quiet -o runs/coverage/report.json; \
 	python -m tasks.tools.coverage; exit $$code
 
@@ -124,9 +136,16 @@ docs: install ## The documentation site, without a network: runs/site/index.html
 
 .PHONY: lint
 lint: install ## Style, types, package order, and dvc.yaml against the imports; pre-commit runs the same checks
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types style
+
+.PHONY: types
+types:
+	@mypy
+
+.PHONY: style
+style:
 	@ruff check .
 	@ruff format --check .
-	@mypy
 	@lint-imports --no-cache
 	@python -m tasks.tools.graph
 	@python -m tasks.tools.diagrams --check

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.workspace import Workspace
 from tests.flows.servers import prefect_server
@@ -34,6 +33,9 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def prefect(homes: None) -> Iterator[None]:
     """Prefect's temporary server, shared by all flows that run in this process."""
+    # Here, because every process collects these tests, and it imports a server.
+    from prefect.testing.utilities import prefect_test_harness
+
     with prefect_test_harness(server_startup_timeout=120):
         yield
 

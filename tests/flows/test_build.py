@@ -103,6 +103,7 @@ def command(toy: Workspace, *arguments: str, **variables: str) -> Iterator["subp
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_a_killed_build(
@@ -124,6 +125,7 @@ def test_no_process_outlives_a_killed_build(
     assert not processes_with(f"MARK={tmp_path}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the flow has one process less elsewhere")
 @pytest.mark.parametrize(
     ("role", "shell"),
@@ -162,6 +164,7 @@ def test_a_stage_that_removed_a_damaged_file_lets_all_run_again(
     assert run(toy) == {**dict.fromkeys(STAGES, "Up to date"), "last": "Ran"}
 
 
+@pytest.mark.slow
 def test_a_lock_with_merge_markers_ends_the_command_with_one_line(toy: Workspace) -> None:
     (toy.root / "dvc.lock").write_text("<<<<<<< HEAD\nschema: '2.0'\n=======\n>>>>>>> other\n")
     with command(toy) as process:
@@ -182,6 +185,7 @@ def processes_with(variable: str) -> list[int]:
     return handles
 
 
+@pytest.mark.slow
 def test_a_configuration_error_ends_the_command_with_code_2(server: str, toy: Workspace) -> None:
     instruct(toy, "first", "config")
     with command(toy, PREFECT_API_URL=server) as process:
@@ -194,6 +198,7 @@ def completed(server: str, what: str) -> list[dict[str, Any]]:
     return [one for one in query(server, what, "build") if one["state_type"] == "COMPLETED"]
 
 
+@pytest.mark.slow
 def test_a_server_shows_run_and_stages_whether_started_here_or_by_a_worker(
     server: str, toy: Workspace, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def report(workspace: Workspace, *, force: bool = False) -> State:
     return data_quality(str(workspace.root), force, return_state=True)
 
 
+@pytest.mark.slow
 def test_clean_then_warn_then_fail(prefect: None, workspace: Workspace) -> None:
     state = report(workspace)
     assert (state.name, state.type.value) == ("Clean", "COMPLETED")
@@ -108,6 +109,7 @@ def test_clean_then_warn_then_fail(prefect: None, workspace: Workspace) -> None:
     assert not (last(workspace).parent / "clips").exists(), "the clip store is temporary"
 
 
+@pytest.mark.slow
 def test_drift_against_the_previous_report_is_a_warning(
     prefect: None, workspace: Workspace
 ) -> None:
@@ -141,6 +143,7 @@ def completed(server: str) -> list[dict[str, Any]]:
     return [one for one in runs if one["state_type"] == "COMPLETED"]
 
 
+@pytest.mark.slow
 def test_a_schedule_is_kept_by_a_server(server: str, workspace: Workspace) -> None:
     process = run(
         workspace,
@@ -165,6 +168,7 @@ def test_a_schedule_is_kept_by_a_server(server: str, workspace: Workspace) -> No
     assert (last(workspace) / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_exit_code_says_that_training_would_stop(server: str, workspace: Workspace) -> None:
     write_split(workspace, test=None)
     process = run(workspace, PREFECT_API_URL=server)
@@ -178,8 +182,18 @@ def test_the_exit_code_says_that_training_would_stop(server: str, workspace: Wor
     ("arguments", "server_url", "message"),
     [
         (("--every", "24"), "", "no PREFECT_API_URL"),
-        (("--every", "24", "--cron", "0 6 * * *"), "http://127.0.0.1:1/api", "found two"),
-        (("--cron", "at six"), "http://127.0.0.1:1/api", "cron's format, found 'at six'"),
+        pytest.param(
+            ("--every", "24", "--cron", "0 6 * * *"),
+            "http://127.0.0.1:1/api",
+            "found two",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("--cron", "at six"),
+            "http://127.0.0.1:1/api",
+            "cron's format, found 'at six'",
+            marks=pytest.mark.slow,
+        ),
         ((), "", "corpus: expected a corpus in BEATX layout, found no such folder"),
     ],
 )

@@ -58,7 +58,6 @@ def two_champions(client: MlflowClient) -> MlflowClient:
     return client
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 def test_a_rollback_moves_the_champion_and_status_shows_it(
     two_champions: MlflowClient, tmp_path: Path
@@ -81,7 +80,6 @@ def test_a_rollback_moves_the_champion_and_status_shows_it(
     assert "rollback" in {row[0] for row in last.rows}
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 def test_without_a_challenger_the_champion_stays(two_champions: MlflowClient) -> None:
     count = len(read_history(two_champions))
@@ -96,7 +94,6 @@ def approval(started: list[str]) -> tuple[str, str]:
     return promotion._ask(Path("page.html"), "It is better.", 0.1)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("prefect")
 @pytest.mark.parametrize(("answer", "verdict"), [(True, "promote"), (False, "reject")])
 def test_a_person_approves_or_not(answer: bool, verdict: str) -> None:

@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 from tests.helpers.mlflow_server import Server as Relay
 
 ROOT = Path(__file__).parents[2]
@@ -256,7 +258,8 @@ def postgres_program(name: str) -> str:
     """Return the path of a program of PostgreSQL; Debian keeps the server's outside PATH."""
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     found = str(installed[-1]) if installed else shutil.which(name)
-    assert found, f"found no {name}; install PostgreSQL: apt-get install postgresql"
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     return found
 
 

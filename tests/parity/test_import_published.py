@@ -104,6 +104,7 @@ def run(folder: Path, out: Path) -> Result:
     return CliRunner().invoke(app, ["import-published", str(folder), "--out", str(out)])
 
 
+@pytest.mark.slow
 def test_the_imported_bundle_generates_motion(small: Path, tmp_path: Path) -> None:
     write_vocabulary(small / "vocab.pkl", {"hello": 4, "world": 5})
     torch.save({"model_state": published_fgd()}, small / "AESKConv_240_100.bin")

@@ -65,6 +65,7 @@ def damage(path: Path, *, keep_time: bool) -> None:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+@pytest.mark.slow
 def test_damaged_objects_are_built_again_with_one_line(project: Workspace) -> None:
     damage(project.root / "data/clips/two", keep_time=True)
     damage(project.root / "data/accepted.json", keep_time=False)

@@ -9,7 +9,7 @@ import pytest
 from tests.pipeline.test_repro import ALL, PARTS
 from tests.pipeline.workspace import Workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
+pytestmark = pytest.mark.xdist_group("built")
 QUERY = """
 import json, mlflow
 from tasks.tracking.store import connect

@@ -31,7 +31,7 @@ ALL = [
     "render",
     "report",
 ]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("built")]
+pytestmark = pytest.mark.xdist_group("built")
 
 
 def test_every_output_exists(built: Workspace) -> None:
@@ -129,6 +129,7 @@ def forget(workspace: Workspace, stages: tuple[str, ...]) -> None:
     shutil.rmtree(workspace.root / ".dvc" / "cache" / "runs")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_after_a_kill(built: Workspace, tmp_path: Path) -> None:
     """Killing DVC ends the training it runs; the next build gives the same results."""
     shutil.copytree(built.root, tmp_path / "checkout", symlinks=True)

@@ -84,6 +84,7 @@ def scratch_folders(project: Workspace) -> list[Path]:
     return [path for path in (project.root / "runs" / "train").iterdir() if path.is_dir()]
 
 
+@pytest.mark.slow
 def test_a_killed_stage_continues_from_its_checkpoint(project: Workspace) -> None:
     assert project.dvc("repro").returncode != 0
     status = json.loads(project.read(STATUS))
@@ -164,6 +165,7 @@ def test_torchrun_trains_a_stage_in_two_processes_and_writes_its_outputs_once(
     assert scratch_folders(project) == []
 
 
+@pytest.mark.slow
 def test_a_changed_parameter_starts_from_the_beginning(project: Workspace) -> None:
     project.dvc("repro")
     project.set_params(seed=7)

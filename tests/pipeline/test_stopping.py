@@ -17,7 +17,10 @@ import pytest
 from tasks.runtime.stopping import ORPHAN_SECONDS, STOP_SECONDS
 from tests.pipeline.workspace import Workspace, mini_project
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a parent's end is a signal there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="a parent's end is a signal there"),
+]
 
 GRAPH = """
 stages:

@@ -118,6 +118,7 @@ def test_records_are_sent_when_an_outage_ends(
     assert "wait for MLflow" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_five_stages_may_start_at_once_on_an_empty_store(tmp_path: Path) -> None:
     script = (
         "from tasks.tracking.recorder import Recorder\nimport sys\n"
@@ -140,6 +141,7 @@ def test_five_stages_may_start_at_once_on_an_empty_store(tmp_path: Path) -> None
     assert {run.info.run_name for run in client.search_runs([experiment])} == set("01234")
 
 
+@pytest.mark.slow
 def test_a_skipped_stage_is_found_from_both_pipeline_runs(
     mini: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +170,7 @@ def test_a_skipped_stage_is_found_from_both_pipeline_runs(
     ]
 
 
+@pytest.mark.slow
 def test_a_stage_that_reads_past_its_parameters_fails(mini: Workspace) -> None:
     graph = mini.root / "dvc.yaml"
     graph.write_text(
@@ -221,6 +224,7 @@ def test_the_experiment_is_marked_as_machine_learning(tmp_path: Path) -> None:
     assert client.get_experiment(experiment).tags["mlflow.note.content"] == "My own words"
 
 
+@pytest.mark.slow
 def test_a_pipeline_run_can_be_compared_with_another(
     mini: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import av
+import pytest
 
 from mambatalk.motion.clip import SmplxMotion
 from tests.helpers.stand_in_body import stand_in_file
@@ -85,6 +86,7 @@ def base_install() -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_speech_becomes_motion_and_video_with_the_base_install(tmp_path: Path) -> None:
     tiny_bundle().save(tmp_path / "bundle")
     allowed = ",".join(base_install())

@@ -58,6 +58,7 @@ def test_subcommands_and_options_exist(document: str, command: str) -> None:
     assert used <= known, f"{document}: {command}"
 
 
+@pytest.mark.slow
 def test_every_test_that_a_document_names_is_found() -> None:
     """`pytest FILE -k WORDS` of the documents selects at least one test each."""
     commands = {command for _, command in _starting_with("pytest")}

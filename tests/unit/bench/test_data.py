@@ -33,6 +33,7 @@ def bench_data(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_corpus_is_measured_and_not_changed(corpus: Path) -> None:
     modified = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     done = bench_data(corpus, "--json")

@@ -29,6 +29,7 @@ def mambatalk(*arguments: object) -> tuple[int, str, str]:
     return done.returncode, ANSI_CODES.sub("", done.stdout), ANSI_CODES.sub("", done.stderr)
 
 
+@pytest.mark.slow
 def test_check_accepts_a_sample_and_names_a_damaged_clip(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader", reason=NEEDS_ESPEAK)
     write_sample(tmp_path / "corpus", hours=0.02, speakers=3, seed=3)
@@ -127,6 +128,7 @@ def test_an_unwritable_path_is_reported_in_one_line_with_exit_code_2(
     assert sorted(corpus.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_the_result_is_printed_even_if_the_report_cannot_be_written(
     corpus: Path, tmp_path: Path
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_check_ends_even_if_its_cache_cannot_be_written(
     assert "/dev/full/check: expected a writable folder" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_the_command_and_leaves_no_file(
     tmp_path: Path, number: signal.Signals

@@ -107,12 +107,14 @@ def test_an_invalid_number_of_workers_is_reported_in_one_line(
     assert count() == 3
 
 
+@pytest.mark.slow
 def test_processes_write_the_same_bytes(
     corpus: Path, inline: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bytes_of(corpus, tmp_path, monkeypatch, workers=2) == inline
 
 
+@pytest.mark.slow
 def test_a_cluster_with_killed_workers_writes_the_same_bytes(
     corpus: Path, inline: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

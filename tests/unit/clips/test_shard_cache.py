@@ -226,6 +226,7 @@ def die_on_one_clip(job: ClipJob) -> Any:
     return read_clip(job)
 
 
+@pytest.mark.slow
 def test_a_clip_that_kills_its_reader_is_recorded_in_the_manifest(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -226,6 +226,7 @@ def test_bad_input_is_reported_in_one_line_with_exit_code_2(
     assert done.stderr.removeprefix(NOTICE).strip().count("\n") == 0
 
 
+@pytest.mark.slow
 def test_check_accepts_a_downloaded_corpus(tmp_path: Path) -> None:
     pytest.importorskip(
         "espeakng_loader", reason="eSpeak NG speaks the sample: pip install 'mambatalk[sample]'"

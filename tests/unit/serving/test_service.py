@@ -215,7 +215,6 @@ def test_a_request_that_takes_too_long_is_ended(model: Model) -> None:
         assert client.get("/").status_code == 200
 
 
-@pytest.mark.slow
 def test_the_mlflow_model_gives_the_same_bits(tmp_path: Path) -> None:
     import mlflow
 

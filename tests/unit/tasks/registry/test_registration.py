@@ -33,7 +33,6 @@ def checkout(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "checkout"))
 
 
-@pytest.mark.slow
 def test_a_version_is_complete_and_registered_once(client: MlflowClient, checkout: Path) -> None:
     first = register(checkout)
     assert (first.version, first.created, first.is_challenger) == ("1", True, True)
@@ -74,7 +73,6 @@ def test_a_version_is_complete_and_registered_once(client: MlflowClient, checkou
     assert [line.split(",")[1] for line in clips] == sorted(SPLITS)
 
 
-@pytest.mark.slow
 def test_a_version_that_was_rolled_back_from_is_no_challenger_again(
     client: MlflowClient, checkout: Path
 ) -> None:
