@@ -13,14 +13,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mambatalk.clips.landmarks import moving_mean
-from mambatalk.clips.statistics import joint_speed
+from mambatalk.clips.landmarks import sums_of_reflected
 from mambatalk.corpus.textgrid import Interval
-from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS, JOINTS, PART_JOINTS, SAMPLE_RATE
 
 JAW: Final = JOINTS.index("jaw")
-ARMS: Final = PART_JOINTS["upper"][-6:]
+ARMS: Final = list(PART_JOINTS["upper"][-6:])
 """Shoulders, elbows and wrists."""
 MAX_LAG: Final = 3 * FPS
 """Largest lag considered, in frames to either side."""
@@ -65,12 +63,16 @@ Spectrum = NDArray[np.complexfloating[Any]]
 
 
 def lag_statistics(
-    motion: SmplxMotion, words: Sequence[Interval] | None, waveform: NDArray[np.float32]
+    speed: NDArray[np.float32],
+    expressions: NDArray[np.floating[Any]],
+    words: Sequence[Interval] | None,
+    waveform: NDArray[np.float32],
 ) -> dict[str, Any]:
     """Return the lags of the audio, and the pace of the motion.
 
     Args:
-        motion: Motion; jaw, expressions and arms are used.
+        speed: Joint speeds (n - 1, 55) in rad/s; those of jaw and arms are used.
+        expressions: Expression coefficients (n, 100), finite.
         words: Words of the TextGrid. If None, `word_lag` is None.
         waveform: Audio (S,) at 16 kHz.
 
@@ -89,30 +91,36 @@ def lag_statistics(
     word_lag = None
     if words is not None:
         word_lag = estimate_lag(words_by_frame(words, len(loudness)), loudness)
-    mouth = mouth_by_frame(motion)
-    strokes = stroke_by_frame(motion)
+    mouth = mouth_by_frame(speed, expressions)
     return {
         "mouth_lag": estimate_lag(mouth, loudness),
-        "stroke_lag": estimate_lag(strokes, loudness),
+        "stroke_lag": estimate_lag(stroke_by_frame(speed), loudness),
         "word_lag": word_lag,
         **_pace_statistics(mouth, loudness),
     }
 
 
-def mouth_by_frame(motion: SmplxMotion) -> Curve:
-    """Return the movement (n - 1,) of jaw and face between frames, scaled to unit variance."""
-    jaw = joint_speed(np.nan_to_num(motion.poses[:, 3 * JAW : 3 * JAW + 3]))[:, 0]
-    first = np.nan_to_num(motion.expressions[:, :FIRST_EXPRESSIONS])
-    face = np.linalg.norm(np.diff(first, axis=0), axis=1) * FPS
+def mouth_by_frame(speed: NDArray[np.float32], expressions: NDArray[np.floating[Any]]) -> Curve:
+    """Return the movement (n - 1,) of jaw and face between frames, scaled to unit variance.
+
+    Args:
+        speed: Joint speeds (n - 1, 55) in rad/s.
+        expressions: Expression coefficients (n, 100), finite.
+
+    """
+    face = np.linalg.norm(np.diff(expressions[:, :FIRST_EXPRESSIONS], axis=0), axis=1) * FPS
     # The logarithm compresses the few large movements.
-    return _unit(np.log(jaw + 0.01)) + _unit(np.log(face + 0.1))
+    return _unit(np.log(speed[:, JAW] + 0.01)) + _unit(np.log(face + 0.1))
 
 
-def stroke_by_frame(motion: SmplxMotion) -> Curve:
-    """Return the movement (n - 1,) of both arms between frames."""
-    columns = [3 * joint + axis for joint in ARMS for axis in range(3)]
-    speed = joint_speed(np.nan_to_num(motion.poses[:, columns]))
-    return np.log(speed.sum(axis=1) + 0.1)
+def stroke_by_frame(speed: NDArray[np.float32]) -> Curve:
+    """Return the movement (n - 1,) of both arms between frames.
+
+    Args:
+        speed: Joint speeds (n - 1, 55) in rad/s.
+
+    """
+    return np.log(speed[:, ARMS].sum(axis=1) + 0.1)
 
 
 def estimate_lag(reference: Curve, delayed: Curve) -> float | None:
@@ -181,13 +189,15 @@ def _significance(references: Sequence[Curve], delayed: Curve) -> Curve:
 
     """
     frames = np.array([min(len(reference), len(delayed)) for reference in references])
+    lengths, which = np.unique(frames, return_inverse=True)
     # One transform of many rows takes less time than many transforms.
     one, one_alone = _spectra(_unit_rows(references, frames), frames)
-    other, other_alone = _spectra(_unit_rows([delayed] * len(references), frames), frames)
+    other, other_alone = _spectra(_unit_rows([delayed] * len(lengths), lengths), lengths)
     # Bartlett's formula: curves correlate more by chance if each has a long autocorrelation.
-    own = (one_alone * other_alone).sum(axis=1)
+    own = np.einsum("kn,kn->k", one_alone, other_alone[which])
     by_chance = np.sqrt(np.maximum(0.0, own) / frames)
-    return _correlations(other * np.conj(one), frames) / np.maximum(by_chance, 1e-6)[:, None]
+    products = other[which] * np.conj(one)
+    return _correlations(products, frames) / np.maximum(by_chance, 1e-6)[:, None]
 
 
 def _unit_rows(curves: Sequence[Curve], frames: NDArray[np.int64]) -> Curve:
@@ -243,10 +253,13 @@ def words_by_frame(words: Sequence[Interval], frames: int) -> Curve:
 
 
 def _band(curve: Curve) -> Curve:
-    # Changes slower than two seconds belong to the course of the clip and correlate at many lags.
+    # The mean of three frames, without changes slower than two seconds, which belong to the course
+    # of the clip and correlate at many lags.
     if len(curve) < 2 * FPS:
         return curve[:0]
-    return moving_mean(curve, 3) - moving_mean(curve, 2 * FPS)
+    sums = sums_of_reflected(curve, 2 * FPS)
+    near = sums[FPS - 1 : FPS + 2 + len(curve)]
+    return (near[3:] - near[:-3]) / 3 - (sums[2 * FPS :] - sums[: -2 * FPS]) / (2 * FPS)
 
 
 def _unit(curve: Curve) -> Curve:

@@ -43,4 +43,4 @@ def motion_fingerprint(poses: NDArray[np.float32]) -> str:
 
 def audio_fingerprint(waveform: NDArray[np.float32]) -> str:
     """Return the hash of the samples (S,), which is independent of the file format."""
-    return hashlib.sha256(waveform.tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(waveform).data).hexdigest()

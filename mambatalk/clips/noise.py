@@ -109,8 +109,10 @@ def bounded(array: Floats) -> Floats:
 
     Powers of larger values overflow, and one of them hides everything else in a figure.
     """
-    finite = np.nan_to_num(array, posinf=0, neginf=0)
-    return np.clip(finite, -ABSURD, ABSURD) if np.abs(finite).max() > ABSURD else finite
+    # False if a value is NaN.
+    if array.size and array.min() >= -ABSURD and array.max() <= ABSURD:
+        return array
+    return np.clip(np.nan_to_num(array, posinf=0, neginf=0), -ABSURD, ABSURD)
 
 
 def largest_value(arrays: dict[str, Floats]) -> tuple[float, str | None]:
@@ -145,6 +147,7 @@ def _expression_jitter(expressions: Floats) -> float:
     if not len(third):
         return 0.0
     # The median of the absolute value of a normal variable is 0.6745 deviations.
-    noise = np.median(third, axis=0) / np.sqrt(20) / 0.6745
+    # By channel, because a median reads whole rows faster than columns.
+    noise = np.median(np.ascontiguousarray(third.T), axis=1) / np.sqrt(20) / 0.6745
     deviation = expressions.std(axis=0, dtype=np.float64)
     return float((noise / np.maximum(deviation, 0.01)).max())

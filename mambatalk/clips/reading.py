@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from mambatalk.clips.alignment import lag_statistics
 from mambatalk.clips.labels import label_statistics, semantic_label_statistics
+from mambatalk.clips.noise import bounded
 from mambatalk.clips.row import clip_row, encode_flac
 from mambatalk.clips.statistics import (
     ABSURD_SAMPLE,
     audio_statistics,
+    joint_speed,
     motion_statistics,
     semantic_statistics,
     word_statistics,
@@ -210,7 +212,8 @@ def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> _Conte
     locations = {kind: str(clip_path("", clip, kind)) for kind in KINDS}
     motion_bytes = _required(files["motion"], locations["motion"])
     motion = SmplxMotion.read(motion_bytes, where=locations["motion"])
-    row |= motion_statistics(motion)
+    speed = joint_speed(bounded(motion.poses))
+    row |= motion_statistics(motion, speed)
 
     wave_bytes = _required(files["wave"], locations["wave"])
     waveform, audio_format = wave.read_wav(wave_bytes, where=locations["wave"])
@@ -222,7 +225,8 @@ def _parse(clip: ClipId, files: Mapping[Kind, bytes | None], row: Row) -> _Conte
         tiers = textgrid.read_textgrid(files["textgrid"], where=locations["textgrid"])
         row |= word_statistics(tiers.words, waveform)
         row |= label_statistics(clip, tiers, waveform)
-    row |= lag_statistics(motion, tiers.words if tiers else None, waveform)
+    words = tiers.words if tiers else None
+    row |= lag_statistics(speed, bounded(motion.expressions), words, waveform)
 
     annotations = None
     if files["semantics"] is not None:

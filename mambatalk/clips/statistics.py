@@ -50,8 +50,14 @@ SEMANTIC_LABELS = (
 """Labels that the annotators of BEAT used."""
 
 
-def motion_statistics(motion: SmplxMotion) -> dict[str, Any]:
-    """Return statistics of the motion: angles in radians, lengths in metres, rates per second."""
+def motion_statistics(motion: SmplxMotion, speed: NDArray[np.float32]) -> dict[str, Any]:
+    """Return statistics of the motion: angles in radians, lengths in metres, rates per second.
+
+    Args:
+        motion: Motion as read from its file.
+        speed: Joint speeds (n - 1, 55) in rad/s, from `joint_speed(bounded(motion.poses))`.
+
+    """
     arrays = {
         "poses": motion.poses,
         "trans": motion.trans,
@@ -62,8 +68,7 @@ def motion_statistics(motion: SmplxMotion) -> dict[str, Any]:
     largest, largest_when = largest_value(arrays)
     poses, trans, expressions, betas = (bounded(array) for array in arrays.values())
 
-    speed = joint_speed(poses)
-    angles = np.linalg.norm(poses.reshape(len(poses), -1, 3), axis=-1)
+    angles = rotation_angles(poses)
     translation_speed = np.linalg.norm(np.diff(trans, axis=0), axis=-1) * FPS
     repeated = np.all(speed < STILL_ANGLE * FPS, axis=-1)
     posture = posture_statistics(poses, angles, speed)
@@ -109,9 +114,10 @@ def audio_statistics(waveform: NDArray[np.float32], audio_format: AudioFormat) -
         square of the blocks that are not silent in dB of full scale, None if all are silent.
 
     """
-    size = np.abs(waveform)
-    loudest = int(size.argmax())
-    largest = float(size[loudest])
+    highest, lowest = int(waveform.argmax()), int(waveform.argmin())
+    loudest = highest if waveform[highest] >= -waveform[lowest] else lowest
+    largest = float(abs(waveform[loudest]))
+    clipped_share = float((np.abs(waveform) >= FULL_SCALE).mean()) if largest >= FULL_SCALE else 0.0
     if largest > ABSURD_SAMPLE:
         waveform = np.clip(waveform, -ABSURD_SAMPLE, ABSURD_SAMPLE)
     mean = waveform.mean()
@@ -132,9 +138,9 @@ def audio_statistics(waveform: NDArray[np.float32], audio_format: AudioFormat) -
         "container": audio_format.container,
         "largest_sample": largest,
         "largest_sample_when": f"{loudest / SAMPLE_RATE:.1f} s",
-        "peak": float(max(waveform.max() - mean, mean - waveform.min())),
+        "peak": float(max(waveform[highest] - mean, mean - waveform[lowest])),
         "loudness": loudness,
-        "clipped_share": float((size >= FULL_SCALE).mean()),
+        "clipped_share": clipped_share,
         "silent_share": float((rms < SILENCE_RMS).mean()) if len(rms) else 1.0,
         "silent_start": float(silent_blocks[0]) / BLOCKS_PER_SECOND,
         "silent_end": float(silent_blocks[1]) / BLOCKS_PER_SECOND,
@@ -199,8 +205,8 @@ def joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the rotation speed of each joint in rad/s.
 
     It is written in NumPy, so that processes that read clips do not import PyTorch. The angle
-    comes from the chord between unit quaternions (and between one and the negated other), because
-    the arc cosine has no precision for small rotations.
+    comes from the chord between unit quaternions, because the arc cosine has no precision for small
+    rotations.
 
     Args:
         poses: Axis-angle rotations (n, 3 * joints) in radians at 30 frames per second.
@@ -216,19 +222,28 @@ def joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _joint_speed(poses: NDArray[np.float32]) -> NDArray[np.float64]:
     half = np.moveaxis(poses.reshape(len(poses), -1, 3), -1, 0) / np.float64(2)
-    angle = np.linalg.norm(half, axis=0)
-    # np.sinc(x) is sin(pi x) / (pi x), which is exact at zero.
-    quaternions = np.concatenate([half * np.sinc(angle / np.pi), np.cos(angle)[None]])
-    chord = np.linalg.norm(np.diff(quaternions, axis=1), axis=0)
-    opposite = np.linalg.norm(quaternions[:, 1:] + quaternions[:, :-1], axis=0)
-    return 4 * np.arctan2(np.minimum(chord, opposite), np.maximum(chord, opposite)) * FPS
+    half = np.ascontiguousarray(half)
+    # A rotation by zero has the sine of this number, and their ratio is 1.
+    angle = np.maximum(np.sqrt(np.einsum("cnj,cnj->nj", half, half)), 1e-300)
+    quaternions = np.concatenate([half * (np.sin(angle) / angle), np.cos(angle)[None]])
+    step = np.diff(quaternions, axis=1)
+    chord = np.einsum("cnj,cnj->nj", step, step)
+    # A quaternion and its negative are one rotation, and the squares of both chords add up to 4.
+    shorter = np.minimum(chord, np.maximum(4 - chord, 0))
+    return 4 * np.arcsin(np.sqrt(shorter) / 2) * FPS
+
+
+def rotation_angles(poses: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Return the angle (n, joints) in radians of axis-angle rotations (n, 3 * joints)."""
+    x, y, z = (poses[:, axis::3] for axis in range(3))
+    return np.sqrt(x * x + y * y + z * z)
 
 
 def block_rms(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the root mean square of each block of 10 ms; an incomplete last block is ignored."""
     complete = len(waveform) // BLOCK_SAMPLES * BLOCK_SAMPLES
     blocks = waveform[:complete].reshape(-1, BLOCK_SAMPLES)
-    return np.sqrt(np.square(blocks, dtype=np.float32).mean(axis=-1))
+    return np.sqrt(np.einsum("ij,ij->i", blocks, blocks) / np.float32(BLOCK_SAMPLES))
 
 
 def _largest(values: NDArray[Any]) -> float:

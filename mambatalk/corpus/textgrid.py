@@ -25,9 +25,13 @@ WORD_TIERS: Final = ("words", "word")
 PHONE_TIERS: Final = ("phones", "phone", "phons", "phonemes")
 
 _TOKEN = re.compile(
-    r'"(?P<text>(?:[^"]++|"")*+)"|(?P<open>")'
+    # Each match begins with the text before the token: this is four times as fast as a search from
+    # every character. A token must follow, or characters that could begin one, or the end of the
+    # file, so that no text is passed over twice.
+    r'[^"<0-9.+-]*+(?:"(?P<text>(?:[^"]++|"")*+)"|(?P<open>")'
     r"|(?<!\S)(?P<number>[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?)(?!\S)"
     r"|(?<!\S)(?P<flag><exists>|<absent>)(?!\S)"
+    r"|(?P<other>[<0-9.+-]++|\Z))"
 )
 
 
@@ -106,7 +110,9 @@ class _Tokens:
 
     def __init__(self, text: str, name: str) -> None:
         self._name = name
-        self._matches: Iterator[re.Match[str]] = _TOKEN.finditer(text)
+        self._matches: Iterator[re.Match[str]] = (
+            match for match in _TOKEN.finditer(text) if match.lastgroup != "other"
+        )
 
     def read_tiers(self) -> dict[str, list[Interval]]:
         """Return interval tiers by name; the first one if a name occurs twice."""
@@ -183,7 +189,7 @@ class _Tokens:
         return match[kind]
 
     def _fail_at(self, match: re.Match[str] | None, what: str, kind: str) -> NoReturn:
-        found = "the end of the file" if match is None else repr(match.group()[:40])
+        found = "the end of the file" if match is None else repr(match[match.lastgroup or 0][:40])
         self._fail(found, f"{what} (a {kind})")
 
     def _fail(self, found: str, expected: str) -> NoReturn:

@@ -16,7 +16,9 @@ from mambatalk.clips.alignment import (
     words_by_frame,
 )
 from mambatalk.clips.landmarks import moving_mean
+from mambatalk.clips.noise import bounded
 from mambatalk.clips.row import Clip
+from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS
 from mambatalk.quality.pages.figures import HEIGHT, WIDTH, Figure, scale_to_one
 from mambatalk.quality.rules.rule import Rule
@@ -78,9 +80,10 @@ def plot_lag(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
 def _reference(clip: Clip, column: str, frames: int) -> tuple[str, Curve]:
     if column == "word_lag":
         return "words", words_by_frame(clip.words or [], frames)
+    speed = joint_speed(bounded(clip.motion.poses))
     if column == "stroke_lag":
-        return "arms", stroke_by_frame(clip.motion)
-    return "mouth", mouth_by_frame(clip.motion)
+        return "arms", stroke_by_frame(speed)
+    return "mouth", mouth_by_frame(speed, bounded(clip.motion.expressions))
 
 
 def _fitting(reference: Curve, column: str, value: float) -> tuple[Curve, str]:

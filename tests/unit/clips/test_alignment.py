@@ -10,8 +10,9 @@ from mambatalk.clips.alignment import (
     loudness_by_frame,
     words_by_frame,
 )
+from mambatalk.clips.noise import bounded
+from mambatalk.clips.statistics import joint_speed
 from mambatalk.corpus.textgrid import Interval
-from mambatalk.motion.clip import SmplxMotion
 
 FPS = 30
 
@@ -58,13 +59,9 @@ def test_loudness_and_words_are_sampled_by_frame() -> None:
 
 
 def test_missing_words_and_nan_give_no_lag() -> None:
-    motion = SmplxMotion(
-        poses=np.full((300, 165), np.nan, np.float32),
-        trans=np.zeros((300, 3)),
-        expressions=np.full((300, 100), np.nan, np.float32),
-        betas=np.zeros(300, np.float32),
-    )
-    assert lag_statistics(motion, None, np.zeros(160_000, np.float32)) == {
+    speed = joint_speed(bounded(np.full((300, 165), np.nan, np.float32)))
+    expressions = bounded(np.full((300, 100), np.nan, np.float32))
+    assert lag_statistics(speed, expressions, None, np.zeros(160_000, np.float32)) == {
         "mouth_lag": None,
         "stroke_lag": None,
         "word_lag": None,
