@@ -29,6 +29,9 @@ class FlowState:
     flow: str
     run: str
     state: str
+    """Name of the state; flows may call a failed state by another name."""
+    is_bad: bool
+    """Whether it failed or crashed."""
     when: str
     """Start, or the time it is scheduled for; ISO 8601, UTC."""
     seconds: float
@@ -98,6 +101,7 @@ def _flow_state(client: SyncPrefectClient, names: dict[Any, str], run: FlowRun) 
         flow=names[run.flow_id],
         run=run.name,
         state=run.state_name or "unknown",
+        is_bad=run.state_type in _BAD,
         when=moment.astimezone(UTC).isoformat(timespec="seconds") if moment else "",
         seconds=run.total_run_time.total_seconds(),
         where=", ".join(str(part) for part in place if part),
@@ -118,11 +122,10 @@ def _failed(last: Sequence[FlowState]) -> list[str]:
     newest: dict[str, FlowState] = {}
     for one in last:
         newest.setdefault(one.flow, one)
-    bad = {state.value.capitalize() for state in _BAD}
     return [
         f"The last run of {one.flow} ({one.run}) is {one.state.lower()}: {one.message}"
         for one in newest.values()
-        if one.state in bad
+        if one.is_bad
     ]
 
 

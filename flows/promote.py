@@ -16,11 +16,13 @@ import typer
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
+from prefect.states import Completed
 
 from flows.commands import ProcessGroup
 from flows.errors import errors_in_one_line
@@ -35,6 +37,13 @@ from tasks.registry.aliases import promote_version, read_aliases
 from tasks.registry.store import no_version, open_registry, read_version, registry_errors
 
 TOOL: Final = "tasks.gate"
+STATES: Final = {
+    "promote": "Promoted",
+    "reject": "Rejected",
+    "inconclusive": "Inconclusive",
+    "none": "Unchanged",
+}
+"""Names of final states by verdict, for pages and alerts."""
 _TIMEOUT_SECONDS: Final = 6 * 3600.0
 _SECONDS_PER_HOUR: Final = 3600.0
 
@@ -74,7 +83,7 @@ def promote(
     version: str | None = None,
     approve: bool = False,
     approval_hours: float = 24,
-) -> dict[str, Any]:
+) -> State:
     """Decide about the challenger, and make it the champion if it is better.
 
     Args:
@@ -85,15 +94,24 @@ def promote(
         approval_hours: Longest wait for that.
 
     Returns:
-        `verdict` ("promote", "reject", "inconclusive", or "none" if there is nothing to decide),
-        `version` that was decided about, `champion` now, `reason`, and `page`, the path of the
-        decision's page.
+        A state "Promoted", "Rejected", "Inconclusive", or "Unchanged" if there is nothing to
+        decide, whose message is the reason. Its result has `verdict` ("promote", "reject",
+        "inconclusive" or "none"), `version` that was decided about, `champion` now, `reason`, and
+        `page`, the path of the decision's page.
 
     Raises:
         StageError: The gate could not be run; kind "config" for bad input.
         InputError: The registry does not answer, or has no version to decide about.
 
     """
+    outcome = _promote(root, version, approve, approval_hours)
+    name = STATES[outcome["verdict"]]
+    return Completed(name=name, message=outcome["reason"], data=outcome)
+
+
+def _promote(
+    root: str, version: str | None, approve: bool, approval_hours: float
+) -> dict[str, Any]:
     workspace = Workspace.open(root)
     if approve:
         _require_approval_possible()
@@ -209,7 +227,8 @@ def main(
         if approve:
             _require_approval_possible()
         run_supervised()
-        outcome = promote(root, version, approve, approval_hours)
+        state: State[Any] = promote(root, version, approve, approval_hours, return_state=True)
+        outcome = state.result()
     where = f"\nPage: {outcome['page']}" if outcome["page"] else ""
     sys.stdout.write(f"{outcome['verdict']}: {outcome['reason']}{where}\n")
     sys.exit(0 if outcome["verdict"] in ("promote", "none") else 1)

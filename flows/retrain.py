@@ -26,7 +26,7 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.build import build_workspace, is_retryable
 from flows.commands import ProcessGroup
 from flows.errors import errors_in_one_line
-from flows.promote import promote
+from flows.promote import STATES, promote
 from flows.stages import StageError, run_dvc, run_module
 from flows.supervise import run_supervised
 from flows.watch import stop_when_cancelled
@@ -203,9 +203,9 @@ def _decide(workspace: Workspace, message: str) -> State:
     if tags.get(VERDICT_TAG) in _DECIDED:
         decided = f"the gate has decided about version {challenger} before: {tags[VERDICT_TAG]}"
         return Completed(name="Unchanged", message=f"{message}; {decided}")
-    outcome = promote(str(workspace.root))
-    names = {"promote": "Promoted", "reject": "Rejected", "inconclusive": "Inconclusive"}
-    name = names.get(outcome["verdict"], "Unchanged")
+    state: State[Any] = promote(str(workspace.root), return_state=True)
+    outcome = state.result()
+    name = STATES[outcome["verdict"]]
     return Completed(name=name, message=f"{message}; {outcome['reason']}")
 
 

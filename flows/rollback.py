@@ -7,13 +7,15 @@ same command.
 """
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from flows.errors import errors_in_one_line
 from flows.supervise import run_supervised
@@ -32,7 +34,7 @@ def roll_back_task(reason: str, to: str | None, operation: str) -> tuple[str | N
 
 
 @flow(name="rollback", persist_result=False)
-def rollback(reason: str, to: str | None = None) -> dict[str, str | None]:
+def rollback(reason: str, to: str | None = None) -> State:
     """Make the previous champion the champion again.
 
     Args:
@@ -40,7 +42,8 @@ def rollback(reason: str, to: str | None = None) -> dict[str, str | None]:
         to: Earlier champion to return to. If None, the version with the alias `previous`.
 
     Returns:
-        `from`, the champion before, and `champion`, the champion now.
+        A state whose message says what was done. Its result has `from`, the champion before, and
+        `champion`, the champion now.
 
     Raises:
         InputError: There is no earlier champion, `reason` is empty, or the registry does not
@@ -51,12 +54,9 @@ def rollback(reason: str, to: str | None = None) -> dict[str, str | None]:
         raise InputError("--reason", "expected a reason, found none", "say why; it is kept")
     # The same flow run, repeated by Prefect, makes no second step back.
     before, now = roll_back_task(reason, to, str(flow_run.get_id() or ""))
-    create_markdown_artifact(
-        f"Version {before} was replaced by version {now}: {reason}",
-        key="rollback",
-        description=f"Back to version {now}",
-    )
-    return {"from": before, "champion": now}
+    message = f"Version {before} was replaced by version {now}: {reason}"
+    create_markdown_artifact(message, key="rollback", description=f"Back to version {now}")
+    return Completed(message=message, data={"from": before, "champion": now})
 
 
 def main(
@@ -72,7 +72,8 @@ def main(
         with registry_errors():
             check_rollback(client, to)
         run_supervised()
-        outcome = rollback(reason, to)
+        state: State[Any] = rollback(reason, to, return_state=True)
+        outcome = state.result()
     sys.stdout.write(f"version {outcome['champion']} is the champion, and not {outcome['from']}\n")
 
 

@@ -15,6 +15,7 @@ from prefect.states import State
 from ruamel.yaml import YAML
 
 from flows.data_quality import data_quality
+from flows.prefect_state import read_prefect
 from flows.workspace import Workspace
 from mambatalk.files import read_json
 from mambatalk.sample.build import write_sample
@@ -106,6 +107,7 @@ def test_clean_then_warn_then_fail(prefect: None, workspace: Workspace) -> None:
     state = report(workspace)
     assert (state.name, state.type.value) == ("Fail", "FAILED")
     assert "leak" in summary(workspace)["critical"][0]
+    assert any("data-quality" in need and "is fail" in need for need in read_prefect().needs)
     assert not (last(workspace).parent / "clips").exists(), "the clip store is temporary"
 
 

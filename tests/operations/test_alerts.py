@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.operations, pytest.mark.xdist_group("servers")]
 
 APPLY_AND_FAIL = """
 from prefect import flow, get_client
+from prefect.states import Failed
 from infra.automations import alert_block, load_automations
 
 block = alert_block()
@@ -29,9 +30,10 @@ with get_client(sync_client=True) as client:
 
 @flow(name="data-quality")
 def fails():
-    raise ValueError("the corpus is damaged")
+    # As the flow ends if the checks of the corpus fail.
+    return Failed(name="Fail", message="the corpus is damaged")
 
-fails()
+fails(return_state=True)
 """
 
 
@@ -62,7 +64,7 @@ def test_a_failed_run_is_reported_to_the_webhook(
     )
     assert "the corpus is damaged" in done.stderr
     text = json.loads(posted.get(timeout=120))["text"]
-    assert text.startswith("data-quality Failed: ")
+    assert text.startswith("data-quality Fail: ")
     assert "the corpus is damaged" in text
     assert "docs/operations.md" in text
     # The address is a password.

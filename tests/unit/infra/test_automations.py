@@ -4,6 +4,7 @@ from uuid import uuid4
 
 from prefect.events.schemas.automations import EventTrigger
 
+from flows.promote import STATES
 from infra.automations import load_automations
 
 
@@ -29,3 +30,14 @@ def test_a_silent_run_is_found_within_three_heartbeats() -> None:
     assert isinstance(silent.trigger, EventTrigger)
     # PREFECT_FLOWS_HEARTBEAT_FREQUENCY in infra/settings/worker.env is 30.
     assert silent.trigger.within.total_seconds() == 3 * 30
+
+
+def test_a_decision_ends_a_run_and_is_told_to_people() -> None:
+    found = {one.name: one.trigger for one in load_automations(str(uuid4()))}
+    silent, told = found["mark-silent-runs-crashed"], found["alert-on-promotion"]
+    assert isinstance(silent, EventTrigger)
+    assert isinstance(told, EventTrigger)
+    names = {f"prefect.flow-run.{name}" for name in STATES.values()}
+    assert names <= silent.expect
+    # Nothing to decide is no news.
+    assert names - told.expect == {"prefect.flow-run.Unchanged"}
