@@ -1,5 +1,6 @@
 """The registered model `mambatalk` in MLflow, and errors of the registry in one line."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,17 +60,20 @@ def open_registry() -> "MlflowClient":
     """Return a client of the registry, in which the registered model exists.
 
     Raises:
-        RegistryError: MLflow does not answer.
+        RegistryError: MLflow does not answer, or is of a version that this one cannot work with.
 
     """
     # Workers give MLflow 5 s, because the records of a build can wait. Registration and decisions
     # cannot, and a loaded server takes longer.
     seconds = int(os.environ.get(_TIMEOUT) or _ANSWER_SECONDS)
     os.environ[_TIMEOUT] = str(max(seconds, _ANSWER_SECONDS))
+    # A second try of a request is no news; its failure is the one line of `registry_errors`.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     with registry_errors():
         from mlflow.exceptions import MlflowException
 
         client, _ = connect()
+        _check_server_version()
         try:
             client.create_registered_model(
                 NAME, description="Speech to SMPL-X motion. Load `models:/mambatalk@champion`."
@@ -78,6 +82,37 @@ def open_registry() -> "MlflowClient":
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         return client
+
+
+def _check_server_version() -> None:
+    """Verify that a server is not older than this machine's MLflow, nor of the next major version.
+
+    Raises:
+        RegistryError: It is.
+
+    """
+    import mlflow
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+    from packaging.version import InvalidVersion, Version
+
+    address = mlflow.get_tracking_uri()
+    if not address.startswith("http"):
+        return
+    server_and_password = get_default_host_creds(address)  # type: ignore[no-untyped-call]
+    answer = http_request(server_and_password, "/version", "GET")  # type: ignore[no-untyped-call]
+    try:
+        server, own = Version(answer.text), Version(mlflow.__version__)
+    except InvalidVersion:
+        # A proxy may answer for some paths only.
+        return
+    if server.major != own.major or server.minor < own.minor:
+        raise RegistryError(
+            f"model registry {registry_address()}",
+            f"expected an MLflow server of version {own.major}.{own.minor} or a later "
+            f"{own.major}.x, found {server}",
+            "upgrade the server before workers and this machine (docs/operations.md, Upgrades)",
+        )
 
 
 def find_version(client: "MlflowClient", bundle_digest: str) -> "ModelVersion | None":
