@@ -59,8 +59,8 @@ test-slow: install ## The other tests: builds again, kills and resumes, fails se
 	@$(PYTEST) -m slow
 
 .PHONY: test-servers
-test-servers: install ## The quick part of test-operations: a team's servers and its alerts (needs PostgreSQL)
-	@OMP_NUM_THREADS=1 python -m pytest -m operations tests/operations/test_servers.py tests/operations/test_alerts.py
+test-servers: install ## The quick part of test-operations: servers, alerts, promotion, rollback (needs PostgreSQL)
+	@OMP_NUM_THREADS=1 python -m pytest -m "operations and quick" tests/operations
 
 .PHONY: coverage
 coverage: install ## Branch coverage, subprocesses included, as a table: make coverage T=tests/unit (all by default)

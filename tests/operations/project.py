@@ -24,7 +24,7 @@ stages:
   train:
     cmd: exec python stage.py train out/model
     deps: [out/checked]
-    params: [word, steps, obeys, records, hangs_at]
+    params: [word, steps, obeys, records, hangs_at, megabytes]
     outs: [out/model]
   evaluate:
     cmd: exec python stage.py evaluate out/result
@@ -41,6 +41,7 @@ DEFAULTS: dict[str, str | int | bool] = {
     "obeys": True,
     "records": False,
     "hangs_at": 0,
+    "megabytes": 0,
 }
 """Parameters; `stage.py` explains them."""
 

@@ -9,6 +9,7 @@ start and every end. Values of `params.yaml` for it:
 - records: Whether it records every step in MLflow, as the pipeline's trainings do.
 - hangs_at: Step whose checkpoint, written by the pipeline's own code, hangs before it is complete,
   the first time. If 0, the number in runs/train/steps is the checkpoint.
+- megabytes: Size of the model, which the pipeline's own code writes if it is not 0.
 """
 
 import json
@@ -56,6 +57,9 @@ class Training:
         if self.stopped:
             write_status("train", "failed", "interrupted", "stopped by SIGTERM")
             sys.exit(143)
+
+    def forget(self) -> None:
+        """Delete the checkpoint, once the model is written."""
         self.steps.unlink()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -115,11 +119,30 @@ def main(name: str, out: str) -> None:
         write_status(name, "failed", "data-contract", "1 clip is broken")
         sys.exit(1)
     if name == "train":
-        Training(values).run()
+        training = Training(values)
+        training.run()
+        write_model(out, word, int(values["megabytes"]))
+        training.forget()
+    else:
+        Path(out).write_text(f"{name} {word}")
     if name == "evaluate":
         Path("score.json").write_text(json.dumps({"score": len(word)}))
-    Path(out).write_text(f"{name} {word}")
     write_status(name, "succeeded")
+
+
+def write_model(out: str, word: str, megabytes: int) -> None:
+    if not megabytes:
+        Path(out).write_text(f"train {word}")
+        return
+    from mambatalk.errors import InputError
+    from mambatalk.files import atomic_file
+
+    try:
+        with atomic_file(out) as path:
+            path.write_bytes(bytes(megabytes * 2**20))
+    except InputError as error:
+        write_status("train", "failed", "config", str(error))
+        sys.exit(2)
 
 
 if __name__ == "__main__":

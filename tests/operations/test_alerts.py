@@ -13,7 +13,7 @@ import pytest
 
 from tests.operations.servers import Servers
 
-pytestmark = [pytest.mark.operations, pytest.mark.xdist_group("servers")]
+pytestmark = [pytest.mark.operations, pytest.mark.quick, pytest.mark.xdist_group("servers")]
 
 APPLY_AND_FAIL = """
 from prefect import flow, get_client

@@ -15,12 +15,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.operations.registered import make_registered_project, plant_worse_model
+from mambatalk.corpus.snapshot import write_snapshot
+from tests.operations.life import STEPS
+from tests.operations.registered import make_registered_project
 from tests.operations.servers import Servers
 from tests.operations.workers import (
+    ENDS_SECONDS,
     ENQUEUE,
     MARK,
     ROOT,
@@ -42,8 +44,6 @@ LONG = 400
 """Steps of a training that takes 40 s if nothing else runs."""
 MINUTE = 600
 """Steps that take a minute at least."""
-ENDS_SECONDS = 1500
-"""A registration and a decision took more than 900 s on two processors at a load of 20."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def worker_killed(case: Case) -> None:
     training = case.wait_for_training()
     kill(case.workers[0])
     case.start_worker()
-    check_ended(case, run, "Proposed")
+    case.check_ended(run, "Proposed")
     assert case.project.log() == [f"start {training} at 0", f"end {training} at {LONG}"]
 
 
@@ -107,7 +107,7 @@ def killed_in_checkpoint(case: Case) -> None:
     kill(*processes_with(MARK, case.name))
     assert (case.project.scratch / "checkpoints/writing.partial").exists()
     case.start_worker()
-    check_ended(case, run, "Proposed")
+    case.check_ended(run, "Proposed")
     started, resumed, ended = case.project.log()
     assert started.endswith("at 0")
     assert resumed.startswith("start ")
@@ -121,58 +121,17 @@ def lost_in_pending(case: Case) -> None:
     case.api.wait(run, "Pending")
     kill(*processes_with(MARK, case.name))
     case.start_worker()
-    check_ended(case, run, "Proposed")
+    case.check_ended(run, "Proposed")
     assert len([line for line in case.project.log() if line.startswith("start")]) == 1
 
 
 def bad_corpus(case: Case) -> None:
     """The checks stop the run before any training, proposal or registration."""
     run = case.api.start(case.deployment)
-    found = check_ended(case, run, "Failed")
+    found = case.check_ended(run, "Failed")
     assert "1 clip is broken" in found["state"]["message"]
     assert case.project.log() == []
     assert case.project.branches() == []
-
-
-def worse_model(case: Case) -> None:
-    """The gate promotes the first model and rejects a worse one; the champion stays."""
-    check_ended(case, case.api.start(case.deployment), "Promoted")
-    promoted = aliases(case)
-    assert set(promoted) == {"champion"}
-
-    plant_worse_model(case.project)
-    found = check_ended(case, case.api.start(case.deployment), "Rejected")
-    assert "It fails: " in found["state"]["message"]
-    rejected = aliases(case)
-    assert rejected == {**promoted, "challenger": rejected["challenger"]}
-    # The proposal is there for a person who wants to look at it.
-    assert len(case.project.branches()) == 2
-
-    found = check_ended(case, case.api.start(case.deployment), "Unchanged")
-    decided = f"the gate has decided about version {rejected['challenger']} before"
-    assert decided in found["state"]["message"]
-
-
-def aliases(case: Case) -> dict[str, str]:
-    """Return the aliases of the registered model, with their versions."""
-    model = ask_mlflow(case, "GET", "registered-models/get", name="mambatalk")
-    found = model["registered_model"].get("aliases", [])
-    return {alias["alias"]: alias["version"] for alias in found}
-
-
-def ask_mlflow(case: Case, method: str, path: str, **values: Any) -> dict[str, Any]:
-    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
-    user, password = (case.environment[name] for name in names)
-    answer = httpx.request(
-        method,
-        f"{case.mlflow.uri}/api/2.0/mlflow/{path}",
-        params=values if method == "GET" else None,
-        json=values if method == "POST" else None,
-        auth=(user, password),
-        timeout=120,
-    )
-    assert answer.is_success, f"{path}: {answer.text}"
-    return dict(answer.json())
 
 
 def remote_away(case: Case) -> None:
@@ -188,7 +147,7 @@ def remote_away(case: Case) -> None:
     )
     assert case.project.branches() == []
     case.store.up()
-    check_ended(case, run, "Proposed")
+    case.check_ended(run, "Proposed")
     assert len(case.project.branches()) == 1
     assert case.project.log() == [f"start {training} at 0", f"end {training} at 100"]
 
@@ -200,14 +159,13 @@ def mlflow_away(case: Case) -> None:
     case.mlflow.down()
     after = case.wait_for_training(10 + MINUTE)
     case.mlflow.up()
-    check_ended(case, run, "Proposed")
+    case.check_ended(run, "Proposed")
     assert after == before
-    found = ask_mlflow(case, "GET", "experiments/get-by-name", experiment_name=case.name)
+    found = case.ask_mlflow("GET", "experiments/get-by-name", experiment_name=case.name)
     experiment = found["experiment"]["experiment_id"]
-    (recorded,) = ask_mlflow(case, "POST", "runs/search", experiment_ids=[experiment])["runs"]
+    (recorded,) = case.ask_mlflow("POST", "runs/search", experiment_ids=[experiment])["runs"]
     assert recorded["info"]["status"] == "FINISHED"
-    history = ask_mlflow(
-        case,
+    history = case.ask_mlflow(
         "GET",
         "metrics/get-history",
         run_id=recorded["info"]["run_id"],
@@ -218,16 +176,25 @@ def mlflow_away(case: Case) -> None:
     assert sorted(steps) == list(range(1, MINUTE + 201))
 
 
-def check_ended(case: Case, run: str, state: str) -> dict[str, Any]:
-    """Wait for the end of a run, and verify the name of its state."""
-    ends = {"Cancelled", "Failed", "Inconclusive", "Promoted", "Proposed", "Rejected", "Unchanged"}
-    found = case.api.wait(run, *ends, seconds=ENDS_SECONDS)
-    assert found["state_name"] == state, f"{found['state']}\n{case.log()}"
-    return found
+def disk_full(case: Case) -> None:
+    """A disk that fills up in mid-build stops the run; with more space the next one goes on."""
+    found = case.check_ended(case.api.start(case.deployment), "Failed")
+    message = found["state"]["message"]
+    assert "train failed (config): out/model: expected free disk space" in message
+    assert case.project.branches() == []
+    case.check_nothing_left()
+
+    case.workers[0].terminate()
+    case.workers[0].wait()
+    case.start_worker()
+    found = case.check_ended(case.api.start(case.deployment), "Proposed")
+    # What was there before the disk was full counts: a stage, and the steps of the training.
+    assert "; 2 of 3 stages ran" in found["state"]["message"]
+    assert [line.split()[-1] for line in case.project.log()] == ["0", "20", "20", "20"]
 
 
 def check_resumed(case: Case, run: str) -> None:
-    assert check_ended(case, run, "Proposed")["run_count"] == 2
+    assert case.check_ended(run, "Proposed")["run_count"] == 2
     assert "Crashed" in case.api.state_names(run)
     first, stopped, second, finished = case.project.log()
     done = int(stopped.split()[-1])
@@ -281,8 +248,7 @@ def unended_runs(case: Case) -> list[dict[str, Any]]:
     found = [run for run in case.api.runs(case.deployment) if run["state_type"] not in ended]
     for run in found:
         if run["state_type"] in ("CRASHED", "SCHEDULED"):
-            state = {"state": {"type": "CANCELLED"}, "force": True}
-            case.api.request("POST", f"/flow_runs/{run['id']}/set_state", state)
+            case.api.set_state(run["id"], "CANCELLED")
     return found
 
 
@@ -295,7 +261,7 @@ CASES: dict[str, tuple[Callable[[Case], None], dict[str, Any]]] = {
     "killed-in-checkpoint": (killed_in_checkpoint, {"steps": 50, "hangs_at": HANGS_AT}),
     "lost-in-pending": (lost_in_pending, {"steps": 5}),
     "bad-corpus": (bad_corpus, {"word": "bad", "until": "promotion"}),
-    "worse-model": (worse_model, {"make": make_registered_project, "until": "promotion"}),
+    "disk-full": (disk_full, {"steps": 20, "megabytes": 3, "disk": "1m"}),
     "remote-away": (remote_away, {"steps": 100, "remote": "s3://dvc/remote-away"}),
     "mlflow-away": (mlflow_away, {"steps": MINUTE + 200, "records": True}),
     "cancelled": (cancelled, {"steps": 6000, "obeys": False}),
@@ -304,14 +270,26 @@ CASES: dict[str, tuple[Callable[[Case], None], dict[str, Any]]] = {
 }
 
 
+QUICK = ("bad-corpus", "first-model", "nothing-new", "added-data", "rollback")
+"""Cases of `make test-servers`."""
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.quick] if name in QUICK else [])
+    for name in (*CASES, *STEPS)
+]
+Outcomes = dict[str, "Future[float]"]
+"""Seconds by the name of a case or a step."""
+
+
 @pytest.fixture(scope="module")
 def outcomes(
     api: Api, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, "Future[float]"]]:
-    """All cases that were selected, started at the same time; the results are their seconds."""
+) -> Iterator[Outcomes]:
+    """All cases that were selected, started at the same time."""
     folder = tmp_path_factory.mktemp("cases")
     chosen = {item.name for item in request.session.items}
-    names = [name for name in CASES if f"{test_a_bad_night.__name__}[{name}]" in chosen]
+
+    def is_chosen(name: str) -> bool:
+        return f"{test_a_bad_night.__name__}[{name}]" in chosen
 
     def play(name: str) -> float:
         started = time.monotonic()
@@ -321,22 +299,73 @@ def outcomes(
             case.check_nothing_left()
         return time.monotonic() - started
 
-    with ThreadPoolExecutor(len(CASES)) as pool:
-        yield {name: pool.submit(contextvars.copy_context().run, play, name) for name in names}
+    def live(steps: Outcomes) -> None:
+        project = {"make": make_registered_project, "until": "promotion"}
+        with running_case(api, "life", folder / "life", **project) as case:
+            for name, outcome in steps.items():
+                started = time.monotonic()
+                STEPS[name](case)
+                case.check_nothing_left()
+                outcome.set_result(time.monotonic() - started)
+
+    def play_life(steps: Outcomes) -> None:
+        try:
+            live(steps)
+        except BaseException as error:
+            # The steps after a failed one fail with it.
+            for outcome in steps.values():
+                if not outcome.done():
+                    outcome.set_exception(error)
+
+    # A step needs those before it.
+    last = max((k for k, name in enumerate(STEPS) if is_chosen(name)), default=-1)
+    steps: Outcomes = {name: Future() for name in [*STEPS][: last + 1]}
+    with ThreadPoolExecutor(len(CASES) + 1) as pool:
+        if steps:
+            pool.submit(contextvars.copy_context().run, play_life, steps)
+        cases = {
+            name: pool.submit(contextvars.copy_context().run, play, name)
+            for name in CASES
+            if is_chosen(name)
+        }
+        yield cases | steps
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_bad_night(
-    outcomes: dict[str, "Future[float]"], name: str, record_property: Callable[[str, object], None]
+    outcomes: Outcomes, name: str, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("seconds", outcomes[name].result())
 
 
 @pytest.fixture
-def after_all(outcomes: dict[str, "Future[float]"]) -> None:
+def after_all(outcomes: Outcomes) -> None:
     """Nothing else uses the servers."""
     for outcome in outcomes.values():
         outcome.exception()
+
+
+def test_an_announced_snapshot_starts_a_retraining(
+    api: Api, servers: Servers, tmp_path: Path
+) -> None:
+    """The trigger of the deployment `retrain`; no worker takes the run."""
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/train_test_split.csv").write_text("id,type\n")
+    write_snapshot(tmp_path / "corpus", tmp_path / "snapshot.json")
+    deployment = api.request("GET", "/deployments/name/retrain/retrain")["id"]
+    subprocess.run(
+        [sys.executable, "-m", "flows.announce", str(tmp_path / "snapshot.json")],
+        cwd=ROOT,
+        env={**os.environ, **servers.environment},
+        check=True,
+    )
+    found = wait_until(
+        lambda: [run for run in api.runs(deployment) if not run["auto_scheduled"]],
+        "a retraining",
+        every=2,
+    )
+    assert len(found) == 1
+    api.request("DELETE", f"/flow_runs/{found[0]['id']}")
 
 
 @pytest.mark.usefixtures("after_all")
@@ -368,7 +397,7 @@ def test_a_run_survives_a_restart_of_the_database(
         servers.postgres.stop()
         servers.postgres.start()
         servers.prefect.wait()
-        check_ended(case, run, "Proposed")
+        case.check_ended(run, "Proposed")
         assert case.project.log() == [f"start {training} at 0", f"end {training} at {LONG}"]
         case.check_nothing_left()
 
@@ -389,7 +418,7 @@ def test_a_run_survives_a_restart_of_the_server_and_can_be_cancelled(
         assert case.wait_for_training(case.steps() + 2 * MINUTE) == training
         assert api.run(run)["state_name"] == "Running"
         api.cancel(run)
-        check_ended(case, run, "Cancelled")
+        case.check_ended(run, "Cancelled")
         case.check_nothing_left()
         # The training obeyed and wrote its checkpoint.
         assert case.project.log()[-1].startswith(f"end {training} at")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.operations.servers import Servers, probe
 
-pytestmark = [pytest.mark.operations, pytest.mark.xdist_group("servers")]
+pytestmark = [pytest.mark.operations, pytest.mark.quick, pytest.mark.xdist_group("servers")]
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=1"
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
+import pytest
 
 from tests.helpers.mlflow_server import Server as Relay
 from tests.operations.project import Project, make_project
@@ -22,6 +23,10 @@ from tests.operations.servers import Servers
 ROOT = Path(__file__).parents[2]
 MARK = "OPERATIONS_CASE"
 """Variable of a worker and of all processes below it."""
+ENDS = ("Cancelled", "Failed", "Inconclusive", "Promoted", "Proposed", "Rejected", "Unchanged")
+"""Names of the states in which a run may end."""
+ENDS_SECONDS = 1500
+"""A registration and a decision took more than 900 s on two processors at a load of 20."""
 Found = TypeVar("Found")
 
 
@@ -111,6 +116,11 @@ class Api:
         limit = self.request("GET", f"/v2/concurrency_limits/deployment:{deployment}")
         return int(limit["active_slots"])
 
+    def set_state(self, run: str, state: str) -> None:
+        """Give a run a state of this type, whatever it is in."""
+        body = {"state": {"type": state}, "force": True}
+        self.request("POST", f"/flow_runs/{run}/set_state", body)
+
     def cancel(self, run: str) -> None:
         state = {"state": {"type": "CANCELLING"}}
         self.request("POST", f"/flow_runs/{run}/set_state", state)
@@ -161,13 +171,21 @@ class Case:
             "PREFECT_WORKER_QUERY_SECONDS": "5",
         }
 
-    def start_worker(self) -> "subprocess.Popen[bytes]":
+    def start_worker(self, disk: str | None = None) -> "subprocess.Popen[bytes]":
+        """Start a worker.
+
+        Args:
+            disk: Size of the file system in which its runs make their worktrees, such as "1m". If
+                None, it is that of the project.
+
+        """
         number = len(self.workers)
+        small = self._small_disk(disk) if disk else []
         command = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
         options = ["--pool", "gpu", "--work-queue", self.name, "--limit", "1"]
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             process = subprocess.Popen(
-                [*command, *options, "--name", f"{self.name}-{number}"],
+                [*small, *command, *options, "--name", f"{self.name}-{number}"],
                 env=self.environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -177,6 +195,17 @@ class Case:
             )
         self.workers.append(process)
         return process
+
+    def _small_disk(self, size: str) -> list[str]:
+        """Return the start of a command that sees a small file system where worktrees are made."""
+        folder = self.project.root / "runs/retrain/worktrees"
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+        command += ['mount -t tmpfs -o size="$1" none "$0" && shift && exec "$@"']
+        command += [str(folder), size]
+        if subprocess.run([*command, "true"], stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("mounting a small file system is not allowed here")
+        return command
 
     def restart_workers(self) -> None:
         """From now on start a worker when one ends, as Compose, Kubernetes and systemd do."""
@@ -216,6 +245,26 @@ class Case:
         workers = [path.read_text(errors="replace")[-3000:] for path in paths]
         return "\n".join([*workers, self.api.logs(self.deployment)])
 
+    def check_ended(self, run: str, state: str) -> dict[str, Any]:
+        """Wait for the end of a run, and verify the name of its state."""
+        found = self.api.wait(run, *ENDS, seconds=ENDS_SECONDS)
+        assert found["state_name"] == state, f"{found['state']}\n{self.log()}"
+        return found
+
+    def ask_mlflow(self, method: str, path: str, **values: Any) -> dict[str, Any]:
+        names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+        user, password = (self.environment[name] for name in names)
+        answer = httpx.request(
+            method,
+            f"{self.mlflow.uri}/api/2.0/mlflow/{path}",
+            params=values if method == "GET" else None,
+            json=values if method == "POST" else None,
+            auth=(user, password),
+            timeout=120,
+        )
+        assert answer.is_success, f"{path}: {answer.text}"
+        return dict(answer.json())
+
     def stop(self) -> None:
         self._ending = True
         for process in self.workers:
@@ -253,6 +302,7 @@ def running_case(
     *,
     until: str = "proposal",
     remote: str | None = None,
+    disk: str | None = None,
     slow_hooks: bool = False,
     make: Callable[[Path], Project] | None = None,
     **values: str | int | bool,
@@ -265,6 +315,7 @@ def running_case(
         folder: To create.
         until: Last step of the runs.
         remote: Address of the DVC remote; a folder if None.
+        disk: Size of the file system of the first worker's worktrees, as of `start_worker`.
         slow_hooks: Whether Prefect's process for the hooks of a crashed run takes minutes.
         make: Makes the project, if it is another one than that of `project.py`.
         values: Parameters of the project.
@@ -289,7 +340,7 @@ def running_case(
         concurrency_options=ENQUEUE,
     )
     try:
-        case.start_worker()
+        case.start_worker(disk)
         yield case
     finally:
         case.stop()
