@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mambatalk.models.generator.tiled_conv import tiled_conv
 from mambatalk.models.mamba.compiled.load import is_compiled
 from mambatalk.models.mamba.compiled.norm import CompiledNorm
 
@@ -33,6 +34,12 @@ SLOPE = 0.01
 
 FEW_CHANNELS = 16
 """Convolutions with fewer input channels are folded to have about this many."""
+
+MANY_CHANNELS = 64
+"""Channels from which on a block without gradients works in place, and may tile convolutions."""
+
+MANY_STEPS = 512
+"""Length from which on a tiled convolution is faster: the weights are transformed in every call."""
 
 
 def audio_conv(
@@ -142,6 +149,10 @@ class AudioBlock(nn.Module):
         """Map (B, channels_in, S) to (B, channels_out, S'), with S' steps of `stride` samples."""
         if x.is_cuda:
             return self._on_gpu(x.unsqueeze(2)).squeeze(2)
+        if self.conv2.out_channels >= MANY_CHANNELS and not (
+            self.training or torch.is_grad_enabled()
+        ):
+            return self._in_place(x)
 
         # The first convolution and the shortcut read the same input, so they run as one.
         if isinstance(self.shortcut, nn.Sequential):
@@ -154,6 +165,17 @@ class AudioBlock(nn.Module):
             skip = x
         y = _normalised(_convolved(y, self.conv2), (self.bn2, 1.0))
         return self.activation(y + skip)
+
+    def _in_place(self, x: Tensor) -> Tensor:
+        """Run without gradients. New memory for every result takes longer than the arithmetic."""
+        first = _convolved_and_scaled(x, self.conv1, self.bn1)
+        y = functional.leaky_relu_(first, SLOPE)
+        y = _convolved_and_scaled(y, self.conv2, self.bn2)
+        skip = x
+        if isinstance(self.shortcut, nn.Sequential):
+            conv, norm = cast(tuple[nn.Conv1d, nn.BatchNorm1d], tuple(self.shortcut))
+            skip = _convolved_and_scaled(x, conv, norm)
+        return functional.leaky_relu_(y.add_(skip), SLOPE)
 
     def _on_gpu(self, image: Tensor) -> Tensor:
         """Run on images (B, C, 1, S): only in two dimensions do kernels keep channels innermost."""
@@ -197,6 +219,20 @@ def _convolved(x: Tensor, *convs: nn.Conv1d) -> Tensor:
     weight = _joined([conv.weight for conv in convs])
     bias = _joined([cast(Tensor, conv.bias) for conv in convs])
     return audio_conv(x, weight, bias, stride=first.stride[0], padding=int(first.padding[0]))
+
+
+def _convolved_and_scaled(x: Tensor, conv: nn.Conv1d, norm: nn.BatchNorm1d) -> Tensor:
+    """Convolve (B, C, S), and apply the batch norm of evaluation in the same memory."""
+    rows = x.transpose(1, 2)
+    stride, padding = conv.stride[0], int(conv.padding[0])
+    if stride == 1 and conv.in_channels >= MANY_CHANNELS and rows.shape[1] >= MANY_STEPS:
+        y = tiled_conv(rows, conv.weight, padding=padding)
+    else:
+        y = audio_conv(x, conv.weight, None, stride=stride, padding=padding).transpose(1, 2)
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    offset = (cast(Tensor, conv.bias) - mean) * scale + norm.bias
+    return torch.addcmul(offset, y, scale, out=y).transpose(1, 2)
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from mambatalk.models.generator.audio_encoder import AudioBlock, AudioEncoder
 from mambatalk.models.generator.fusion import Fusion, fit_steps
 from mambatalk.models.generator.layers import PositionalEncoding
 from mambatalk.models.generator.network import Generator, GeneratorConfig, GeneratorOutput
 from mambatalk.models.generator.storage import load_generator, save_generator
+from mambatalk.models.generator.tiled_conv import tiled_conv
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS
 
 CONFIG = GeneratorConfig(
@@ -220,3 +222,33 @@ def test_stored_generator_is_read_back_whole(
     save_generator(tmp_path, generator)
     loaded = load_generator(tmp_path)
     assert _all_equal(loaded(**inputs), generator(**inputs))
+
+
+@pytest.mark.parametrize(("length", "padding"), [(15, 0), (33, 7), (250, 7)])
+def test_a_tiled_convolution_equals_the_direct_one(length: int, padding: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2, length, 24, generator=draw)
+    weight = torch.randn(20, 24, 15, generator=draw)
+    expected = functional.conv1d(x.double().mT, weight.double(), padding=padding).mT
+    found = tiled_conv(x, weight, padding=padding)
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "block", [AudioBlock(64, 64, 1, 7, same=True), AudioBlock(64, 96, 6)], ids=["same", "strided"]
+)
+def test_an_audio_block_gives_the_same_with_and_without_gradients(block: AudioBlock) -> None:
+    draw = torch.Generator().manual_seed(0)
+    for norm in block.modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.normal_(generator=draw)
+            norm.running_var.uniform_(0.5, 2, generator=draw)
+    block.eval()
+    x = torch.randn(2, 64, 600, generator=draw)
+    given = x.clone()
+    with torch.inference_mode():
+        found = block(x)
+    assert torch.equal(x, given)
+    torch.testing.assert_close(found, block(x).detach(), atol=1e-5, rtol=1e-5)
