@@ -24,7 +24,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from mambatalk import Bundle, SmplxMotion, Synthesizer
 from mambatalk.export.gltf import write_glb
-from mambatalk.serving.generation import Bodies
+from mambatalk.serving.output import Bodies
 from mambatalk.synthesis.layout import Pace
 from mambatalk.synthesis.streaming import stream, stream_delay
 

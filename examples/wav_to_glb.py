@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mambatalk import Bundle, Speech, Synthesizer, read_audio
 from mambatalk.export.gltf import write_glb
-from mambatalk.serving.generation import Bodies
+from mambatalk.serving.output import Bodies
 
 speech, out = sys.argv[1:3]
 bundle = Bundle.load("bundle")

@@ -19,7 +19,8 @@ import uvicorn
 
 from mambatalk.bench.generate import speech_like
 from mambatalk.motion.skeleton import SAMPLE_RATE
-from mambatalk.serving.generation import Bodies, Model
+from mambatalk.serving.generation import Model
+from mambatalk.serving.output import Bodies
 from mambatalk.serving.service import Limits, create_app
 
 CLIENT_TIMEOUT: Final = 600

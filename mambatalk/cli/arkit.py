@@ -40,7 +40,7 @@ def arkit(
     """
     from mambatalk.export.arkit import fit_shapes, read_basis
     from mambatalk.motion.clip import SmplxMotion
-    from mambatalk.serving.generation import Bodies
+    from mambatalk.serving.output import Bodies
 
     clip = SmplxMotion.read(motion)
     model = Bodies(path=body).body

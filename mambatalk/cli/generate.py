@@ -122,7 +122,8 @@ def generate(
 
         mambatalk generate speech.wav --out results --format mp4 --side-by-side recorded.npz
     """
-    from mambatalk.serving.generation import Bodies, Model, Request, generate_files, parse_formats
+    from mambatalk.serving.generation import Model, Request, generate_files
+    from mambatalk.serving.output import Bodies, parse_formats
 
     chosen = parse_formats(formats)
     if side_by_side and "mp4" not in chosen:

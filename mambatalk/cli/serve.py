@@ -48,7 +48,8 @@ def serve(
 
         mambatalk serve --bundle bundle --port 8000
     """
-    from mambatalk.serving.generation import Bodies, Model
+    from mambatalk.serving.generation import Model
+    from mambatalk.serving.output import Bodies
     from mambatalk.serving.service import LOOPBACK, Limits, create_app, run_service
 
     with bundle_folder(bundle, model) as folder:

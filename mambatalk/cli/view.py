@@ -38,7 +38,7 @@ def view(
 
         mambatalk view results --truth beat_english_v2.0.0/smplxflame_30
     """
-    from mambatalk.serving.generation import Bodies
+    from mambatalk.serving.output import Bodies
     from mambatalk.viewer.clips import find_clips
     from mambatalk.viewer.server import LOOPBACK, open_server
 

@@ -1,13 +1,11 @@
-"""Generate the motion of recordings, however long, and write it in several formats."""
+"""Generate the motion of recordings, however long."""
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
@@ -19,12 +17,8 @@ from mambatalk.audio.recording import Recording
 from mambatalk.console import Progress
 from mambatalk.corpus.textgrid import Interval, read_textgrid
 from mambatalk.errors import InputError
-from mambatalk.export.bvh import write_bvh
-from mambatalk.export.gltf import write_glb
 from mambatalk.export.rest import rest_joints
-from mambatalk.export.vrma import write_vrma
 from mambatalk.files import read_json, write_json
-from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.feet import lock_feet
 from mambatalk.motion.rotations import axis_angle_to_6d
@@ -35,17 +29,13 @@ from mambatalk.motion.skeleton import (
     JOINT_COUNT,
     SAMPLE_RATE,
 )
-from mambatalk.motion.stand_in.model import write_stand_in
-from mambatalk.reporting.text import count_of
+from mambatalk.serving.output import Bodies, drawing_speed, write_motion
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.streaming import stream
 from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.text.words import frame_words
 
-FORMATS: Final = ("npz", "bvh", "glb", "vrma", "mp4")
-VIDEO_HEIGHT: Final = 720
-"""Pixels; a video is 1280 pixels wide."""
 SILENCE: Final = 1e-3
 """Peak below which a recording is called silent."""
 SMALL_MODEL: Final = 20_000_000
@@ -99,29 +89,6 @@ class Model:
             " facebook/wav2vec2-base-960h, which generate does not compute, and on continuing"
             " recorded motion (--start-pose); without these expect worse motion than in the paper"
         ]
-
-
-@dataclass(kw_only=True)
-class Bodies:
-    """The body that meshes and skeletons are made of, loaded when it is first needed."""
-
-    path: Path | None
-    """SMPL-X npz. If None, the stand-in body."""
-
-    @cached_property
-    def body(self) -> Body:
-        """The body.
-
-        Raises:
-            InputError: The file is missing or not a body model.
-
-        """
-        if self.path is not None:
-            return load_body(self.path)
-        with TemporaryDirectory() as folder:
-            stand_in = Path(folder) / "SMPLX_NEUTRAL_2020.npz"
-            write_stand_in(stand_in)
-            return load_body(stand_in)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +168,9 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
             write_motion(path, motion, recording, bodies, progress, words=words, truth=truth)
         files.append(path)
         if name == "mp4":
-            video = _drawing(len(motion[: len(truth or motion)]), time.perf_counter() - started)
+            video = drawing_speed(
+                len(motion[: len(truth or motion)]), time.perf_counter() - started
+            )
     if bodies.path is None and request.formats != ("npz",):
         notes.append("no body model: the figure is the stand-in body (--body SMPLX_NEUTRAL.npz)")
     sidecar = request.out / f"{request.speech.stem}.json"
@@ -274,13 +243,6 @@ def _recorded_motion(path: Path) -> SmplxMotion:
             "export it at that rate",
         )
     return motion
-
-
-def _drawing(frames: int, seconds: float) -> str:
-    from mambatalk.rendering.comparison import RENDERER, drawing_threads
-
-    threads = count_of(drawing_threads(), "thread")
-    return f"drawn by the {RENDERER}, {threads}, {frames / seconds:.0f} frames per second"
 
 
 def recording_motion(
@@ -369,78 +331,3 @@ def _statistics(recording: Recording) -> tuple[int, float, tuple[float, float]]:
     mean = total / samples
     variance = max(0.0, squares / samples - mean**2)
     return samples, peak, (mean, float(np.sqrt(variance + VARIANCE_FLOOR)))
-
-
-def write_motion(
-    path: Path,
-    motion: SmplxMotion,
-    recording: Recording,
-    bodies: Bodies,
-    progress: Progress | None = None,
-    *,
-    words: Sequence[Interval] | None = None,
-    truth: SmplxMotion | None = None,
-) -> None:
-    """Write motion in the format that the ending of the path names.
-
-    Args:
-        path: File to write.
-        motion: The motion.
-        recording: Its speech, which a video contains.
-        bodies: Body of meshes and skeletons.
-        progress: Called with the number of finished frames of a video and their total.
-        words: Words with their times, which a video shows. If None, it shows no words.
-        truth: Recorded motion that a video shows beside it, on the same floor.
-
-    Raises:
-        InputError: The file cannot be written, or the body model is bad.
-
-    """
-    if path.suffix == ".npz":
-        motion.write(path)
-    elif path.suffix == ".bvh":
-        write_bvh(path, motion, bodies.body)
-    elif path.suffix == ".glb":
-        write_glb(path, motion, bodies.body)
-    elif path.suffix == ".vrma":
-        write_vrma(path, motion, bodies.body)
-    elif path.suffix == ".mp4":
-        from mambatalk.rendering.comparison import render_video
-        from mambatalk.rendering.scene import Scene
-
-        if truth is not None:
-            # Recordings of other origins have their floor at other heights.
-            floor, recorded_floor = (Scene(one, bodies.body).floor() for one in (motion, truth))
-            lift = np.array([0, floor - recorded_floor, 0])
-            truth = replace(truth, trans=truth.trans + lift)
-        render_video(
-            path,
-            generated=motion,
-            truth=truth,
-            body=bodies.body,
-            waveform=recording.waveform(),
-            seconds=len(motion) / FPS,
-            height=VIDEO_HEIGHT,
-            words=words or (),
-            progress=progress,
-        )
-    else:
-        raise ValueError(f"expected one of {FORMATS}, found {path.suffix}")
-
-
-def parse_formats(text: str) -> tuple[str, ...]:
-    """Return the formats of a list such as `npz,mp4`, without repetitions.
-
-    Raises:
-        InputError: A format is unknown, or there is none.
-
-    """
-    names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
-        raise InputError(
-            "format",
-            f"expected some of {', '.join(FORMATS)}, found {', '.join(unknown) or 'none'}",
-            "separate formats by commas",
-        )
-    return names

@@ -20,8 +20,9 @@ from fastapi.staticfiles import StaticFiles
 from mambatalk.audio.recording import Recording
 from mambatalk.errors import InputError
 from mambatalk.serving.batching import Batcher
-from mambatalk.serving.generation import Bodies, Model, write_motion
-from mambatalk.synthesis.layout import Speech
+from mambatalk.serving.generation import Model
+from mambatalk.serving.output import Bodies, write_motion
+from mambatalk.synthesis.layout import Speech, check_audio
 
 Format = Literal["npz", "bvh", "glb", "vrma", "mp4"]
 
@@ -180,7 +181,7 @@ def create_app(
             recording = Recording(path, name="the recording", max_seconds=limits.seconds)
             waveform = await asyncio.to_thread(recording.waveform)
             speech = Speech(waveform=waveform, speaker_id=speaker)
-            synthesizer.check_audio(speech)
+            check_audio(speech, synthesizer.layout)
             generated = await batcher.generate(speech)
             result = Path(name) / f"result.{form}"
             await asyncio.to_thread(write_motion, result, generated, recording, bodies)

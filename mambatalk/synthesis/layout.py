@@ -153,6 +153,30 @@ class WindowLayout:
         return number * self.hop * per_frame, self.window * per_frame
 
 
+def check_audio(speech: Speech, layout: WindowLayout) -> None:
+    """Check that there is enough audio and that its samples are finite.
+
+    Raises:
+        InputError: They are not.
+
+    """
+    waveform = speech.waveform
+    shortest = 1 if layout.rules.cover_all_frames else layout.window
+    if not len(waveform) or speech.frame_count < shortest:
+        raise InputError(
+            "speech",
+            f"expected audio for at least {shortest} frames,"
+            f" found {len(waveform)} samples for {speech.frame_count} frames",
+            "give a longer recording",
+        )
+    if not np.isfinite(waveform).all():
+        raise InputError(
+            "speech",
+            "expected numbers in [-1, 1], found samples that are not finite",
+            "decode or record the audio again",
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClipInputs:
     """Audio and words of one clip, on the device of the generator."""

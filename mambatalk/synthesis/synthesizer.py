@@ -34,7 +34,14 @@ from mambatalk.synthesis.decoding import (
     to_smplx,
 )
 from mambatalk.synthesis.history_chain import MEMORY
-from mambatalk.synthesis.layout import ClipInputs, Pace, Speech, WindowLayout, encode_windows
+from mambatalk.synthesis.layout import (
+    ClipInputs,
+    Pace,
+    Speech,
+    WindowLayout,
+    check_audio,
+    encode_windows,
+)
 from mambatalk.synthesis.recording import Noise, RecordedWindows, side_by_side
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.state import SynthesisState
@@ -316,7 +323,7 @@ class Synthesizer:
         if not speeches:
             return []
         for speech in speeches:
-            self.check_audio(speech)
+            check_audio(speech, self.layout)
         initial = torch.stack([self.initial_motion(speech.initial_motion) for speech in speeches])
         counts = [self.layout.count(speech.frame_count) for speech in speeches]
         # Longest first, so that the clips with windows left are always the first rows.
@@ -387,26 +394,3 @@ class Synthesizer:
                 "give the motion of the first frames",
             )
         return torch.tensor(given)
-
-    def check_audio(self, speech: Speech) -> None:
-        """Check that there is enough audio and that its samples are finite.
-
-        Raises:
-            InputError: They are not.
-
-        """
-        waveform = speech.waveform
-        shortest = 1 if self.rules.cover_all_frames else self.layout.window
-        if not len(waveform) or speech.frame_count < shortest:
-            raise InputError(
-                "speech",
-                f"expected audio for at least {shortest} frames,"
-                f" found {len(waveform)} samples for {speech.frame_count} frames",
-                "give a longer recording",
-            )
-        if not np.isfinite(waveform).all():
-            raise InputError(
-                "speech",
-                "expected numbers in [-1, 1], found samples that are not finite",
-                "decode or record the audio again",
-            )

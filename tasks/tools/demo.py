@@ -25,7 +25,8 @@ from mambatalk.rendering.comparison import render_preview
 from mambatalk.runtime import device
 from mambatalk.sample.espeak import Utterance, Word, speak
 from mambatalk.sample.style import speaker_styles
-from mambatalk.serving.generation import Bodies, Model, Request, generate_files
+from mambatalk.serving.generation import Model, Request, generate_files
+from mambatalk.serving.output import Bodies
 from tasks.runtime.command import run_command
 
 BUNDLE: Final = Path("bundle")

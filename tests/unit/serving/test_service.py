@@ -19,7 +19,8 @@ import torch
 import uvicorn
 
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.serving.generation import Bodies, Model
+from mambatalk.serving.generation import Model
+from mambatalk.serving.output import Bodies
 from mambatalk.serving.service import Limits, create_app
 from mambatalk.synthesis.layout import Speech
 from mambatalk.synthesis.synthesizer import Synthesizer
