@@ -13,6 +13,8 @@ import networkx as nx
 import typer
 from dvc.repo import Repo
 
+from tasks.runtime.command import run_command
+
 DOCUMENT: Final = Path("docs/architecture.md")
 COMMON: Final = {
     "mambatalk",
@@ -143,4 +145,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, "tasks.tools.diagrams", __doc__)

@@ -125,6 +125,7 @@ def test_a_figure_shows_a_fault_of_the_motion(fault: MotionFault, sample: Path) 
     assert "nan" not in str(figures[0].svg)
 
 
+@pytest.mark.slow
 def test_a_report_about_absurd_values_is_written(
     corpus: Corpus, ingest_corpus: Callable[[Path], ClipStore], tmp_path: Path
 ) -> None:

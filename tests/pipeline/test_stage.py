@@ -173,6 +173,7 @@ def test_a_changed_parameter_starts_from_the_beginning(project: Workspace) -> No
     assert len(scratch_folders(project)) == 2
 
 
+@pytest.mark.slow
 def test_a_stage_needs_no_working_directory(project: Workspace, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

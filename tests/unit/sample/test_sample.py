@@ -42,6 +42,7 @@ def clips(corpus: Path) -> list[ClipId]:
     return list_clips(corpus)
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_does_not_change_a_byte(corpus: Path, tmp_path: Path) -> None:
     script = (
         "import sys\n"

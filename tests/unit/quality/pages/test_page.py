@@ -215,6 +215,7 @@ def test_critical_findings_come_first(faulty: Faulty, page: str) -> None:
     assert f"{faulty[1]['copy']}: leak" in before_rules
 
 
+@pytest.mark.slow
 def test_other_pages_show_the_flagged_clips_beyond_the_first(
     faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +237,7 @@ def test_other_pages_show_the_flagged_clips_beyond_the_first(
     assert all("clips-002.html" in page for page in (first, pages["clips-003.html"]))
 
 
+@pytest.mark.slow
 def test_a_card_names_the_moment_and_shows_the_motion(faulty: Faulty, tmp_path: Path) -> None:
     store, clip_of = faulty
     asked: list[Sequence[float]] = []
@@ -404,6 +406,7 @@ def test_names_from_the_data_are_escaped(clean: ClipStore, tmp_path: Path) -> No
     assert "&lt;b&gt;x&lt;/b&gt;" in page
 
 
+@pytest.mark.slow
 def test_changed_clips_are_listed(clean: ClipStore, faulty: Faulty, tmp_path: Path) -> None:
     store, clip_of = faulty
     before = clean.manifest.drop(index=[11])

@@ -109,14 +109,8 @@ def kill_at_random_moments(trainings: Trainings, folder: Path, kills: int) -> tu
     return in_writes, in_same_epoch
 
 
-@pytest.mark.parametrize(
-    ("name", "kills"),
-    [
-        ("hands", 3),
-        pytest.param("hands", 30, marks=pytest.mark.slow),
-        pytest.param("generator", 3, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kills"), [("hands", 30), ("generator", 3)])
 def test_a_training_that_is_killed_at_random_moments_gives_the_same_bits(
     name: str, kills: int, tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ from tests.helpers.tiny_training import CONTEXT, CPU, GENERATOR, same_weights, t
 Networks = dict[Part, VQVAE]
 
 
+@pytest.mark.slow
 def test_generator_overfits_a_few_windows(store: FeatureStore, networks: Networks) -> None:
     trained = train_gen(store, networks, epochs=24, lr=5e-3, dropout=0.0, text_dropout=0.0)
     first, last = trained.curve.rows[0], trained.curve.rows[-1]

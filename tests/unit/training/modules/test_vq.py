@@ -118,6 +118,7 @@ def test_revival_keeps_more_of_the_codebook_in_use(store: FeatureStore) -> None:
     assert used[True] > used[False]
 
 
+@pytest.mark.slow
 def test_codes_are_revived_before_the_decay_epoch_alone(store: FeatureStore) -> None:
     """Codes without use die after 22 of the 30 steps, but are revived before the decay only."""
     # Without sampled frames, the random draws of the revival have no influence on the losses.
@@ -133,6 +134,7 @@ def test_codes_are_revived_before_the_decay_epoch_alone(store: FeatureStore) -> 
     assert not same_weights(late.network, never.network)
 
 
+@pytest.mark.slow
 def test_published_training_revives_no_codes_and_ignores_the_data_in_its_weights(
     store: FeatureStore,
 ) -> None:
