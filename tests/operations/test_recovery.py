@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from flows.retrain import MAX_RERUNS
 from mambatalk.corpus.snapshot import write_snapshot
 from tests.operations.life import STEPS
 from tests.operations.registered import make_registered_project
@@ -123,6 +124,19 @@ def lost_in_pending(case: Case) -> None:
     case.start_worker()
     case.check_ended(run, "Proposed")
     assert len([line for line in case.project.log() if line.startswith("start")]) == 1
+
+
+def crashed_four_times(case: Case) -> None:
+    """A run that crashes again and again is given up."""
+    create = f"/deployments/{case.deployment}/create_flow_run"
+    run = case.api.request("POST", create, {"state": {"type": "PENDING"}})["id"]
+    for _ in range(MAX_RERUNS + 1):
+        case.api.set_state(run, "RUNNING")
+        case.api.set_state(run, "CRASHED")
+    case.api.set_state(run, "SCHEDULED")
+    found = case.check_ended(run, "Failed")
+    assert f"crashed {MAX_RERUNS + 1} times" in found["state"]["message"]
+    assert case.project.log() == []
 
 
 def bad_corpus(case: Case) -> None:
@@ -260,6 +274,7 @@ CASES: dict[str, tuple[Callable[[Case], None], dict[str, Any]]] = {
     "engine-killed-and-worker-ends": (engine_killed, {"steps": LONG, "slow_hooks": True}),
     "killed-in-checkpoint": (killed_in_checkpoint, {"steps": 50, "hangs_at": HANGS_AT}),
     "lost-in-pending": (lost_in_pending, {"steps": 5}),
+    "crashed-four-times": (crashed_four_times, {}),
     "bad-corpus": (bad_corpus, {"word": "bad", "until": "promotion"}),
     "disk-full": (disk_full, {"steps": 20, "megabytes": 3, "disk": "1m"}),
     "remote-away": (remote_away, {"steps": 100, "remote": "s3://dvc/remote-away"}),
@@ -349,7 +364,8 @@ def test_an_announced_snapshot_starts_a_retraining(
     api: Api, servers: Servers, tmp_path: Path
 ) -> None:
     """The trigger of the deployment `retrain`; no worker takes the run."""
-    (tmp_path / "corpus").mkdir()
+    for folder in ("smplxflame_30", "wave16k"):
+        (tmp_path / "corpus" / folder).mkdir(parents=True)
     (tmp_path / "corpus/train_test_split.csv").write_text("id,type\n")
     write_snapshot(tmp_path / "corpus", tmp_path / "snapshot.json")
     deployment = api.request("GET", "/deployments/name/retrain/retrain")["id"]
