@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from mambatalk.clips.corpus_statistics import usual_columns
+from mambatalk.clips.noise import bounded
 from mambatalk.clips.row import Clip
-from mambatalk.clips.statistics import motion_statistics
+from mambatalk.clips.statistics import joint_speed, motion_statistics
 from mambatalk.clips.store import ClipStore
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.quality.pages.evidence import evidence_figures
@@ -62,7 +63,8 @@ def read(arrays: Arrays) -> SmplxMotion:
 
 
 def measure(arrays: Arrays) -> dict[str, object]:
-    return motion_statistics(read(arrays))
+    motion = read(arrays)
+    return motion_statistics(motion, joint_speed(bounded(motion.poses)))
 
 
 def found_in(*rows: dict[str, object]) -> dict[str, set[str]]:
