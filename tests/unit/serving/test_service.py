@@ -134,6 +134,7 @@ def test_the_page_of_requests_loads_nothing_from_other_places(client: httpx.Clie
     assert client.get("/redoc").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_browser_draws_the_page_of_requests(client: httpx.Client) -> None:
     requested: list[str] = []
     with started_playwright() as playwright, launch(playwright) as chromium:
