@@ -133,7 +133,6 @@ def test_no_process_outlives_a_killed_build(
         ("build", "/bin/bash"),
         ("flow", "/bin/sh"),
         ("flows.supervise", "/bin/bash"),
-        ("stage.py", "/bin/bash"),
         ("stage.py", "/bin/sh"),
     ],
 )
