@@ -16,6 +16,7 @@ from torch import Tensor
 from mambatalk.audio.channels import FIXED_STATISTICS
 from mambatalk.errors import InputError
 from mambatalk.fidelity import FidelityRules
+from mambatalk.models.generator.audio_encoder import pack
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
 from mambatalk.motion.clip import SmplxMotion
@@ -87,6 +88,8 @@ class Synthesizer:
         )
         on_gpu = self.device.type == "cuda"
         self._recorded = RecordedWindows(self._compute) if on_gpu else None
+        if not on_gpu:
+            pack(bundle.generator)
 
     @property
     def statistics(self) -> tuple[float, float] | None:

@@ -35,7 +35,7 @@ SLOPE = 0.01
 FEW_CHANNELS = 16
 """Convolutions with fewer input channels are folded to have about this many."""
 
-MANY_CHANNELS = 64
+MANY_CHANNELS = 128
 """Channels from which on a block without gradients works in place, and may tile convolutions."""
 
 MANY_STEPS = 512
@@ -225,14 +225,42 @@ def _convolved_and_scaled(x: Tensor, conv: nn.Conv1d, norm: nn.BatchNorm1d) -> T
     """Convolve (B, C, S), and apply the batch norm of evaluation in the same memory."""
     rows = x.transpose(1, 2)
     stride, padding = conv.stride[0], int(conv.padding[0])
-    if stride == 1 and conv.in_channels >= MANY_CHANNELS and rows.shape[1] >= MANY_STEPS:
+    long = rows.shape[1] >= MANY_STEPS
+    if long and stride == 1 and conv.in_channels >= MANY_CHANNELS:
         y = tiled_conv(rows, conv.weight, padding=padding)
+    elif not long and conv.weight.permute(2, 1, 0).is_contiguous():
+        y = _product_conv(rows, conv.weight, stride=stride, padding=padding)
     else:
         y = audio_conv(x, conv.weight, None, stride=stride, padding=padding).transpose(1, 2)
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     scale = norm.weight * (variance + norm.eps).rsqrt()
     offset = (cast(Tensor, conv.bias) - mean) * scale + norm.bias
     return torch.addcmul(offset, y, scale, out=y).transpose(1, 2)
+
+
+def _product_conv(rows: Tensor, weight: Tensor, *, stride: int, padding: int) -> Tensor:
+    """Convolve rows (B, S, C) to (B, S', O) as one product, with weights that are packed."""
+    channels_out, channels_in, taps = weight.shape
+    padded = functional.pad(rows, (0, 0, padding, padding))
+    windows = padded.unfold(1, taps, stride).transpose(2, 3)
+    batch, steps = windows.shape[:2]
+    inputs = windows.reshape(batch * steps, taps * channels_in)
+    y = inputs @ weight.permute(2, 1, 0).reshape(taps * channels_in, channels_out)
+    return y.view(batch, steps, channels_out)
+
+
+def pack(network: nn.Module) -> None:
+    """Lay out the weights of wide audio blocks as inference on a CPU reads them.
+
+    Their values stay. oneDNN, which runs these convolutions otherwise, lays them out anew in every
+    call, which takes longer than the convolution of one window.
+    """
+    for block in network.modules():
+        if not isinstance(block, AudioBlock) or block.conv2.out_channels < MANY_CHANNELS:
+            continue
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv1d) and conv.in_channels >= MANY_CHANNELS:
+                conv.weight.data = conv.weight.data.permute(2, 1, 0).contiguous().permute(2, 1, 0)
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:

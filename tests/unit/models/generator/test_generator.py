@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mambatalk.models.generator.audio_encoder import AudioBlock, AudioEncoder
+from mambatalk.models.generator.audio_encoder import AudioBlock, AudioEncoder, pack
 from mambatalk.models.generator.fusion import Fusion, fit_steps
 from mambatalk.models.generator.layers import PositionalEncoding
 from mambatalk.models.generator.network import Generator, GeneratorConfig, GeneratorOutput
@@ -234,10 +234,13 @@ def test_a_tiled_convolution_equals_the_direct_one(length: int, padding: int) ->
     torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("length", [600, 300])
 @pytest.mark.parametrize(
-    "block", [AudioBlock(64, 64, 1, 7, same=True), AudioBlock(64, 96, 6)], ids=["same", "strided"]
+    "block", [AudioBlock(128, 128, 1, 7, same=True), AudioBlock(128, 144, 6)], ids=["same", "other"]
 )
-def test_an_audio_block_gives_the_same_with_and_without_gradients(block: AudioBlock) -> None:
+def test_an_audio_block_gives_the_same_without_gradients_and_packed(
+    block: AudioBlock, length: int
+) -> None:
     draw = torch.Generator().manual_seed(0)
     for norm in block.modules():
         if isinstance(norm, nn.BatchNorm1d):
@@ -246,9 +249,14 @@ def test_an_audio_block_gives_the_same_with_and_without_gradients(block: AudioBl
             norm.running_mean.normal_(generator=draw)
             norm.running_var.uniform_(0.5, 2, generator=draw)
     block.eval()
-    x = torch.randn(2, 64, 600, generator=draw)
+    x = torch.randn(2, 128, length, generator=draw)
     given = x.clone()
+    expected = block(x).detach()
     with torch.inference_mode():
         found = block(x)
+        packed = deepcopy(block)
+        pack(packed)
+        found_packed = packed(x)
     assert torch.equal(x, given)
-    torch.testing.assert_close(found, block(x).detach(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found_packed, expected, atol=1e-5, rtol=1e-5)
