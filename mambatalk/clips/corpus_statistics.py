@@ -155,9 +155,12 @@ def _compare(
 
 
 def _correlation(vector: Vectors, usual: Vectors) -> float:
-    if min(vector.std(), usual.std()) < 1e-6:  # A face that does not move has no profile.
+    # Not `np.corrcoef`, which takes a third of a millisecond, and there is one pair per clip.
+    one, other = vector - vector.mean(), usual - usual.mean()
+    powers = float(one @ one), float(other @ other)
+    if min(powers) < 1e-12 * len(vector):  # A face that does not move has no profile.
         return float("nan")
-    return float(np.corrcoef(vector, usual)[0, 1])
+    return float(one @ other) / (powers[0] * powers[1]) ** 0.5
 
 
 def _finger_cosine(pose: Vectors, usual: Vectors) -> float:

@@ -143,6 +143,9 @@ def _consistent(pairs: Any, times: Any, other_times: Any) -> tuple[float, float]
     tolerance = TIME_TOLERANCE + MAX_SPEED_CHANGE * np.minimum(pairs[:, 0], pairs[:, 1]) / 2
     agree = np.abs(delays[:, None] - delays) <= np.maximum(tolerance[:, None], tolerance)
     best = int(agree.sum(axis=1).argmax())
+    # Most pairs of clips end here: one gesture or word is alike.
+    if agree[best].sum() < MIN_MATCHES:
+        return None
     delay = float(np.median(delays[agree[best]]))
     matched = len(np.unique(pairs[agree[best], 0]))
 

@@ -28,14 +28,18 @@ def apply_rules(table: pd.DataFrame, rules: Iterable[Rule]) -> pd.DataFrame:
     for rule in rules:
         if rule.column not in table:
             continue
-        for index in table.index[rule.violations(table[rule.column])]:
+        broken = table[rule.violations(table[rule.column])]
+        moments = broken[rule.when] if rule.when in table else [None] * len(broken)
+        for clip_id, value, when in zip(
+            broken["clip_id"], broken[rule.column], moments, strict=True
+        ):
             findings.append(
                 (
-                    table.at[index, "clip_id"],
+                    clip_id,
                     rule.name,
                     rule.severity,
                     rule.column,
-                    _format_found(table, index, rule),
+                    _format_found(value, when),
                     rule.expected,
                     rule.sentence,
                 )
@@ -106,10 +110,9 @@ def _describe(finding: Any) -> str:
     return f"{finding.rule}: {expected} ({finding.reason})"
 
 
-def _format_found(table: pd.DataFrame, index: Any, rule: Rule) -> str:
+def _format_found(value: Any, when: Any) -> str:
     """Return the value that breaks a rule, and when in the clip it does if that is known."""
-    found = _format_value(table.at[index, rule.column])
-    when = table.at[index, rule.when] if rule.when in table else None
+    found = _format_value(value)
     return found if pd.isna(when) else f"{found} at {when}"
 
 
