@@ -6,6 +6,7 @@ are released together, and `bundle.json` holds a digest of each file and one of 
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,15 @@ class Bundle:
         folder = Path(folder)
         description = _read_description(folder / "bundle.json")
         try:
-            return cls._load(folder, description)
+            # At full size digests take as long as the networks, which a second core can read.
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                verified = pool.submit(_check_files, folder, description["files"])
+                try:
+                    bundle = cls._load(folder, description)
+                finally:
+                    # A file that does not load is first of all a file that has changed.
+                    verified.result()
+            return bundle
         except InputError:  # A subclass of ValueError that already describes the fault.
             raise
         except _LOADING_ERRORS as error:
@@ -160,12 +169,6 @@ class Bundle:
 
     @classmethod
     def _load(cls, folder: Path, description: Mapping[str, Any]) -> "Bundle":
-        # Files that are not listed are errors too: a loader could read them unverified.
-        present = {
-            path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json")
-        }
-        for name in sorted(present.union(description["files"]) - {"bundle.json"}):
-            _check_file(folder, name, description["files"].get(name))
         FidelityRules.of(description["fidelity"])  # Raises for an unknown value.
         bundle = cls(
             generator=load_generator(folder),
@@ -262,6 +265,13 @@ def _read_description(path: Path) -> dict[str, Any]:
             "download or make the bundle again",
         )
     return description
+
+
+def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    """Verify all files. One that is not listed is an error too: a loader could read it."""
+    present = {path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".json")}
+    for name in sorted(present.union(digests) - {"bundle.json"}):
+        _check_file(folder, name, digests.get(name))
 
 
 def _check_file(folder: Path, name: str, expected: str | None) -> None:

@@ -20,7 +20,6 @@ from mambatalk.models.generator.audio_encoder import pack
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.motion.feet import lock_feet
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION, Part
 from mambatalk.synthesis.bundle import Bundle
@@ -275,9 +274,10 @@ class Synthesizer:
 
     def lock_feet(self, motion: SmplxMotion) -> SmplxMotion:
         """Hold the planted feet of a whole clip still, if the rules and the bundle say so."""
-        rest = self.bundle.rest_joints
-        if rest is None or not self.rules.locked_feet:
+        if (rest := self.bundle.rest_joints) is None or not self.rules.locked_feet:
             return motion
+        from mambatalk.motion.feet import lock_feet  # It imports SciPy, which takes half a second.
+
         return lock_feet(motion, rest.numpy())
 
     # Clips.
