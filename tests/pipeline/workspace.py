@@ -121,12 +121,15 @@ def environment(folder: Path) -> dict[str, str]:
 
 def checkout(folder: Path, *, profile: str = "tiny") -> Workspace:
     """Copy the pipeline of the working tree, with uncommitted changes, to a new git repository."""
+    # Copies take along what numba has compiled, so it compiles here, once for all of them.
+    from mambatalk.models.mamba.compiled.load import is_available
+
+    is_available()
     root = folder / "checkout"
     for name in COPIED:
         source, target = ROOT / name, root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            # With `__pycache__`: compiling again what Python and numba have compiled takes 20 s.
             shutil.copytree(source, target)
         else:
             shutil.copy(source, target)
