@@ -4,6 +4,8 @@ The generator's published step runs three whole passes, audio encoders included,
 anew with the auto-encoders, and computes in single precision; its scan is the kernel of mamba-ssm.
 It is written here from a description of the published trainer. The auto-encoders' published step
 differs from ours in its losses, and is launched operation by operation.
+
+In several processes, which `torchrun` starts, our step is timed on one GPU and on all of them.
 """
 
 import statistics
@@ -14,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 from unittest.mock import patch
 
 import torch
@@ -33,6 +35,7 @@ from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.parts import part_input
 from mambatalk.motion.skeleton import PARTS, AutoEncoder, Part
 from mambatalk.motion.stand_in.model import write_stand_in
+from mambatalk.training.loop.distributed import processes
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings, build_optimizer
 from mambatalk.training.loop.step import CapturedSteps, EagerSteps
@@ -48,6 +51,7 @@ from mambatalk.training.modules.generator import (
 from mambatalk.training.modules.vq import build_auto_encoder, build_training
 
 WARM_UP: Final = 3
+SHARED_WARM_UP: Final = 13
 
 
 @dataclass
@@ -55,6 +59,8 @@ class StepTiming:
     """Times of one kind of step."""
 
     name: str
+    windows: int
+    """Windows of a step, those of all processes together."""
     memory: int
     """Largest memory on the GPU in bytes, weights and optimizer included; 0 on a CPU."""
     seconds: list[float] = field(default_factory=list)
@@ -64,6 +70,11 @@ class StepTiming:
     def median(self) -> float:
         """Median of all repetitions in seconds."""
         return statistics.median(self.seconds)
+
+    @property
+    def speed(self) -> float:
+        """Windows a second, by the median."""
+        return self.windows / self.median
 
 
 class PublishedStep(TrainingModule):
@@ -119,6 +130,17 @@ Steps = EagerSteps | CapturedSteps
 Conditions = Callable[[], AbstractContextManager[object]]
 Kind = tuple[str, Callable[[], Steps], Conditions]
 """Name of a kind of step, how it is built, and the conditions it runs under."""
+
+
+class Share(NamedTuple):
+    """How the processes of `torchrun` divide the work of a kind of step."""
+
+    batch: int
+    """Windows of each process."""
+    processes: int
+    """Number of processes that make the step together."""
+
+
 Network = Literal["generator", AutoEncoder]
 """What `mambatalk bench train` can train."""
 
@@ -134,6 +156,9 @@ def measure_training(
 ) -> list[StepTiming]:
     """Time the published step and ours in turns; the last one is what trainings do.
 
+    In several processes: ours on one GPU, then on all with the batch divided among them, then on
+    all with a whole batch for each.
+
     Args:
         config: Configuration with the sizes and the batch size.
         network: Which network to train.
@@ -143,29 +168,37 @@ def measure_training(
         progress: Called after each repetition of all kinds.
 
     """
-    if network == "generator":
-        settings: TrainGeneratorConfig | VQCommonConfig = config.train_generator
-        kinds = _generator_kinds(config, device)
+    settings: TrainGeneratorConfig | VQCommonConfig = (
+        config.train_generator if network == "generator" else config.train_vq.common
+    )
+    whole = settings.batch_size
+    if processes() > 1:
+        kinds, shares = _shared_kinds(network, config, device)
     else:
-        settings = config.train_vq.common
-        kinds = _auto_encoder_kinds(network, config, device)
-    batch = random_batch(settings.batch_size, settings.window, device)
-    if network != "generator":
-        batch = batch._replace(audio=None)
+        kinds = (
+            _generator_kinds(config, device)
+            if network == "generator"
+            else _auto_encoder_kinds(network, config, device)
+        )
+        shares = [Share(whole, 1)] * len(kinds)
     step = Step(epoch=1, epochs=2, number=0)
     timings = []
     runs = []
-    for name, build, conditions in kinds:
+    for (name, build, conditions), share in zip(kinds, shares, strict=True):
+        batch = random_batch(share.batch, settings.window, device)
+        if network != "generator":
+            batch = batch._replace(audio=None)
         before = _allocated(device)
         run = build()
-        for _ in range(WARM_UP):
+        # Steps that processes share are recorded after more steps than others.
+        for _ in range(WARM_UP if share.processes == 1 else SHARED_WARM_UP):
             with conditions():
                 run(batch, step)
-        timings.append(StepTiming(name, _peak(device) - before))
-        runs.append((run, conditions))
+        timings.append(StepTiming(name, share.batch * share.processes, _peak(device) - before))
+        runs.append((run, conditions, batch))
 
     for number in range(repeat):
-        for timing, (run, conditions) in zip(timings, runs, strict=True):
+        for timing, (run, conditions, batch) in zip(timings, runs, strict=True):
             start = _now(device)
             with conditions():
                 for _ in range(steps):
@@ -174,6 +207,28 @@ def measure_training(
         if progress is not None:
             progress(number + 1, repeat)
     return timings
+
+
+def _shared_kinds(
+    network: Network, config: Config, device: torch.device
+) -> tuple[list[Kind], list[Share]]:
+    """Return our step on one GPU and on those of all processes."""
+    count = processes()
+    if network == "generator":
+        whole = config.train_generator.batch_size
+        build: Callable[..., Steps] = partial(_our_steps, config, device)
+    else:
+        whole = config.train_vq.common.batch_size
+        body = _body_with_pose_shapes().to(device)
+        build = partial(_auto_encoder_steps, network, config, body, device, fidelity="corrected")
+    build = partial(build, captured=device.type == "cuda")
+    shared = partial(build, shared=True)
+    kinds: list[Kind] = [
+        (f"one process, batch {whole}", build, nullcontext),
+        (f"{count} processes, batch {whole} together", shared, nullcontext),
+        (f"{count} processes, batch {whole} each", shared, nullcontext),
+    ]
+    return kinds, [Share(whole, 1), Share(whole // count, count), Share(whole, count)]
 
 
 def _generator_kinds(config: Config, device: torch.device) -> list[Kind]:
@@ -217,6 +272,7 @@ def _auto_encoder_steps(
     *,
     fidelity: Fidelity,
     captured: bool = False,
+    shared: bool = False,
 ) -> Steps:
     common, section = config.train_vq.common, config.train_vq.network(part)
     rules = FidelityRules.of(fidelity)
@@ -242,9 +298,7 @@ def _auto_encoder_steps(
     optim = OptimSettings(
         epochs=section.epochs, lr=section.lr, betas=common.betas, fused=device.type == "cuda"
     )
-    if not captured:
-        return _eager(module, optim)
-    return CapturedSteps(module, build_optimizer(module, optim), optim.clip_norm, _ignore)
+    return _steps(module, optim, captured=captured, shared=shared)
 
 
 def _body_with_pose_shapes() -> Body:
@@ -285,10 +339,12 @@ def _published_steps(config: Config, device: torch.device) -> Steps:
         auto_encoders[part] = cast(VQVAE, network).to(device)
     frames = config.train_generator.context_frames
     module = PublishedStep(_generator(config, rules), auto_encoders, frames).to(device).train()
-    return _eager(module, replace(optim_settings(config.train_generator, rules), fused=False))
+    return _steps(module, replace(optim_settings(config.train_generator, rules), fused=False))
 
 
-def _our_steps(config: Config, device: torch.device, *, captured: bool = False) -> Steps:
+def _our_steps(
+    config: Config, device: torch.device, *, captured: bool = False, shared: bool = False
+) -> Steps:
     settings = config.train_generator
     rules = FidelityRules.of("corrected")
     size = config.train_vq.common.codebook_size
@@ -302,10 +358,7 @@ def _our_steps(config: Config, device: torch.device, *, captured: bool = False) 
         rules,
     )
     module.to(device).train()
-    optim = optim_settings(settings, rules)
-    if not captured:
-        return _eager(module, optim)
-    return CapturedSteps(module, build_optimizer(module, optim), optim.clip_norm, _ignore)
+    return _steps(module, optim_settings(settings, rules), captured=captured, shared=shared)
 
 
 def _generator(config: Config, rules: FidelityRules) -> Generator:
@@ -320,8 +373,12 @@ def _generator(config: Config, rules: FidelityRules) -> Generator:
     )
 
 
-def _eager(module: TrainingModule, optim: OptimSettings) -> EagerSteps:
-    return EagerSteps(module, module, build_optimizer(module, optim), optim.clip_norm, _ignore)
+def _steps(
+    module: TrainingModule, optim: OptimSettings, *, captured: bool = False, shared: bool = False
+) -> Steps:
+    kind = CapturedSteps if captured else EagerSteps
+    optimizer = build_optimizer(module, optim)
+    return kind(module, optimizer, optim.clip_norm, _ignore, shared=shared)
 
 
 def _ignore(number: int, loss: float) -> None:

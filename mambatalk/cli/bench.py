@@ -127,10 +127,14 @@ def train(
     On a GPU the generator's published step is measured twice: with PyTorch's default flags, and
     with TF32 for all products. At full size this needs a GPU of 80 GB.
 
+    Started by `torchrun`, our step is timed on one GPU, and on all of them with the batch divided
+    among them and with a whole batch for each; the speeds are those of windows.
+
     **Examples**
 
         mambatalk bench train --profile infra/profiles/sample.yaml --steps 2
         mambatalk bench train --network upper
+        torchrun --standalone --nproc-per-node 2 --no-python mambatalk bench train
     """
     import torch
     from rich.console import Console
@@ -139,20 +143,28 @@ def train(
     from mambatalk.bench.train import measure_training
     from mambatalk.config import load_config
     from mambatalk.runtime import device
+    from mambatalk.training.loop.distributed import is_first, joined_processes
 
     config = load_config(profile)
     target = device()
-    with progress_bar("timing steps") as progress:
+    with joined_processes(), progress_bar("timing steps") as progress:
         timings = measure_training(
-            config, network, steps=steps, repeat=repeat, device=target, progress=progress
+            config,
+            network,
+            steps=steps,
+            repeat=repeat,
+            device=target,
+            progress=progress if is_first() else None,
         )
+    if not is_first():
+        return
     table = Table("step", "median ms", "range ms", "times as fast", "memory GiB")
     for timing in timings:
         table.add_row(
             timing.name,
             f"{1e3 * timing.median:.1f}",
             f"{1e3 * min(timing.seconds):.1f} to {1e3 * max(timing.seconds):.1f}",
-            f"{timings[0].median / timing.median:.2f}",
+            f"{timing.speed / timings[0].speed:.2f}",
             f"{timing.memory / 2**30:.1f}" if timing.memory else "",
         )
     console = Console()

@@ -67,11 +67,7 @@ def run(
     optim = optim_settings(config.train_generator, FidelityRules.of("corrected"))
     optimizer = build_optimizer(module, optim)
     check: Callable[[int, float], None] = lambda number, loss: None  # noqa: E731
-    steps = (
-        CapturedSteps(module, optimizer, optim.clip_norm, check)
-        if kind is CapturedSteps
-        else EagerSteps(module, module, optimizer, optim.clip_norm, check)
-    )
+    steps = kind(module, optimizer, optim.clip_norm, check)
     results = []
     for number, batch in enumerate(batches):
         epoch, number = divmod(number, len(batches) // 2)
@@ -111,7 +107,6 @@ def test_a_step_that_is_not_finite_changes_no_weight_and_is_reported(config: Con
     optim = optim_settings(settings, FidelityRules.of("corrected"))
     reported: list[tuple[int, float]] = []
     steps = make_steps(
-        module,
         module,
         build_optimizer(module, optim),
         optim.clip_norm,

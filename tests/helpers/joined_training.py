@@ -1,7 +1,7 @@
 """One process of a training: `python -m tests.helpers.joined_training NAME FEATURES FOLDER [STOP]`.
 
-The environment says which process of how many it is. Its weights go to FOLDER/RANK.pt, the curve to
-FOLDER/RANK.csv. With STOP it sends itself SIGTERM during that step.
+The environment says which process of how many it is, and on which device. Its weights go to
+FOLDER/RANK.pt, the curve to FOLDER/RANK.csv. With STOP it sends itself SIGTERM during that step.
 """
 
 import os
@@ -16,12 +16,12 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from mambatalk.features.store import open_features
 from mambatalk.models.vq.quantizer import Quantizer
-from mambatalk.runtime import make_deterministic, rank
+from mambatalk.runtime import device, make_deterministic, rank
 from mambatalk.training.context import TrainContext
 from mambatalk.training.loop.distributed import joined_processes, processes
 from mambatalk.training.loop.train import Trained
 from mambatalk.training.modules.vq import DeadCodeRevival
-from tests.helpers.tiny_training import CPU, train_fgd, train_vq
+from tests.helpers.tiny_training import random_auto_encoders, train_fgd, train_gen, train_vq
 
 
 def revived_codes() -> dict[str, Tensor]:
@@ -44,7 +44,7 @@ def main() -> None:
     name, features, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     make_deterministic(0, 1)
     store = open_features(features / "features", features / "cache")
-    context = TrainContext(device=CPU, scratch=folder / "scratch", save_seconds=3600)
+    context = TrainContext(device=device(), scratch=folder / "scratch", save_seconds=3600)
     made = 0
 
     def count(*_: object) -> None:
@@ -62,6 +62,17 @@ def main() -> None:
     trained: Trained[Any]
     if name == "fgd":
         trained = train_fgd(store, epochs=3, batch_size=4, context=context)
+    elif name == "generator":
+        trained = train_gen(
+            store,
+            random_auto_encoders(),
+            epochs=5,
+            batch_size=4,
+            dropout=0.0,
+            text_dropout=0.0,
+            random_weight=0.0,
+            context=context,
+        )
     else:
         trained = train_vq(
             "global" if name == "global" else "hands",

@@ -54,7 +54,10 @@ def wrapped(module: TrainingModule) -> nn.Module:
         # Its successor is not in all versions of PyTorch that we support.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         # Every step uses the same parameters, which need not be all.
-        return DistributedDataParallel(module, static_graph=True, broadcast_buffers=False)
+        run = DistributedDataParallel(module, static_graph=True, broadcast_buffers=False)
+    # After the first ten steps no step is timed: a prime number of steps has no other divisor.
+    run._set_ddp_runtime_logging_sample_rate(2**31 - 1)
+    return run
 
 
 def mean_terms(terms: LossTerms) -> LossTerms:
@@ -95,7 +98,11 @@ def copy_from_first(*tensors: Tensor) -> None:
     """Overwrite tensors with those of the first process."""
     if processes() > 1:
         for tensor in tensors:
-            distributed.broadcast(tensor.detach(), 0)
+            # NCCL refuses others. Of those this is a copy.
+            contiguous = tensor.detach().contiguous()
+            distributed.broadcast(contiguous, 0)
+            if not tensor.is_contiguous():
+                tensor.detach().copy_(contiguous)
 
 
 def any_process(*flags: bool) -> list[bool]:

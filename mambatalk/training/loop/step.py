@@ -7,7 +7,8 @@ constant in the graph, which is recorded anew where it changes.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mambatalk.features.windows import WindowBatch
-from mambatalk.training.loop.distributed import mean_terms, processes
+from mambatalk.training.loop.distributed import mean_terms, wrapped
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule, total
 
 CheckLoss = Callable[[int, float], None]
@@ -36,23 +37,24 @@ class EagerSteps:
     """Steps that check their loss before the optimizer is called.
 
     Args:
-        run: The module, possibly wrapped for several processes.
-        module: The module itself.
+        module: The module.
         optimizer: Its optimizer.
         clip_norm: Largest norm of the gradient. If None, it is not clipped.
         check: Called before the backward pass and before the optimizer.
+        shared: Make the steps together with all joined processes.
 
     """
 
     def __init__(
         self,
-        run: nn.Module,
         module: TrainingModule,
         optimizer: Optimizer,
         clip_norm: float | None,
         check: CheckLoss,
+        *,
+        shared: bool = True,
     ) -> None:
-        self._run = run
+        self._run = wrapped(module) if shared else module
         self._module = module
         self._optimizer = optimizer
         self._clip_norm = clip_norm
@@ -80,13 +82,15 @@ class CapturedSteps:
     """Steps as a CUDA graph, for a module with `capturable` and Adam with `capturable` and `fused`.
 
     The CPU does not wait for a step: its loss is read while the next one runs. The GPU itself skips
-    the update of a step whose loss or gradient is not finite.
+    the update of a step whose loss or gradient is not finite. With several processes the graph
+    holds the exchange of gradients, too.
 
     Args:
         module: The module, on a GPU.
         optimizer: Its optimizer.
         clip_norm: Largest norm of the gradient. If None, it is not clipped.
         check: Called one step later, or by `finish`.
+        shared: Make the steps together with all joined processes.
 
     """
 
@@ -96,7 +100,12 @@ class CapturedSteps:
         optimizer: Optimizer,
         clip_norm: float | None,
         check: CheckLoss,
+        *,
+        shared: bool = True,
     ) -> None:
+        self._stream = torch.cuda.Stream()
+        with self._on_stream():
+            self._run = wrapped(module) if shared else module
         self._module = module
         self._optimizer = optimizer
         self._clip_norm = clip_norm
@@ -107,19 +116,17 @@ class CapturedSteps:
         self._result: StepResult | None = None
         self._unread: deque[tuple[int, Tensor, torch.cuda.Event]] = deque()
         # The first step compiles kernels and allocates workspaces, which a recording may not do.
-        self._warm = False
+        # DistributedDataParallel times its first ten with events that cannot be recorded.
+        self._warm_up = 1 if self._run is module else 11
 
     def __call__(self, batch: WindowBatch, step: Step) -> StepResult:
         """Make a step."""
-        if self._warm:
+        if not self._warm_up:
             result = self._replay(batch, step)
         else:
-            self._warm = True
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
+            self._warm_up -= 1
+            with self._on_stream():
                 result = self._compute(batch, step)
-            torch.cuda.current_stream().wait_stream(stream)
         self._read_later(step.number, checked(total(result.terms.values()), result.norm))
         return result
 
@@ -127,6 +134,17 @@ class CapturedSteps:
         """Check the losses of all steps so far."""
         while self._unread:
             self._read()
+
+    @contextmanager
+    def _on_stream(self) -> Iterator[None]:
+        """Run a block on the stream of the recordings: the default one cannot be recorded.
+
+        DistributedDataParallel adds up gradients on the stream where it was made.
+        """
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            yield
+        torch.cuda.current_stream().wait_stream(self._stream)
 
     def _replay(self, batch: WindowBatch, step: Step) -> StepResult:
         rates = [group["lr"] for group in self._optimizer.param_groups]
@@ -152,22 +170,24 @@ class CapturedSteps:
         self._optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         static = WindowBatch._make(tensor if tensor is None else tensor.clone() for tensor in batch)
-        with torch.cuda.graph(graph):
+        # Other threads may call CUDA meanwhile: the one that watches NCCL does.
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             result = self._compute(static, step)
         self._graph, self._batch, self._result = graph, static, result
 
     def _compute(self, batch: WindowBatch, step: Step) -> StepResult:
-        terms: LossTerms = self._module(batch, step)
+        terms: LossTerms = self._run(batch, step)
         loss = total(terms.values())
+        terms = mean_terms({name: term.detach() for name, term in terms.items()})
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._module.after_backward(step)
         norm = clip(self._module, self._clip_norm)
         # Read by Adam, as `torch.amp.GradScaler` sets it: 1 skips the update.
-        bad = ~checked(loss.detach(), norm).isfinite()
+        bad = ~checked(total(terms.values()), norm).isfinite()
         self._optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         self._optimizer.step()
-        return StepResult({name: term.detach() for name, term in terms.items()}, norm)
+        return StepResult(terms, norm)
 
     def _read_later(self, number: int, loss: Tensor) -> None:
         host = torch.empty((), dtype=loss.dtype, pin_memory=True)
@@ -185,17 +205,11 @@ class CapturedSteps:
 
 
 def make_steps(
-    run: nn.Module,
-    module: TrainingModule,
-    optimizer: Optimizer,
-    clip_norm: float | None,
-    check: CheckLoss,
+    module: TrainingModule, optimizer: Optimizer, clip_norm: float | None, check: CheckLoss
 ) -> EagerSteps | CapturedSteps:
-    """Return captured steps for a capturable module on one GPU, and eager ones elsewhere."""
-    on_gpu = next(module.parameters()).is_cuda
-    if on_gpu and module.capturable and processes() == 1:
-        return CapturedSteps(module, optimizer, clip_norm, check)
-    return EagerSteps(run, module, optimizer, clip_norm, check)
+    """Return captured steps for a capturable module on a GPU, and eager ones elsewhere."""
+    captured = module.capturable and next(module.parameters()).is_cuda
+    return (CapturedSteps if captured else EagerSteps)(module, optimizer, clip_norm, check)
 
 
 def checked(loss: Tensor, norm: Tensor) -> Tensor:

@@ -28,7 +28,6 @@ from mambatalk.training.loop.distributed import (
     is_first,
     joined_processes,
     processes,
-    wrapped,
 )
 from mambatalk.training.loop.module import Means, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
@@ -156,7 +155,6 @@ def _train(
     ):
         _resume(state, optim, checkpoints)
         steps = make_steps(
-            wrapped(module),
             module,
             state.optimizer,
             optim.clip_norm,

@@ -42,6 +42,7 @@ def run(
         if stop is not None and stop[0] == rank:
             command.append(str(stop[1]))
         variables = {"RANK": str(rank), "WORLD_SIZE": str(size), "OMP_NUM_THREADS": "1"}
+        variables["MAMBATALK_DEVICE"] = "cpu"
         variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         processes.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}))
     return [process.wait(300) for process in processes]
