@@ -198,19 +198,16 @@ def _image_norm(image: Tensor, norm: nn.BatchNorm1d) -> Tensor:
     """Apply a batch norm to images (B, C, 1, S), and update its statistics in training."""
     if norm.training:
         cast(Tensor, norm.num_batches_tracked).add_(1)
-    # For channels innermost cuDNN sums in scaled integers, which overflow to NaN (its documentation
-    # of CUDNN_BATCHNORM_SPATIAL_PERSISTENT). PyTorch's own kernels sum in floating point.
-    with torch.backends.cudnn.flags(enabled=False):
-        return functional.batch_norm(
-            image,
-            norm.running_mean,
-            norm.running_var,
-            norm.weight,
-            norm.bias,
-            norm.training,
-            cast(float, norm.momentum),
-            norm.eps,
-        )
+    return functional.batch_norm(
+        image,
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        norm.training,
+        cast(float, norm.momentum),
+        norm.eps,
+    )
 
 
 def _convolved(x: Tensor, *convs: nn.Conv1d) -> Tensor:

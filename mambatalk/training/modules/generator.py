@@ -23,6 +23,7 @@ from typing import Final
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mambatalk.audio.channels import FIXED_STATISTICS
 from mambatalk.config import TrainGeneratorConfig
@@ -57,6 +58,13 @@ TRUNCATED_SHARE: Final = 0.1
 """Share of the windows that lose the end of their audio in training for streams. A stream lacks it
 in its first two seconds only; later windows end with what has arrived.
 """
+_ATTENTION: Final = [
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
+"""Kernels of attention. Not cuDNN's: in bfloat16 its backward pass gave the attention among speaker
+embeddings gradients of NaN within 60 steps at full size (H200, torch 2.11)."""
 LATENT_WEIGHT: Final = 3.0
 """Published weight of the latent loss, which parity compares with."""
 
@@ -131,7 +139,7 @@ class GeneratorTraining(TrainingModule):
         statistics and the losses stay in single precision.
         """
         half = self.training and batch.motion.is_cuda
-        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+        with torch.autocast("cuda", torch.bfloat16, enabled=half), sdpa_kernel(_ATTENTION):
             return self._terms(batch, step)
 
     def _terms(self, batch: WindowBatch, step: Step) -> LossTerms:
