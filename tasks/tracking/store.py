@@ -71,6 +71,8 @@ def connect() -> tuple["MlflowClient", str]:
     local = local_store()
     mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI") or local)
     with FileLock(home() / "mlflow.lock", timeout=60):
+        if mlflow.get_tracking_uri() == local and not (home() / "mlflow.db").exists():
+            _create_database(home() / "mlflow.db")
         client = mlflow.MlflowClient()
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         found = client.get_experiment_by_name(name)
@@ -79,6 +81,20 @@ def connect() -> tuple["MlflowClient", str]:
         # A server chooses the place of its artifacts; SQLite would take the working directory.
         place = (home() / "artifacts").as_uri() if mlflow.get_tracking_uri() == local else None
         return client, _with_tags(client, client.create_experiment(name, place), {})
+
+
+def _create_database(path: Path) -> None:
+    """Create MLflow's tables, under another name until all are there.
+
+    A process that is killed meanwhile would leave some of them, and MLflow would never again get
+    past the first that it finds.
+    """
+    import mlflow
+
+    begun = path.with_name(f".{path.name}.begun")
+    begun.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"sqlite:///{begun}").search_experiments(max_results=1)
+    begun.replace(path)
 
 
 def _with_tags(client: "MlflowClient", experiment: str, present: Mapping[str, str]) -> str:

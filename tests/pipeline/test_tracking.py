@@ -250,3 +250,28 @@ def test_a_pipeline_run_can_be_compared_with_another(
     note = run.data.tags["mlflow.note.content"]
     assert note.startswith("The model passes all checks")
     assert f"#/experiments/{experiment}/runs/{recorder.run_id}/artifacts/index.html" in note
+
+
+KILLED_WHILE_MLFLOW_CREATES_ITS_TABLES = """
+import os, signal
+from sqlalchemy import Engine, event
+from tasks.tracking.store import connect
+
+@event.listens_for(Engine, "before_cursor_execute")
+def kill(connection, cursor, statement, *_):
+    if "CREATE TABLE jobs" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+connect()
+"""
+
+
+def test_a_database_whose_creation_was_killed_is_made_again(tmp_path: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_MLFLOW_CREATES_ITS_TABLES], cwd=ROOT, check=False
+    )
+    assert killed.returncode == -9
+    assert [path.name for path in (tmp_path / "home").glob(".mlflow.db.begun")]
+    client, experiment = _store.connect()
+    assert client.get_experiment(experiment).name == "mambatalk"
+    assert not list((tmp_path / "home").glob(".mlflow.db.begun"))
