@@ -133,11 +133,16 @@ def train_vq(
 
 
 def train_fgd(
-    store: FeatureStore, *, seed: int = 0, context: TrainContext = CONTEXT, **changes: Any
+    store: FeatureStore,
+    *,
+    rules: FidelityRules = CORRECTED,
+    seed: int = 0,
+    context: TrainContext = CONTEXT,
+    **changes: Any,
 ) -> Trained[FGDEncoder]:
     """Train an FGD encoder; `changes` are to `FGD`."""
     config = replace(FGD, **changes)
-    return train_fgd_encoder(store, config, rules=CORRECTED, seed=seed, context=context)
+    return train_fgd_encoder(store, config, rules=rules, seed=seed, context=context)
 
 
 def train_gen(

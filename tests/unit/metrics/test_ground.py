@@ -101,3 +101,49 @@ def test_single_frames_do_not_set_the_floor() -> None:
     feet[::200, :, 1] = -1.0
     assert floor_height(feet) == pytest.approx(0.02)
     assert np.isfinite(floor_height(feet[:1]))
+
+
+def test_the_height_error_looks_at_the_height_only() -> None:
+    root = torch.tensor([[0.0, 1.0, 0.0]]).expand(30, 3)
+    elsewhere = torch.tensor([[5.0, 1.25, 7.0]]).expand(30, 3)
+    assert float(HeightError()(root, elsewhere)) == pytest.approx(0.25)
+
+
+def test_two_frames_are_enough_to_skate() -> None:
+    feet = _standing(2) + _slide(0.9, 2)[:, None]
+    assert float(FootSkating()(feet)) == pytest.approx(0.9, rel=1e-5)
+    assert float(FootSkatingRatio()(feet, 0.0)) == 1
+
+
+def test_clips_weigh_as_many_steps_as_they_have() -> None:
+    skating, ratio = FootSkating(), FootSkatingRatio()
+    for frames, speed in ((4, 0.9), (2, 0.1)):
+        feet = _standing(frames) + _slide(speed, frames)[:, None]
+        skating.update(feet)
+        ratio.update(feet, 0.0)
+    assert float(skating.compute()) == pytest.approx((3 * 0.9 + 0.1) / 4, rel=1e-5)
+    assert float(ratio.compute()) == pytest.approx(3 / 4)
+
+
+def test_the_skating_ratio_needs_contact_in_both_frames_with_the_floor_where_it_is() -> None:
+    feet = _standing(60) + _slide(0.9, 60)[:, None]
+    feet[30:, :, 1] += 1
+    assert float(FootSkatingRatio()(feet, 0.0)) == pytest.approx(29 / 59)
+    feet = _standing(60) + _slide(0.9, 60)[:, None] + torch.tensor([0, 3.0, 9.0])
+    assert float(FootSkatingRatio()(feet, 3.0)) == 1
+    assert float(FootSkatingRatio()(feet, 2.9)) == 0
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"), [(FootSkating(), "feet"), (RootDrift(), "root")], ids=["feet", "root"]
+)
+def test_the_points_that_are_wrong_are_named(metric: FootSkating, name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        metric(torch.full((5, 3), torch.nan) if name == "root" else torch.zeros(5, 3))
+
+
+def test_the_roots_need_the_same_shape() -> None:
+    with pytest.raises(ValueError, match="^root: "):
+        HeightError()(torch.zeros(5, 3), torch.zeros(6, 3))
+    with pytest.raises(ValueError, match="^root of the truth: "):
+        HeightError()(torch.zeros(5, 3), torch.full((5, 3), torch.nan))

@@ -121,3 +121,62 @@ def test_the_parts_are_all_that_is_generated() -> None:
     assert set(parts) == set(MOVING_PARTS)
     joints = sum(part.shape[1] for name, part in parts.items() if part.ndim == 4)
     assert joints == 53, "all joints but the eyes, which no method generates"
+
+
+def _points(*positions: tuple[float, float, float]) -> Tensor:
+    """Return one point (n, 1, 3) at positions in metres."""
+    return torch.tensor(positions, dtype=torch.float64)[:, None]
+
+
+def _cubic(frames: int, factor: float = 1.0) -> Tensor:
+    """Return a point (n, 1, 3) whose x is `factor` times the cube of the time in seconds."""
+    time = torch.arange(frames, dtype=torch.float64) / FPS
+    return torch.stack([factor * time**3, 0 * time + 2, 0 * time], -1)[:, None]
+
+
+def test_points_have_units_of_metres_and_seconds() -> None:
+    there_and_back = _points(*[(5.3, 0.4, 9), (4.7, -0.4, 9)] * 10)
+    assert float(MotionRange()(there_and_back)) == pytest.approx(0.5)
+    still = torch.full_like(there_and_back, 3)
+    both = torch.cat([there_and_back, still], 1)
+    assert float(MotionRange()(both)) == pytest.approx(0.25), "the mean over points"
+    straight = _points(*[(0.3 * k, 0, 0.4 * k) for k in range(5)])
+    assert float(MotionSpeed()(straight)) == pytest.approx(0.5 * FPS)
+    assert float(MotionJerk()(_cubic(31))) == pytest.approx(6), "the third derivative of t cubed"
+
+
+def test_clips_weigh_as_many_speeds_and_jerks_as_they_have() -> None:
+    speed = MotionSpeed()
+    speed.update(_points((0, 0, 0), (1, 0, 0), (2, 0, 0)))
+    speed.update(_points((0, 0, 0), (4, 0, 0)))
+    assert float(speed.compute()) == pytest.approx((1 + 1 + 4) / 3 * FPS)
+    jerk = MotionJerk()
+    jerk.update(_cubic(5))
+    jerk.update(_cubic(4, factor=2))
+    assert float(jerk.compute()) == pytest.approx((6 + 6 + 12) / 3)
+
+
+def test_correlation_takes_each_point_by_itself() -> None:
+    time = torch.arange(300, dtype=torch.float64) / FPS
+    first, second = torch.sin(2 * np.pi * time), torch.cos(2 * np.pi * time)
+    truth = torch.stack([first, second + 4], 1)[..., None]
+    assert float(MotionCorrelation()(truth + 1, truth)) == pytest.approx(1)
+    half_opposed = torch.stack([first, -second], 1)[..., None]
+    assert float(MotionCorrelation()(half_opposed, truth)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", [MotionRange, MotionSpeed, MotionJerk])
+def test_what_is_wrong_with_a_motion_is_named(metric: type[MotionRange]) -> None:
+    with pytest.raises(ValueError, match=r"^motion: expected rotations .* found shape \(5, 3\)"):
+        metric()(torch.zeros(5, 3))
+    with pytest.raises(ValueError, match="^motion: found values that are not finite"):
+        metric()(torch.full((5, 1, 3), torch.nan))
+
+
+@pytest.mark.parametrize("metric", [MotionCorrelation, PostureError])
+def test_motion_and_truth_need_the_same_shape(metric: type[PostureError]) -> None:
+    truth = _rotations(_wave(20))
+    with pytest.raises(ValueError, match="^motion: expected equal shapes"):
+        metric()(truth[:10], truth)
+    with pytest.raises(ValueError, match="^motion of the truth: found values that are not finite"):
+        metric()(truth, truth * torch.nan)
