@@ -28,7 +28,7 @@ def bench_data(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
         [COMMAND, "bench", "data", "--root", root, *options, "--workers", "1"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
