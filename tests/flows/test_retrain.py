@@ -118,16 +118,6 @@ def test_a_branch_is_pushed_and_pushed_again_if_that_failed(
 
 
 @pytest.mark.operations
-def test_broken_data_stops_the_run_and_proposes_nothing(prefect: None, project: Project) -> None:
-    project.commit(word="bad")
-    with pytest.raises(StageError, match=r"check failed \(data-contract\): 1 clip is broken"):
-        run(project).result()
-    assert project.branches() == []
-    assert project.log() == []
-    assert project.worktrees() == []
-
-
-@pytest.mark.operations
 def test_one_run_at_a_time_sweeps_what_a_killed_one_left(prefect: None, project: Project) -> None:
     lock = project.root / "runs/retrain/scratch/retrain.lock"
     left = project.root / "runs/retrain/worktrees/left"

@@ -62,7 +62,8 @@ def _sql(servers: Servers, statement: str) -> str:
     return done.stdout.strip()
 
 
-def test_everything_comes_back_after_it_was_lost(servers: Servers, tmp_path: Path) -> None:
+def test_a_backup_is_checked_and_brings_everything_back(servers: Servers, tmp_path: Path) -> None:
+    """Both in one test, because the servers are stopped and started once."""
     client = boto3.client("s3", endpoint_url=servers.store.uri, **_keys(servers))
     client.put_object(Bucket="dvc", Key="files/md5/00/11", Body=b"motion")
     _python(servers, "-c", FILL)
@@ -79,6 +80,38 @@ def test_everything_comes_back_after_it_was_lost(servers: Servers, tmp_path: Pat
 
     servers.mlflow.stop()
     servers.prefect.stop()
+    try:
+        _check_restore(servers, tmp_path / "backups" / stamp, backups)
+        _lose_and_restore_everything(servers, client, stamp, backups)
+    finally:
+        servers.mlflow.start()
+        servers.prefect.start()
+    assert json.loads(_python(servers, "-c", READ).splitlines()[-1]) == {
+        "fgd": 1.5,
+        "artifact": "weights",
+        "user": "anna",
+        "variable": "value",
+    }
+
+
+def _check_restore(servers: Servers, backup: Path, backups: str) -> None:
+    """Verify that a damaged backup changes nothing, and that a whole one keeps what it replaces."""
+    dump = backup / "prefect.dump"
+    whole = dump.read_bytes()
+    dump.write_bytes(whole[:-1])
+    identity = "SELECT oid FROM pg_database WHERE datname = '{}'"
+    before = _sql(servers, identity.format("prefect"))
+    damaged = _backup(servers, "restore", "latest", BACKUP_URL=backups)
+    assert damaged.returncode == 2
+    assert "restore another backup" in damaged.stderr
+    assert _sql(servers, identity.format("prefect")) == before
+
+    dump.write_bytes(whole)
+    assert _backup(servers, "restore", "latest", BACKUP_URL=backups).returncode == 0
+    assert _sql(servers, identity.format("prefect_before_restore")) == before
+
+
+def _lose_and_restore_everything(servers: Servers, client: Any, stamp: str, backups: str) -> None:
     for database in ("mlflow", "mlflow_auth", "prefect"):
         _sql(servers, f"DROP DATABASE {database}")
     # Other tests have left objects in the buckets.
@@ -93,40 +126,6 @@ def test_everything_comes_back_after_it_was_lost(servers: Servers, tmp_path: Pat
     assert f"lacks {len(keys['dvc'])} objects" in restored.stdout
     assert any(key in restored.stdout for key in keys["dvc"])
     assert _object_keys(client, "mlflow") == keys["mlflow"]
-    servers.mlflow.start()
-    servers.prefect.start()
-    assert json.loads(_python(servers, "-c", READ).splitlines()[-1]) == {
-        "fgd": 1.5,
-        "artifact": "weights",
-        "user": "anna",
-        "variable": "value",
-    }
-
-
-def test_a_restore_keeps_what_it_replaces_and_a_damaged_backup_changes_nothing(
-    servers: Servers, tmp_path: Path
-) -> None:
-    backups = str(tmp_path)
-    assert _backup(servers, "create", BACKUP_URL=backups).returncode == 0
-    [dump] = tmp_path.glob("*/prefect.dump")
-    whole = dump.read_bytes()
-    dump.write_bytes(whole[:-1])
-    servers.mlflow.stop()
-    servers.prefect.stop()
-    try:
-        identity = "SELECT oid FROM pg_database WHERE datname = '{}'"
-        before = _sql(servers, identity.format("prefect"))
-        damaged = _backup(servers, "restore", "latest", BACKUP_URL=backups)
-        assert damaged.returncode == 2
-        assert "restore another backup" in damaged.stderr
-        assert _sql(servers, identity.format("prefect")) == before
-
-        dump.write_bytes(whole)
-        assert _backup(servers, "restore", "latest", BACKUP_URL=backups).returncode == 0
-        assert _sql(servers, identity.format("prefect_before_restore")) == before
-    finally:
-        servers.mlflow.start()
-        servers.prefect.start()
 
 
 def test_a_missing_backup_and_a_server_that_is_away_are_one_line(servers: Servers) -> None:
