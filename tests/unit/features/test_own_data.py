@@ -108,6 +108,7 @@ def test_check_warns_of_missing_words_and_names_ignored_files(corpus: Path, tmp_
     assert page.count(f"<dd>0 of {len(clips)}<span>") == 2, "TextGrids and semantics"
 
 
+@pytest.mark.slow
 def test_check_names_a_quarantined_clip_with_its_reason(corpus: Path, tmp_path: Path) -> None:
     root = shutil.copytree(corpus, tmp_path / "own")
     audio = min((root / "wave16k").glob("31_*"))

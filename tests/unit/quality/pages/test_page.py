@@ -293,6 +293,7 @@ def test_a_card_without_a_snapshot_says_what_is_not_stated(
     assert "- **Findings:** none; no clip breaks any of" in markdown
 
 
+@pytest.mark.slow
 def test_the_command_on_a_card_decides_about_the_clip(
     faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
