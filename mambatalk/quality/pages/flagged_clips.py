@@ -88,7 +88,9 @@ def illustrate_clips(
         figures: Whether to draw figures and stills.
 
     """
-    of_clip = dict(tuple(findings.groupby("clip_id")))
+    # A report of thousands of flagged clips has hundreds of pages, each with a few of them.
+    shown = findings[findings["clip_id"].isin(clip_ids)]
+    of_clip = dict(tuple(shown.groupby("clip_id")))
     applied = [one.decision for one in verdict["decisions"] if one.status == "applied"]
     decisions = {decision.clip_id: decision for decision in applied}
     places = {clip_id: place for place, clip_id in enumerate(store.manifest["clip_id"])}
