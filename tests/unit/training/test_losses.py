@@ -14,7 +14,13 @@ from mambatalk.features.windows import WindowBatch
 from mambatalk.fidelity import CORRECTED, Fidelity, FidelityRules
 from mambatalk.models.generator.network import GeneratorOutput
 from mambatalk.motion.body import Body
-from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, ground_velocity, part_input
+from mambatalk.motion.parts import (
+    PART_CONTACT,
+    PART_TRANSLATION,
+    ground_velocity,
+    integrate_ground,
+    part_input,
+)
 from mambatalk.motion.rotations import axis_angle_to_6d, axis_angle_to_matrix
 from mambatalk.motion.skeleton import (
     AUTO_ENCODERS,
@@ -380,6 +386,32 @@ def test_weights_scale_their_terms(batch: WindowBatch) -> None:
                 factor = 3 if name in terms else 1
                 assert float(three[name]) == pytest.approx(factor * float(value), rel=1e-5), name
                 assert float(value) > 0
+
+
+def test_position_terms_of_the_global_net_are_weighted_errors(batch: WindowBatch) -> None:
+    noise = torch.randn(2, LENGTH, 61, generator=torch.Generator().manual_seed(2))
+    prediction = truth("global", batch) + 0.05 * noise
+    target = batch.motion[..., TRANSLATION]
+    position = integrate_ground(prediction[..., PART_TRANSLATION], target[:, 0])
+    terms = part_loss("global", "corrected", mesh_weight=2.0, difference_weight=5.0)(
+        prediction, batch
+    )
+    expected = {
+        "position": (position - target).abs().mean(),
+        "position_differences": 5 * l1_of_differences(position, target),
+        "vertices": 2 * (position - target).square().mean(),
+        "mesh_differences": 2 * 5 * mse_of_differences(position, target),
+    }
+    for name, value in expected.items():
+        assert float(terms[name]) == pytest.approx(float(value), rel=1e-5), name
+
+
+def test_perfect_latents_have_no_loss() -> None:
+    vectors = {part: torch.randn(1, 4, 8) for part in PARTS}
+    perfect = GeneratorOutput(vectors, {})
+    assert float(latent_loss(perfect, vectors)) == 0
+    off = GeneratorOutput({part: value + 2 for part, value in vectors.items()}, {})
+    assert float(latent_loss(off, vectors, 0.5)) == pytest.approx(0.5 * 4 * len(PARTS))
 
 
 def test_sampled_frames_cover_the_whole_window_over_time() -> None:

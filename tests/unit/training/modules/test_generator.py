@@ -11,6 +11,7 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
+from mambatalk.models.generator.network import GeneratorConfig
 from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PARTS, Part
@@ -19,6 +20,7 @@ from mambatalk.training.loop.module import Step
 from mambatalk.training.modules import generator as _generator
 from mambatalk.training.modules.generator import (
     GeneratorTraining,
+    build_generator,
     draw_progress,
     drop_text,
     optim_settings,
@@ -44,7 +46,35 @@ def test_the_full_mask_selects_the_best_epoch_and_published_training_the_last() 
     assert optim_settings(GENERATOR, CORRECTED).select == "best"
     assert optim_settings(replace(GENERATOR, select="last"), CORRECTED).select == "last"
     assert optim_settings(GENERATOR, PUBLISHED).select == "last"
+    assert optim_settings(replace(GENERATOR, patience=7), CORRECTED).patience == 7
     assert set(GeneratorTraining.selected_by) == {"latent_full", "index_full"}
+
+
+@pytest.mark.parametrize("rules", [CORRECTED, PUBLISHED], ids=["corrected", "published"])
+def test_the_network_is_built_as_configured(rules: FidelityRules) -> None:
+    config = replace(
+        GENERATOR, word_dim=24, dropout=0.3, global_scan=False, local_scan=False, use_words=False
+    )
+    network = build_generator(
+        config, vocabulary_size=6, speakers=5, codebook_size=16, code_dim=12, rules=rules
+    )
+    assert network.config == GeneratorConfig(
+        vocabulary_size=6,
+        speakers=5,
+        hidden=32,
+        audio_dim=16,
+        audio_width=4,
+        word_dim=24,
+        motion_dim=12,
+        code_dim=12,
+        codebook_size=16,
+        dropout=0.3,
+        aligned=rules.time_aligned_attention,
+        global_scan=False,
+        local_scan=False,
+        use_words=False,
+        streaming=False,
+    )
 
 
 @pytest.mark.parametrize("rules", [CORRECTED, PUBLISHED], ids=["corrected", "published"])
