@@ -23,6 +23,8 @@ from tests.operations.servers import Servers
 ROOT = Path(__file__).parents[2]
 MARK = "OPERATIONS_CASE"
 """Variable of a worker and of all processes below it."""
+SLOW = "OPERATIONS_SLOW"
+"""Variable that names which processes sleep first."""
 ENDS = ("Cancelled", "Failed", "Inconclusive", "Promoted", "Proposed", "Rejected", "Unchanged")
 """Names of the states in which a run may end."""
 ENDS_SECONDS = 1500
@@ -137,6 +139,7 @@ class Case:
         folder: For logs.
         store: The way of this case alone to the S3 store.
         mlflow: The way of this case alone to the MLflow server.
+        slow: Processes that have this word in their command line sleep first, for ten minutes.
 
     """
 
@@ -147,19 +150,19 @@ class Case:
     store: Relay
     mlflow: Relay
     deployment: str = ""
-    slow_hooks: bool = False
+    slow: str = ""
     workers: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
     _ending: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
         """Variables of a worker, its runs, and other clients of the servers in this case."""
-        slow = {"PYTHONPATH": str(self.folder / "slow")} if self.slow_hooks else {}
+        slow = {"PYTHONPATH": str(self.folder / "slow"), SLOW: self.slow} if self.slow else {}
         return {
             **os.environ,
             **self.api.servers.environment,
             **slow,
-            MARK: self.name,
+            MARK: str(self.folder),
             "AWS_ENDPOINT_URL": self.store.uri,
             "MLFLOW_TRACKING_URI": self.mlflow.uri,
             "MLFLOW_EXPERIMENT_NAME": self.name,
@@ -219,6 +222,10 @@ class Case:
 
         threading.Thread(target=restart, daemon=True).start()
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the workers, and everything below them that still runs."""
+        return processes_with(MARK, str(self.folder))
+
     def engine(self, run: str) -> psutil.Process:
         """Return the process of a flow run, which is the oldest that knows the run's id."""
         family = processes_with("PREFECT__FLOW_RUN_ID", run)
@@ -272,7 +279,7 @@ class Case:
         for process in self.workers:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(30)
-        for one in processes_with(MARK, self.name):
+        for one in self.processes():
             with suppress(psutil.Error):
                 one.kill()
         for process in self.workers:
@@ -282,8 +289,7 @@ class Case:
         """Verify that runs left no process, lock, slot or worktree; workers may still run."""
         wait_until(
             lambda: (
-                {one.pid for one in processes_with(MARK, self.name)}
-                <= {process.pid for process in self.workers}
+                {one.pid for one in self.processes()} <= {process.pid for process in self.workers}
             ),
             "the processes of the runs to end",
             300,
@@ -303,7 +309,7 @@ def running_case(
     until: str = "proposal",
     remote: str | None = None,
     disk: str | None = None,
-    slow_hooks: bool = False,
+    slow: str = "",
     make: Callable[[Path], Project] | None = None,
     **values: str | int | bool,
 ) -> Iterator[Case]:
@@ -316,7 +322,7 @@ def running_case(
         until: Last step of the runs.
         remote: Address of the DVC remote; a folder if None.
         disk: Size of the file system of the first worker's worktrees, as of `start_worker`.
-        slow_hooks: Whether Prefect's process for the hooks of a crashed run takes minutes.
+        slow: Word in the command line of processes that sleep first, as of `Case`.
         make: Makes the project, if it is another one than that of `project.py`.
         values: Parameters of the project.
 
@@ -328,10 +334,9 @@ def running_case(
         project.commit(**values)
     api.request("POST", "/work_pools/gpu/queues", {"name": name})
     store, mlflow = (Relay(port) for port in (api.servers.store.upstream, api.servers.mlflow.port))
-    case = Case(api, name, project, folder, store, mlflow, slow_hooks=slow_hooks)
-    if slow_hooks:
-        (folder / "slow").mkdir()
-        (folder / "slow/sitecustomize.py").write_text(SLOW_HOOKS)
+    case = Case(api, name, project, folder, store, mlflow, slow=slow)
+    (folder / "slow").mkdir()
+    (folder / "slow/sitecustomize.py").write_text(SLEEP)
     case.deployment = api.deploy(
         name,
         name,
@@ -348,9 +353,9 @@ def running_case(
             relay.down()
 
 
-SLOW_HOOKS = """
-import sys, time
-if "hook" in sys.orig_argv:
+SLEEP = f"""
+import os, sys, time
+if os.environ["{SLOW}"] in sys.orig_argv:
     time.sleep(600)
 """
 ENQUEUE = {"collision_strategy": "ENQUEUE"}
