@@ -22,6 +22,8 @@ ROW_HEIGHT: Final = 17
 FRAME_HEIGHT: Final = 44
 MIN_QUANTILE_CLIPS: Final = 5
 """A speaker with fewer clips is drawn as points only."""
+MARK_PLACES: Final = 60
+"""Different places of crosses in a row."""
 MAX_POINT_CLIPS: Final = 600
 """Up to so many clips each one is a point; beyond, only those outside the middle 90 %."""
 
@@ -98,7 +100,7 @@ def _draw_quantiles(axes: "Axes", y: int, values: Values, *, all_points: bool) -
 def _mark_quarantined(axes: "Axes", y: int, values: Values, low: float, high: float) -> None:
     """Mark quarantined clips with a cross, or with an arrow at the edge if outside the limits."""
     for outside, marker, x in ((values < low, "<", low), (values > high, ">", high)):
-        count = outside.sum()
+        count = min(1, outside.sum())
         axes.plot(
             np.full(count, x),
             np.full(count, y),
@@ -108,7 +110,10 @@ def _mark_quarantined(axes: "Axes", y: int, values: Values, low: float, high: fl
             clip_on=False,
             zorder=4,
         )
+    # Crosses at one place hide each other, and thousands of them make a page of many megabytes.
+    step = (high - low) / MARK_PLACES
     inside = values[(values >= low) & (values <= high)]
+    inside = low + step * np.unique(np.round((inside - low) / step))
     axes.plot(
         inside,
         np.full(len(inside), y),
