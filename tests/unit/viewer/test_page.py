@@ -66,11 +66,14 @@ def test_the_figure_stays_with_the_audio(page: Page) -> None:
         page.select_option("#speed", speed)
         assert page.evaluate("player.clock.playbackRate") == float(speed)
         assert state(page)["drift"] <= LARGEST_DRIFT
-    page.evaluate("player.seek(4)")
+    # Far from the end, which a busy machine reaches before the button is pressed.
+    page.evaluate("player.seek(1)")
     after = state(page)
-    assert after["time"] >= 4
+    assert after["time"] >= 1
     assert after["drift"] <= LARGEST_DRIFT
     page.click("#play")
+    # It may also report the last moments of the audio late.
+    state(page)
     stopped = state(page)
     assert stopped["shown"] == pytest.approx(stopped["time"], abs=LARGEST_DRIFT)
     assert state(page)["time"] == stopped["time"]
