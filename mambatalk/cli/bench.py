@@ -127,14 +127,14 @@ def train(
     On a GPU the generator's published step is measured twice: with PyTorch's default flags, and
     with TF32 for all products. At full size this needs a GPU of 80 GB.
 
-    Started by `torchrun`, our step is timed on one GPU, and on all of them with the batch divided
-    among them and with a whole batch for each; the speeds are those of windows.
+    Started by `torchrun --standalone --nproc-per-node 2 --no-python`, our step is timed on one GPU,
+    and on all of them with the batch divided among them and with a whole batch for each; the speeds
+    are those of windows.
 
     **Examples**
 
         mambatalk bench train --profile infra/profiles/sample.yaml --steps 2
         mambatalk bench train --network upper
-        torchrun --standalone --nproc-per-node 2 --no-python mambatalk bench train
     """
     import torch
     from rich.console import Console
