@@ -95,6 +95,10 @@ test-operations: install ## A team's servers on loopback, and what happens when 
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -m operations \
 	  --last-run docs/operations-last-run.md tests/operations tests/flows
 
+.PHONY: test-tutorial
+test-tutorial: install ## Every command of docs/tutorial.md in its order, in one new clone
+	@OMP_NUM_THREADS=1 python -m pytest -n 0 -m tutorial tests/tutorial
+
 .PHONY: chaos
 chaos: install ## Failing servers, disks and processes on a copy, as a table in docs/rehearsal.md: make chaos (or MINUTES=60, KILLS=200)
 	@python -m tasks.tools.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KILLS),--kills $(KILLS))

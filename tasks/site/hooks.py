@@ -4,7 +4,8 @@
 - The documents outside `docs/`, such as the changelog, become pages.
 - The full name of a class of the library, such as `mambatalk.clips.store.ClipStore`, links to its
   reference.
-- A block of commands that no test executes is labelled with what it needs.
+- A block of commands that no test executes is labelled with what it needs, and one of the tutorial
+  with the command that executes it.
 - External links are listed in `external-links.txt` of the site, since nothing checks them.
 """
 
@@ -40,6 +41,8 @@ NEEDS: Final = {
     "needs-kubernetes": "a Kubernetes cluster",
 }
 """What a block of commands or code may need that no test has; written after its language."""
+IN_TUTORIAL: Final = "in-tutorial"
+"""Mark of a block that only `make test-tutorial` executes, since it takes minutes."""
 OUTSIDE: Final = {
     "CHANGELOG.md": "changelog.md",
     "CODE_OF_CONDUCT.md": "code-of-conduct.md",
@@ -96,6 +99,10 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     for mark, meaning in NEEDS.items():
         title = f'title="Needs {meaning}; not executed by the tests"'
         markdown = re.sub(rf"^```(bash|python) {mark}$", rf"```\1 {title}", markdown, flags=re.M)
+    markdown = markdown.replace(
+        f"```bash {IN_TUTORIAL}\n",
+        '```bash title="Takes minutes; executed by make test-tutorial"\n',
+    )
     markdown = re.sub(r"\]\((?:\.\./)*README\.md(?:#[^)]*)?\)", "](index.md)", markdown)
     markdown = re.sub(r"\[([^]]+)\]\((?:\.\./)*LICENSE\)", r"\1", markdown)
     markdown = re.sub(r"`(mambatalk\.[a-z_.]+\.[A-Z]\w*)`", r"[`\1`][\1]", markdown)

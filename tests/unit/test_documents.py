@@ -12,7 +12,7 @@ import typer
 from ruamel.yaml import YAML
 
 from mambatalk.cli import app
-from tasks.site.hooks import NEEDS
+from tasks.site.hooks import IN_TUTORIAL, NEEDS
 from tests.helpers.documents import DOCUMENTS, ROOT, inline_commands, python_blocks, shell_blocks
 
 ALL_COMMANDS = [
@@ -92,7 +92,7 @@ def _selection(command: str) -> tuple[str, list[str]]:
 
 def test_marks_of_blocks_are_known() -> None:
     marks = {block.needs for path in DOCUMENTS for block in shell_blocks(path)} - {""}
-    assert marks <= set(NEEDS)
+    assert marks <= {*NEEDS, IN_TUTORIAL}
     assert {mark for path in DOCUMENTS for mark, _ in python_blocks(path)} <= {"", *NEEDS}
 
 

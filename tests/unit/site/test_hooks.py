@@ -16,6 +16,11 @@ def test_a_block_that_is_not_executed_says_what_it_needs() -> None:
     assert page.startswith('```bash title="Needs the internet; not executed by the tests"\n')
 
 
+def test_a_block_of_the_tutorial_names_its_test() -> None:
+    page = changed("```bash in-tutorial\npython -m flows.promote\n```\n")
+    assert page.startswith('```bash title="Takes minutes; executed by make test-tutorial"\n')
+
+
 def test_names_of_classes_link_to_the_reference() -> None:
     name = "mambatalk.clips.store.ClipStore"
     assert changed(f"`{name}` and `mambatalk.clips`") == f"[`{name}`][{name}] and `mambatalk.clips`"
