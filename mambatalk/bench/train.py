@@ -38,7 +38,7 @@ from mambatalk.motion.stand_in.model import write_stand_in
 from mambatalk.training.loop.distributed import processes
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings, build_optimizer
-from mambatalk.training.loop.step import CapturedSteps, EagerSteps
+from mambatalk.training.loop.step import SHARED_WARM_UP, CapturedSteps, EagerSteps
 from mambatalk.training.modules import part_losses
 from mambatalk.training.modules.generator import (
     FULL_PARTS,
@@ -51,7 +51,6 @@ from mambatalk.training.modules.generator import (
 from mambatalk.training.modules.vq import build_auto_encoder, build_training
 
 WARM_UP: Final = 3
-SHARED_WARM_UP: Final = 13
 
 
 @dataclass
@@ -128,17 +127,18 @@ class PublishedStep(TrainingModule):
 
 Steps = EagerSteps | CapturedSteps
 Conditions = Callable[[], AbstractContextManager[object]]
-Kind = tuple[str, Callable[[], Steps], Conditions]
-"""Name of a kind of step, how it is built, and the conditions it runs under."""
 
 
-class Share(NamedTuple):
-    """How the processes of `torchrun` divide the work of a kind of step."""
+class Kind(NamedTuple):
+    """A kind of step, and what it is timed with."""
 
+    name: str
+    build: Callable[[], Steps]
     batch: int
     """Windows of each process."""
-    processes: int
-    """Number of processes that make the step together."""
+    conditions: Conditions = nullcontext
+    shared: bool = False
+    """Whether all processes make the step together."""
 
 
 Network = Literal["generator", AutoEncoder]
@@ -168,34 +168,28 @@ def measure_training(
         progress: Called after each repetition of all kinds.
 
     """
-    settings: TrainGeneratorConfig | VQCommonConfig = (
-        config.train_generator if network == "generator" else config.train_vq.common
-    )
-    whole = settings.batch_size
+    settings = _settings(network, config)
     if processes() > 1:
-        kinds, shares = _shared_kinds(network, config, device)
+        kinds = _shared_kinds(network, config, device)
+    elif network == "generator":
+        kinds = _generator_kinds(config, device)
     else:
-        kinds = (
-            _generator_kinds(config, device)
-            if network == "generator"
-            else _auto_encoder_kinds(network, config, device)
-        )
-        shares = [Share(whole, 1)] * len(kinds)
+        kinds = _auto_encoder_kinds(network, config, device)
     step = Step(epoch=1, epochs=2, number=0)
     timings = []
     runs = []
-    for (name, build, conditions), share in zip(kinds, shares, strict=True):
-        batch = random_batch(share.batch, settings.window, device)
+    for kind in kinds:
+        batch = random_batch(kind.batch, settings.window, device)
         if network != "generator":
             batch = batch._replace(audio=None)
         before = _allocated(device)
-        run = build()
-        # Steps that processes share are recorded after more steps than others.
-        for _ in range(WARM_UP if share.processes == 1 else SHARED_WARM_UP):
-            with conditions():
+        run = kind.build()
+        for _ in range(WARM_UP + (SHARED_WARM_UP if kind.shared else 0)):
+            with kind.conditions():
                 run(batch, step)
-        timings.append(StepTiming(name, share.batch * share.processes, _peak(device) - before))
-        runs.append((run, conditions, batch))
+        windows = kind.batch * (processes() if kind.shared else 1)
+        timings.append(StepTiming(kind.name, windows, _peak(device) - before))
+        runs.append((run, kind.conditions, batch))
 
     for number in range(repeat):
         for timing, (run, conditions, batch) in zip(timings, runs, strict=True):
@@ -209,51 +203,56 @@ def measure_training(
     return timings
 
 
-def _shared_kinds(
-    network: Network, config: Config, device: torch.device
-) -> tuple[list[Kind], list[Share]]:
-    """Return our step on one GPU and on those of all processes."""
-    count = processes()
+def _settings(network: Network, config: Config) -> TrainGeneratorConfig | VQCommonConfig:
+    """Return the section with batch size and length of the windows."""
+    return config.train_generator if network == "generator" else config.train_vq.common
+
+
+def _shared_kinds(network: Network, config: Config, device: torch.device) -> list[Kind]:
+    """Return our step in one process, and in all of them together."""
     if network == "generator":
-        whole = config.train_generator.batch_size
         build: Callable[..., Steps] = partial(_our_steps, config, device)
     else:
-        whole = config.train_vq.common.batch_size
         body = _body_with_pose_shapes().to(device)
         build = partial(_auto_encoder_steps, network, config, body, device, fidelity="corrected")
     build = partial(build, captured=device.type == "cuda")
     shared = partial(build, shared=True)
-    kinds: list[Kind] = [
-        (f"one process, batch {whole}", build, nullcontext),
-        (f"{count} processes, batch {whole} together", shared, nullcontext),
-        (f"{count} processes, batch {whole} each", shared, nullcontext),
+    count, whole = processes(), _settings(network, config).batch_size
+    return [
+        Kind(f"one process, batch {whole}", build, whole),
+        Kind(f"{count} processes, batch {whole} together", shared, whole // count, shared=True),
+        Kind(f"{count} processes, batch {whole} each", shared, whole, shared=True),
     ]
-    return kinds, [Share(whole, 1), Share(whole // count, count), Share(whole, count)]
 
 
 def _generator_kinds(config: Config, device: torch.device) -> list[Kind]:
+    batch = config.train_generator.batch_size
     published = partial(_published_steps, config, device)
     ours = partial(_our_steps, config, device)
     if device.type == "cpu":
-        return [("published", published, nullcontext), ("ours", ours, nullcontext)]
+        return [Kind("published", published, batch), Kind("ours", ours, batch)]
+    single_precision = partial(_published_conditions, tf32=False)
+    tf32 = partial(_published_conditions, tf32=True)
     return [
-        ("published", published, partial(_published_conditions, tf32=False)),
-        ("published, TF32", published, partial(_published_conditions, tf32=True)),
-        ("ours, without a graph", ours, nullcontext),
-        ("ours", partial(ours, captured=True), nullcontext),
+        Kind("published", published, batch, single_precision),
+        Kind("published, TF32", published, batch, tf32),
+        Kind("ours, without a graph", ours, batch),
+        Kind("ours", partial(ours, captured=True), batch),
     ]
 
 
 def _auto_encoder_kinds(part: AutoEncoder, config: Config, device: torch.device) -> list[Kind]:
+    batch = config.train_vq.common.batch_size
     body = _body_with_pose_shapes().to(device)
     published = partial(_auto_encoder_steps, part, config, body, device, fidelity="published")
     ours = partial(_auto_encoder_steps, part, config, body, device, fidelity="corrected")
     if device.type == "cpu":
-        return [("published losses", published, nullcontext), ("ours", ours, nullcontext)]
+        return [Kind("published losses", published, batch), Kind("ours", ours, batch)]
+    launched = "operation by operation"
     return [
-        ("published losses, operation by operation", published, _without_compilation),
-        ("ours, operation by operation", ours, _without_compilation),
-        ("ours", partial(ours, captured=True), nullcontext),
+        Kind(f"published losses, {launched}", published, batch, _without_compilation),
+        Kind(f"ours, {launched}", ours, batch, _without_compilation),
+        Kind("ours", partial(ours, captured=True), batch),
     ]
 
 

@@ -55,7 +55,7 @@ def wrapped(module: TrainingModule) -> nn.Module:
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
         # Every step uses the same parameters, which need not be all.
         run = DistributedDataParallel(module, static_graph=True, broadcast_buffers=False)
-    # After the first ten steps no step is timed: a prime number of steps has no other divisor.
+    # It times the first ten steps and then every 100th, and a CUDA graph cannot record that.
     run._set_ddp_runtime_logging_sample_rate(2**31 - 1)
     return run
 

@@ -9,7 +9,7 @@ constant in the graph, which is recorded anew where it changes.
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from mambatalk.features.windows import WindowBatch
 from mambatalk.training.loop.distributed import mean_terms, wrapped
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule, total
 
+SHARED_WARM_UP: Final = 11
+"""Steps of several processes before the first recording: DistributedDataParallel times its first
+ten, with events that cannot be recorded."""
 CheckLoss = Callable[[int, float], None]
 """Called with the number of a step in its epoch, and its loss, which is NaN if the gradient is not
 finite; raises if the loss is not finite."""
@@ -116,8 +119,7 @@ class CapturedSteps:
         self._result: StepResult | None = None
         self._unread: deque[tuple[int, Tensor, torch.cuda.Event]] = deque()
         # The first step compiles kernels and allocates workspaces, which a recording may not do.
-        # DistributedDataParallel times its first ten with events that cannot be recorded.
-        self._warm_up = 1 if self._run is module else 11
+        self._warm_up = 1 if self._run is module else SHARED_WARM_UP
 
     def __call__(self, batch: WindowBatch, step: Step) -> StepResult:
         """Make a step."""
