@@ -40,14 +40,8 @@ from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings, build_optimizer
 from mambatalk.training.loop.step import SHARED_WARM_UP, CapturedSteps, EagerSteps
 from mambatalk.training.modules import part_losses
-from mambatalk.training.modules.generator import (
-    FULL_PARTS,
-    GeneratorTraining,
-    build_generator,
-    index_loss,
-    latent_loss,
-    optim_settings,
-)
+from mambatalk.training.modules.generator import GeneratorTraining, build_generator, optim_settings
+from mambatalk.training.modules.generator_step import FULL_PARTS, index_loss, latent_loss
 from mambatalk.training.modules.vq import build_auto_encoder, build_training
 
 WARM_UP: Final = 3

@@ -18,7 +18,7 @@ from mambatalk.published.building import (
 )
 from mambatalk.published.fgd import build_fgd_encoder
 from mambatalk.published.fixture import Fixture, Measure, compare_codes
-from mambatalk.training.modules.generator import index_loss, latent_loss
+from mambatalk.training.modules.generator_step import index_loss, latent_loss
 
 
 def check_vqvae(fixture: Fixture) -> Iterator[Measure]:

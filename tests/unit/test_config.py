@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from mambatalk.config import config_dict, load_config, parse_config
 from mambatalk.errors import InputError
-from mambatalk.training.modules.generator import LATENT_WEIGHT
+from mambatalk.training.modules.generator_step import LATENT_WEIGHT
 
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted((ROOT / "infra" / "profiles").glob("*.yaml"))

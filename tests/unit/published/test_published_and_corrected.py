@@ -28,7 +28,7 @@ from mambatalk.synthesis.state import SynthesisState
 from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.text.vocabulary import PAD
 from mambatalk.training.losses import l1_of_differences
-from mambatalk.training.modules.generator import step_terms
+from mambatalk.training.modules.generator_step import step_terms
 from mambatalk.training.modules.part_losses import PartLoss
 from tests.helpers.speech import initial_motion, speech
 from tests.helpers.stand_in_body import stand_in_body

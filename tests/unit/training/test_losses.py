@@ -38,7 +38,7 @@ from mambatalk.training.losses import (
     l1_of_differences,
     mse_of_differences,
 )
-from mambatalk.training.modules.generator import index_loss, latent_loss
+from mambatalk.training.modules.generator_step import index_loss, latent_loss
 from mambatalk.training.modules.part_losses import PartLoss
 from tests.helpers.stand_in_body import stand_in_body
 from tests.helpers.tiny_training import COMMON

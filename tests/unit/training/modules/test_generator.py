@@ -21,12 +21,10 @@ from mambatalk.training.modules import generator as _generator
 from mambatalk.training.modules.generator import (
     GeneratorTraining,
     build_generator,
-    draw_progress,
-    drop_text,
     optim_settings,
-    prefix_mask,
     train_generator,
 )
+from mambatalk.training.modules.generator_step import draw_progress, drop_text, prefix_mask
 from tests.helpers.tiny_training import CONTEXT, CPU, GENERATOR, same_weights, train_gen
 
 Networks = dict[Part, VQVAE]
