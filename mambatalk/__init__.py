@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from mambatalk.synthesis.sampling import Sampling
     from mambatalk.synthesis.synthesizer import Synthesizer
 
-__version__ = "0.1.0"
+__version__: str
+"""The version that is installed: the last tag, or a development version after it."""
+
 __all__ = [
     "Bundle",
     "Sampling",
@@ -50,6 +52,11 @@ _MODULES: Final = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
+    if name == "__version__":
+        # Here, because its import takes longer than that of the package.
+        from importlib.metadata import version
+
+        return version("mambatalk")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)

@@ -6,7 +6,6 @@ height 0. docs/decisions.md says why no library writes these files.
 
 import json
 import struct
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -55,7 +54,7 @@ class Document:
         self.lift = -_sole_height(body, joints)
         self.joints = joints + [0, self.lift, 0]
         self.json: dict[str, Any] = {
-            "asset": {"version": "2.0", "generator": f"MambaTalk {version('mambatalk')}"},
+            "asset": {"version": "2.0", "generator": "MambaTalk"},
             "scene": 0,
             "scenes": [{"nodes": [0]}],
             "nodes": _nodes(self.joints),

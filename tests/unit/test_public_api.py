@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -17,6 +18,10 @@ def test_every_public_name_is_imported_on_first_use(name: str) -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'mambatalk' has no attribute 'Model'"):
         mambatalk.Model  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert mambatalk.__version__ == version("mambatalk")
 
 
 def test_the_package_itself_imports_nothing_heavy() -> None:
