@@ -308,6 +308,11 @@ class TrainGeneratorConfig:
     """Whether the local scans scan; false is the paper's ablation."""
     use_words: bool
     """Whether the words are an input, or only the audio."""
+    speaker: Annotated[Literal["added", "adaptive", "attention"], AnyCase]
+    """How the states depend on the speaker: by a vector that is added to them, as published; by
+    scale and shift of their norm; or by attention to 8 vectors of the speaker. The last two start
+    as if all speakers were one; corrected fidelity only.
+    """
     text_dropout: Share
     """Probability that a training window loses its words; corrected fidelity only."""
     streaming: bool

@@ -87,6 +87,12 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = {
     "no_local_scan": Experiment(
         title="no local scan", changes={"train_generator.local_scan": False}
     ),
+    "adaptive_speaker": Experiment(
+        title="speaker by an adaptive norm", changes={"train_generator.speaker": "adaptive"}
+    ),
+    "speaker_attention": Experiment(
+        title="speaker by attention to 8 vectors", changes={"train_generator.speaker": "attention"}
+    ),
     "no_words": Experiment(title="audio alone", changes={"train_generator.use_words": False}),
     "no_random_mask": Experiment(
         title="no random mask", changes={"train_generator.random_weight": 0.0}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -80,9 +81,13 @@ def run(
     return results, weights
 
 
-def test_a_graph_makes_the_steps_of_single_operations(config: Config) -> None:
+@pytest.mark.parametrize("speaker", ["added", "adaptive", "attention"])
+def test_a_graph_makes_the_steps_of_single_operations(
+    config: Config, speaker: Literal["added", "adaptive", "attention"]
+) -> None:
     torch.manual_seed(1)
-    settings = config.train_generator
+    settings = replace(config.train_generator, speaker=speaker)
+    config = replace(config, train_generator=settings)
     device = torch.device("cuda")
     batches = [random_batch(settings.batch_size, settings.window, device) for _ in range(6)]
     torch.use_deterministic_algorithms(True, warn_only=True)

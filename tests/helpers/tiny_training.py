@@ -80,6 +80,7 @@ GENERATOR = TrainGeneratorConfig(
     global_scan=True,
     local_scan=True,
     use_words=True,
+    speaker="added",
     latent_weight=3.0,
     text_dropout=0.2,
     streaming=False,

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mambatalk.models.generator.layers import MLP, PositionalEncoding
+from mambatalk.models.generator.speaker import SpeakerForm, speaker_condition
 from mambatalk.models.mamba.attention import EncoderLayer, repeat_batch
 from mambatalk.models.mamba.block import MambaScan
 from mambatalk.models.vq.vqvae import ConvEncoder
@@ -23,6 +24,7 @@ class GlobalScan(nn.Module):
         heads: Attention heads.
         dropout: Probability of dropout.
         scans: Whether motion and audio are scanned, or passed on.
+        speaker: How the state depends on the speaker.
 
     """
 
@@ -36,6 +38,7 @@ class GlobalScan(nn.Module):
         heads: int,
         dropout: float,
         scans: bool = True,
+        speaker: SpeakerForm = "added",
     ) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.zeros(1, 1, MOTION_DIM))
@@ -43,7 +46,10 @@ class GlobalScan(nn.Module):
         self.motion_mlp = MLP(motion_dim, hidden, motion_dim)
         self.motion_projection = nn.Linear(motion_dim, hidden)
         self.position = PositionalEncoding(hidden, dropout)
-        self.speaker_attention = EncoderLayer(hidden, heads, dropout)
+        self.speaker_attention: nn.Module = nn.Identity()
+        if speaker == "added":
+            self.speaker_attention = EncoderLayer(hidden, heads, dropout)
+        self.condition = speaker_condition(speaker, hidden, heads, dropout)
         self.motion_attention = EncoderLayer(hidden, heads, dropout)
         self.audio_scan: nn.Module = nn.Identity()
         self.motion_scan: nn.Module = nn.Identity()
@@ -60,7 +66,8 @@ class GlobalScan(nn.Module):
         Args:
             audio: Fused features of the face branch (B, T, audio_dim), or (B / n, T, audio_dim) if
                 the batch holds n passes over the same windows.
-            speaker: Speaker vectors of the body branch (B, T, hidden).
+            speaker: Speaker vectors of the body branch (B, T, hidden), or (B, K, hidden) for
+                attention to them.
             motion: Motion (B, T, 337).
             mask: True where motion is hidden (B, T, 337). A learnable vector replaces it there.
 
@@ -69,7 +76,8 @@ class GlobalScan(nn.Module):
 
         """
         visible = self.motion_encoder(torch.where(mask, self.query, motion))
-        body = self.motion_projection(self.motion_mlp(visible)) + self.speaker_attention(speaker)
+        body = self.motion_projection(self.motion_mlp(visible))
+        body = self.condition(body, self.speaker_attention(speaker))
 
         # The audio is the same in every pass and has no dropout, so one scan serves all passes.
         scanned_audio = repeat_batch(self.audio_scan(audio), len(motion))

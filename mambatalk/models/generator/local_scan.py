@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mambatalk.models.generator.layers import MLP, PositionalEncoding
+from mambatalk.models.generator.speaker import SpeakerForm, speaker_condition
 from mambatalk.models.mamba.attention import Decoder
 from mambatalk.models.mamba.block import MambaAttention, MambaScan
 from mambatalk.motion.skeleton import PARTS, Part
@@ -34,6 +35,7 @@ class LocalScan(nn.Module):
         dropout: Probability of dropout.
         aligned: Whether the attention to the audio prefers frames that are near in time.
         scans: Whether the parts are scanned, or passed on.
+        speaker: How the states of the parts depend on the speaker.
 
     """
 
@@ -51,10 +53,12 @@ class LocalScan(nn.Module):
         dropout: float,
         aligned: bool,
         scans: bool = True,
+        speaker: SpeakerForm = "added",
     ) -> None:
         super().__init__()
         self.heads = decoder_heads
         self.aligned = aligned
+        self.speaker = speaker
         self.position = PositionalEncoding(hidden, dropout)
         self.memory = nn.Linear(audio_dim, hidden)
         self.decoder = Decoder(hidden, decoder_heads, dropout, decoder_layers)
@@ -67,6 +71,9 @@ class LocalScan(nn.Module):
                 else nn.Identity()
                 for part in PARTS
             }
+        )
+        self.condition = nn.ModuleDict(
+            {part: speaker_condition(speaker, hidden, heads, dropout) for part in PARTS}
         )
         self.to_latent = nn.ModuleDict({part: nn.Linear(hidden, code_dim) for part in PARTS})
         self.to_logits = nn.ModuleDict(
@@ -88,8 +95,9 @@ class LocalScan(nn.Module):
             hint: Hint for the face (B, T, hidden).
             audio: Fused features of the body branch (B, T, audio_dim), or (B / n, T, audio_dim) if
                 the batch holds n passes over the same windows.
-            speaker_face: Speaker vectors of the face branch (B, T, hidden).
-            speaker_body: Speaker vectors of the body branch (B, T, hidden).
+            speaker_face: Speaker vectors of the face branch (B, T, hidden), or (B, K, hidden) for
+                attention to them.
+            speaker_body: The same of the body branch.
 
         Returns:
             Latents (B, T, code_dim) and code logits (B, T, codebook_size) of each part.
@@ -98,7 +106,11 @@ class LocalScan(nn.Module):
         states = self._body_states(body, audio, speaker_body)
 
         # The face does not use the attention. Its hint holds the audio of the same frame.
-        face = torch.cat((self.position(speaker_face), hint), dim=-1)
+        # Published, the speaker's vector stands beside it, and is not added.
+        own = speaker_face
+        if self.speaker != "added":
+            own = self.condition["face"](hint, speaker_face)
+        face = torch.cat((self.position(own), hint), dim=-1)
         states["face"] = self.scan["face"](self.mix["face"](face))
 
         latent = {part: self.to_latent[part](states[part]) for part in PARTS}
@@ -116,7 +128,8 @@ class LocalScan(nn.Module):
         for part in BODY_PARTS:
             # Each part also receives the sum of the two other parts.
             one, other = (own[name] for name in BODY_PARTS if name != part)
-            pair = torch.cat((self.position(own[part] + speaker), one + other), dim=-1)
+            conditioned = self.condition[part](own[part], speaker)
+            pair = torch.cat((self.position(conditioned), one + other), dim=-1)
             states[part] = self.scan[part](self.mix[part](pair)) + own[part]
         return states
 

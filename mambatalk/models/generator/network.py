@@ -16,6 +16,7 @@ from mambatalk.audio.channels import causal_envelope
 from mambatalk.models.generator.fusion import Fusion
 from mambatalk.models.generator.global_scan import GlobalScan
 from mambatalk.models.generator.local_scan import LocalScan
+from mambatalk.models.generator.speaker import SPEAKER_VECTORS, SpeakerForm
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE, Part
 from mambatalk.text.vocabulary import PAD
 
@@ -90,6 +91,9 @@ class GeneratorConfig:
     use_words: bool = True
     """Whether the words are an input; if not, every frame has the word of index 0, padding."""
 
+    speaker: SpeakerForm = "added"
+    """How the states depend on the speaker (`models/generator/speaker.py`)."""
+
     streaming: bool = False
     """Whether the network was trained on audio whose end has not arrived, with an envelope that
     depends on no later sample.
@@ -140,8 +144,12 @@ class Generator(nn.Module):
                 for branch, channels in audio_channels.items()
             }
         )
+        vectors = SPEAKER_VECTORS if config.speaker == "attention" else 1
         self.speaker = nn.ModuleDict(
-            {branch: nn.Embedding(config.speakers, config.hidden) for branch in ("face", "body")}
+            {
+                branch: nn.Embedding(config.speakers, vectors * config.hidden)
+                for branch in ("face", "body")
+            }
         )
         self.global_scan = GlobalScan(
             hidden=config.hidden,
@@ -151,6 +159,7 @@ class Generator(nn.Module):
             heads=config.attention_heads,
             dropout=config.dropout,
             scans=config.global_scan,
+            speaker=config.speaker,
         )
         self.local_scan = LocalScan(
             hidden=config.hidden,
@@ -164,6 +173,7 @@ class Generator(nn.Module):
             dropout=config.dropout,
             aligned=config.aligned,
             scans=config.local_scan,
+            speaker=config.speaker,
         )
 
     def fuse(
@@ -204,7 +214,7 @@ class Generator(nn.Module):
         Args:
             fused: Output of `fuse` for the B windows. If the batch consists of n passes over the
                 same windows, one pass after the other, for the B / n windows of one pass.
-            speaker: Speaker indices (B, T).
+            speaker: Speaker indices (B, T), the same in all frames of a window.
             motion: Motion (B, T, 337): 6D rotations, translation in metres, contacts; 30 fps.
             mask: True where `motion` is hidden (B, T, 337).
 
@@ -212,16 +222,22 @@ class Generator(nn.Module):
             Predictions for all parts and frames.
 
         """
-        speaker_body = self.speaker["body"](speaker)
+        speaker_body = self._speaker_vectors("body", speaker)
         body, hint = self.global_scan(fused.face, speaker_body, motion, mask)
         latent, logits = self.local_scan(
             body,
             hint,
             fused.body,
-            self.speaker["face"](speaker),
+            self._speaker_vectors("face", speaker),
             speaker_body,
         )
         return GeneratorOutput(latent, logits)
+
+    def _speaker_vectors(self, branch: str, speaker: Tensor) -> Tensor:
+        """Return the vectors (B, T, hidden) of each frame, or those to attend to (B, K, hidden)."""
+        if self.config.speaker != "attention":
+            return self.speaker[branch](speaker)
+        return self.speaker[branch](speaker[:, 0]).unflatten(-1, (SPEAKER_VECTORS, -1))
 
     def forward(
         self,

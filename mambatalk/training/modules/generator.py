@@ -167,17 +167,14 @@ def train_generator(
         context: Device, scratch folder and tracker.
 
     Raises:
-        InputError: The codes are not those of the store, or published training is to serve streams.
+        InputError: The codes are not those of the store, or published training is to do what only
+            corrected training can.
 
     """
     _check_codes(codes, len(store.motion))
+    if not rules.relative_position:
+        _check_published(config)
     if config.streaming:
-        if not rules.relative_position:
-            raise InputError(
-                "train_generator.streaming",
-                "expected false with published fidelity, found true",
-                "set fidelity: corrected, or streaming: false",
-            )
         store = store.with_statistics(*FIXED_STATISTICS)
     torch.manual_seed(seed)
     device = context.device
@@ -249,6 +246,7 @@ def build_generator(
             global_scan=config.global_scan,
             local_scan=config.local_scan,
             use_words=config.use_words,
+            speaker=config.speaker,
             streaming=config.streaming,
         )
     )
@@ -265,6 +263,21 @@ def optim_settings(config: TrainGeneratorConfig, rules: FidelityRules) -> OptimS
         patience=config.patience,
         fused=True,
     )
+
+
+def _check_published(config: TrainGeneratorConfig) -> None:
+    if config.streaming:
+        raise InputError(
+            "train_generator.streaming",
+            "expected false with published fidelity, found true",
+            "set fidelity: corrected, or streaming: false",
+        )
+    if config.speaker != "added":
+        raise InputError(
+            "train_generator.speaker",
+            f"expected added with published fidelity, found {config.speaker}",
+            "set fidelity: corrected, or speaker: added",
+        )
 
 
 def _check_codes(codes: Codes, frames: int) -> None:

@@ -1,5 +1,6 @@
 """The generator: which inputs affect which outputs, sizes, audio encoder and fusion."""
 
+import json
 import math
 from copy import deepcopy
 from dataclasses import replace
@@ -14,6 +15,7 @@ from mambatalk.models.generator.audio_encoder import AudioBlock, AudioEncoder, p
 from mambatalk.models.generator.fusion import Fusion, fit_steps
 from mambatalk.models.generator.layers import PositionalEncoding
 from mambatalk.models.generator.network import Generator, GeneratorConfig, GeneratorOutput
+from mambatalk.models.generator.speaker import SpeakerForm
 from mambatalk.models.generator.storage import load_generator, save_generator
 from mambatalk.models.generator.tiled_conv import tiled_conv
 from mambatalk.motion.skeleton import MOTION_DIM, PARTS
@@ -140,6 +142,77 @@ def test_each_input_affects_the_expected_parts(
     before = generator(**inputs).latent
     after = generator(**inputs | {name: changed[name]}).latent
     assert {part for part in PARTS if not torch.equal(after[part], before[part])} == expected
+
+
+OTHER_FORMS = pytest.mark.parametrize("form", ["adaptive", "attention"])
+
+
+def _trained_one_step(form: SpeakerForm, inputs: dict[str, Tensor]) -> Generator:
+    """Return a new generator after one step towards any output, without dropout."""
+    torch.manual_seed(0)
+    network = Generator(replace(CONFIG, speaker=form, dropout=0.0)).eval()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    sum(latent.square().mean() for latent in network(**inputs).latent.values()).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return network
+
+
+@OTHER_FORMS
+def test_a_new_generator_does_not_depend_on_a_speaker_that_is_not_added(
+    inputs: dict[str, Tensor], form: SpeakerForm
+) -> None:
+    torch.manual_seed(0)
+    network = Generator(replace(CONFIG, speaker=form)).eval().requires_grad_(False)
+    other = inputs | {"speaker": 1 - inputs["speaker"].clamp(max=1)}
+    assert _all_equal(network(**inputs), network(**other))
+
+
+@OTHER_FORMS
+def test_all_parts_learn_who_speaks(inputs: dict[str, Tensor], form: SpeakerForm) -> None:
+    network = _trained_one_step(form, inputs)
+    other = inputs | {"speaker": 1 - inputs["speaker"].clamp(max=1)}
+    before, after = network(**inputs), network(**other)
+    for part in PARTS:
+        assert not torch.allclose(before.latent[part], after.latent[part], atol=1e-7)
+
+    sum(latent.square().mean() for latent in before.latent.values()).backward()
+    for branch, table in network.speaker.items():
+        moved = table.weight.grad.abs().sum(1) > 0
+        assert moved.tolist() == [True, False, True], branch
+
+
+@OTHER_FORMS
+def test_every_weight_of_another_form_has_a_gradient(
+    inputs: dict[str, Tensor], form: SpeakerForm
+) -> None:
+    """Distributed training waits for the gradient of every weight."""
+    network = _trained_one_step(form, inputs)
+    output = network(**inputs)
+    rows = [*output.latent.values(), *output.logits.values()]
+    sum(row.square().mean() for row in rows).backward()
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+@OTHER_FORMS
+def test_a_generator_of_another_form_is_read_back_whole(
+    inputs: dict[str, Tensor], tmp_path: Path, form: SpeakerForm
+) -> None:
+    network = _trained_one_step(form, inputs).requires_grad_(False)
+    save_generator(tmp_path, network)
+    assert _all_equal(load_generator(tmp_path)(**inputs), network(**inputs))
+
+
+def test_a_generator_that_was_stored_without_the_form_adds_the_speaker(
+    generator: Generator, inputs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """Bundles from before the setting have no such field."""
+    save_generator(tmp_path, generator)
+    description = tmp_path / "generator.json"
+    content = json.loads(description.read_text())
+    assert content["sizes"].pop("speaker") == "added"
+    description.write_text(json.dumps(content))
+    assert _all_equal(load_generator(tmp_path)(**inputs), generator(**inputs))
 
 
 def test_dropout_makes_training_passes_differ(inputs: dict[str, Tensor]) -> None:

@@ -51,7 +51,13 @@ def test_the_full_mask_selects_the_best_epoch_and_published_training_the_last() 
 @pytest.mark.parametrize("rules", [CORRECTED, PUBLISHED], ids=["corrected", "published"])
 def test_the_network_is_built_as_configured(rules: FidelityRules) -> None:
     config = replace(
-        GENERATOR, word_dim=24, dropout=0.3, global_scan=False, local_scan=False, use_words=False
+        GENERATOR,
+        word_dim=24,
+        dropout=0.3,
+        global_scan=False,
+        local_scan=False,
+        use_words=False,
+        speaker="adaptive",
     )
     network = build_generator(
         config, vocabulary_size=6, speakers=5, codebook_size=16, code_dim=12, rules=rules
@@ -71,6 +77,7 @@ def test_the_network_is_built_as_configured(rules: FidelityRules) -> None:
         global_scan=False,
         local_scan=False,
         use_words=False,
+        speaker="adaptive",
         streaming=False,
     )
 
@@ -259,6 +266,16 @@ def test_a_generator_for_streams_says_so(store: FeatureStore, networks: Networks
     assert network.config.streaming
     with pytest.raises(InputError, match=r"streaming: expected false with published"):
         train_gen(store, networks, streaming=True, rules=PUBLISHED)
+
+
+@pytest.mark.parametrize("speaker", ["adaptive", "attention"])
+def test_only_corrected_training_learns_the_speaker_in_another_way(
+    store: FeatureStore, networks: Networks, speaker: str
+) -> None:
+    trained = train_gen(store, networks, speaker=speaker, epochs=1)
+    assert trained.network.config.speaker == speaker
+    with pytest.raises(InputError, match=r"speaker: expected added with published"):
+        train_gen(store, networks, speaker=speaker, rules=PUBLISHED)
 
 
 def test_text_is_dropped_by_whole_windows() -> None:
