@@ -141,6 +141,15 @@ class VQCommonConfig:
 
     width: Count
     """Channels of the latents and of a code vector."""
+    quantizer: Annotated[Literal["learned", "moving_average", "scalar", "product"], AnyCase]
+    """How latents become codes; published fidelity has `learned` only.
+
+    `learned`: the nearest vector of a codebook, which learns by gradient. `moving_average`: the
+    same, but each vector is the moving average of its latents. `scalar`: a few channels, rounded to
+    at most 8 levels each; `codebook_size` has to be a product of numbers from 2 to 8. `product`: a
+    small learned codebook for each half of the channels; `codebook_size` has to be a product of two
+    numbers, and `width` even.
+    """
     codebook_size: Count
     """Codes of each codebook."""
     window: Count
@@ -168,9 +177,9 @@ class VQCommonConfig:
     revive_dead_codes: bool
     """Whether to replace codes that are never used; corrected fidelity only."""
     dead_code_share: Share
-    """A code is dead if it is used less than this multiple of 1 / codebook_size."""
+    """A code is dead if it is used less than this multiple of 1 / size of its codebook."""
     code_usage_momentum: Share
-    """Weight of the past in the moving average of code usage, per step."""
+    """Weight of the past in the moving averages of code usage and of code vectors, per step."""
 
 
 @section

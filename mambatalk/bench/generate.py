@@ -74,6 +74,7 @@ def untrained_bundle(config: Config) -> Bundle:
             width=common.width,
             layers=config.train_vq.network(part).layers,
             codebook_size=common.codebook_size,
+            quantizer=common.quantizer,
             rules=rules,
         )
         for part in AUTO_ENCODERS

@@ -26,7 +26,7 @@ from mambatalk.bench.step import SPEAKERS, VOCABULARY, random_batch
 from mambatalk.config import Config, TrainGeneratorConfig, VQCommonConfig
 from mambatalk.console import Progress
 from mambatalk.features.windows import WindowBatch
-from mambatalk.fidelity import Fidelity, FidelityRules
+from mambatalk.fidelity import PUBLISHED, Fidelity, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask
 from mambatalk.models.generator.network import BODY_CHANNELS, Generator
 from mambatalk.models.mamba import scan
@@ -275,6 +275,8 @@ def _auto_encoder_steps(
         width=common.width,
         layers=section.layers,
         codebook_size=common.codebook_size,
+        # Published training has no other.
+        quantizer="learned" if rules == PUBLISHED else common.quantizer,
         rules=rules,
     )
     module = build_training(

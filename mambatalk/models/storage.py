@@ -120,11 +120,17 @@ class _WithoutInitialWeights(TorchFunctionMode):
 def _check_sizes(sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Refuse sizes that the file cannot have, before modules are made for them.
 
-    There are at most as many layers as tensors, and no more channels, words, codes or heads than
-    the longest axis of a tensor.
+    There are at most as many layers as tensors, and no more channels, words or heads than the
+    longest axis of a tensor. Codes may be combinations of what the file has, but are fewer than its
+    numbers.
     """
     longest = max(max(tensor.shape, default=0) for tensor in tensors.values())
+    numbers = sum(tensor.numel() for tensor in tensors.values())
     for name, value in sizes.items():
-        limit = len(tensors) if "layers" in name else longest
+        limit = longest
+        if "layers" in name:
+            limit = len(tensors)
+        elif name == "codebook_size":
+            limit = numbers
         if isinstance(value, int | float) and not abs(value) <= limit:
             raise ValueError(f"{name} is {value}, and at most {limit} is possible")

@@ -159,7 +159,7 @@ def _is_parameter(key: str) -> bool:
 
 def _check_codes(path: Path, network: VQVAE | PlainAutoEncoder, generator: Generator) -> None:
     assert isinstance(network, VQVAE)
-    codes, width = network.quantizer.embedding.weight.shape
+    codes, width = network.quantizer.table.shape
     config = generator.config
     if (codes, width) != (config.codebook_size, config.code_dim):
         raise InputError(

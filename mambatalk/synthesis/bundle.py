@@ -192,7 +192,7 @@ def _check_codebooks(folder: Path, bundle: Bundle) -> None:
     """Verify that the generator can choose every code of each codebook and no other."""
     expected = bundle.generator.config.codebook_size
     for part, network in bundle.part_networks.items():
-        found = network.quantizer.embedding.num_embeddings
+        found = network.quantizer.size
         if found != expected:
             raise InputError(
                 folder,

@@ -209,7 +209,7 @@ class Synthesizer:
             frames = self.layout.arrived_frames(number)
             if part in self.chains and state.context_codes is not None:
                 frames -= state.context_codes[part].shape[1]
-            size = len(self.bundle.part_networks[part].quantizer.embedding.weight)
+            size = self.bundle.part_networks[part].quantizer.size
             rows = self.sampling.noise(part, number, self.layout.split_frames(frames), size)
             noise[part] = rows.to(self.device)
         return noise

@@ -112,6 +112,16 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = {
     "last_epoch": Experiment(
         title="generator of the last epoch", changes={"train_generator.select": "last"}
     ),
+    "moving_average": Experiment(
+        title="code vectors are moving averages",
+        changes={"train_vq.common.quantizer": "moving_average"},
+    ),
+    "scalar": Experiment(
+        title="finite scalar quantisation", changes={"train_vq.common.quantizer": "scalar"}
+    ),
+    "product": Experiment(
+        title="two small codebooks", changes={"train_vq.common.quantizer": "product"}
+    ),
     "no_revival": Experiment(
         title="dead codes stay dead", changes={"train_vq.common.revive_dead_codes": False}
     ),

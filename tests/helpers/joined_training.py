@@ -15,28 +15,40 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from mambatalk.features.store import open_features
-from mambatalk.models.vq.quantizer import Quantizer
+from mambatalk.models.vq.quantizer import LearnedCodebook, MovingAverageCodebook
 from mambatalk.runtime import device, make_deterministic, rank
 from mambatalk.training.context import TrainContext
 from mambatalk.training.loop.distributed import joined_processes, processes
 from mambatalk.training.loop.train import Trained
-from mambatalk.training.modules.vq import DeadCodeRevival
+from mambatalk.training.modules.codebooks import DeadCodeRevival, MovingAverage
 from tests.helpers.tiny_training import random_auto_encoders, train_fgd, train_gen, train_vq
 
 
 def revived_codes() -> dict[str, Tensor]:
     """Return a codebook of 64 after 30 steps in which at most 8 codes are used."""
     torch.manual_seed(0)
-    quantizer = Quantizer(64, 4)
-    revival = DeadCodeRevival(quantizer, dead_share=0.1, momentum=0.9)
+    codebook = LearnedCodebook(64, 4)
+    revival = DeadCodeRevival(codebook, dead_share=0.1, momentum=0.9)
     # Two windows of ten frames in each process of two, four in one alone.
     latents = torch.randn(4, 10, 4).chunk(processes())[rank()]
     codes = torch.randint(8, (4, 10)).chunk(processes())[rank()]
     moved = 0
     for _ in range(30):
         revival(latents, codes)
-        moved += revival.revive(quantizer)
-    return {"codes": quantizer.embedding.weight.detach(), "moved": torch.tensor(moved)}
+        moved += revival.revive(codebook)
+    return {"codes": codebook.table.detach(), "moved": torch.tensor(moved)}
+
+
+def averaged_codes() -> dict[str, Tensor]:
+    """Return a codebook of 64 after 30 steps of a moving average."""
+    torch.manual_seed(0)
+    codebook = MovingAverageCodebook(64, 4)
+    average = MovingAverage(codebook, momentum=0.9)
+    for _ in range(30):
+        latents = torch.randn(4, 10, 4).chunk(processes())[rank()]
+        average(latents, codebook.nearest(latents))
+        average.update(codebook)
+    return {"codes": codebook.table, "shares": average.shares}
 
 
 def main() -> None:
@@ -53,9 +65,10 @@ def main() -> None:
         if made == int(sys.argv[4]):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    if name == "revival":
+    if name in ("revival", "average"):
         with joined_processes():
-            torch.save(revived_codes(), folder / f"{rank()}.pt")
+            codes = revived_codes() if name == "revival" else averaged_codes()
+            torch.save(codes, folder / f"{rank()}.pt")
         return
     if len(sys.argv) > 4:
         register_optimizer_step_post_hook(count)

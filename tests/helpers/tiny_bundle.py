@@ -34,7 +34,7 @@ def tiny_bundle(seed: int = 0) -> Bundle:
         parameter.data.add_(0.05 * torch.randn_like(parameter))
     networks = {part: VQVAE(PART_DIMS[part], 12, 2, CODES) for part in PARTS}
     for network in networks.values():
-        torch.nn.init.normal_(network.quantizer.embedding.weight)
+        torch.nn.init.normal_(network.quantizer.table)
     auto_encoders: dict[AutoEncoderName, VQVAE | AutoEncoder] = dict(networks.items())
     auto_encoders["global"] = AutoEncoder(PART_DIMS["global"], 12, 2)
     for module in (generator, *auto_encoders.values()):

@@ -28,6 +28,7 @@ CPU = torch.device("cpu")
 CONTEXT = TrainContext(device=CPU)
 COMMON = VQCommonConfig(
     width=16,
+    quantizer="learned",
     codebook_size=16,
     window=64,
     stride=20,

@@ -150,7 +150,7 @@ def test_weights_are_loaded_under_the_right_names(small: Path) -> None:
     lower = torch.load(small / "lower_foot.bin", weights_only=True)["model_state"]
     assert torch.equal(
         lower["module.quantizer.embedding.weight"],
-        model.auto_encoders["lower"].quantizer.embedding.weight,
+        model.auto_encoders["lower"].quantizer.table,
     )
 
 

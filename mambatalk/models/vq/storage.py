@@ -28,7 +28,10 @@ def save_auto_encoder(folder: str | Path, name: str, network: VQVAE | AutoEncode
         "borders": network.borders,
     }
     if isinstance(network, VQVAE):
-        arguments["codebook_size"] = network.quantizer.embedding.num_embeddings
+        arguments["codebook_size"] = network.quantizer.size
+        # Without it the codebook is learned, as in all files of earlier versions.
+        if network.quantizer.kind != "learned":
+            arguments["quantizer"] = network.quantizer.kind
     save_network(folder, name, network, arguments)
 
 

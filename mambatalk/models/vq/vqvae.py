@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from mambatalk.models.vq.quantizer import Quantized, Quantizer
+from mambatalk.models.vq.quantizer import Quantized, QuantizerKind, build_quantizer
 
 Borders = Literal["zeros", "replicate"]
 """What convolutions see beyond the first and the last frame: zeros, or that frame again."""
@@ -96,7 +96,7 @@ class AutoEncoder(nn.Module):
 
 
 class VQVAE(nn.Module):
-    """An auto-encoder whose latents are replaced by vectors of a codebook."""
+    """An auto-encoder whose latents are replaced by code vectors."""
 
     def __init__(
         self,
@@ -105,11 +105,12 @@ class VQVAE(nn.Module):
         layers: int,
         codebook_size: int,
         borders: Borders = "zeros",
+        quantizer: QuantizerKind = "learned",
     ) -> None:
         super().__init__()
         self.borders = borders
         self.encoder = ConvEncoder(dim, width, layers, borders)
-        self.quantizer = Quantizer(codebook_size, width)
+        self.quantizer = build_quantizer(quantizer, codebook_size, width)
         self.decoder = ConvDecoder(dim, width, layers, borders)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ class VQVAE(nn.Module):
         return self.encoder(x)
 
     def quantize(self, latent: Tensor) -> Quantized:
-        """Replace latents (B, T, width) by the nearest code vectors."""
+        """Replace latents (B, T, width) by the vectors of their codes."""
         return self.quantizer(latent)
 
     def decode(self, vectors: Tensor) -> Tensor:

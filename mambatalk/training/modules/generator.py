@@ -178,9 +178,7 @@ def train_generator(
         store = store.with_statistics(*FIXED_STATISTICS)
     torch.manual_seed(seed)
     device = context.device
-    codebooks = {
-        part: networks[part].quantizer.embedding.weight.detach().to(device) for part in PARTS
-    }
+    codebooks = {part: networks[part].quantizer.table.detach().to(device) for part in PARTS}
     codebook_size, code_dim = codebooks["upper"].shape
     network = build_generator(
         config,

@@ -76,7 +76,7 @@ def measure_vqvae(
         latents.append(latent[0])
         codes.append(quantized.index[0])
 
-    size = network.quantizer.embedding.num_embeddings
+    size = network.quantizer.size
     spacing = -(-sum(map(len, codes)) // MAX_FRAMES)
     counted = torch.cat(latents)[::spacing].double().cpu().numpy()
     centres = torch.from_numpy(_kmeans(counted, size, seed))

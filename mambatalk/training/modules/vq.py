@@ -1,16 +1,17 @@
 """Training of the five motion auto-encoders. They are trained independently of each other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from mambatalk.config import VQCommonConfig, VQPartConfig
+from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch
-from mambatalk.fidelity import FidelityRules
-from mambatalk.models.vq.quantizer import Quantizer, code_shares
+from mambatalk.fidelity import PUBLISHED, FidelityRules
+from mambatalk.models.vq.quantizer import MovingAverageCodebook, QuantizerKind
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder, Borders
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import part_input
@@ -19,85 +20,23 @@ from mambatalk.motion.skeleton import AutoEncoder as Name
 from mambatalk.training.context import TrainContext
 from mambatalk.training.initialization import data_dependent_init
 from mambatalk.training.loop.data import TrainingData
-from mambatalk.training.loop.distributed import (
-    copy_from_first,
-    gather_rows,
-    mean_over_processes,
-)
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.train import Trained, train
+from mambatalk.training.modules.codebooks import DeadCodeRevival, MovingAverage
 from mambatalk.training.modules.measures import measure_global, measure_vqvae
 from mambatalk.training.modules.part_losses import PartLoss
 
 
-class DeadCodeRevival(nn.Module):
-    """Track how often each code is used, and move dead codes onto latents of the batch.
-
-    Published training ignores dead codes; most of a codebook can then stay unused from the first
-    epoch on.
-
-    Args:
-        quantizer: The codebook whose size and width the statistics have.
-        dead_share: A code is dead if its share of all frames is below this multiple of the uniform
-            share, 1 / size.
-        momentum: Weight of the past in the moving average of the shares, per step.
-
-    """
-
-    shares: Tensor
-    """(size,) moving average of each code's share of all frames."""
-    latents: Tensor
-    """(N, C) latents of the last training batch."""
-    codes: Tensor
-    """(N,) their codes."""
-
-    def __init__(self, quantizer: Quantizer, *, dead_share: float, momentum: float) -> None:
-        super().__init__()
-        size, width = quantizer.embedding.weight.shape
-        self.dead_share = dead_share
-        self.momentum = momentum
-        self.register_buffer("shares", torch.full((size,), 1 / size))
-        self.register_buffer("latents", torch.empty(0, width), persistent=False)
-        self.register_buffer("codes", torch.empty(0, dtype=torch.long), persistent=False)
-
-    def forward(self, latents: Tensor, codes: Tensor) -> None:
-        """Keep the latents (B, T, C) and codes (B, T) of a training batch for `revive`."""
-        self.latents = latents.detach().flatten(0, 1)
-        self.codes = codes.flatten()
-
-    @torch.no_grad()
-    def revive(self, quantizer: Quantizer) -> Tensor:
-        """Update the shares with the last batch and move dead codes; return how many were moved."""
-        size = len(self.shares)
-        share = mean_over_processes(code_shares(self.codes, size))
-        latents = gather_rows(self.latents)
-        self.shares.mul_(self.momentum).add_(share, alpha=1 - self.momentum)
-
-        # Masks instead of lists of dead codes: the length of a list would have to be read from the
-        # GPU. The k-th dead code moves to the k-th of the latents in random order.
-        order = torch.randperm(len(latents), device=latents.device)
-        dead = self.shares < self.dead_share / size
-        place = dead.cumsum(0) - 1
-        # No more codes can move than there are latents to move them to.
-        dead &= place < len(latents)
-        moved = latents[order[place.clamp(0, len(latents) - 1)]]
-        weight = quantizer.embedding.weight
-        weight.copy_(torch.where(dead.unsqueeze(-1), moved, weight))
-        # Each process has chosen others.
-        copy_from_first(weight)
-        self.shares.masked_fill_(dead, 1 / size)
-        return dead.sum()
-
-
 class AutoEncoderTraining(TrainingModule):
-    """One auto-encoder with its losses, and for a VQ-VAE the revival of dead codes.
+    """One auto-encoder with its losses, and for a VQ-VAE what changes its codebooks.
 
     Args:
         network: The auto-encoder of `loss.part`.
         loss: Reconstruction terms, on the network's device.
         rules: Published or corrected inputs.
-        revival: If None, dead codes stay where they are.
+        average: Moving average of the code vectors. If None, the optimizer alone moves them.
+        revivals: One for each codebook of the quantiser; if empty, dead codes stay where they are.
         revival_end: Epoch from which codes are no longer revived.
 
     """
@@ -110,14 +49,16 @@ class AutoEncoderTraining(TrainingModule):
         loss: PartLoss,
         *,
         rules: FidelityRules,
-        revival: DeadCodeRevival | None,
+        average: MovingAverage | None,
+        revivals: Sequence[DeadCodeRevival],
         revival_end: int,
     ) -> None:
         super().__init__(f"train_vq@{loss.part}")
         self.network = network
         self.loss = loss
         self.rules = rules
-        self.revival = revival
+        self.average = average
+        self.revivals = nn.ModuleList(revivals)
         self.revival_end = revival_end
 
     def phase(self, step: Step) -> bool:
@@ -132,15 +73,26 @@ class AutoEncoderTraining(TrainingModule):
 
         latents = self.network.encode(x)
         quantized = self.network.quantize(latents)
-        if self.training and self.revival is not None:
-            self.revival(latents, quantized.index)
+        if self.training:
+            if self.average is not None:
+                self.average(latents, quantized.index)
+            parts = self.network.quantizer.split(latents, quantized.index)
+            for revival, part in zip(self.revivals, parts, strict=False):
+                revival(*part)
         terms = self.loss(self.network.decode(quantized.vectors), batch)
         return {**terms, "quantisation": quantized.loss}
 
     def after_backward(self, step: Step) -> None:
-        """Revive dead codes."""
-        if self.revival is not None and self.phase(step):
-            self.revival.revive(cast(VQVAE, self.network).quantizer)
+        """Move the codes of a moving average, and revive dead codes."""
+        if isinstance(self.network, AutoEncoder):
+            return
+        if self.average is not None:
+            self.average.update(self.network.quantizer)
+        if self.phase(step):
+            for revival, codebook in zip(
+                self.revivals, self.network.quantizer.codebooks, strict=False
+            ):
+                cast(DeadCodeRevival, revival).revive(codebook)
 
     def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:
         """Return the use of the codebook and the share of the movement that is reconstructed."""
@@ -185,6 +137,9 @@ def train_auto_encoder(
         seed: Seed for initial weights, order of windows and random draws.
         context: Device, scratch folder and tracker.
 
+    Raises:
+        InputError: See `build_auto_encoder`.
+
     """
     torch.manual_seed(seed)
     network = build_auto_encoder(
@@ -192,6 +147,7 @@ def train_auto_encoder(
         width=common.width,
         layers=config.layers,
         codebook_size=common.codebook_size,
+        quantizer=common.quantizer,
         rules=rules,
     ).to(context.device)
     data = TrainingData.from_store(
@@ -250,7 +206,7 @@ def build_training(
     mesh_frames: int,
     rules: FidelityRules,
 ) -> AutoEncoderTraining:
-    """Join the auto-encoder of a part with its losses and the revival of its codes.
+    """Join the auto-encoder of a part with its losses and with what changes its codebooks.
 
     Args:
         part: The part.
@@ -263,13 +219,17 @@ def build_training(
         rules: Which losses and inputs to use, and whether to revive dead codes.
 
     """
-    revival = None
-    if isinstance(network, VQVAE) and common.revive_dead_codes and rules.revive_dead_codes:
-        revival = DeadCodeRevival(
-            network.quantizer,
-            dead_share=common.dead_code_share,
-            momentum=common.code_usage_momentum,
-        )
+    average = None
+    revivals = []
+    momentum = common.code_usage_momentum
+    if isinstance(network, VQVAE):
+        if isinstance(network.quantizer, MovingAverageCodebook):
+            average = MovingAverage(network.quantizer, momentum=momentum)
+        if common.revive_dead_codes and rules.revive_dead_codes:
+            revivals = [
+                DeadCodeRevival(codebook, dead_share=common.dead_code_share, momentum=momentum)
+                for codebook in network.quantizer.codebooks
+            ]
     loss = PartLoss.build(
         part,
         body,
@@ -282,7 +242,8 @@ def build_training(
         network,
         loss,
         rules=rules,
-        revival=revival,
+        average=average,
+        revivals=revivals,
         # With the lower learning rate, a code that was moved would not settle any more.
         revival_end=config.decay_epoch,
     )
@@ -297,7 +258,13 @@ def _channels(
 
 
 def build_auto_encoder(
-    part: Name, *, width: int, layers: int, codebook_size: int, rules: FidelityRules
+    part: Name,
+    *,
+    width: int,
+    layers: int,
+    codebook_size: int,
+    quantizer: QuantizerKind = "learned",
+    rules: FidelityRules,
 ) -> VQVAE | AutoEncoder:
     """Build a new auto-encoder of a part.
 
@@ -306,10 +273,34 @@ def build_auto_encoder(
         width: Channels of the latents.
         layers: Layers of encoder and decoder.
         codebook_size: Number of codes.
+        quantizer: How latents become codes.
         rules: Published or corrected borders.
 
+    Raises:
+        InputError: The quantiser cannot have this width or number of codes, or it is not the
+            learned codebook and the behaviour is published.
+
     """
+    if quantizer != "learned" and rules == PUBLISHED:
+        raise InputError(
+            "train_vq.common.quantizer",
+            f"expected learned with published fidelity, found {quantizer}",
+            "set fidelity: corrected, or quantizer: learned",
+        )
+    if quantizer == "product" and width % 2:
+        raise InputError(
+            "train_vq.common.width",
+            f"expected an even number for two codebooks, found {width}",
+            "set an even width, or quantizer: learned",
+        )
     borders: Borders = "replicate" if rules.replicate_borders else "zeros"
     if part == "global":
         return AutoEncoder(PART_DIMS[part], width, layers, borders)
-    return VQVAE(PART_DIMS[part], width, layers, codebook_size, borders)
+    try:
+        return VQVAE(PART_DIMS[part], width, layers, codebook_size, borders, quantizer)
+    except ValueError as error:
+        raise InputError(
+            "train_vq.common.codebook_size",
+            f"{error} with quantizer: {quantizer}",
+            "set such a number, as 128 is, or quantizer: learned",
+        ) from None

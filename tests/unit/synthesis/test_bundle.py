@@ -11,8 +11,9 @@ import torch
 
 from mambatalk.errors import InputError
 from mambatalk.files import digest, sha256_file
+from mambatalk.models.vq.quantizer import QuantizerKind
 from mambatalk.models.vq.vqvae import VQVAE
-from mambatalk.motion.skeleton import PART_DIMS
+from mambatalk.motion.skeleton import PART_DIMS, PARTS
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.chain import CHAINED_PARTS
 from mambatalk.synthesis.history_chain import chains_of_clips
@@ -157,6 +158,24 @@ def test_a_file_that_is_not_listed_is_rejected(copy: Path) -> None:
     del files["vocabulary.json"]
     rewrite(copy, files=files)
     assert_rejected(copy, "vocabulary.json: expected no file of that name, found sha256")
+
+
+@pytest.mark.parametrize("kind", ["moving_average", "scalar", "product"])
+def test_a_bundle_with_another_quantizer_gives_the_same_motion(
+    kind: QuantizerKind, tmp_path: Path
+) -> None:
+    bundle = chained_bundle()
+    torch.manual_seed(0)
+    others = {part: VQVAE(PART_DIMS[part], 12, 2, CODES, quantizer=kind).eval() for part in PARTS}
+    before = replace(bundle, auto_encoders={**bundle.auto_encoders, **others})
+    before.save(tmp_path / "b")
+    request = speech(5)
+    first, second = (
+        Synthesizer(each).generate(request) for each in (before, Bundle.load(tmp_path / "b"))
+    )
+    for name in ("poses", "expressions", "trans"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert first.poses.std(0).max() > 0
 
 
 def test_auto_encoders_that_the_generator_does_not_fit_are_rejected(tmp_path: Path) -> None:

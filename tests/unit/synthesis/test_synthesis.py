@@ -297,7 +297,7 @@ def test_the_generator_sees_the_context_and_no_other_motion() -> None:
 
 
 def test_the_face_takes_the_code_nearest_to_its_latent(synthesizer: Synthesizer) -> None:
-    codebook = synthesizer.bundle.part_networks["face"].quantizer.embedding.weight
+    codebook = synthesizer.bundle.part_networks["face"].quantizer.table
     chosen = torch.arange(64)[None] % CODES
     latent = dict.fromkeys(PARTS, codebook[chosen] + 0.01)
     logits = {part: torch.nn.functional.one_hot(15 - chosen, CODES) for part in PARTS}

@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from mambatalk.errors import InputError
-from mambatalk.models.vq.quantizer import Quantizer
+from mambatalk.models.vq.quantizer import LearnedCodebook
 from mambatalk.models.vq.storage import load_auto_encoder, save_auto_encoder
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder, Borders
 
 
 def test_codes_are_the_nearest_and_the_gradient_passes_straight_through() -> None:
     torch.manual_seed(0)
-    quantizer = Quantizer(7, 5)
+    quantizer = LearnedCodebook(7, 5)
     latent = torch.randn(2, 4, 5, requires_grad=True)
     quantized = quantizer(latent)
-    distances = torch.cdist(latent, quantizer.embedding.weight[None])
+    distances = torch.cdist(latent, quantizer.table[None])
     assert torch.equal(quantized.index, distances.argmin(-1))
     torch.testing.assert_close(quantized.vectors, quantizer.lookup(quantized.index))
 
@@ -26,21 +26,21 @@ def test_codes_are_the_nearest_and_the_gradient_passes_straight_through() -> Non
 
 def test_quantisation_loss_pulls_codes_and_latents_equally() -> None:
     torch.manual_seed(0)
-    quantizer = Quantizer(7, 5)
+    quantizer = LearnedCodebook(7, 5)
     latent = torch.randn(2, 4, 5, requires_grad=True)
     quantized = quantizer(latent)
     distance = (latent - quantizer.lookup(quantized.index)).detach()
     assert float(quantized.loss.detach()) == pytest.approx(2 * float(distance.square().mean()))
 
-    to_codes, to_latents = torch.autograd.grad(quantized.loss, [quantizer.embedding.weight, latent])
+    to_codes, to_latents = torch.autograd.grad(quantized.loss, [quantizer.table, latent])
     torch.testing.assert_close(to_latents, 2 * distance / distance.numel())
     torch.testing.assert_close(to_codes.sum(0), -to_latents.sum((0, 1)))
 
 
 def test_perplexity_counts_codes_in_use() -> None:
-    quantizer = Quantizer(8, 4)
+    quantizer = LearnedCodebook(8, 4)
     codes = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 3]])
-    latent = quantizer.embedding.weight.detach()[codes]
+    latent = quantizer.table.detach()[codes]
     assert float(quantizer(latent).perplexity) == pytest.approx(4, rel=1e-4)
     assert float(quantizer(latent[:, :1]).perplexity) == pytest.approx(1, rel=1e-4)
 

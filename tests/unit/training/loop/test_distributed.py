@@ -89,6 +89,19 @@ def test_dead_codes_are_the_same_in_two_processes_as_in_one(features: Path, tmp_
 
 
 @pytest.mark.slow
+def test_a_moving_average_is_of_the_latents_of_both_processes(
+    features: Path, tmp_path: Path
+) -> None:
+    assert run("average", features, tmp_path / "one", size=1) == [0]
+    assert run("average", features, tmp_path / "two", size=2) == [0, 0]
+    whole = weights(tmp_path / "one" / "0.pt")
+    first, second = (weights(tmp_path / "two" / f"{rank}.pt") for rank in (0, 1))
+    for key, value in whole.items():
+        torch.testing.assert_close(first[key], value)
+        assert torch.equal(first[key], second[key])
+
+
+@pytest.mark.slow
 def test_two_processes_that_were_stopped_continue_to_the_same_bits(
     features: Path, tmp_path: Path
 ) -> None:

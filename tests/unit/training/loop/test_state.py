@@ -199,7 +199,7 @@ def test_state_holds_all_that_resuming_needs_and_no_code(
     assert state["curve"] == trained.curve.rows
     (random_states,) = state["random"]
     assert set(random_states) == {"python", "numpy", "torch", "cuda"}
-    assert "revival.shares" in state["module"]
+    assert "revivals.0.shares" in state["module"]
     losses = [row["val/loss"] for row in trained.curve.rows]
     assert state["best"]["loss"] == min(losses)
     assert state["best"]["epoch"] == losses.index(min(losses))

@@ -38,7 +38,7 @@ def test_every_part_is_measured(part: Part, store: FeatureStore, rules: Fidelity
 def test_a_collapsed_codebook_has_perplexity_one(store: FeatureStore) -> None:
     network = network_of("upper")
     with torch.no_grad():
-        network.quantizer.embedding.weight[1:] = 1e3
+        network.quantizer.table[1:] = 1e3
     measures = measure("upper", network, store)
     assert measures["perplexity"] == pytest.approx(1)
     assert measures["codes_used"] == 1 / 16

@@ -1,17 +1,24 @@
 """Training of the auto-encoders: learning, determinism, and the revival of dead codes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from mambatalk.bench.step import random_batch
+from mambatalk.config import VQPartConfig
+from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED
-from mambatalk.models.vq.quantizer import Quantizer
+from mambatalk.models.vq.quantizer import QuantizerKind
 from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.skeleton import PART_DIMS, PARTS
 from mambatalk.motion.skeleton import AutoEncoder as Name
-from mambatalk.training.modules.vq import DeadCodeRevival, build_auto_encoder
-from tests.helpers.tiny_training import same_weights, train_vq
+from mambatalk.training.loop.module import Step
+from mambatalk.training.modules.vq import build_auto_encoder, build_training
+from tests.helpers.stand_in_body import stand_in_body
+from tests.helpers.tiny_training import COMMON, CPU, same_weights, train_gen, train_vq
 
 
 @pytest.mark.parametrize("part", ["upper", "lower", "global"])
@@ -21,6 +28,59 @@ def test_auto_encoder_learns(part: Name, store: FeatureStore) -> None:
     assert rows[-1]["train/loss"] < 0.5 * rows[0]["train/loss"]
     assert not trained.network.training
     assert trained.metrics["loss"] == min(row["val/loss"] for row in rows)
+
+
+@pytest.mark.parametrize("kind", ["moving_average", "scalar", "product"])
+def test_auto_encoder_learns_with_other_quantizers(
+    kind: QuantizerKind, store: FeatureStore
+) -> None:
+    trained = train_vq("upper", store, epochs=60, quantizer=kind, select="last")
+    rows = trained.curve.rows
+    # With two seeds 0.25 or less, and 0.40 and 0.52 for rounded channels.
+    assert rows[-1]["train/geodesic"] < 0.7 * rows[0]["train/geodesic"]
+    assert isinstance(trained.network, VQVAE)
+    assert trained.network.quantizer.kind == kind
+    # 11 to 15, and 0.8 to 0.9.
+    assert trained.metrics["perplexity"] > 6
+    assert trained.metrics["range_ratio"] > 0.5
+
+
+@pytest.mark.parametrize("kind", ["moving_average", "scalar", "product"])
+def test_a_generator_trains_on_the_codes_of_other_quantizers(
+    kind: QuantizerKind, store: FeatureStore
+) -> None:
+    torch.manual_seed(0)
+    networks = {part: VQVAE(PART_DIMS[part], 16, 2, 16, quantizer=kind).eval() for part in PARTS}
+    metrics = train_gen(store, networks, epochs=1).metrics
+    assert metrics["latent_full"] > 0
+    for part in PARTS:
+        assert metrics[f"{part}/true_perplexity"] > 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"quantizer": "scalar", "codebook_size": 22},
+            r"codebook_size: .* 2 to 8, .* found 22 with",
+        ),
+        (
+            {"quantizer": "product", "codebook_size": 17},
+            "codebook_size: .* two numbers, .* found 17",
+        ),
+        ({"quantizer": "product", "width": 15}, "width: expected an even number .* found 15"),
+        (
+            {"quantizer": "scalar", "rules": PUBLISHED},
+            "quantizer: expected learned .* found scalar",
+        ),
+    ],
+)
+def test_a_quantizer_that_cannot_be_built_is_refused_in_one_line(
+    changes: dict[str, Any], message: str, store: FeatureStore
+) -> None:
+    with pytest.raises(InputError, match=rf"^train_vq\.common\.{message}") as caught:
+        train_vq("hands", store, epochs=1, **changes)
+    assert "\n" not in str(caught.value)
 
 
 def test_face_learns_its_jaw_although_expressions_are_noise(store: FeatureStore) -> None:
@@ -52,63 +112,6 @@ def test_metrics_have_codebook_usage_where_there_is_a_codebook(
     assert not {"codes_used", "perplexity"} & set(metrics) or part != "global"
 
 
-def revival(
-    quantizer: Quantizer, *, dead_share: float = 0.1, momentum: float = 0.9
-) -> DeadCodeRevival:
-    return DeadCodeRevival(quantizer, dead_share=dead_share, momentum=momentum)
-
-
-def test_dead_codes_move_onto_latents_and_used_codes_stay() -> None:
-    torch.manual_seed(0)
-    quantizer = Quantizer(8, 3)
-    used = quantizer.embedding.weight.detach()[:2].repeat(4, 1)[None]
-    latents = used + 1e-4 * torch.randn(1, 8, 3)
-    codes = quantizer.nearest(latents)
-    alive = codes.unique()
-    before = quantizer.embedding.weight.detach().clone()
-
-    module = revival(quantizer)
-    module(latents, codes)
-    moved = [module.revive(quantizer) for _ in range(22)]
-
-    # 0.9 ** 22 is the first power below 0.1.
-    assert moved == [0] * 21 + [8 - len(alive)]
-    after = quantizer.embedding.weight.detach()
-    assert torch.equal(after[alive], before[alive])
-    dead = torch.tensor([code for code in range(8) if code not in alive])
-    assert (torch.cdist(after[dead], latents[0]).min(1).values == 0).all()
-
-
-def test_momentum_and_dead_share_set_when_a_code_is_dead() -> None:
-    quantizer = Quantizer(8, 3)
-    latents = torch.ones(1, 16, 3)
-    codes = torch.zeros(1, 16, dtype=torch.long)
-    for momentum, dead_share, steps in ((0.5, 0.1, 4), (0.5, 0.3, 2), (0.9, 0.5, 7)):
-        module = revival(quantizer, dead_share=dead_share, momentum=momentum)
-        module(latents, codes)
-        moved = [module.revive(quantizer) for _ in range(steps)]
-        assert moved == [0] * (steps - 1) + [7]
-
-
-def test_revived_code_counts_as_used_again() -> None:
-    quantizer = Quantizer(8, 3)
-    module = revival(quantizer)
-    module(torch.ones(1, 16, 3), torch.zeros(1, 16, dtype=torch.long))
-    moved = [module.revive(quantizer) for _ in range(44)]
-    assert [step for step, count in enumerate(moved, 1) if count] == [22, 44]
-
-
-def test_no_more_codes_are_revived_than_there_are_latents() -> None:
-    quantizer = Quantizer(64, 3)
-    module = revival(quantizer)
-    module(torch.ones(1, 2, 3), torch.zeros(1, 2, dtype=torch.long))
-    assert max(module.revive(quantizer) for _ in range(30)) == 2
-
-
-def test_revival_state_is_its_usage_counter_alone() -> None:
-    assert list(revival(Quantizer(8, 3)).state_dict()) == ["shares"]
-
-
 def test_revival_keeps_more_of_the_codebook_in_use(store: FeatureStore) -> None:
     used = {
         revive: train_vq(
@@ -117,6 +120,39 @@ def test_revival_keeps_more_of_the_codebook_in_use(store: FeatureStore) -> None:
         for revive in (True, False)
     }
     assert used[True] > used[False]
+
+
+@pytest.mark.parametrize("kind", ["learned", "moving_average", "product"])
+@pytest.mark.parametrize("revive", [True, False])
+def test_dead_codes_of_every_codebook_come_back(kind: QuantizerKind, revive: bool) -> None:
+    torch.manual_seed(0)
+    common = replace(COMMON, quantizer=kind, revive_dead_codes=revive)
+    config = VQPartConfig(layers=2, epochs=2, lr=1e-3, decay_epoch=2, min_deviation=0.05)
+    network = build_auto_encoder(
+        "hands", width=16, layers=2, codebook_size=16, quantizer=kind, rules=CORRECTED
+    )
+    assert isinstance(network, VQVAE)
+    module = build_training(
+        "hands",
+        network,
+        stand_in_body(),
+        common=common,
+        config=config,
+        mesh_vertices=30,
+        mesh_frames=5,
+        rules=CORRECTED,
+    )
+    for codebook in network.quantizer.codebooks:
+        with torch.no_grad():
+            codebook.table[1:] += 1e3
+    batch = random_batch(2, 64, CPU)._replace(audio=None)
+    # 0.9 ** 22 is the first power below 0.1.
+    for number in range(22):
+        step = Step(epoch=0, epochs=2, number=number)
+        module(batch, step)
+        module.after_backward(step)
+    far = [bool((codebook.table > 100).any()) for codebook in network.quantizer.codebooks]
+    assert far == [not revive] * len(network.quantizer.codebooks)
 
 
 @pytest.mark.slow
@@ -164,5 +200,5 @@ def test_codebook_learns_from_the_quantisation_loss(store: FeatureStore) -> None
     )
     assert isinstance(before, VQVAE)
     assert isinstance(after, VQVAE)
-    moved = (after.quantizer.embedding.weight - before.quantizer.embedding.weight).detach().abs()
+    moved = (after.quantizer.table - before.quantizer.table).detach().abs()
     assert float(moved.max()) > 1e-4
