@@ -36,7 +36,7 @@ def test_auto_encoder_learns_with_other_quantizers(
 ) -> None:
     trained = train_vq("upper", store, epochs=60, quantizer=kind, select="last")
     rows = trained.curve.rows
-    # With two seeds 0.25 or less, and 0.40 and 0.52 for rounded channels.
+    # The ratio is 0.21 to 0.38 with two seeds, and 0.40 and 0.52 for rounded channels.
     assert rows[-1]["train/geodesic"] < 0.7 * rows[0]["train/geodesic"]
     assert isinstance(trained.network, VQVAE)
     assert trained.network.quantizer.kind == kind
