@@ -322,6 +322,11 @@ class TrainGeneratorConfig:
     scale and shift of their norm; or by attention to 8 vectors of the speaker. The last two start
     as if all speakers were one; corrected fidelity only.
     """
+    target: Annotated[Literal["codes", "motion"], AnyCase]
+    """What the generator learns to predict: codes of the auto-encoders, as published; or the motion
+    that these reconstruct, by mean squared error, which is the paper's ablation without VQ-VAEs
+    (corrected fidelity only).
+    """
     text_dropout: Share
     """Probability that a training window loses its words; corrected fidelity only."""
     streaming: bool

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from mambatalk.clips.store import ClipStore
+from mambatalk.errors import InputError
 from mambatalk.evaluation.baselines import (
     fit_length,
     mean_pose,
@@ -95,9 +96,20 @@ def run(context: StageContext) -> None:
 def _synthesizer(
     bundle: Bundle, codes: Literal["chain", "likely", "drawn"], *, seed: int
 ) -> Synthesizer:
-    """Return what generates the model's motion, as `evaluate.codes` says."""
+    """Return what generates the model's motion, as `evaluate.codes` says.
+
+    Raises:
+        InputError: The bundle predicts motion, and codes are to be chosen in another way.
+
+    """
     if codes == "chain":
         return Synthesizer(bundle)
+    if not bundle.generator.predicts_codes:
+        raise InputError(
+            "evaluate.codes",
+            f"expected chain with train_generator.target: motion, found {codes}",
+            "set codes: chain; there are no codes to choose",
+        )
     rules = replace(bundle.rules, coherent_codes=False)
     sampling = Sampling(seed=seed, temperature=0.9, top_p=0.9) if codes == "drawn" else None
     return Synthesizer(bundle, rules=rules, sampling=sampling)
@@ -138,7 +150,8 @@ def _generate(
 ) -> tuple[SmplxMotion, ClipCodes]:
     """Generate motion as long as `clip`, and its codes, from audio and words of the clip `source`.
 
-    Published synthesis starts from the true frames of `clip`.
+    A generator that predicts motion gives no codes. Published synthesis starts from the true frames
+    of `clip`.
     """
     bundle = synthesizer.bundle
     tokens = clip_ctc(source)
@@ -156,6 +169,8 @@ def _generate(
     (codes,) = synthesizer.generate_codes([speech])
     # The network does not predict the body shape, so metrics use that of the recording.
     motion = replace(synthesizer.motion_of_codes(codes, speech), betas=clip.betas)
+    if not bundle.generator.predicts_codes:
+        return motion, {}
     return motion, {part: index[0] for part, index in codes.items()}
 
 

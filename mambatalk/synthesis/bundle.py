@@ -71,7 +71,7 @@ class Bundle:
     """Training parameters, for reference only."""
     chains: Chains = field(default_factory=dict)
     """Transitions of the body's codes in training. Without them, as in an imported model, each
-    frame's code is chosen by itself.
+    frame's code is chosen by itself. A generator that predicts motion uses neither.
     """
     reach: float | None = None
     """Farthest that a training clip went from its first frame, metres. None sets no bound."""

@@ -37,7 +37,9 @@ from mambatalk.motion.skeleton import (
 from mambatalk.synthesis.bundle import Bundle
 
 Codes = dict[Part, Tensor]
-"""Code indices (B, n) of the four parts."""
+"""Code indices (B, n) of the four parts; of a generator that predicts motion, the motion channels
+(B, n, D) that take the place of decoded codes.
+"""
 PartMotion = dict[Part, Tensor]
 """Decoder outputs (B, n, D) of the four parts."""
 
@@ -63,7 +65,9 @@ class Bounds(NamedTuple):
 
 
 def decode_parts(bundle: Bundle, codes: Codes) -> PartMotion:
-    """Decode the codes of each part by itself."""
+    """Decode the codes of each part by itself. Predicted channels are motion already."""
+    if not bundle.generator.predicts_codes:
+        return codes
     networks = bundle.part_networks
     return {part: networks[part].decode_index(codes[part]) for part in PARTS}
 
@@ -181,11 +185,14 @@ def to_smplx(
 def decoder_reach(bundle: Bundle) -> int:
     """Return how many neighbouring frames to either side affect a decoded frame.
 
-    The reach of the part decoders plus that of the global-motion network, which reads the decoded
-    legs.
+    The reach of the part decoders, which predicted motion does not pass, plus that of the
+    global-motion network, which reads the legs.
     """
-    decoders = [network.decoder for network in bundle.part_networks.values()]
-    return max(map(_convolution_reach, decoders)) + _convolution_reach(bundle.global_net)
+    reach = _convolution_reach(bundle.global_net)
+    if bundle.generator.predicts_codes:
+        decoders = [network.decoder for network in bundle.part_networks.values()]
+        reach += max(map(_convolution_reach, decoders))
+    return reach
 
 
 def _convolution_reach(network: nn.Module) -> int:

@@ -58,6 +58,9 @@ class Synthesizer:
         pace: How soon motion follows speech, for corrected synthesis of streams. If None, windows
             of 64 frames follow each other every 60.
 
+    Raises:
+        InputError: Sampling is asked of a bundle that predicts motion, which has no codes.
+
     Example:
         >>> synthesizer = Synthesizer(Bundle.load("bundle"))  # doctest: +SKIP
         >>> motion = synthesizer.generate(  # doctest: +SKIP
@@ -75,9 +78,16 @@ class Synthesizer:
         sampling: Sampling | None = None,
         pace: Pace | None = None,
     ) -> None:
+        predicts_codes = bundle.generator.predicts_codes
+        if sampling is not None and not predicts_codes:
+            raise InputError(
+                "sampling",
+                "expected a bundle that predicts codes, found one that predicts motion",
+                "leave out seed, temperature and top-p: the same speech has one motion",
+            )
         self.bundle = bundle
         self.rules = rules or bundle.rules
-        self.chains = bundle.chains if self.rules.coherent_codes else {}
+        self.chains = bundle.chains if self.rules.coherent_codes and predicts_codes else {}
         self.sampling = sampling or (Sampling(seed=0) if self.chains else None)
         self.layout = WindowLayout(
             window=bundle.window,
@@ -173,7 +183,7 @@ class Synthesizer:
     def choose_codes(
         self, output: GeneratorOutput, state: SynthesisState, noise: Noise | None = None
     ) -> Codes:
-        """Return the codes (B, T) of a window.
+        """Return the codes (B, T) of a window, or the motion that is predicted in their place.
 
         Args:
             output: Output of `predict`.
@@ -183,8 +193,11 @@ class Synthesizer:
         """
         number = state.windows
         arrived = self.layout.arrived_frames(number)
-        scores = {part: rows[:, :arrived] for part, rows in self.code_scores(output).items()}
-        codes = {part: scores[part].argmax(-1) for part in PARTS}
+        if self.bundle.generator.predicts_codes:
+            scores = {part: rows[:, :arrived] for part, rows in self.code_scores(output).items()}
+            codes = {part: scores[part].argmax(-1) for part in PARTS}
+        else:
+            codes = {part: rows[:, :arrived] for part, rows in output.latent.items()}
         if self.sampling is not None:
             drawn = self.noise(state) if noise is None else noise
             draws = [

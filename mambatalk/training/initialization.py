@@ -32,12 +32,12 @@ def data_dependent_init(
         targets: Batches (B, T, D) of what it writes. If None, it reconstructs `data`.
 
     """
-    mean, deviation = _moments(data, min_deviation)
+    mean, deviation = moments(data, min_deviation)
     for layer in inputs:
         layer.weight /= deviation[:, None]
         _bias(layer).sub_(layer.weight.sum(2) @ mean)
     if targets is not None:
-        mean, deviation = _moments(targets, min_deviation)
+        mean, deviation = moments(targets, min_deviation)
     output.weight *= deviation[:, None, None]
     _bias(output).mul_(deviation).add_(mean)
 
@@ -47,7 +47,7 @@ def _bias(layer: nn.Conv1d) -> Tensor:
     return layer.bias
 
 
-def _moments(data: Iterable[Tensor], min_deviation: float) -> tuple[Tensor, Tensor]:
+def moments(data: Iterable[Tensor], min_deviation: float) -> tuple[Tensor, Tensor]:
     """Return mean and deviation (D,) of each channel, the latter at least `min_deviation`."""
     count = 0
     total = torch.zeros(())

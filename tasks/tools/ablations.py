@@ -81,6 +81,10 @@ EXPERIMENTS: Final[Mapping[str, Experiment]] = {
         title="code of each frame drawn by itself, temperature and top-p 0.9",
         changes={"evaluate.codes": "drawn"},
     ),
+    "no_codes": Experiment(
+        title="motion regressed directly, without codes",
+        changes={"train_generator.target": "motion"},
+    ),
     "no_global_scan": Experiment(
         title="no global scan", changes={"train_generator.global_scan": False}
     ),

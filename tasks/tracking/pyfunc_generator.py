@@ -1,4 +1,4 @@
-"""The generator as an MLflow model: audio, words and masked motion in, code logits out."""
+"""The generator as an MLflow model: audio, words, masked motion in; code logits or motion out."""
 
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,8 @@ def load(folder: Path) -> Predict:
 
     Returns:
         A function from arrays as `example` returns them to the logits of the codes of each part,
-        "face", "upper", "hands" and "lower", each (B, T, codes) float32.
+        "face", "upper", "hands" and "lower", each (B, T, codes) float32; to the motion channels of
+        each part, if the generator predicts motion.
 
     """
     network = load_generator(folder)
@@ -45,7 +46,8 @@ def load(folder: Path) -> Predict:
             torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in INPUTS
         )
         output = network(audio, audio[..., :2], words, speaker_index, motion, mask)
-        return {part: logits.numpy() for part, logits in output.logits.items()}
+        predicted = output.logits if network.predicts_codes else output.latent
+        return {part: rows.numpy() for part, rows in predicted.items()}
 
     return predict
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import pytest
 import torch
@@ -81,12 +81,16 @@ def run(
     return results, weights
 
 
-@pytest.mark.parametrize("speaker", ["added", "adaptive", "attention"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"speaker": "adaptive"}, {"speaker": "attention"}, {"target": "motion"}],
+    ids=["profile", "adaptive", "attention", "motion"],
+)
 def test_a_graph_makes_the_steps_of_single_operations(
-    config: Config, speaker: Literal["added", "adaptive", "attention"]
+    config: Config, changes: dict[str, Any]
 ) -> None:
     torch.manual_seed(1)
-    settings = replace(config.train_generator, speaker=speaker)
+    settings = replace(config.train_generator, **changes)
     config = replace(config, train_generator=settings)
     device = torch.device("cuda")
     batches = [random_batch(settings.batch_size, settings.window, device) for _ in range(6)]

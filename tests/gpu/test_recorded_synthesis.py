@@ -1,5 +1,6 @@
 """Windows of synthesis replayed as CUDA graphs against windows launched operation by operation."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,17 @@ def bundle() -> Bundle:
 
 def speech(seconds: float) -> Speech:
     return Speech(waveform=speech_like(seconds), speaker_id=2)
+
+
+def test_a_graph_predicts_the_motion_of_single_operations() -> None:
+    config = load_config(PROFILE)
+    settings = replace(config.train_generator, target="motion")
+    bundle = untrained_bundle(replace(config, train_generator=settings)).to("cuda")
+    recorded = Synthesizer(bundle)
+    expected = by_operation(bundle).generate(speech(20))
+    for _ in range(2):
+        motion = recorded.generate(speech(20))
+        np.testing.assert_allclose(motion.expressions, expected.expressions, atol=1e-2)
 
 
 def by_operation(bundle: Bundle, pace: Pace | None = None) -> Synthesizer:

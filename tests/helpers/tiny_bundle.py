@@ -1,5 +1,7 @@
 """A bundle of small random networks: every part is real, only untrained."""
 
+from typing import Any
+
 import torch
 
 from mambatalk.models.generator.network import Generator, GeneratorConfig
@@ -13,8 +15,14 @@ CODES = 16
 SPEAKER_IDS = (2, 30)
 
 
-def tiny_bundle(seed: int = 0) -> Bundle:
-    """Return the bundle of a seed; the same seed gives the same weights."""
+def tiny_bundle(seed: int = 0, **sizes: Any) -> Bundle:
+    """Return the bundle of a seed; the same seed gives the same weights.
+
+    Args:
+        seed: Random seed.
+        sizes: Other fields of the generator's configuration.
+
+    """
     torch.manual_seed(seed)
     generator = Generator(
         GeneratorConfig(
@@ -27,6 +35,7 @@ def tiny_bundle(seed: int = 0) -> Bundle:
             motion_dim=16,
             code_dim=12,
             codebook_size=CODES,
+            **sizes,
         )
     )
     # The query for hidden motion starts at zero, which no trained network has.

@@ -82,6 +82,7 @@ GENERATOR = TrainGeneratorConfig(
     local_scan=True,
     use_words=True,
     speaker="added",
+    target="codes",
     latent_weight=3.0,
     text_dropout=0.2,
     streaming=False,

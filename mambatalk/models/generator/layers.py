@@ -25,6 +25,37 @@ class MLP(nn.Sequential):
         super().__init__(nn.Linear(dim, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, out))
 
 
+class ChannelHead(nn.Module):
+    """Linear layer to motion channels, with the mean and the deviation of the data as its scale.
+
+    In 6D form all poses of a person are nearly alike, and channels differ a hundredfold in how much
+    they vary. With this scale every channel counts alike, and a new network gives the mean pose.
+
+    Args:
+        dim_in: Channels of the input.
+        dim_out: Motion channels.
+
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim_in, dim_out)
+        self.register_buffer("mean", torch.zeros(dim_out))
+        self.register_buffer("deviation", torch.ones(dim_out))
+
+    def fit(self, mean: Tensor, deviation: Tensor) -> None:
+        """Set mean and deviation (dim_out,) of the channels."""
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., dim_in) to motion channels (..., dim_out)."""
+        return self.mean + self.deviation * self.linear(x)
+
+
 class PositionalEncoding(nn.Module):
     """Fixed sinusoids that repeat every 64 steps, added to the input, followed by dropout.
 

@@ -1,13 +1,20 @@
-"""Local scans of the generator: state of the body to latents and code logits of four parts."""
+"""Local scans of the generator: state of the body to latents and code logits of four parts.
+
+With the target `motion` they give the motion channels of the parts instead, and no logits.
+"""
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from mambatalk.models.generator.layers import MLP, PositionalEncoding
+from mambatalk.models.generator.layers import MLP, ChannelHead, PositionalEncoding
 from mambatalk.models.generator.speaker import SpeakerForm, speaker_condition
 from mambatalk.models.mamba.attention import Decoder
 from mambatalk.models.mamba.block import MambaAttention, MambaScan
-from mambatalk.motion.skeleton import PARTS, Part
+from mambatalk.motion.skeleton import PART_DIMS, PARTS, Part
+
+Target = Literal["codes", "motion"]
 
 BODY_PARTS: tuple[Part, ...] = ("upper", "hands", "lower")
 
@@ -36,6 +43,7 @@ class LocalScan(nn.Module):
         aligned: Whether the attention to the audio prefers frames that are near in time.
         scans: Whether the parts are scanned, or passed on.
         speaker: How the states of the parts depend on the speaker.
+        target: Whether to predict codes or motion channels.
 
     """
 
@@ -54,6 +62,7 @@ class LocalScan(nn.Module):
         aligned: bool,
         scans: bool = True,
         speaker: SpeakerForm = "added",
+        target: Target = "codes",
     ) -> None:
         super().__init__()
         self.heads = decoder_heads
@@ -75,9 +84,17 @@ class LocalScan(nn.Module):
         self.condition = nn.ModuleDict(
             {part: speaker_condition(speaker, hidden, heads, dropout) for part in PARTS}
         )
-        self.to_latent = nn.ModuleDict({part: nn.Linear(hidden, code_dim) for part in PARTS})
+        self.to_latent = nn.ModuleDict(
+            {
+                part: nn.Linear(hidden, code_dim)
+                if target == "codes"
+                else ChannelHead(hidden, PART_DIMS[part])
+                for part in PARTS
+            }
+        )
+        coded = PARTS if target == "codes" else ()
         self.to_logits = nn.ModuleDict(
-            {part: MLP(code_dim, hidden, codebook_size) for part in PARTS}
+            {part: MLP(code_dim, hidden, codebook_size) for part in coded}
         )
 
     def forward(
@@ -100,7 +117,8 @@ class LocalScan(nn.Module):
             speaker_body: The same of the body branch.
 
         Returns:
-            Latents (B, T, code_dim) and code logits (B, T, codebook_size) of each part.
+            Latents (B, T, code_dim) and code logits (B, T, codebook_size) of each part; with the
+            target `motion`, channels (B, T, D) in place of latents, and no logits.
 
         """
         states = self._body_states(body, audio, speaker_body)
@@ -114,7 +132,8 @@ class LocalScan(nn.Module):
         states["face"] = self.scan["face"](self.mix["face"](face))
 
         latent = {part: self.to_latent[part](states[part]) for part in PARTS}
-        return latent, {part: self.to_logits[part](latent[part]) for part in PARTS}
+        coded = [part for part in PARTS if part in self.to_logits]
+        return latent, {part: self.to_logits[part](latent[part]) for part in coded}
 
     def _body_states(self, body: Tensor, audio: Tensor, speaker: Tensor) -> dict[Part, Tensor]:
         bias = None

@@ -1,9 +1,9 @@
 """The generator: audio, words, speaker and partly hidden motion to codes of four body parts.
 
 One pass predicts all parts and all frames of a window: a latent and a row of code logits per part
-and frame. Source: paper, model section; published `MambaTalk`. The speaker attention of the
-published face branch is left out because its result is not used (3,546,624 of 199,366,553
-parameters at full size).
+and frame, or motion channels if these are its target. Source: paper, model section; published
+`MambaTalk`. The speaker attention of the published face branch is left out because its result is
+not used (3,546,624 of 199,366,553 parameters at full size).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from mambatalk.audio.channels import causal_envelope
 from mambatalk.models.generator.fusion import Fusion
 from mambatalk.models.generator.global_scan import GlobalScan
-from mambatalk.models.generator.local_scan import LocalScan
+from mambatalk.models.generator.layers import ChannelHead
+from mambatalk.models.generator.local_scan import LocalScan, Target
 from mambatalk.models.generator.speaker import SPEAKER_VECTORS, SpeakerForm
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE, Part
 from mambatalk.text.vocabulary import PAD
@@ -94,6 +95,11 @@ class GeneratorConfig:
     speaker: SpeakerForm = "added"
     """How the states depend on the speaker (`models/generator/speaker.py`)."""
 
+    target: Target = "codes"
+    """What the network predicts: codes of the auto-encoders, or the motion channels that these
+    reconstruct (`motion/parts.py`), as in the paper's ablation.
+    """
+
     streaming: bool = False
     """Whether the network was trained on audio whose end has not arrived, with an envelope that
     depends on no later sample.
@@ -114,10 +120,12 @@ class GeneratorOutput(NamedTuple):
     """Predictions of the generator for each part."""
 
     latent: dict[Part, Tensor]
-    """Latents (B, T, code_dim)."""
+    """Latents (B, T, code_dim); with the target `motion`, motion channels (B, T, D)."""
 
     logits: dict[Part, Tensor]
-    """Unnormalised log-probabilities of the codes (B, T, codebook_size)."""
+    """Unnormalised log-probabilities of the codes (B, T, codebook_size); empty with the target
+    `motion`.
+    """
 
 
 class Generator(nn.Module):
@@ -174,7 +182,19 @@ class Generator(nn.Module):
             aligned=config.aligned,
             scans=config.local_scan,
             speaker=config.speaker,
+            target=config.target,
         )
+
+    @property
+    def predicts_codes(self) -> bool:
+        """Whether it predicts codes, which synthesis decodes, or motion."""
+        return self.config.target == "codes"
+
+    def channel_head(self, part: Part) -> ChannelHead:
+        """Return the layer that predicts the motion channels of a part, with this target."""
+        head = self.local_scan.to_latent[part]
+        assert isinstance(head, ChannelHead)
+        return head
 
     def fuse(
         self,

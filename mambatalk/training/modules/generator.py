@@ -25,9 +25,11 @@ from mambatalk.models.generator.network import (
 )
 from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
+from mambatalk.motion.parts import part_input
 from mambatalk.motion.skeleton import PARTS, Part
 from mambatalk.training.codes import Codes
 from mambatalk.training.context import TrainContext
+from mambatalk.training.initialization import moments
 from mambatalk.training.loop.data import TrainingData
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
 from mambatalk.training.loop.optim import OptimSettings
@@ -41,6 +43,10 @@ _ATTENTION: Final = [
 ]
 """Kernels of attention. Not cuDNN's: in bfloat16 its backward pass gave the attention among speaker
 embeddings gradients of NaN within 60 steps at full size (H200, torch 2.11)."""
+
+_MIN_DEVIATION: Final = 0.01
+"""Motion channels that vary less (of 6D rotations, expressions, m/s) are scaled as if they varied
+this much, so that noise in a constant channel does not count."""
 
 
 class GeneratorTraining(TrainingModule):
@@ -57,7 +63,7 @@ class GeneratorTraining(TrainingModule):
 
     capturable = True
     # The random mask hides more in every epoch. Synthesis starts a window from the full one.
-    selected_by = ("latent_full", "index_full")
+    selected_by: tuple[str, ...] = ("latent_full", "index_full")
 
     def __init__(
         self,
@@ -74,6 +80,8 @@ class GeneratorTraining(TrainingModule):
         # Constant inputs, not buffers: DDP would broadcast the codes of the corpus at every step.
         self.codes = dict(codes)
         self.codebooks = dict(codebooks)
+        if not network.predicts_codes:
+            self.selected_by = ("motion_full",)
 
     def forward(self, batch: WindowBatch, step: Step) -> LossTerms:
         """Return the loss terms of both kinds of mask.
@@ -108,7 +116,10 @@ class GeneratorTraining(TrainingModule):
         of the generator's codes, `PART/true_perplexity` that of the recording's. As in synthesis,
         the face takes the code nearest to its latent. With the rule `coherent_codes` the body's
         codes are drawn, here in each frame by itself, and otherwise the most likely ones are taken.
+        Without codes there is nothing to measure.
         """
+        if not self.network.predicts_codes:
+            return {}
         random = torch.Generator(device).manual_seed(data.seed)
         found: dict[Part, list[Tensor]] = {part: [] for part in PARTS}
         true: dict[Part, list[Tensor]] = {part: [] for part in PARTS}
@@ -204,8 +215,21 @@ def train_generator(
         batch_size=config.batch_size,
         seed=seed,
     )
+    if not network.predicts_codes:
+        _fit_channels(network, data, rules, device)
     state = train(module, data, optim_settings(config, rules), context)
     return Trained.of(network, state)
+
+
+def _fit_channels(
+    network: Generator, data: TrainingData, rules: FidelityRules, device: torch.device
+) -> None:
+    for part in PARTS:
+        channels = (
+            part_input(part, batch.motion, batch.expressions, rules=rules)
+            for batch in data.subsample(device)
+        )
+        network.channel_head(part).fit(*moments(channels, _MIN_DEVIATION))
 
 
 def build_generator(
@@ -245,6 +269,7 @@ def build_generator(
             local_scan=config.local_scan,
             use_words=config.use_words,
             speaker=config.speaker,
+            target=config.target,
             streaming=config.streaming,
         )
     )
@@ -275,6 +300,12 @@ def _check_published(config: TrainGeneratorConfig) -> None:
             "train_generator.speaker",
             f"expected added with published fidelity, found {config.speaker}",
             "set fidelity: corrected, or speaker: added",
+        )
+    if config.target != "codes":
+        raise InputError(
+            "train_generator.target",
+            f"expected codes with published fidelity, found {config.target}",
+            "set fidelity: corrected, or target: codes",
         )
 
 

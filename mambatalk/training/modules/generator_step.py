@@ -13,6 +13,9 @@ windows lose their audio from some frame on (docs/streaming.md).
 Published training runs the random pass twice (the second was meant to leave out the words, and does
 not). Corrected training runs it once with twice the weight, which is the same but for the draw of
 dropout. Audio and words are the same in every pass and are encoded once.
+
+With the target `motion` the network learns the motion channels of each part, by mean squared error
+under the same masks, instead of codes and their vectors.
 Source: published generator trainer.
 """
 
@@ -28,6 +31,7 @@ from mambatalk.features.windows import WindowBatch
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator, GeneratorOutput
+from mambatalk.motion.parts import part_input
 from mambatalk.motion.skeleton import PARTS, Part
 from mambatalk.text.vocabulary import PAD
 from mambatalk.training.loop.module import LossTerms, total
@@ -66,7 +70,8 @@ def step_terms(
         rules: Random pass run twice (published), or once with twice the weight (corrected).
 
     Returns:
-        Terms of the full mask, and of the random one unless its weight is 0.
+        Terms of the full mask, and of the random one unless its weight is 0: `motion_full` and
+        `motion_random` with the target `motion`.
 
     """
     motion = relative_motion(batch.motion) if rules.relative_position else batch.motion
@@ -88,6 +93,16 @@ def step_terms(
             random_mask = torch.rand(motion.shape, device=motion.device) < mask_probability
         masks += [random_mask] * (config.random_passes if rules.single_random_pass else 2)
     full, *passes = run_passes(network, fused, batch.speaker_index, motion, masks)
+
+    if not network.predicts_codes:
+        channels = {
+            part: part_input(part, batch.motion, batch.expressions, rules=rules) for part in PARTS
+        }
+        terms = {"motion_full": motion_loss(network, full, channels)}
+        if passes:
+            losses = [motion_loss(network, output, channels) for output in passes]
+            terms["motion_random"] = config.random_weight / len(passes) * total(losses)
+        return terms
 
     vectors = {part: codebooks[part][targets[part]] for part in PARTS}
     terms = {
@@ -128,11 +143,12 @@ def run_passes(
         motion.repeat(count, 1, 1),
         torch.cat(list(masks)),
     )
-    latent = {part: output.latent[part].chunk(count) for part in PARTS}
-    logits = {part: output.logits[part].chunk(count) for part in PARTS}
+    latent = {part: rows.chunk(count) for part, rows in output.latent.items()}
+    logits = {part: rows.chunk(count) for part, rows in output.logits.items()}
     return [
         GeneratorOutput(
-            {part: latent[part][k] for part in PARTS}, {part: logits[part][k] for part in PARTS}
+            {part: rows[k] for part, rows in latent.items()},
+            {part: rows[k] for part, rows in logits.items()},
         )
         for k in range(count)
     ]
@@ -193,6 +209,24 @@ def latent_loss(
 
     """
     return total(weight * functional.mse_loss(output.latent[part], vectors[part]) for part in PARTS)
+
+
+def motion_loss(
+    network: Generator, output: GeneratorOutput, channels: Mapping[Part, Tensor]
+) -> Tensor:
+    """Return the mean squared error of motion channels, in units of their deviation, summed.
+
+    Args:
+        network: The generator, which knows the deviations.
+        output: Its output.
+        channels: True channels (B, T, D) by part.
+
+    """
+    losses = []
+    for part in PARTS:
+        error = (output.latent[part] - channels[part]) / network.channel_head(part).deviation
+        losses.append(error.square().mean())
+    return total(losses)
 
 
 def index_loss(

@@ -18,7 +18,7 @@ from mambatalk.models.generator.network import Generator, GeneratorConfig, Gener
 from mambatalk.models.generator.speaker import SpeakerForm
 from mambatalk.models.generator.storage import load_generator, save_generator
 from mambatalk.models.generator.tiled_conv import tiled_conv
-from mambatalk.motion.skeleton import MOTION_DIM, PARTS
+from mambatalk.motion.skeleton import MOTION_DIM, PART_DIMS, PARTS
 
 CONFIG = GeneratorConfig(
     vocabulary_size=30,
@@ -213,6 +213,33 @@ def test_a_generator_that_was_stored_without_the_form_adds_the_speaker(
     assert content["sizes"].pop("speaker") == "added"
     description.write_text(json.dumps(content))
     assert _all_equal(load_generator(tmp_path)(**inputs), generator(**inputs))
+
+
+def test_with_the_target_motion_the_output_is_the_channels_of_each_part(
+    inputs: dict[str, Tensor],
+) -> None:
+    network = Generator(replace(CONFIG, target="motion", dropout=0.0)).eval()
+    output = network(**inputs)
+    shapes = {part: tuple(output.latent[part].shape) for part in PARTS}
+    assert shapes == {part: (2, 64, PART_DIMS[part]) for part in PARTS}
+    assert output.logits == {}
+    assert not network.predicts_codes
+
+    sum(channels.square().mean() for channels in output.latent.values()).backward()
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+def test_channels_have_the_mean_and_the_scale_of_the_data_and_keep_them(
+    inputs: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    network = Generator(replace(CONFIG, target="motion")).eval().requires_grad_(False)
+    before = network(**inputs).latent["upper"]
+    network.channel_head("upper").fit(torch.full((78,), 5.0), torch.full((78,), 0.01))
+    after = network(**inputs).latent["upper"]
+    torch.testing.assert_close(after, 5 + 0.01 * before)
+    save_generator(tmp_path, network)
+    assert torch.equal(load_generator(tmp_path)(**inputs).latent["upper"], after)
 
 
 def test_dropout_makes_training_passes_differ(inputs: dict[str, Tensor]) -> None:

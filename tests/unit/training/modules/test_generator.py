@@ -11,10 +11,11 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
-from mambatalk.models.generator.network import GeneratorConfig
+from mambatalk.models.generator.network import GeneratorConfig, GeneratorOutput
 from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
-from mambatalk.motion.skeleton import PARTS, Part
+from mambatalk.motion.skeleton import PART_DIMS, PARTS, Part, pose_channels
+from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.training.codes import encode_codes
 from mambatalk.training.loop.module import Step
 from mambatalk.training.modules import generator as _generator
@@ -24,7 +25,14 @@ from mambatalk.training.modules.generator import (
     optim_settings,
     train_generator,
 )
-from mambatalk.training.modules.generator_step import draw_progress, drop_text, prefix_mask
+from mambatalk.training.modules.generator_step import (
+    draw_progress,
+    drop_text,
+    motion_loss,
+    prefix_mask,
+)
+from tests.helpers.speech import speech
+from tests.helpers.tiny_bundle import tiny_bundle
 from tests.helpers.tiny_training import CONTEXT, CPU, GENERATOR, same_weights, train_gen
 
 Networks = dict[Part, VQVAE]
@@ -58,6 +66,7 @@ def test_the_network_is_built_as_configured(rules: FidelityRules) -> None:
         local_scan=False,
         use_words=False,
         speaker="adaptive",
+        target="motion",
     )
     network = build_generator(
         config, vocabulary_size=6, speakers=5, codebook_size=16, code_dim=12, rules=rules
@@ -78,6 +87,7 @@ def test_the_network_is_built_as_configured(rules: FidelityRules) -> None:
         local_scan=False,
         use_words=False,
         speaker="adaptive",
+        target="motion",
         streaming=False,
     )
 
@@ -276,6 +286,78 @@ def test_only_corrected_training_learns_the_speaker_in_another_way(
     assert trained.network.config.speaker == speaker
     with pytest.raises(InputError, match=r"speaker: expected added with published"):
         train_gen(store, networks, speaker=speaker, rules=PUBLISHED)
+
+
+def test_a_generator_of_motion_learns_and_its_bundle_moves_in_every_frame(
+    store: FeatureStore, networks: Networks
+) -> None:
+    trained = train_gen(store, networks, target="motion", epochs=10, text_dropout=0.0)
+    first, last = trained.curve.rows[0], trained.curve.rows[-1]
+    terms = {name for name in first if name.startswith("train/")}
+    assert {"train/motion_full", "train/motion_random"} < terms
+    assert not [name for name in terms if "index" in name or "latent" in name]
+    assert last["train/motion_full"] < 0.9 * first["train/motion_full"]
+
+    bundle = replace(tiny_bundle(), generator=trained.network.eval())
+    motion = Synthesizer(bundle).generate(speech(5))
+    assert len(motion) == 150
+    for array in (motion.poses, motion.expressions, motion.trans):
+        assert np.isfinite(array).all()
+
+
+@pytest.mark.slow
+def test_a_generator_of_motion_learns_more_than_the_mean_pose(
+    store: FeatureStore, networks: Networks
+) -> None:
+    trained = train_gen(
+        store,
+        networks,
+        target="motion",
+        epochs=24,
+        lr=5e-3,
+        dropout=0.0,
+        text_dropout=0.0,
+        random_weight=0.0,
+    )
+    # The mean of a channel has an error of one squared deviation, summed over the parts.
+    assert trained.curve.rows[-1]["train/motion_full"] < 0.93 * len(PARTS)
+
+
+def test_a_generator_of_motion_starts_at_the_mean_of_each_channel(
+    store: FeatureStore, networks: Networks
+) -> None:
+    network = train_gen(store, networks, target="motion", epochs=1, lr=1e-9).network
+    (clip,) = store.clips_in_split("train")
+    jaw = store.motion[store.frames(clip)][:, pose_channels("face")]
+    head = network.channel_head("face")
+    # Training windows overlap, so that frames in the middle of the clip count more often.
+    np.testing.assert_allclose(head.mean[:6], jaw.mean(0), atol=0.2)
+    np.testing.assert_allclose(head.deviation[:6], jaw.std(0), rtol=0.2)
+    assert all((network.channel_head(part).deviation >= 0.01).all() for part in PARTS)
+
+
+def test_every_channel_counts_alike_however_little_it_varies() -> None:
+    network = build_generator(
+        replace(GENERATOR, target="motion"),
+        vocabulary_size=6,
+        speakers=2,
+        codebook_size=16,
+        code_dim=12,
+        rules=CORRECTED,
+    )
+    truth = {part: torch.randn(2, 3, PART_DIMS[part]) for part in PARTS}
+    for part in PARTS:
+        deviation = torch.rand(PART_DIMS[part]) + 0.01
+        network.channel_head(part).fit(torch.zeros_like(deviation), deviation)
+    wrong = {part: rows + network.channel_head(part).deviation for part, rows in truth.items()}
+    for output, expected in ((truth, 0.0), (wrong, float(len(PARTS)))):
+        loss = motion_loss(network, GeneratorOutput(output, {}), truth)
+        assert loss.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_published_training_predicts_codes(store: FeatureStore, networks: Networks) -> None:
+    with pytest.raises(InputError, match=r"target: expected codes with published"):
+        train_gen(store, networks, target="motion", rules=PUBLISHED)
 
 
 def test_text_is_dropped_by_whole_windows() -> None:
