@@ -4,15 +4,18 @@ DVC ignores SIGINT while a stage runs, because Ctrl-C sends it to the stage as w
 it ends without waiting for the stage. Here either signal, sent to DVC or to both, ends the stage
 first and then DVC; SIGINT sent to the stage alone ends DVC too. The exit code is DVC's, 130 for
 SIGINT or 143 for SIGTERM. It is also 1 where DVC says that an output could not be stored in the
-cache, and yet exits with 0.
+cache, and yet exits with 0. A lock file that a killed DVC left cut short is removed.
 """
 
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from tasks.runtime.stopping import CHECKPOINT_SECONDS, ORPHAN_SECONDS, STOP_SECONDS
@@ -86,6 +89,7 @@ def run_dvc(arguments: Sequence[str]) -> int:
         from dvc.cli import main
 
         dvc.stage.run._run = run_stage
+        remove_cut_locks(Path(".dvc/tmp"))
         logging.getLogger("dvc_data").addHandler(errors)
         code = main(list(arguments))
     except Stopped as error:
@@ -99,6 +103,31 @@ def run_dvc(arguments: Sequence[str]) -> int:
     if not stopped.reported:
         sys.stderr.write(f"dvc: stopped by {stopped}; {CONTINUE}\n")
     return 128 + stopped.number
+
+
+def remove_cut_locks(folder: Path) -> None:
+    """Remove DVC's list of the files in use if the DVC that wrote it was killed meanwhile.
+
+    DVC writes it in place, and refuses every build while it is not whole. It names processes that
+    read or write files of the checkout; what is left of it names none that can be found.
+
+    Args:
+        folder: DVC's folder for temporary files, `.dvc/tmp`.
+
+    """
+    from dvc.lock import LockError, make_lock
+    from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+    path = folder / RWLOCK_FILE
+    if not path.exists():
+        return
+    # The lock is held by a DVC that writes the file at this moment.
+    with suppress(LockError), make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder)):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            path.unlink()
+            sys.stderr.write(f"dvc: removed {path}, which a killed build had left cut short\n")
 
 
 def _run_stage(executable: str | None, command: str, options: dict[str, Any], parent: int) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Final
 import typer
 
 from tasks.runtime.command import run_command
-from tasks.tools.chaos.build import PROFILE, REPRO, Build, Row
+from tasks.tools.chaos.build import PROFILE, REPRO, Build, Row, say
 from tasks.tools.chaos.faults import FAULTS
 from tasks.tools.chaos.kills import random_kills
 
@@ -39,7 +39,7 @@ def rehearse(folder: Path, *, minutes: float, kills: int | None, seed: int) -> l
     until = time.monotonic() + minutes * _SECONDS_PER_MINUTE
     build = Build(folder.resolve() / "faults")
     build.copy(Path())
-    _print("a build without faults")
+    say("a build without faults")
     ended = build.run(REPRO, timeout=3600)
     if ended.code:
         sys.stderr.write(ended.output)
@@ -105,12 +105,7 @@ def _processor() -> str:
 
 
 def _print_row(row: Row) -> None:
-    _print(f"{row.fault}: {row.seen}; {'; '.join(row.faults) or 'the same bytes afterwards'}")
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"chaos: {text}\n")
-    sys.stdout.flush()
+    say(f"{row.fault}: {row.seen}; {'; '.join(row.faults) or 'the same bytes afterwards'}")
 
 
 def command(
@@ -125,7 +120,7 @@ def command(
     begun = time.monotonic()
     rows = rehearse(FOLDER, minutes=minutes, kills=kills, seed=seed)
     PAGE.write_text(page(rows, (time.monotonic() - begun) / _SECONDS_PER_MINUTE), encoding="utf-8")
-    _print(f"wrote {PAGE}")
+    say(f"wrote {PAGE}")
     if any(row.faults for row in rows):
         sys.exit(1)
 

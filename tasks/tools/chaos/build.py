@@ -23,6 +23,12 @@ _LINE_LENGTH: Final = 150
 _OURS: Final = ("MLFLOW_", "MAMBATALK_", "DVC_", "PREFECT_")
 
 
+def say(text: str) -> None:
+    """Print one line of progress."""
+    sys.stdout.write(f"chaos: {text}\n")
+    sys.stdout.flush()
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended."""

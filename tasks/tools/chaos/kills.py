@@ -17,14 +17,17 @@ from typing import Final
 import psutil
 
 from mambatalk.files import read_json
+from tasks.runtime.paths import Paths
 from tasks.runtime.stopping import ORPHAN_SECONDS, STOP_SECONDS
-from tasks.tools.chaos.build import REPRO, Build, Ended, Row
+from tasks.tools.chaos.build import REPRO, Build, Ended, Row, say
 
 LONGEST_LIFE: Final = 20.0
 """Seconds after the start of a build within which the signal comes. A start takes about four."""
 _SIGNALS: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _REFUSED: Final = r"busy|Unable to acquire lock|already running"
 _ERROR: Final = "ERROR|expected|rror"
+_REPORTED: Final = 10
+"""Signals between two lines of progress, which is about two minutes."""
 _PATIENCE: Final = 20.0
 """Seconds after which a build that has not ended is killed as a whole."""
 _ALLOWANCE: Final = {signal.SIGKILL: 1.0, signal.SIGTERM: 2.0, signal.SIGINT: 2.0}
@@ -59,10 +62,14 @@ def random_kills(build: Build, reference: str, *, kills: int, until: float, seed
     """
     draw = random.Random(seed)
     attempts: list[Attempt] = []
-    faults = []
-    while sum(one.signal is not None for one in attempts) < kills and time.monotonic() < until:
+    faults: list[str] = []
+    sent = 0
+    while sent < kills and time.monotonic() < until:
         attempt = _attempt(build, draw)
         attempts.append(attempt)
+        sent += attempt.signal is not None
+        if attempt.signal is not None and sent % _REPORTED == 0:
+            say(f"{sent} random signals sent, {len(faults)} faults so far")
         if attempt.lived > attempt.limit:
             faults.append(f"{attempt.lived:.1f} s from {attempt.signal} to the end")
         if attempt.signal is None and attempt.ended.code == 0:
@@ -70,6 +77,8 @@ def random_kills(build: Build, reference: str, *, kills: int, until: float, seed
             _empty(build)
         elif attempt.signal is None and not attempt.ended.line(_REFUSED):
             faults.append(f"a build failed: {attempt.ended.line(_ERROR)}")
+            # The next one would fail as well.
+            break
     last = build.run(REPRO)
     if last.code:
         faults.append(f"the last build failed: {last.line(_ERROR)}")
@@ -177,6 +186,12 @@ def _partial(folder: Path) -> list[Path]:
 
 def _empty(build: Build) -> None:
     """Delete outputs, cache and `dvc.lock`, so that every stage runs again."""
-    for name in (".dvc/cache", "data", "models", "bundle", "results", "renders", "runs"):
+    for name in (".dvc/cache", "models", "bundle", "results", "renders", "runs"):
         shutil.rmtree(build.root / name, ignore_errors=True)
+    decisions = Paths(build.root).decisions
+    for path in decisions.parent.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != decisions:
+            path.unlink()
     (build.root / "dvc.lock").unlink(missing_ok=True)

@@ -1,0 +1,67 @@
+"""DVC as the launchers run it, after a DVC that was killed while it wrote its lock file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dvc.lock import make_lock
+from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+
+from tasks.runtime.dvc_command import remove_cut_locks
+
+ROOT = Path(__file__).parents[3]
+CUT = ("", '{"write": {"/a/b": {"pid"')
+
+
+@pytest.mark.parametrize("content", CUT)
+def test_a_lock_file_that_was_cut_short_is_removed_with_a_line(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / RWLOCK_FILE
+    path.write_text(content)
+    remove_cut_locks(tmp_path)
+    assert not path.exists()
+    assert "a killed build had left cut short" in capsys.readouterr().err
+
+
+def test_a_whole_lock_file_is_kept(tmp_path: Path) -> None:
+    content = json.dumps({"write": {"/a/b": {"pid": 1, "cmd": "repro"}}})
+    (tmp_path / RWLOCK_FILE).write_text(content)
+    remove_cut_locks(tmp_path)
+    assert (tmp_path / RWLOCK_FILE).read_text() == content
+
+
+def test_a_lock_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / RWLOCK_FILE
+    path.write_text("")
+    with make_lock(str(tmp_path / RWLOCK_LOCK), tmp_dir=str(tmp_path)):
+        remove_cut_locks(tmp_path)
+    assert path.exists()
+
+
+def test_a_build_goes_on_after_its_lock_file_was_cut_short(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(tmp_path / "site"),
+    }
+
+    def dvc(*arguments: str) -> int:
+        return subprocess.run(
+            [sys.executable, "-m", "tasks.runtime.dvc_command", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            check=False,
+        ).returncode
+
+    assert dvc("init", "--quiet", "--no-scm") == 0
+    (tmp_path / "dvc.yaml").write_text("stages: {one: {cmd: echo 1 > one.txt, outs: [one.txt]}}")
+    folder = tmp_path / ".dvc/tmp"
+    folder.mkdir(exist_ok=True)
+    (folder / RWLOCK_FILE).write_text(CUT[1])
+    assert dvc("repro") == 0
+    assert (tmp_path / "one.txt").read_text() == "1\n"
