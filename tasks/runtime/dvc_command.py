@@ -121,8 +121,9 @@ def remove_cut_locks(folder: Path) -> None:
     path = folder / RWLOCK_FILE
     if not path.exists():
         return
-    # The lock is held by a DVC that writes the file at this moment.
-    with suppress(LockError), make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder)):
+    # A DVC that writes the file at this moment holds the lock. In a folder that cannot be written
+    # to, DVC itself ends with one line.
+    with suppress(LockError, OSError), make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder)):
         try:
             json.loads(path.read_bytes())
         except ValueError:

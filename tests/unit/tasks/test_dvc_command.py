@@ -1,10 +1,12 @@
 """DVC as the launchers run it, after a DVC that was killed while it wrote its lock file."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from dvc.lock import make_lock
@@ -40,6 +42,18 @@ def test_a_lock_file_that_is_being_written_is_left_alone(tmp_path: Path) -> None
     with make_lock(str(tmp_path / RWLOCK_LOCK), tmp_dir=str(tmp_path)):
         remove_cut_locks(tmp_path)
     assert path.exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_left_to_dvc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (tmp_path / RWLOCK_FILE).write_text("")
+    monkeypatch.setattr("dvc.lock.make_lock", refuse)
+    remove_cut_locks(tmp_path)
+    assert (tmp_path / RWLOCK_FILE).exists()
 
 
 def test_a_build_goes_on_after_its_lock_file_was_cut_short(tmp_path: Path) -> None:
