@@ -4,17 +4,18 @@ DVC ignores SIGINT while a stage runs, because Ctrl-C sends it to the stage as w
 it ends without waiting for the stage. Here either signal, sent to DVC or to both, ends the stage
 first and then DVC; SIGINT sent to the stage alone ends DVC too. The exit code is DVC's, 130 for
 SIGINT or 143 for SIGTERM. It is also 1 where DVC says that an output could not be stored in the
-cache, and yet exits with 0. A lock file that a killed DVC left cut short is removed.
+cache, and yet exits with 0. A DVC that is killed leaves no file cut short that stops the next.
 """
 
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -85,10 +86,12 @@ def run_dvc(arguments: Sequence[str]) -> int:
     for number in _SIGNALS:
         signal.signal(number, stop)
     try:
+        import dvc.dvcfile
         import dvc.stage.run
         from dvc.cli import main
 
         dvc.stage.run._run = run_stage
+        dvc.dvcfile.modify_yaml = modify_yaml_whole
         remove_cut_locks(Path(".dvc/tmp"))
         logging.getLogger("dvc_data").addHandler(errors)
         code = main(list(arguments))
@@ -103,6 +106,30 @@ def run_dvc(arguments: Sequence[str]) -> int:
     if not stopped.reported:
         sys.stderr.write(f"dvc: stopped by {stopped}; {CONTINUE}\n")
     return 128 + stopped.number
+
+
+@contextmanager
+def modify_yaml_whole(path: str, fs: Any = None) -> Iterator[Any]:
+    """Yield the content of a YAML file to change, and write all of it or nothing.
+
+    DVC writes `dvc.lock` in place after every stage. A DVC that is killed meanwhile leaves it
+    empty, and every later build is refused.
+
+    Args:
+        path: The file.
+        fs: DVC's file system, the local one.
+
+    """
+    from dvc.utils.serialize import modify_yaml
+
+    target = Path(path)
+    copy = target.parent / ".dvc/tmp" / target.name
+    copy.unlink(missing_ok=True)
+    if target.exists():
+        shutil.copyfile(target, copy)
+    with modify_yaml(str(copy), fs=fs) as data:
+        yield data
+    copy.replace(target)
 
 
 def remove_cut_locks(folder: Path) -> None:

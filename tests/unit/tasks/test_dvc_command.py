@@ -11,11 +11,24 @@ from typing import NoReturn
 import pytest
 from dvc.lock import make_lock
 from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
+from ruamel.yaml.representer import RepresenterError
 
-from tasks.runtime.dvc_command import remove_cut_locks
+from tasks.runtime.dvc_command import modify_yaml_whole, remove_cut_locks
 
 ROOT = Path(__file__).parents[3]
 CUT = ("", '{"write": {"/a/b": {"pid"')
+
+
+def dvc(*arguments: str, folder: Path) -> int:
+    """Run a DVC command in a folder as the launchers do, and return its exit code."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(folder / "site"),
+    }
+    command = [sys.executable, "-m", "tasks.runtime.dvc_command", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
 
 
 @pytest.mark.parametrize("content", CUT)
@@ -56,26 +69,36 @@ def test_a_folder_that_cannot_be_written_to_is_left_to_dvc(
     assert (tmp_path / RWLOCK_FILE).exists()
 
 
+def test_a_file_is_changed_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    path = tmp_path / "dvc.lock"
+    with modify_yaml_whole(str(path)) as data:
+        data["stages"] = {"one": 1}
+    before = path.read_text()
+    assert before == "stages:\n  one: 1\n"
+    # It cannot be written, which shows in the middle of the file.
+    with pytest.raises(RepresenterError), modify_yaml_whole(str(path)) as data:
+        data["stages"]["two"] = object()
+    assert path.read_text() == before
+    with modify_yaml_whole(str(path)) as data:
+        data["stages"]["two"] = 2
+    assert path.read_text() == "stages:\n  one: 1\n  two: 2\n"
+
+
+def test_dvc_writes_its_lock_that_way(tmp_path: Path) -> None:
+    assert dvc("init", "--quiet", "--no-scm", folder=tmp_path) == 0
+    (tmp_path / "dvc.yaml").write_text("stages: {one: {cmd: echo 1 > one.txt, outs: [one.txt]}}")
+    assert dvc("repro", folder=tmp_path) == 0
+    before = (tmp_path / "dvc.lock").stat().st_ino
+    assert dvc("repro", "--force", folder=tmp_path) == 0
+    assert (tmp_path / "dvc.lock").stat().st_ino != before
+
+
 def test_a_build_goes_on_after_its_lock_file_was_cut_short(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "DVC_NO_ANALYTICS": "1",
-        "DVC_SITE_CACHE_DIR": str(tmp_path / "site"),
-    }
-
-    def dvc(*arguments: str) -> int:
-        return subprocess.run(
-            [sys.executable, "-m", "tasks.runtime.dvc_command", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            check=False,
-        ).returncode
-
-    assert dvc("init", "--quiet", "--no-scm") == 0
+    assert dvc("init", "--quiet", "--no-scm", folder=tmp_path) == 0
     (tmp_path / "dvc.yaml").write_text("stages: {one: {cmd: echo 1 > one.txt, outs: [one.txt]}}")
     folder = tmp_path / ".dvc/tmp"
     folder.mkdir(exist_ok=True)
     (folder / RWLOCK_FILE).write_text(CUT[1])
-    assert dvc("repro") == 0
+    assert dvc("repro", folder=tmp_path) == 0
     assert (tmp_path / "one.txt").read_text() == "1\n"
