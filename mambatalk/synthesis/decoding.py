@@ -78,6 +78,9 @@ def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
     The global-motion network was trained without contacts in its input. Published synthesis passes
     it the predicted contacts all the same; corrected synthesis passes zeros.
 
+    The velocity of the root is the mean of that network's and of the lower body's own; published
+    synthesis has the first alone.
+
     Args:
         bundle: Bundle with the auto-encoders.
         codes: Code indices (B, n) of the four parts.
@@ -96,9 +99,15 @@ def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
     ground_input = torch.cat([legs, torch.zeros_like(lower[..., LEGS.stop :])], dim=-1)
     if not rules.zero_contacts_for_global_net:
         ground_input[..., PART_CONTACT] = lower[..., PART_CONTACT]
+    ground = bundle.global_net(ground_input)[..., PART_TRANSLATION]
+    if rules.ground_velocity:
+        # The network reads decoded legs, whose small movements are flattened, and loses a third of
+        # the root's range. The decoded velocity keeps more of it and slides more
+        # (docs/experiments.md).
+        ground[..., ::2] = (ground[..., ::2] + lower[..., PART_TRANSLATION][..., ::2]) / 2
     return DecodedMotion(
         pose=pose,
-        ground=bundle.global_net(ground_input)[..., PART_TRANSLATION],
+        ground=ground,
         expressions=parts["face"][..., -EXPRESSION_DIM:],
     )
 

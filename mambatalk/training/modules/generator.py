@@ -36,13 +36,10 @@ from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.train import Trained, train
 from mambatalk.training.modules.generator_step import run_passes, step_terms
 
-_ATTENTION: Final = [
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
-"""Kernels of attention. Not cuDNN's: in bfloat16 its backward pass gave the attention among speaker
-embeddings gradients of NaN within 60 steps at full size (H200, torch 2.11)."""
+_ATTENTION: Final = [SDPBackend.MATH]
+"""Kernel of attention: the one that keeps its weights for the backward pass. With PyTorch's choice
+among the others, gradients of the motion's attention reached 1e17 and then NaN in 9 of 24 trainings
+of the sample on an H200, with this one in none of 16 (docs/experiments.md)."""
 
 _MIN_DEVIATION: Final = 0.01
 """Motion channels that vary less (of 6D rotations, expressions, m/s) are scaled as if they varied

@@ -17,7 +17,7 @@ from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
 from mambatalk.motion.clip import SmplxMotion
-from mambatalk.motion.parts import LEGS, PART_CONTACT
+from mambatalk.motion.parts import LEGS, PART_CONTACT, PART_TRANSLATION
 from mambatalk.motion.rotations import axis_angle_to_6d
 from mambatalk.motion.skeleton import (
     CONTACT,
@@ -308,6 +308,21 @@ def test_the_face_takes_the_code_nearest_to_its_latent(synthesizer: Synthesizer)
 
 
 # Decoding.
+
+
+@pytest.mark.parametrize(("rules", "own_share"), [(CORRECTED, 0.5), (PUBLISHED, 0.0)])
+def test_the_root_moves_with_the_mean_of_both_velocities_or_the_published_one(
+    rules: FidelityRules, own_share: float
+) -> None:
+    bundle = tiny_bundle()
+    codes = {part: torch.arange(20)[None] % CODES for part in PARTS}
+    before = decode(bundle, codes, rules).ground
+    # The velocity that the lower body's decoder writes, one metre a second faster along x.
+    with torch.no_grad():
+        bundle.part_networks["lower"].decoder[-1].bias[PART_TRANSLATION.start] += 1.0
+    faster = decode(bundle, codes, rules).ground
+    expected = torch.tensor([own_share, 0.0, 0.0]).expand_as(before)
+    torch.testing.assert_close(faster - before, expected, rtol=0, atol=1e-5)
 
 
 @BOTH
