@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from mambatalk.synthesis.synthesizer import Synthesizer
 
 __version__: str
-"""The version that is installed: the last tag, or a development version after it."""
+"""The version that is installed: the last tag, or a development version after it.
+
+0.0.0 where the package is not installed, as in a worker's image, which runs a checkout.
+"""
 
 __all__ = [
     "Bundle",
@@ -54,9 +57,12 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
     if name == "__version__":
         # Here, because its import takes longer than that of the package.
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("mambatalk")
+        try:
+            return version("mambatalk")
+        except PackageNotFoundError:
+            return "0.0.0"
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)

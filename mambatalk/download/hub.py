@@ -8,7 +8,6 @@ reset connection), so each request is retried here. Permanent errors end in one 
 import errno
 import logging
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Final, TypeVar
 
 import httpx2
@@ -29,6 +28,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from mambatalk import __version__
 from mambatalk.download.selection import RemoteFile
 from mambatalk.errors import InputError
 
@@ -62,7 +62,7 @@ def connect(endpoint: str | None = None) -> HfApi:
     constants.HF_HUB_DISABLE_XET = True
     constants.HF_HUB_DISABLE_TELEMETRY = True
     set_client_factory(_build_client)
-    return HfApi(endpoint=endpoint, library_name="mambatalk", library_version=version("mambatalk"))
+    return HfApi(endpoint=endpoint, library_name="mambatalk", library_version=__version__)
 
 
 def _build_client() -> httpx2.Client:

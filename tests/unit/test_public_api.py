@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
 
 import pytest
 
@@ -22,6 +23,16 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_version_is_the_installed_one() -> None:
     assert mambatalk.__version__ == version("mambatalk")
+
+
+def test_a_checkout_that_is_not_installed_has_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's image runs one, and downloads name the version."""
+
+    def missing(name: str) -> NoReturn:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    assert mambatalk.__version__ == "0.0.0"
 
 
 def test_the_package_itself_imports_nothing_heavy() -> None:
