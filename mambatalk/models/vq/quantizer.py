@@ -72,7 +72,13 @@ class Quantizer(nn.Module, ABC):
         return (self,)
 
     def split(self, latent: Tensor, index: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return the share of each of `codebooks` in latents (B, T, width) and codes (B, T)."""
+        """Return latents and codes of each of `codebooks`.
+
+        Args:
+            latent: Latents (B, T, width) of this quantiser.
+            index: Its codes (B, T).
+
+        """
         return [(latent, index)]
 
     def distances(self, latent: Tensor) -> Tensor:
@@ -200,7 +206,7 @@ class ScalarQuantizer(Quantizer):
     def nearest(self, latent: Tensor) -> Tensor:
         """Return the codes (B, T) of an encoder's latents (B, T, width), by rounding."""
         level = ((self._bounded(latent) + 1) / 2 * (self.levels - 1)).round().long()
-        # A latent that is not finite has no level. Its loss says so; the code only has to exist.
+        # NaN has no level. It reaches the loss by the vector; the code only has to exist.
         return (level * self.strides).sum(-1).clamp(0, self.size - 1)
 
     def quantized(self, latent: Tensor, index: Tensor) -> Quantized:
@@ -284,7 +290,7 @@ def scalar_levels(size: int) -> tuple[int, ...]:
     the most even ones: 8, 4, 4 for 128 codes, 8, 8, 4 for 256.
 
     Raises:
-        ValueError: The size has a prime factor above `MAX_LEVELS`, or is 1.
+        ValueError: The size has a prime factor above `MAX_LEVELS`, or is below 2.
 
     """
     found = list(_factors(size, MAX_LEVELS))
@@ -310,11 +316,11 @@ def product_sizes(size: int) -> tuple[int, int]:
     """Return the sizes of the two small codebooks: the most even factors, the larger one first.
 
     Raises:
-        ValueError: The size is 1 or a prime number.
+        ValueError: The size is below 2 or a prime number.
 
     """
-    second = next(factor for factor in range(isqrt(size), 0, -1) if size % factor == 0)
-    if second == 1:
+    second = next((factor for factor in range(isqrt(size), 1, -1) if size % factor == 0), None)
+    if second is None:
         raise ValueError(f"expected a product of two numbers, the sizes of codebooks, found {size}")
     return size // second, second
 

@@ -157,7 +157,7 @@ def test_two_codebooks_are_as_even_as_the_size_allows(size: int, sizes: tuple[in
     assert product_sizes(size) == sizes
 
 
-@pytest.mark.parametrize("size", [1, 2, 127])
+@pytest.mark.parametrize("size", [0, 1, 2, 127])
 def test_a_size_that_is_no_product_has_no_two_codebooks(size: int) -> None:
     with pytest.raises(ValueError, match=f"expected a product of two numbers, .* found {size}"):
         product_sizes(size)
