@@ -318,9 +318,10 @@ class TrainGeneratorConfig:
     use_words: bool
     """Whether the words are an input, or only the audio."""
     speaker: Annotated[Literal["added", "adaptive", "attention"], AnyCase]
-    """How the states depend on the speaker: by a vector that is added to them, as published; by
-    scale and shift of their norm; or by attention to 8 vectors of the speaker. The last two start
-    as if all speakers were one; corrected fidelity only.
+    """How the states depend on the speaker. `added`: a vector is added to them, as published.
+    `adaptive`: their normalised values, scaled and shifted by the speaker, are added. `attention`:
+    the result of attention to 8 vectors of the speaker is added. The last two start as if all
+    speakers were one; corrected fidelity only.
     """
     target: Annotated[Literal["codes", "motion"], AnyCase]
     """What the generator learns to predict: codes of the auto-encoders, as published; or the motion

@@ -1,8 +1,9 @@
 """From codes to SMPL-X motion.
 
 The codes of a whole clip are decoded together, because the decoders see 9 frames to either side:
-this is what makes joints smooth where windows meet. The translation comes from the global-motion
-network, which predicts ground velocity and height from the legs. Source: published inference.
+this is what makes joints smooth where windows meet. The global-motion network predicts height and
+ground velocity from the legs; corrected synthesis moves the root with the mean of this velocity and
+the lower body's own. Source: published inference.
 """
 
 from collections.abc import Iterable
@@ -83,7 +84,7 @@ def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
 
     Args:
         bundle: Bundle with the auto-encoders.
-        codes: Code indices (B, n) of the four parts.
+        codes: Code indices (B, n) of the four parts, or the predicted motion in their place.
         rules: Published or corrected decoding.
 
     Returns:

@@ -1,8 +1,8 @@
 """How the states of the generator depend on the speaker.
 
-The published network adds the speaker's vector to the states (`AddedSpeaker`). The other two change
-the states by what they compute from both, starting from no change: their last layer is zero at
-first, so that a new network does not depend on the speaker, and learns how far it should.
+The published network adds the speaker's vector to the states (`AddedSpeaker`). The other two add a
+term that they compute from the states and the speaker. Its last layer is zero at first, so that a
+new network does not depend on the speaker, and learns how far it should.
 """
 
 from typing import Final, Literal
@@ -27,7 +27,7 @@ class AddedSpeaker(nn.Module):
 
 
 class AdaptiveNorm(nn.Module):
-    """Scale and shift the normalised states by factors of the speaker, beside the states.
+    """Add the normalised states, scaled and shifted as the speaker's vector says, to the states.
 
     Source: adaptive layer norm with zero initialisation (W. Peebles and S. Xie, Scalable Diffusion
     Models with Transformers, 2023).
