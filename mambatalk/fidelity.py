@@ -68,8 +68,8 @@ class FidelityRules:
     matching_face_expressions: bool
     """Give each face mesh its own expressions. Published: the two meshes swap them."""
     ground_velocity: bool
-    """Model and supervise the lower body's translation as ground velocity. Published: absolute
-    position, without supervision.
+    """Model and supervise the lower body's translation as ground velocity, which then gives half of
+    the root's. Published: absolute position, without supervision, and with no part in the root's.
     """
     single_random_pass: bool
     """Run one randomly masked pass of weight 2 per step. Published: two passes of weight 1."""
