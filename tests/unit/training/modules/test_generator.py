@@ -17,7 +17,7 @@ from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PART_DIMS, PARTS, Part, pose_channels
 from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.training.codes import encode_codes
-from mambatalk.training.loop.module import Step
+from mambatalk.training.loop.module import LossTerms, Step
 from mambatalk.training.modules import generator as _generator
 from mambatalk.training.modules.generator import (
     GeneratorTraining,
@@ -112,6 +112,24 @@ def test_gradients_are_clipped_to_the_configured_norm(
     )
     assert not same_weights(first.network, other.network)
     assert not same_weights(first.network, unclipped.network)
+
+
+def test_attention_keeps_its_weights_for_the_backward_pass(
+    store: FeatureStore, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other kernels ended trainings on a GPU with NaN (docs/experiments.md)."""
+    kernels = torch.backends.cuda
+    allowed = []
+    step_terms = _generator.step_terms
+
+    def recording(*arguments: Any, **options: Any) -> LossTerms:
+        found = (kernels.flash_sdp_enabled(), kernels.mem_efficient_sdp_enabled())
+        allowed.append((*found, kernels.cudnn_sdp_enabled(), kernels.math_sdp_enabled()))
+        return step_terms(*arguments, **options)
+
+    monkeypatch.setattr(_generator, "step_terms", recording)
+    train_gen(store, networks, epochs=1)
+    assert set(allowed) == {(False, False, False, True)}
 
 
 def test_hidden_share_grows_from_its_start_towards_one(
