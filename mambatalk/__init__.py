@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __version__: str
 """The version that is installed: the last tag, or a development version after it.
 
-0.0.0 where the package is not installed, as in a worker's image, which runs a checkout.
+0.0.0 where the package is not installed, as in a checkout on `PYTHONPATH`.
 """
 
 __all__ = [

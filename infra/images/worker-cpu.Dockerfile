@@ -6,12 +6,12 @@ FROM python:3.12.14-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08
 WORKDIR /build
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY mambatalk mambatalk
-# The checkout's own copy of the package is used; this one brings its dependencies.
+# PYTHONPATH puts the checkout's own copy of the package before this one, which brings dependencies
+# and the metadata that a registered version records.
 RUN pip install --no-cache-dir uv==0.13.9 \
     && python -m venv /opt/venv \
     && uv pip install --no-cache --python /opt/venv/bin/python --torch-backend cpu -c constraints.txt \
-        torch==2.13.0 '.[operations,sample]' \
-    && uv pip uninstall --python /opt/venv/bin/python mambatalk
+        torch==2.13.0 '.[operations,sample]'
 
 FROM python:3.12.14-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254
 # The libraries render videos without a display. Debian keeps no old versions of packages, so these

@@ -24,8 +24,7 @@ RUN MAX_JOBS=$JOBS \
 COPY pyproject.toml README.md LICENSE ./
 COPY mambatalk mambatalk
 RUN /opt/uv/bin/uv pip install --no-cache --python /opt/venv/bin/python --torch-backend cu130 \
-        -c constraints.txt torch==2.13.0 einops transformers '.[operations,sample]' \
-    && /opt/uv/bin/uv pip uninstall --python /opt/venv/bin/python mambatalk
+        -c constraints.txt torch==2.13.0 einops transformers '.[operations,sample]'
 
 FROM nvidia/cuda:13.0.0-runtime-ubuntu24.04@sha256:95318efecfd68ab3d109da5277863257b06137c84f34a87f38de970d5cd035d3
 # g++ and python3-dev: torch.compile and Triton compile at run time.

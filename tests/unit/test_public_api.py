@@ -26,7 +26,7 @@ def test_the_version_is_the_installed_one() -> None:
 
 
 def test_a_checkout_that_is_not_installed_has_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's image runs one, and downloads name the version."""
+    """Downloads name the version."""
 
     def missing(name: str) -> NoReturn:
         raise PackageNotFoundError(name)
