@@ -358,8 +358,12 @@ def _our_steps(
 
 def _generator(config: Config, rules: FidelityRules) -> Generator:
     torch.manual_seed(config.seed)
+    settings = config.train_generator
+    if rules == PUBLISHED:
+        # Published training has no others.
+        settings = replace(settings, speaker="added", target="codes", streaming=False)
     return build_generator(
-        config.train_generator,
+        settings,
         vocabulary_size=VOCABULARY,
         speakers=SPEAKERS,
         codebook_size=config.train_vq.common.codebook_size,

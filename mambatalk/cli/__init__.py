@@ -9,11 +9,12 @@ import os
 import re
 import signal
 import sys
-from importlib.metadata import requires, version
+from importlib.metadata import requires
 from typing import Annotated, Final, NoReturn
 
 import typer
 
+import mambatalk
 from mambatalk.cli.arkit import app as blend_shapes
 from mambatalk.cli.bench import app as bench
 from mambatalk.cli.data import app as data
@@ -51,7 +52,7 @@ for group in (
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"mambatalk {version('mambatalk')}")
+        typer.echo(f"mambatalk {mambatalk.__version__}")
         raise typer.Exit
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import mambatalk
 from mambatalk.audio.channels import VARIANCE_FLOOR
 from mambatalk.audio.recording import Recording
 from mambatalk.console import Progress
@@ -195,7 +196,10 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
             "files": [path.name for path in files],
             "notes": [*model.notes, *notes],
             "seconds_to_generate": round(generated - began, 3),
-            "versions": {name: version(name) for name in ("mambatalk", "torch", "numpy")},
+            "versions": {
+                "mambatalk": mambatalk.__version__,
+                **{name: version(name) for name in ("torch", "numpy")},
+            },
             "licence": LICENCE,
         },
     )

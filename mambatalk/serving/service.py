@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -17,6 +16,7 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 
+import mambatalk
 from mambatalk.audio.recording import Recording
 from mambatalk.errors import InputError
 from mambatalk.serving.batching import Batcher
@@ -86,7 +86,7 @@ def create_app(
 
     app = FastAPI(
         title="MambaTalk",
-        version=version("mambatalk"),
+        version=mambatalk.__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
         # FastAPI's own pages load their scripts from the internet.

@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -251,7 +250,7 @@ def version_tags(config: Config, paths: Paths, description: Mapping[str, Any]) -
         "dvc_lock_digest": digest(locked_fingerprints(paths.root / "dvc.lock")),
         "quality_verdict": quality_verdict(paths),
         "evaluator_version": evaluator_version(config, paths),
-        "mambatalk_version": installed("mambatalk"),
+        "mambatalk_version": mambatalk.__version__,
     }
 
 

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from mambatalk.files import atomic_file, remove_partial
 from tasks.runtime.stopping import CHECKPOINT_SECONDS, ORPHAN_SECONDS, STOP_SECONDS
 
 _STAGE_SECONDS: Final = CHECKPOINT_SECONDS + STOP_SECONDS + 1
@@ -125,14 +126,13 @@ def modify_yaml_whole(path: str, fs: Any = None) -> Iterator[Any]:
     """
     from dvc.utils.serialize import modify_yaml
 
-    target = Path(path)
-    copy = target.parent / ".dvc/tmp" / target.name
-    copy.unlink(missing_ok=True)
-    if target.exists():
-        shutil.copyfile(target, copy)
-    with modify_yaml(str(copy), fs=fs) as data:
-        yield data
-    copy.replace(target)
+    # DVC's lock of the repository keeps other processes from writing the file meanwhile.
+    remove_partial(path)
+    with atomic_file(path) as temporary:
+        if Path(path).exists():
+            shutil.copyfile(path, temporary)
+        with modify_yaml(str(temporary), fs=fs) as data:
+            yield data
 
 
 def remove_cut_locks(folder: Path) -> None:

@@ -16,7 +16,7 @@ from mambatalk.config import TrainGeneratorConfig
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.features.windows import WindowBatch
-from mambatalk.fidelity import FidelityRules
+from mambatalk.fidelity import PUBLISHED, FidelityRules
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import (
     BODY_CHANNELS,
@@ -36,7 +36,7 @@ from mambatalk.training.loop.optim import OptimSettings
 from mambatalk.training.loop.train import Trained, train
 from mambatalk.training.modules.generator_step import run_passes, step_terms
 
-_ATTENTION: Final = [SDPBackend.MATH]
+_ATTENTION: Final = SDPBackend.MATH
 """Kernel of attention: the one that keeps its weights for the backward pass. With PyTorch's choice
 among the others, gradients of the motion's attention reached 1e17 and then NaN in 9 of 24 trainings
 of the sample on an H200, with this one in none of 16 (docs/experiments.md)."""
@@ -180,8 +180,6 @@ def train_generator(
 
     """
     _check_codes(codes, len(store.motion))
-    if not rules.relative_position:
-        _check_published(config)
     if config.streaming:
         store = store.with_statistics(*FIXED_STATISTICS)
     torch.manual_seed(seed)
@@ -248,7 +246,12 @@ def build_generator(
         code_dim: Channels of a code vector.
         rules: Published or corrected attention to the audio.
 
+    Raises:
+        InputError: The configuration asks published behaviour for what only corrected has.
+
     """
+    if rules == PUBLISHED:
+        _check_published(config)
     return Generator(
         GeneratorConfig(
             vocabulary_size=vocabulary_size,

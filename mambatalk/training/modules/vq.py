@@ -76,9 +76,10 @@ class AutoEncoderTraining(TrainingModule):
         if self.training:
             if self.average is not None:
                 self.average(latents, quantized.index)
-            parts = self.network.quantizer.split(latents, quantized.index)
-            for revival, part in zip(self.revivals, parts, strict=False):
-                revival(*part)
+            if self.revivals:
+                parts = self.network.quantizer.split(latents, quantized.index)
+                for revival, part in zip(self.revivals, parts, strict=True):
+                    revival(*part)
         terms = self.loss(self.network.decode(quantized.vectors), batch)
         return {**terms, "quantisation": quantized.loss}
 
@@ -88,10 +89,9 @@ class AutoEncoderTraining(TrainingModule):
             return
         if self.average is not None:
             self.average.update(self.network.quantizer)
-        if self.phase(step):
-            for revival, codebook in zip(
-                self.revivals, self.network.quantizer.codebooks, strict=False
-            ):
+        if self.revivals and self.phase(step):
+            codebooks = self.network.quantizer.codebooks
+            for revival, codebook in zip(self.revivals, codebooks, strict=True):
                 cast(DeadCodeRevival, revival).revive(codebook)
 
     def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:

@@ -80,6 +80,7 @@ def random_kills(build: Build, reference: str, *, kills: int, until: float, seed
             # The next one would fail as well.
             break
     last = build.run(REPRO)
+    attempts.append(Attempt(last, None, lived=0.0, limit=0.0))
     if last.code:
         faults.append(f"the last build failed: {last.line(_ERROR)}")
     faults += _differences(build, reference)
@@ -88,7 +89,9 @@ def random_kills(build: Build, reference: str, *, kills: int, until: float, seed
 
 def _summary(attempts: list[Attempt]) -> str:
     sent = Counter(one.signal for one in attempts if one.signal)
-    unhurt = [one.ended.code for one in attempts if one.signal is None]
+    unhurt = [one.ended for one in attempts if one.signal is None]
+    completed = sum(ended.code == 0 for ended in unhurt)
+    refused = sum(ended.code != 0 and bool(ended.line(_REFUSED)) for ended in unhurt)
     stages = {
         line.split("'")[1]
         for one in attempts
@@ -99,7 +102,7 @@ def _summary(attempts: list[Attempt]) -> str:
     longest = max((one.lived for one in attempts), default=0.0)
     return (
         f"{sent.total()} signals ({listed}); {len(stages)} different stages had begun; "
-        f"{1 + unhurt.count(0)} builds were completed, {len(unhurt) - unhurt.count(0)} refused; "
+        f"{completed} builds were completed, {refused} refused; "
         f"all processes had ended {longest:.1f} s after a signal at most"
     )
 

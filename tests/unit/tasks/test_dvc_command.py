@@ -70,8 +70,9 @@ def test_a_folder_that_cannot_be_written_to_is_left_to_dvc(
 
 
 def test_a_file_is_changed_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
-    (tmp_path / ".dvc/tmp").mkdir(parents=True)
     path = tmp_path / "dvc.lock"
+    left = tmp_path / ".dvc.lock.abcdefgh.lock"
+    left.write_text("of a build that was killed")
     with modify_yaml_whole(str(path)) as data:
         data["stages"] = {"one": 1}
     before = path.read_text()
@@ -83,6 +84,7 @@ def test_a_file_is_changed_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     with modify_yaml_whole(str(path)) as data:
         data["stages"]["two"] = 2
     assert path.read_text() == "stages:\n  one: 1\n  two: 2\n"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_dvc_writes_its_lock_that_way(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import torch
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
+from mambatalk.models.generator.local_scan import Target
 from mambatalk.models.generator.network import GeneratorConfig, GeneratorOutput
+from mambatalk.models.generator.speaker import SpeakerForm
 from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PART_DIMS, PARTS, Part, pose_channels
@@ -56,8 +58,15 @@ def test_the_full_mask_selects_the_best_epoch_and_published_training_the_last() 
     assert set(GeneratorTraining.selected_by) == {"latent_full", "index_full"}
 
 
-@pytest.mark.parametrize("rules", [CORRECTED, PUBLISHED], ids=["corrected", "published"])
-def test_the_network_is_built_as_configured(rules: FidelityRules) -> None:
+@pytest.mark.parametrize(
+    ("rules", "speaker", "target"),
+    # Published fidelity has no other.
+    [(CORRECTED, "adaptive", "motion"), (PUBLISHED, "added", "codes")],
+    ids=["corrected", "published"],
+)
+def test_the_network_is_built_as_configured(
+    rules: FidelityRules, speaker: SpeakerForm, target: Target
+) -> None:
     config = replace(
         GENERATOR,
         word_dim=24,
@@ -65,8 +74,8 @@ def test_the_network_is_built_as_configured(rules: FidelityRules) -> None:
         global_scan=False,
         local_scan=False,
         use_words=False,
-        speaker="adaptive",
-        target="motion",
+        speaker=speaker,
+        target=target,
     )
     network = build_generator(
         config, vocabulary_size=6, speakers=5, codebook_size=16, code_dim=12, rules=rules
@@ -86,8 +95,8 @@ def test_the_network_is_built_as_configured(rules: FidelityRules) -> None:
         global_scan=False,
         local_scan=False,
         use_words=False,
-        speaker="adaptive",
-        target="motion",
+        speaker=speaker,
+        target=target,
         streaming=False,
     )
 
