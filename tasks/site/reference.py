@@ -218,8 +218,10 @@ def _documented_modules(module: griffe.Object) -> Iterator[griffe.Object]:
     ]
     if own:
         yield module
-    for name in sorted(module.modules):
-        yield from _documented_modules(module.modules[name])
+    for _, inner in sorted(module.modules.items()):
+        # A module that another one imports is not inside it.
+        if not inner.is_alias:
+            yield from _documented_modules(inner)
 
 
 def _parameters_of(
