@@ -47,6 +47,7 @@ OUTSIDE: Final = {
     "CHANGELOG.md": "changelog.md",
     "CODE_OF_CONDUCT.md": "code-of-conduct.md",
     "CONTRIBUTING.md": "contributing.md",
+    "README.md": "readme.md",
     "SECURITY.md": "security.md",
     "tests/README.md": "tests.md",
 }
@@ -86,7 +87,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for source, page in OUTSIDE.items():
         text = (root / source).read_text(encoding="utf-8")
         # Their links to documents are relative to their own folder.
-        pages[page] = re.sub(r"\]\((?:\.\./)*docs/", "](", text)
+        text = re.sub(r"\]\((?:\.\./)*docs/", "](", text)
+        pages[page] = text.replace("](examples/README.md)", "](examples.md)")
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     _LINKS.clear()
@@ -103,8 +105,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         f"```bash {IN_TUTORIAL}\n",
         '```bash title="Takes minutes; executed by make test-tutorial"\n',
     )
-    markdown = re.sub(r"\]\((?:\.\./)*README\.md(?:#[^)]*)?\)", "](index.md)", markdown)
-    markdown = re.sub(r"\[([^]]+)\]\((?:\.\./)*LICENSE\)", r"\1", markdown)
+    markdown = re.sub(r"\[([^]]+)\]\((?:\.\./)*(?:LICENSE|CITATION\.cff)\)", r"\1", markdown)
     markdown = re.sub(r"`(mambatalk\.[a-z_.]+\.[A-Z]\w*)`", r"[`\1`][\1]", markdown)
     for source, name in OUTSIDE.items():
         markdown = re.sub(rf"\]\((?:\.\./)*{re.escape(source)}", f"]({name}", markdown)

@@ -29,7 +29,7 @@ def test_names_of_classes_link_to_the_reference() -> None:
 def test_links_to_documents_outside_lead_to_their_pages() -> None:
     assert changed("[how](../tests/README.md#helpers)") == "[how](tests.md#helpers)"
     assert changed("[how](CONTRIBUTING.md)") == "[how](contributing.md)"
-    assert changed("[GPU](../README.md#gpu)") == "[GPU](index.md)"
+    assert changed("[GPU](../README.md#gpu)") == "[GPU](readme.md#gpu)"
 
 
 def test_only_pages_with_a_diagram_load_its_script() -> None:
