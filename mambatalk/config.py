@@ -24,6 +24,8 @@ Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Correlation = Annotated[float, Field(ge=-1, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 AnyCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 """For values with a fixed list of names: accept capitals."""
@@ -153,7 +155,7 @@ class VQCommonConfig:
     codebook_size: Count
     """Codes of each codebook."""
     window: Count
-    """Frames of a window."""
+    """Frames of a window, at 30 frames per second."""
     stride: Count
     """Frames between the starts of training windows."""
     batch_size: Count
@@ -166,8 +168,8 @@ class VQCommonConfig:
     """Epochs without a lower validation loss after which training ends; 0 runs all epochs."""
     lr_decay: Rate
     """Factor on the learning rate from each part's `decay_epoch` on."""
-    betas: tuple[float, float]
-    """Of Adam."""
+    betas: tuple[Momentum, Momentum]
+    """Weights of the past in Adam's two moving averages, of the gradient and of its square."""
     mesh_weight: Weight
     """Weight of the mesh terms; 0 computes none."""
     foot_weight: Weight
@@ -194,10 +196,13 @@ class VQPartConfig:
     lr: Rate
     """Learning rate of Adam."""
     decay_epoch: Count
-    """Epoch from which the learning rate is lower and dead codes are not revived."""
+    """Epoch from which the learning rate is lower and dead codes are not revived; one past the last
+    epoch means never.
+    """
     min_deviation: Rate
-    """Smallest standard deviation that data-dependent initialisation assumes of a channel. The
-    global-motion net needs a small one: a millimetre of the root shows in the legs as 0.001 rad.
+    """Smallest standard deviation that data-dependent initialisation assumes of a channel, in the
+    channel's unit: none for 6D rotations and expressions, m/s for velocities. The global-motion net
+    needs a small one: a millimetre of the root shows in the legs as 0.001 rad.
     """
 
 
@@ -238,7 +243,7 @@ class TrainFGDConfig:
     decoder_hidden: Count
     """Channels inside the decoder, which is used in training only."""
     window: Count
-    """Frames of a window."""
+    """Frames of a window, at 30 frames per second."""
     stride: Count
     """Frames between the starts of training windows."""
     batch_size: Count
@@ -251,10 +256,12 @@ class TrainFGDConfig:
     """Epochs without a lower validation loss after which training ends; 0 runs all epochs."""
     lr: Rate
     """Learning rate of Adam."""
-    betas: tuple[float, float]
-    """Of Adam."""
+    betas: tuple[Momentum, Momentum]
+    """Weights of the past in Adam's two moving averages, of the gradient and of its square."""
     min_deviation: Rate
-    """Smallest standard deviation that data-dependent initialisation assumes of a channel."""
+    """Smallest standard deviation that data-dependent initialisation assumes of a channel of 6D
+    rotations.
+    """
     epochs: Count
     """Passes over the training windows."""
 
@@ -275,7 +282,7 @@ class TrainGeneratorConfig:
     dropout: Share
     """Share of activations that training sets to zero, 0 to 1."""
     window: Count
-    """Frames of a window."""
+    """Frames of a window, at 30 frames per second."""
     stride: Count
     """Frames between the starts of training windows."""
     context_frames: Count
@@ -290,8 +297,8 @@ class TrainGeneratorConfig:
     """Epochs without a lower validation loss after which training ends; 0 runs all epochs."""
     lr: Rate
     """Learning rate of Adam."""
-    betas: tuple[float, float]
-    """Of Adam."""
+    betas: tuple[Momentum, Momentum]
+    """Weights of the past in Adam's two moving averages, of the gradient and of its square."""
     clip_norm: Rate
     """Largest norm of the gradient."""
     epochs: Count
@@ -381,8 +388,8 @@ class PromotionConfig:
     for a metric that is compared with ground truth.
     """
     exclude_loss: list[CompareMetric]
-    """Metrics of which the test clips must exclude a larger loss. Of the other metrics, a larger
-    loss must not be shown.
+    """Metrics whose whole 95 % interval must lie within `tolerance`. The other metrics fail only if
+    their whole interval lies beyond it (docs/gate.md).
     """
     beat_mean_pose: list[CompareMetric]
     """Metrics that must be better than those of the mean pose."""
@@ -399,7 +406,7 @@ class PromotionConfig:
 class Config:
     """The content of `params.yaml`."""
 
-    seed: int
+    seed: Seed
     """Seed for the sample, the initial weights and the order of training."""
     fidelity: Annotated[Fidelity, AnyCase]
     """Behaviour where the published implementation has bugs; docs/fidelity.md lists them."""

@@ -38,7 +38,7 @@ RULES: Mapping[AnyVariant, BeatRule] = MappingProxyType(
 class BeatConsistency(ClipMean):
     """Nearness of each onset to the nearest beat of 13 upper-body joints, in [0, 1].
 
-    A beat is a local minimum of a joint's speed (order 7) that exceeds a share of the joint's mean
+    A beat is a local minimum of a joint's speed (order 7) that exceeds 0.3 times the joint's mean
     speed. Clips are weighted by frames - 120. Higher is not better: more movement is more often
     near an onset, and published methods have higher values than ground truth.
 
@@ -56,6 +56,9 @@ class BeatConsistency(ClipMean):
 
     Raises:
         InputError: The mean speeds have another shape or are not positive.
+
+    Formula: mean over joints and onsets of `exp(-d^2 / (2 * 0.3^2))`, d being the seconds from the
+    onset to the joint's nearest beat.
 
     Source: published metrics (`alignment`); paper, section 4 (BC).
 

@@ -12,6 +12,8 @@ class CodePerplexity(ClipMean):
     A generator whose codes have collapsed makes motion of a few codes, or of one (perplexity 1).
     Compare with the codes of the recording over the same clips.
 
+    Formula: `exp(-sum of p log p)`, p being the share of each code among the clip's frames.
+
     Source: perplexity of codebooks (van den Oord et al., Neural Discrete Representation Learning,
     2017), of one clip.
 

@@ -20,6 +20,9 @@ class L1Diversity(ClipMean):
             array with |position - mean|, which is why published BC is measured on folded positions
             (see `fold`). Neither happens here.
 
+    Formula: `(1 / n) * sum |x[t, j, c] - mean over t of x[:, j, c]|` over n frames t, joints j and
+    coordinates c.
+
     Source: published metrics (DIV in tables).
 
     """

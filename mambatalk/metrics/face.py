@@ -36,6 +36,8 @@ class FaceMSE(_FaceMean):
         variant: `published` divides by all vertices of the body, most of which cannot move;
             `corrected` by those of the face alone.
 
+    Formula: mean of `(predicted - truth)^2` over frames, vertices and coordinates.
+
     Source: published trainer, test().
 
     """
@@ -65,6 +67,9 @@ class LVD(_FaceMean):
             truth[t+1]| over all vertices of the body, each clip weighted by its frames.
             `corrected` is mean |(predicted[t+1] - predicted[t]) - (truth[t+1] - truth[t])| over the
             face alone, weighted by the number of differences; a constant offset is not an error.
+
+    Formula: mean of `|(predicted[t+1] - predicted[t]) - (truth[t+1] - truth[t])|` over frames,
+    vertices and coordinates.
 
     Source: published trainer, test().
 

@@ -45,6 +45,9 @@ class FrechetGestureDistance(Metric):
             always adds 1e-6. `corrected` computes the root of the symmetric product, whose
             eigenvalues are real and not negative, so that every distance is >= 0.
 
+    Formula: `|m1 - m2|^2 + Tr(C1 + C2 - 2 sqrt(C1 C2))`, with mean m and covariance C of the
+    features of either side.
+
     Source: published metrics; paper, section 4 (FGD).
 
     """

@@ -30,6 +30,9 @@ class RootDrift(ClipMean):
     In a clip of less than 10 s, from its place at the start of the clip to that at the end. Compare
     with ground truth over the same clips: people sway and step, but stay.
 
+    Formula: mean over frames t of `|p[t + 300] - p[t]|`, p being the pelvis in the plane of the
+    floor.
+
     Source: own; drift of the root over a fixed time.
 
     """
@@ -46,6 +49,8 @@ class RootDrift(ClipMean):
 
 class HeightError(ClipMean):
     """Difference of the mean height of the pelvis from the recording, in metres, without sign.
+
+    Formula: `|mean of y - mean of y of the recording|`, y being the height of the pelvis.
 
     Source: own.
 
@@ -67,6 +72,9 @@ class FootSkating(ClipMean):
     A foot is on the floor near its own lowest height in the clip (see `foot_sliding_speed`), so
     that a body that floats or sinks cannot avoid contact. Real feet slide a little while they roll.
 
+    Formula: mean of `30 |p[t + 1] - p[t]|` over the frames in which a joint is less than 3 cm above
+    its lowest height (the second percentile), p being the joint in the plane of the floor.
+
     Source: own; `foot_skate` of the features. "Skate" of PhysDiff (Yuan et al., 2023) is likewise
     the distance that a foot in contact moves per frame.
 
@@ -85,6 +93,9 @@ class FootSkatingRatio(ClipMean):
     """Share of frames in which a foot skates: near the floor, and faster than 0.5 m/s.
 
     A body that floats more than 5 cm above the floor has ratio 0; read it with the height.
+
+    Formula: share of steps from a frame to the next in which a foot joint has `y - floor < 0.05` in
+    both frames and moves by `30 |p[t + 1] - p[t]| > 0.5` in the plane of the floor.
 
     Source: foot skating ratio of GMD (Karunratanakul et al., 2023), also of OmniControl: a foot
     below 5 cm that moves more than 2.5 cm in a frame of 1/20 s.
@@ -114,6 +125,8 @@ class FootSkatingRatio(ClipMean):
 class FloorPenetration(ClipMean):
     """Mean depth of the lowest foot joint below the floor in metres; 0 in frames above it.
 
+    Formula: mean over frames of `max(0, floor - y)`, y being the height of the lowest foot joint.
+
     Source: "Penetrate" of PhysDiff (Yuan et al., 2023), of joints instead of the mesh, whose lowest
     vertices differ between bodies.
 
@@ -132,6 +145,8 @@ class DeepestPenetration(Metric):
 
     A maximum and not a mean, so that a body that falls through the floor at the end of one clip
     shows. Calling the metric returns the value of that clip alone.
+
+    Formula: maximum over frames and clips of `max(0, floor - y)`, as in `FloorPenetration`.
 
     Source: own, beside `FloorPenetration`.
 

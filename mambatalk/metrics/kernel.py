@@ -34,6 +34,9 @@ class KernelDistance(Metric):
     Args:
         dim: Feature channels D.
 
+    Formula: `mean k(x, x') + mean k(y, y') - 2 mean k(x, y)` over pairs of different rows x, x' of
+    generated and y, y' of recorded motion, with `k(a, b) = (a b / D + 1)^3`.
+
     Source: Binkowski et al., Demystifying MMD GANs, 2018 (KID), over all rows instead of random
     subsets.
 

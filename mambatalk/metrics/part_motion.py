@@ -54,6 +54,9 @@ class MotionRange(ClipMean):
     the distance between points. A frozen part has range 0. Compare with ground truth over the same
     clips: neither small nor large values are better as such.
 
+    Formula: mean over joints of `sqrt(mean over t of d(x[t], m)^2)`, m being the joint's mean and d
+    the angle or the distance.
+
     Source: standard deviation over time; of rotations with the geodesic distance from the chordal
     mean (Hartley et al., Rotation Averaging, 2013).
 
@@ -76,6 +79,9 @@ class MotionSpeed(ClipMean):
     The angle from a frame to the next in radians per second, or the distance of points. A clip at
     half its speed has the range of the recording, but half its speed.
 
+    Formula: mean over joints and frames of `30 d(x[t], x[t + 1])`, d being the angle or the
+    distance.
+
     Source: the GENEA evaluations (Kucherenko et al., 2021) compare speeds of joint positions.
 
     """
@@ -91,6 +97,9 @@ class MotionJerk(ClipMean):
 
     Second differences of the angular velocity (axis and angle from a frame to the next) or of the
     velocity of points. Trembling multiplies it; recorded motion has some from the capture.
+
+    Formula: mean over joints and frames of `30^2 |v[t + 2] - 2 v[t + 1] + v[t]|`, v being the
+    velocity per second.
 
     Source: average jerk in the GENEA evaluations (Kucherenko et al., 2021), of joint positions.
 
@@ -111,6 +120,9 @@ class MotionCorrelation(ClipMean):
     counting more. The size of the movement and the pose that it starts from do not count. Motion of
     another clip has 0 on average, and so has motion at another speed. A part that stands still has
     0. If it stands still in the recording, the clip is left out.
+
+    Formula: `mean(a b) / sqrt(mean(a^2) mean(b^2))`, a and b being both motions less their means
+    over time.
 
     Source: Pearson's correlation. GENEA 2022 (Yoon et al.) correlates in the same sense with CCA,
     which also fits a rotation between both motions and so forgives more.
@@ -145,6 +157,9 @@ class PostureError(ClipMean):
 
     Averaged over the part's joints. It sees what does not depend on time: a mirrored body, a body
     that faces elsewhere, or the posture of another speaker.
+
+    Formula: mean over joints of `d(m, m of the recording)`, m being the mean rotation over time and
+    d the angle between two.
 
     Source: joint angle difference (Aksan et al., Structured Prediction Helps 3D Human Motion
     Modelling, 2019), of mean poses.

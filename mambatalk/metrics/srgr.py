@@ -50,6 +50,9 @@ class SRGR(ClipMean):
             uses the Euclidean distance and divides by the sum of the weights, so that perfect
             recall is 1.
 
+    Formula: `sum of w[t] r[t] / sum of w[t]`, w being the semantic score of frame t, and r the
+    share of its joints within 0.1 m of the recording.
+
     Source: BEAT metrics; published metrics.
 
     """

@@ -4,6 +4,7 @@
 kept in git and none can be outdated.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -22,6 +23,33 @@ from mambatalk.metrics.catalogue import CATALOGUE, EVENTS, KID, METRICS, MOTION,
 
 PROFILES: Final = ("sample", "tiny", "clips", "paper")
 """Profiles in the order of the columns."""
+METRIC_CLASSES: Final[Mapping[str, str]] = {
+    "fgd": "FrechetGestureDistance",
+    "bc": "BeatConsistency",
+    "l1div": "L1Diversity",
+    "mse": "FaceMSE",
+    "lvd": "LVD",
+    "srgr": "SRGR",
+    "kid": "KernelDistance",
+    "codes": "CodePerplexity",
+    "range": "MotionRange",
+    "speed": "MotionSpeed",
+    "jerk": "MotionJerk",
+    "correlation": "MotionCorrelation",
+    "posture": "PostureError",
+    "root_drift": "RootDrift",
+    "height_error": "HeightError",
+    "foot_skating": "FootSkating",
+    "skating_ratio": "FootSkatingRatio",
+    "penetration": "FloorPenetration",
+    "penetration_deepest": "DeepestPenetration",
+}
+"""Class that computes each metric, by its key or by what precedes the part of the body in it."""
+EVENT_FUNCTIONS: Final[Mapping[str, str]] = {
+    "event_f1": "event_f1",
+    "event_f1_lower": "lower_event_f1",
+}
+"""Functions of `mambatalk.sample.score` that compute the scores of events."""
 UNLISTED: Final = frozenset({"mambatalk.cli", "mambatalk.viewer"})
 """Packages without functions to call from Python: a command line and a page."""
 
@@ -85,7 +113,8 @@ def configuration_page(root: Path) -> str:
             lines += ["", *_section_heading(head)]
         cells = [
             f"`{parameter.key.removeprefix(f'{head}.')}`",
-            parameter.meaning,
+            # The name of a document, in the dataclass, is a link in the page.
+            re.sub(r"docs/([\w-]+\.md)", r"[\1](../\1)", parameter.meaning),
             parameter.values,
             *(f"`{_value(profiles[name], parameter.key)}`" for name in PROFILES),
         ]
@@ -111,15 +140,16 @@ def metrics_page() -> str:
         "# Metrics",
         "",
         f"The {len(CATALOGUE)} metrics of `metrics/metrics.json` and of `mambatalk evaluate`. "
-        "Values in files are raw; tables print them in the unit that the heading names. "
+        "Values in files are raw; tables print them in the unit that the heading names: a raw FGD "
+        "of 0.16 is 1.6 under *FGD (1e-1)*. The last column leads to the formula and its source. "
         "Metrics of the field have the variants `published` and `corrected` "
         "([fidelity](../fidelity.md)); the others are `corrected` alone.",
     ]
     for title, metrics in groups.items():
         lines += ["", f"## {title}", ""]
         lines += [
-            _table_row(["key", "heading in tables", "better", "depends on"]),
-            "|---|---|---|---|",
+            _table_row(["key", "heading in tables", "better", "depends on", "formula"]),
+            "|---|---|---|---|---|",
         ]
         lines += [
             _table_row(
@@ -128,28 +158,46 @@ def metrics_page() -> str:
                     metric.heading,
                     metric.better,
                     (metric.depends_on or "").replace("fgd_encoder", "FGD encoder"),
+                    _formula_link(metric.key),
                 ]
             )
             for metric in metrics.values()
         ]
+    shown = ["heading_level: 3", "show_root_heading: false", "show_root_toc_entry: false"]
     lines += [
         "",
         "## Formulas and sources",
         "",
+        "Motion has 30 frames per second; positions are in metres. FGD, KID and the deepest "
+        "penetration are computed over all clips at once, the others for each clip; tables have "
+        "the mean over clips, weighted by their frames. "
+        "`published` and `evaltools` describe how the public evaluators differ from the formula.",
+        "",
         "::: mambatalk.metrics",
         "    options:",
-        "      heading_level: 3",
-        "      show_root_heading: false",
-        "      show_root_toc_entry: false",
+        *(f"      {option}" for option in shown),
         "      members_order: alphabetical",
+        '      filters: ["!^_", "!^(update|compute|rows)$"]',
+        "",
+        "### Scores of events",
+        "",
+        "F1 is `2 m / (w + f)`, with w events that the motion rules wrote, f events found in the "
+        "motion, and m pairs of both within 0.1 s. Source: own.",
         "",
         "::: mambatalk.sample.score",
         "    options:",
-        "      heading_level: 3",
-        "      show_root_heading: false",
-        "      show_root_toc_entry: false",
+        *(f"      {option}" for option in shown),
+        f"      members: [{', '.join(EVENT_FUNCTIONS.values())}]",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _formula_link(key: str) -> str:
+    if key in EVENT_FUNCTIONS:
+        name = EVENT_FUNCTIONS[key]
+        return f"[`{name}`][mambatalk.sample.score.{name}]"
+    name = METRIC_CLASSES.get(key) or METRIC_CLASSES[key.partition("_")[0]]
+    return f"[`{name}`][mambatalk.metrics.{name}]"
 
 
 def library_pages() -> dict[str, str]:
@@ -248,12 +296,12 @@ def _values_in_words(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_values_in_words(one) for one in schema["anyOf"])
     if "prefixItems" in schema:
-        return f"{len(schema['prefixItems'])} numbers"
+        return f"list of {len(schema['prefixItems'])}: {_values_in_words(schema['prefixItems'][0])}"
     if schema["type"] == "array":
-        return f"list of {_values_in_words(schema['items'])}s"
+        return f"list of any length: {_values_in_words(schema['items'])}"
     names = {"string": "text", "boolean": "true or false"}
-    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}
-    limits = [f"{sign} {schema[key]:g}" for key, sign in bounds.items() if key in schema]
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {schema[key]:,}" for key, sign in bounds.items() if key in schema]
     return " ".join([names.get(schema["type"], schema["type"]), ", ".join(limits)]).strip()
 
 

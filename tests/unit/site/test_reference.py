@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from ruamel.yaml import YAML
 
 from mambatalk.cli import app
-from mambatalk.metrics.catalogue import CATALOGUE
+from mambatalk.evaluation.row import Row
+from mambatalk.metrics.catalogue import CATALOGUE, EVENTS
+from mambatalk.motion.skeleton import JOINT_COUNT
 from tasks.site.reference import (
     PROFILES,
     commands_page,
@@ -39,6 +42,23 @@ def test_every_command_has_a_section_with_its_options() -> None:
 
 def test_every_parameter_has_a_meaning_and_a_range() -> None:
     assert [one.key for one in parameters() if not one.meaning or not one.values] == []
+    numbers = [one for one in parameters() if re.search(r"number|integer$|integer ", one.values)]
+    assert len(numbers) > 50
+    # The ids of speakers are those of the corpus.
+    assert [one.key for one in numbers if not re.search(r"[<>≤≥]", one.values)] == [
+        "ingest.speakers"
+    ]
+
+
+def test_ranges_are_in_words() -> None:
+    values = {one.key: one.values for one in parameters()}
+    assert values["train_generator.betas"] == "list of 2: number ≥ 0, < 1"
+    assert values["seed"] == "integer ≥ 0, < 4,294,967,296"
+    assert values["check_clips.min_face_agreement"] == "number ≥ -1, ≤ 1"
+
+
+def test_a_document_that_a_parameter_names_is_a_link() -> None:
+    assert "[fidelity.md](../fidelity.md) lists them. |" in configuration_page(ROOT)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -63,6 +83,26 @@ def test_the_configuration_has_the_values_of_all_profiles() -> None:
 def test_every_metric_is_listed() -> None:
     page = metrics_page()
     assert [key for key in CATALOGUE if f"| `{key}` |" not in page] == []
+
+
+def test_the_formula_of_a_metric_is_that_of_the_class_that_computes_it() -> None:
+    row = Row(np.ones(JOINT_COUNT), fgd_dim=4)
+    computed = {
+        key: type(next(iter(getattr(row, key).values())))
+        for key in ("fgd", "bc", "l1div", "mse", "lvd", "srgr")
+    }
+    computed["kid"] = type(row.kid)
+    computed |= {f"codes_{part}": type(metric) for part, metric in row.codes.items()}
+    computed |= {key: type(metric) for key, metric in row.motion.items()}
+    assert {*computed, *EVENTS} == set(CATALOGUE)
+
+    lines = metrics_page().splitlines()
+    for key, metric in computed.items():
+        line = next(line for line in lines if line.startswith(f"| `{key}` |"))
+        assert line.endswith(f"| [`{metric.__name__}`][mambatalk.metrics.{metric.__name__}] |")
+        description = metric.__doc__ or ""
+        assert "\n    Formula: " in description
+        assert "\n    Source: " in description
 
 
 def test_every_public_module_is_in_a_page_of_its_package() -> None:
