@@ -64,6 +64,17 @@ def python_blocks(path: Path) -> list[tuple[str, str]]:
     return [(mark, body) for language, mark, body in found if language == "python"]
 
 
+def blocks_in(path: Path, language: str) -> list[str]:
+    """Read the blocks of a Markdown document that are written in one language."""
+    found = _BLOCK.findall(path.read_text(encoding="utf-8"))
+    return [body for name, _, body in found if name == language]
+
+
+def languages(path: Path) -> set[str]:
+    """Return the languages of the blocks of a Markdown document."""
+    return {name for name, _, _ in _BLOCK.findall(path.read_text(encoding="utf-8"))}
+
+
 def inline_commands(path: Path) -> Iterator[str]:
     """Yield the commands that a document names within its sentences and tables."""
     text = _BLOCK.sub("", path.read_text(encoding="utf-8"))

@@ -13,7 +13,15 @@ from ruamel.yaml import YAML
 
 from mambatalk.cli import app
 from tasks.site.hooks import IN_TUTORIAL, NEEDS
-from tests.helpers.documents import DOCUMENTS, ROOT, inline_commands, python_blocks, shell_blocks
+from tests.helpers.documents import (
+    DOCUMENTS,
+    ROOT,
+    blocks_in,
+    inline_commands,
+    languages,
+    python_blocks,
+    shell_blocks,
+)
 
 ALL_COMMANDS = [
     (path.relative_to(ROOT).as_posix(), command)
@@ -94,6 +102,24 @@ def test_marks_of_blocks_are_known() -> None:
     marks = {block.needs for path in DOCUMENTS for block in shell_blocks(path)} - {""}
     assert marks <= {*NEEDS, IN_TUTORIAL}
     assert {mark for path in DOCUMENTS for mark, _ in python_blocks(path)} <= {"", *NEEDS}
+
+
+def test_blocks_are_in_languages_that_are_checked() -> None:
+    """Text is what a reader sees and not what is run; diagrams are drawn from the code."""
+    found = set[str]().union(*(languages(path) for path in DOCUMENTS))
+    assert found <= {"bash", "python", "yaml", "text", "mermaid"}
+    # The stage is tried in tests/unit/site/test_worked_examples.py, the override below.
+    written = {path.name for path in DOCUMENTS if "yaml" in languages(path)}
+    assert written == {"add-stage.md", "team-server.md"}
+
+
+def test_the_override_of_the_team_server_names_services_of_its_compose_file() -> None:
+    yaml = YAML(typ="safe")
+    (block,) = blocks_in(ROOT / "docs" / "team-server.md", "yaml")
+    services = yaml.load(ROOT / "infra" / "compose" / "compose.yaml")["services"]
+    override = yaml.load(block)["services"]
+    assert set(override) == {name for name in services if name.startswith("worker-")}
+    assert all(set(service) == {"volumes"} for service in override.values())
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

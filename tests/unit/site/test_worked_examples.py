@@ -1,5 +1,9 @@
 """The Python blocks of README and docs run, in the order of the page."""
 
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +16,7 @@ from mambatalk.files import read_json, write_json
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import SAMPLE_RATE
 from tasks.runtime.paths import Paths
-from tests.helpers.documents import DOCUMENTS, ROOT, python_blocks
+from tests.helpers.documents import DOCUMENTS, ROOT, blocks_in, python_blocks
 from tests.helpers.speech import noise
 from tests.helpers.tiny_bundle import tiny_bundle
 
@@ -52,6 +56,32 @@ def test_the_blocks_of_a_page_run(
 def test_pages_left_out_are_run_by_the_named_tests() -> None:
     for page, test in ELSEWHERE.items():
         assert page in (ROOT / test).read_text(encoding="utf-8")
+
+
+def test_the_stage_of_the_guide_fits_into_the_graph(tmp_path: Path) -> None:
+    """The module and the entry of the guide pass the check that every stage has to pass."""
+    page = ROOT / "docs" / "add-stage.md"
+    for package in ("mambatalk", "tasks"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    (entry,) = blocks_in(page, "yaml")
+    graph = (ROOT / "dvc.yaml").read_text().replace("\nstages:\n", f"\nstages:\n{entry}", 1)
+    (tmp_path / "dvc.yaml").write_text(graph)
+
+    def check() -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tasks.tools.graph"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    assert check() == (1, "speaker_hours: expected a module tasks.speaker_hours, found none\n")
+    module = "\n".join(code for _, code in python_blocks(page))
+    (tmp_path / "tasks" / "speaker_hours.py").write_text(f'"""A stage."""\n\n{module}')
+    assert check() == (0, "")
 
 
 def test_the_stage_of_the_guide_counts_what_is_accepted(tmp_path: Path) -> None:
