@@ -32,6 +32,12 @@ clip: two clips of one voice, spoken by eSpeak NG, began and ended with the same
 MAX_SPEED_CHANGE: Final = 0.03
 TIME_TOLERANCE: Final = 0.15
 """Seconds by which the distance of two landmarks may differ, besides the speed."""
+LINE_TOLERANCE: Final = 0.1
+"""Largest distance in seconds from the line on which the delays of a copy lie, which is level
+unless its speed was changed. Times are rounded to 0.05 s: copies of 42 clips, at four speeds, stay
+below 0.055. In a sample of 14 hours, three of four gestures of two clips were alike by chance, with
+similar delays; one of them was 0.13 off the line.
+"""
 NEIGHBOURS: Final = 6
 """Neighbours of a landmark per split. A clip with more copies in one split is still found."""
 
@@ -146,8 +152,12 @@ def _consistent(pairs: Any, times: Any, other_times: Any) -> tuple[float, float]
     # Most pairs of clips end here: one gesture or word is alike.
     if agree[best].sum() < MIN_MATCHES:
         return None
-    delay = float(np.median(delays[agree[best]]))
-    matched = len(np.unique(pairs[agree[best], 0]))
+    alike = pairs[agree[best]]
+    alike = alike[_near_line(alike[:, 0], delays[agree[best]])]
+    matched = len(np.unique(alike[:, 0]))
+    if matched < MIN_MATCHES:
+        return None
+    delay = float(np.median(alike[:, 0] - alike[:, 1]))
 
     start, end = max(times[0], other_times[0] + delay), min(times[-1], other_times[-1] + delay)
     margin = TIME_TOLERANCE + MAX_SPEED_CHANGE * end
@@ -157,11 +167,27 @@ def _consistent(pairs: Any, times: Any, other_times: Any) -> tuple[float, float]
     )
     share = matched / max(int(common), 1)
     shorter = min(len(times), len(other_times))
-    if matched < MIN_MATCHES or share < MIN_SHARE:
+    if share < MIN_SHARE:
         return None
     if matched < ENOUGH_MATCHES and matched < MIN_SHARE * shorter:
         return None
     return delay, min(1.0, share)
+
+
+def _near_line(times: Any, delays: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which delays (m,) lie near one line over time, as those of a copy do."""
+    near = np.ones(len(times), bool)
+    # Fitted twice, so that a match by chance moves the line once at most.
+    for _ in range(2):
+        middle, delay = times[near].mean(), delays[near].mean()
+        away = times - middle
+        spread = float((away[near] ** 2).sum())
+        slope = float((away[near] * (delays[near] - delay)).sum()) / max(spread, 1e-9)
+        slope = float(np.clip(slope, -MAX_SPEED_CHANGE, MAX_SPEED_CHANGE))
+        near = np.abs(delays - delay - slope * away) <= LINE_TOLERANCE
+        if not near.any():
+            break
+    return near
 
 
 def _spread_to_copies(
