@@ -59,10 +59,21 @@ def shade_intervals(axes: "Axes", flags: NDArray[np.bool_], rate: float, colour:
         colour: Colour of the background.
 
     """
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
     padded = np.concatenate([[0], flags.astype(np.int8), [0]])
-    edges = np.flatnonzero(np.diff(padded))
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        axes.axvspan(start / rate, end / rate, color=colour, alpha=0.35, linewidth=0)
+    edges = np.flatnonzero(np.diff(padded)) / rate
+    if not len(edges):
+        return
+    # One shape of all intervals, because a shape each makes a page several times as large.
+    boxes = [
+        Path([(start, 0), (end, 0), (end, 1), (start, 1), (start, 0)], closed=True)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    ]
+    across = axes.get_xaxis_transform()
+    shape = Path.make_compound_path(*boxes)
+    axes.add_patch(PathPatch(shape, transform=across, color=colour, alpha=0.35, linewidth=0))
 
 
 def downsample_peaks(values: Floats) -> tuple[NDArray[np.int_], Floats]:

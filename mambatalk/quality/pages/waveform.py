@@ -51,16 +51,21 @@ def plot_waveform(clip: Clip) -> Figure:
         low = blocks.min(axis=1)
         high = blocks.max(axis=1)
         axes.fill_between(seconds, low, high, color=MODEL, linewidth=0.4)
-        for word in clip.words or ():
-            if word.text.strip():
-                axes.plot(
-                    (word.start, word.end),
-                    (-limit, -limit),
-                    color=SOFT,
-                    linewidth=4,
-                    solid_capstyle="butt",
-                    clip_on=False,
-                )
+        # One line with gaps, because a line for each word makes a page twice as large.
+        ends = [
+            edge
+            for word in clip.words or ()
+            if word.text.strip()
+            for edge in (word.start, word.end, np.nan)
+        ]
+        axes.plot(
+            ends,
+            np.full(len(ends), -limit),
+            color=SOFT,
+            linewidth=4,
+            solid_capstyle="butt",
+            clip_on=False,
+        )
         axes.set_xlim(0, len(waveform) / SAMPLE_RATE)
         axes.set_ylim(-limit, limit)
         axes.set_xlabel("time (s)")
