@@ -7,12 +7,14 @@ the lower body's own. Source: published inference.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mambatalk.fidelity import FidelityRules
+from mambatalk.models.parallel import side_by_side
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.kinematics import integrate_within
 from mambatalk.motion.parts import (
@@ -70,7 +72,8 @@ def decode_parts(bundle: Bundle, codes: Codes) -> PartMotion:
     if not bundle.generator.predicts_codes:
         return codes
     networks = bundle.part_networks
-    return {part: networks[part].decode_index(codes[part]) for part in PARTS}
+    decoders = [partial(networks[part].decode_index, codes[part]) for part in PARTS]
+    return dict(zip(PARTS, side_by_side(decoders), strict=True))
 
 
 def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:

@@ -4,7 +4,7 @@ A window takes a CPU 45 ms to launch, operation by operation, and an H200 8 ms t
 small operations, most of them of the code chain. A graph is launched at once.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -105,18 +105,3 @@ def _tensors(state: SynthesisState, window: Fused, noise: Noise) -> list[Tensor]
         *window,
         *noise.values(),
     ]
-
-
-def side_by_side(tasks: Sequence[Callable[[], Tensor]], device: torch.device) -> list[Tensor]:
-    """Return the results of independent computations; in a CUDA graph they run at the same time."""
-    if device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
-        return [task() for task in tasks]
-    current = torch.cuda.current_stream()
-    results = []
-    for task in tasks:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
-            results.append(task())
-        current.wait_stream(stream)
-    return results

@@ -1,5 +1,7 @@
 """Global scan of the generator: partly hidden motion, speaker and audio to a state of the body."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +9,7 @@ from mambatalk.models.generator.layers import MLP, PositionalEncoding
 from mambatalk.models.generator.speaker import SpeakerForm, speaker_condition
 from mambatalk.models.mamba.attention import EncoderLayer, repeat_batch
 from mambatalk.models.mamba.block import MambaScan
+from mambatalk.models.parallel import side_by_side
 from mambatalk.models.vq.vqvae import ConvEncoder
 from mambatalk.motion.skeleton import MOTION_DIM
 
@@ -75,11 +78,22 @@ class GlobalScan(nn.Module):
             State of the body (B, T, hidden) and hint for the face (B, T, hidden).
 
         """
-        visible = self.motion_encoder(torch.where(mask, self.query, motion))
+        # The audio is the same in every pass and has no dropout, so one scan serves all passes.
+        scanned_audio, visible = side_by_side(
+            [partial(self.audio_scan, audio), partial(self._encode_motion, motion, mask)]
+        )
+        body, scanned_motion = side_by_side(
+            [partial(self._body_state, visible, speaker), partial(self.motion_scan, visible)]
+        )
+        scanned = torch.cat((repeat_batch(scanned_audio, len(motion)), scanned_motion), dim=-1)
+        return body, self.out(scanned)
+
+    def _encode_motion(self, motion: Tensor, mask: Tensor) -> Tensor:
+        encoded: Tensor = self.motion_encoder(torch.where(mask, self.query, motion))
+        return encoded
+
+    def _body_state(self, visible: Tensor, speaker: Tensor) -> Tensor:
         body = self.motion_projection(self.motion_mlp(visible))
         body = self.condition(body, self.speaker_attention(speaker))
-
-        # The audio is the same in every pass and has no dropout, so one scan serves all passes.
-        scanned_audio = repeat_batch(self.audio_scan(audio), len(motion))
-        scanned = torch.cat((scanned_audio, self.motion_scan(visible)), dim=-1)
-        return self.motion_attention(self.position(body)), self.out(scanned)
+        attended: Tensor = self.motion_attention(self.position(body))
+        return attended

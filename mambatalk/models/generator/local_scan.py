@@ -3,6 +3,7 @@
 With the target `motion` they give the motion channels of the parts instead, and no logits.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -12,6 +13,7 @@ from mambatalk.models.generator.layers import MLP, ChannelHead, PositionalEncodi
 from mambatalk.models.generator.speaker import SpeakerForm, speaker_condition
 from mambatalk.models.mamba.attention import Decoder
 from mambatalk.models.mamba.block import MambaAttention, MambaScan
+from mambatalk.models.parallel import side_by_side
 from mambatalk.motion.skeleton import PART_DIMS, PARTS, Part
 
 Target = Literal["codes", "motion"]
@@ -121,19 +123,31 @@ class LocalScan(nn.Module):
             target `motion`, channels (B, T, D) in place of latents, and no logits.
 
         """
-        states = self._body_states(body, audio, speaker_body)
+        branches = side_by_side(
+            [
+                partial(self._body_states, body, audio, speaker_body),
+                partial(self._face_state, hint, speaker_face),
+            ]
+        )
+        states = branches[0] | branches[1]
+        heads = side_by_side([partial(self._predict, part, states[part]) for part in PARTS])
+        latent = {part: head[0] for part, head in zip(PARTS, heads, strict=True)}
+        logits = {part: head[1] for part, head in zip(PARTS, heads, strict=True)}
+        return latent, {part: scores for part, scores in logits.items() if scores is not None}
 
+    def _predict(self, part: Part, state: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the latent, or the channels, of a part, and the code logits if it has them."""
+        latent = self.to_latent[part](state)
+        return latent, self.to_logits[part](latent) if part in self.to_logits else None
+
+    def _face_state(self, hint: Tensor, speaker: Tensor) -> dict[Part, Tensor]:
         # The face does not use the attention. Its hint holds the audio of the same frame.
         # Published, the speaker's vector stands beside it, and is not added.
-        own = speaker_face
+        own = speaker
         if self.speaker != "added":
-            own = self.condition["face"](hint, speaker_face)
+            own = self.condition["face"](hint, speaker)
         face = torch.cat((self.position(own), hint), dim=-1)
-        states["face"] = self.scan["face"](self.mix["face"](face))
-
-        latent = {part: self.to_latent[part](states[part]) for part in PARTS}
-        coded = [part for part in PARTS if part in self.to_logits]
-        return latent, {part: self.to_logits[part](latent[part]) for part in coded}
+        return {"face": self.scan["face"](self.mix["face"](face))}
 
     def _body_states(self, body: Tensor, audio: Tensor, speaker: Tensor) -> dict[Part, Tensor]:
         bias = None
@@ -142,15 +156,18 @@ class LocalScan(nn.Module):
 
         body = body + self.decoder(self.position(body), self.memory(audio), bias)
         own = {part: self.part_mlp[part](body) for part in BODY_PARTS}
+        states = side_by_side(
+            [partial(self._part_state, part, own, speaker) for part in BODY_PARTS]
+        )
+        return dict(zip(BODY_PARTS, states, strict=True))
 
-        states = {}
-        for part in BODY_PARTS:
-            # Each part also receives the sum of the two other parts.
-            one, other = (own[name] for name in BODY_PARTS if name != part)
-            conditioned = self.condition[part](own[part], speaker)
-            pair = torch.cat((self.position(conditioned), one + other), dim=-1)
-            states[part] = self.scan[part](self.mix[part](pair)) + own[part]
-        return states
+    def _part_state(self, part: Part, own: dict[Part, Tensor], speaker: Tensor) -> Tensor:
+        # Each part also receives the sum of the two other parts.
+        one, other = (own[name] for name in BODY_PARTS if name != part)
+        conditioned = self.condition[part](own[part], speaker)
+        pair = torch.cat((self.position(conditioned), one + other), dim=-1)
+        state: Tensor = self.scan[part](self.mix[part](pair)) + own[part]
+        return state
 
 
 def _part_scan(part: Part, hidden: int, face_layers: int, heads: int, dropout: float) -> nn.Module:
