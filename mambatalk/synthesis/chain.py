@@ -11,6 +11,7 @@ by forward filtering and backward sampling. The legs have a chain with a longer 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
@@ -77,8 +78,12 @@ class CodeChain:
             speakers: Rows of the speaker embedding (B,). The transitions are those of all.
 
         """
-        emission = scores.float().unbind(dim=1)
         prior = self.shares if before is None else self.transitions[before[:, -1]]
+        if has_kernels(scores):
+            from mambatalk.synthesis.triton_chain import draw_codes
+
+            return draw_codes(scores, prior.expand(len(scores), -1), self.transitions, noise)
+        emission = scores.float().unbind(dim=1)
         # Forward: the distribution of each frame's code given the frames up to it.
         filtered = [(prior.log() + emission[0]).softmax(dim=-1)]
         for frame in emission[1:]:
@@ -92,6 +97,12 @@ class CodeChain:
             given = filtered[t].log() + self.transitions[:, codes[-1]].T.log()
             codes.append((given + noise[t]).argmax(dim=-1))
         return torch.stack(codes[::-1], dim=1)
+
+
+def has_kernels(scores: Tensor) -> bool:
+    """Return whether kernels can draw codes by scores: on CUDA, with Triton."""
+    # It comes with the CUDA builds of PyTorch.
+    return scores.is_cuda and find_spec("triton") is not None
 
 
 def code_shares(clips: Sequence[NDArray[np.integer]], size: int) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ Communication, 1948). docs/experiments.md compares both.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -17,7 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambatalk.motion.skeleton import Part
-from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain, code_likelihoods, code_shares
+from mambatalk.synthesis.chain import (
+    CHAINED_PARTS,
+    CodeChain,
+    code_likelihoods,
+    code_shares,
+    has_kernels,
+)
+
+if TYPE_CHECKING:
+    from mambatalk.synthesis.triton_chain import Incoming
 
 MEMORY: Final = 8
 """Codes that a state remembers, 0.27 s."""
@@ -128,9 +138,13 @@ class HistoryChain:
         expected = _normalised(self.counts * own)
         if before is not None:
             expected = self._next(self._matching(before, expected))
+        code = self.histories[:, -1]
+        if has_kernels(scores):
+            from mambatalk.synthesis.triton_chain import draw_histories
+
+            return draw_histories(likelihoods, expected, code, self._incoming, uniform)
 
         # Forward: the distribution of each frame's history given the frames up to it.
-        code = self.histories[:, -1]
         filtered = []
         for likelihood in likelihoods.unbind(dim=1):
             weights = expected * likelihood[:, code]
@@ -148,6 +162,13 @@ class HistoryChain:
             state = self.earlier[pair]
             states.append(state)
         return code[torch.stack(states[::-1], dim=1)]
+
+    @cached_property
+    def _incoming(self) -> "Incoming":
+        """The pairs as the kernels read them."""
+        from mambatalk.synthesis.triton_chain import Incoming
+
+        return Incoming.of(self.earlier, self.later, self.probabilities, len(self.histories))
 
     def _next(self, weights: Tensor) -> Tensor:
         """Return the distribution (B, S) of the next history."""

@@ -23,9 +23,9 @@ from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 from mambatalk.text.vocabulary import PAD
 
-ENCODED_TOGETHER = 16
-"""Windows whose audio and words are encoded in one batch. They do not depend on motion, and 16
-windows of full size need about 1 GB of activations.
+ENCODED_TOGETHER = {"cpu": 16, "cuda": 32}
+"""Windows whose audio and words are encoded in one batch, by the kind of device. They do not depend
+on motion, and 16 windows of full size need about 1 GB of activations.
 """
 
 
@@ -205,7 +205,7 @@ class ClipInputs:
         """
         words = np.full(speech.frame_count, PAD) if speech.words is None else speech.words
         return cls(
-            audio=whole_clip_channels(speech.waveform, speech.ctc, statistics).to(device),
+            audio=whole_clip_channels(speech.waveform, speech.ctc, statistics, device),
             words=torch.from_numpy(words.astype(np.int64)).to(device),
         )
 
@@ -240,8 +240,9 @@ def encode_windows(
 
     """
     encoded: list[Fused] = []
-    for first in range(0, len(windows), ENCODED_TOGETHER):
-        group = windows[first : first + ENCODED_TOGETHER]
+    together = ENCODED_TOGETHER[next(generator.parameters()).device.type]
+    for first in range(0, len(windows), together):
+        group = windows[first : first + together]
         inputs = [clip.window(number, layout) for clip, number in group]
         audio = torch.stack([channels for channels, _ in inputs])
         words = torch.stack([ids for _, ids in inputs])
@@ -262,16 +263,17 @@ def whole_clip_channels(
     waveform: NDArray[np.float32],
     ctc: NDArray[np.integer] | None,
     statistics: tuple[float, float] | None = None,
+    device: torch.device | None = None,
 ) -> Tensor:
-    """Return the audio channels (S, 3) of a whole clip.
+    """Return the audio channels (S, 3) of a whole clip, computed on a device.
 
     The waveform is normalised with the statistics, or with its own if they are None.
 
     Past the end of the clip the envelope keeps its last full value, as published.
     """
     # Copies, because arrays of a memory-mapped store are read-only.
-    wave = torch.tensor(waveform)
-    ids = None if ctc is None else torch.tensor(ctc)
+    wave = torch.tensor(waveform, device=device)
+    ids = None if ctc is None else torch.tensor(ctc, device=device)
     return audio_channels(with_look_ahead(wave), *(statistics or wave_statistics(wave)), ids)
 
 

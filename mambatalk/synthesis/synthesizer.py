@@ -19,6 +19,7 @@ from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.audio_encoder import pack
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
+from mambatalk.models.parallel import side_by_side
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION, Part
@@ -42,7 +43,7 @@ from mambatalk.synthesis.layout import (
     check_audio,
     encode_windows,
 )
-from mambatalk.synthesis.recording import Noise, RecordedWindows, side_by_side
+from mambatalk.synthesis.recording import Noise, RecordedWindows
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.state import SynthesisState
 
@@ -204,7 +205,7 @@ class Synthesizer:
                 partial(self._draw, part, scores[part], state, drawn[part], self.sampling)
                 for part in CHAINED_PARTS
             ]
-            codes |= zip(CHAINED_PARTS, side_by_side(draws, self.device), strict=True)
+            codes |= zip(CHAINED_PARTS, side_by_side(draws), strict=True)
         if self.layout.pace is not None and state.context_codes is not None:
             # Most frames of the window are known, and their motion has been seen.
             known = self.layout.known_frames(number)
@@ -224,7 +225,10 @@ class Synthesizer:
                 frames -= state.context_codes[part].shape[1]
             size = self.bundle.part_networks[part].quantizer.size
             rows = self.sampling.noise(part, number, self.layout.split_frames(frames), size)
-            noise[part] = rows.to(self.device)
+            if self.device.type == "cuda":
+                # From other memory the copy would wait for the window before.
+                rows = rows.pin_memory()
+            noise[part] = rows.to(self.device, non_blocking=True)
         return noise
 
     def _draw(
@@ -346,7 +350,8 @@ class Synthesizer:
         order = sorted(range(len(speeches)), key=lambda clip: -counts[clip])
         inputs = [ClipInputs.of(speech, self.device, self.statistics) for speech in speeches]
         windows = [(clip, number) for clip in order for number in range(counts[clip])]
-        row = {window: k for k, window in enumerate(windows)}
+        # Now, because a copy to a GPU between two windows would wait for the first one.
+        rows = self._window_rows([counts[clip] for clip in order])
         fused = encode_windows(
             self.bundle.generator, [(inputs[clip], number) for clip, number in windows], self.layout
         )
@@ -354,12 +359,9 @@ class Synthesizer:
         speakers = [self.speaker_index(speeches[clip].speaker_id) for clip in order]
         state = self.start(initial[order], torch.tensor(speakers))
         generated: list[list[Codes]] = [[] for _ in speeches]
-        for number in range(max(counts)):
+        for number, computed in enumerate(rows):
             active = [clip for clip in order if counts[clip] > number]
-            # A graph has a fixed number of rows: those of finished clips repeat their last window.
-            computed = order if self._recorded else active
-            rows = [row[clip, min(number, counts[clip] - 1)] for clip in computed]
-            window = Fused(*(branch[rows] for branch in fused))
+            window = Fused(*(branch[computed] for branch in fused))
             codes, state = self.step(state.first_rows(len(computed)), window)
             added = self.layout.added_frames(number)
             for place, clip in enumerate(active):
@@ -369,6 +371,25 @@ class Synthesizer:
             join_codes(windows, speech.frame_count)
             for windows, speech in zip(generated, speeches, strict=True)
         ]
+
+    def _window_rows(self, counts: Sequence[int]) -> list[Tensor]:
+        """Return the rows of the windows that are generated side by side, one after the other.
+
+        Args:
+            counts: Number of windows of each clip, the largest first. The windows of a clip are
+                consecutive rows, and so are the clips.
+
+        """
+        windows = np.array(counts)
+        first = windows.cumsum() - windows
+        rows = []
+        for number in range(counts[0]):
+            computed = first + np.minimum(number, windows - 1)
+            # A graph has a fixed number of clips: finished ones repeat their last window.
+            if self._recorded is None:
+                computed = computed[windows > number]
+            rows.append(torch.from_numpy(computed).to(self.device))
+        return rows
 
     # Input.
 

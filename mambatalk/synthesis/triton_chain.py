@@ -1,0 +1,259 @@
+"""Draws of code sequences as Triton kernels, for CUDA.
+
+Each frame of a sequence depends on the one before it, so that PyTorch launches some thirty small
+kernels a frame, which take a GPU longer than the network does. Here one program draws a whole
+sequence of `CodeChain`; the histories of a `HistoryChain`, of which there are thousands, are shared
+out among many programs, one launch for each frame forward and one for the whole way back. Sums have
+a fixed order: the same inputs always give the same codes. The kernels are checked on a CPU with
+`TRITON_INTERPRET=1`.
+
+Source: `synthesis/chain.py` and `synthesis/history_chain.py`, which have the formulas.
+"""
+
+from typing import Final, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+TRANSITION_ROWS: Final = 32
+"""Rows of the transitions that a program multiplies at a time."""
+HISTORIES: Final = 32
+"""Histories of a program."""
+LANES: Final = 8
+"""Pairs that lead to a history and are added at a time; few have more."""
+CHUNK: Final = 256
+"""Numbers that a program adds at a time."""
+
+
+@triton.jit
+def _code_chain_kernel(
+    scores, prior, transitions, noise, filtered, codes,
+    frames, size,
+    SIZE: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    clip = tl.program_id(0).to(tl.int64)
+    k = tl.arange(0, SIZE)
+    real = k < size
+    scores += clip * frames * size
+    filtered += clip * frames * size
+    codes += clip * frames
+
+    # Forward: the distribution of each frame's code given the frames up to it.
+    expected = tl.load(prior + clip * size + k, mask=real, other=0.0)
+    for t in range(frames):
+        score = tl.load(scores + t * size + k, mask=real, other=-float("inf"))
+        weight = tl.log(expected) + score
+        weight = tl.exp(weight - tl.max(weight, 0))
+        tl.store(filtered + t * size + k, weight / tl.sum(weight, 0), mask=real)
+        tl.debug_barrier()
+        flow = tl.zeros([ROWS, SIZE], tl.float32)
+        for first in range(0, size, ROWS):
+            i = first + tl.arange(0, ROWS)
+            share = tl.load(filtered + t * size + i, mask=i < size, other=0.0)
+            inside = (i < size)[:, None] & real[None, :]
+            rows = tl.load(transitions + i[:, None] * size + k[None, :], mask=inside, other=0.0)
+            flow += share[:, None] * rows
+        expected = tl.sum(flow, 0)
+
+    # Backward: each code given the one after it.
+    share = tl.load(filtered + (frames - 1) * size + k, mask=real, other=0.0)
+    drawn = tl.log(share) + tl.load(noise + (frames - 1) * size + k, mask=real, other=0.0)
+    code = tl.argmax(drawn, 0)
+    tl.store(codes + frames - 1, code)
+    for back in range(1, frames):
+        t = frames - 1 - back
+        share = tl.load(filtered + t * size + k, mask=real, other=0.0)
+        follows = tl.load(transitions + k * size + code, mask=real, other=0.0)
+        drawn = tl.log(share) + tl.log(follows)
+        drawn += tl.load(noise + t * size + k, mask=real, other=0.0)
+        code = tl.argmax(drawn, 0)
+        tl.store(codes + t, code)
+
+
+def draw_codes(scores: Tensor, prior: Tensor, transitions: Tensor, noise: Tensor) -> Tensor:
+    """Draw sequences of codes (B, T) of a `CodeChain`.
+
+    Args:
+        scores: Log-likelihood (B, T, K) of each code; -inf excludes a code.
+        prior: Probability (B, K) of each code in the first frame, before its likelihood.
+        transitions: Probability (K, K) of each code (column) after each code (row).
+        noise: Gumbel noise (T, K) that decides.
+
+    """
+    clips, frames, size = scores.shape
+    codes = torch.empty(clips, frames, dtype=torch.int64, device=scores.device)
+    _code_chain_kernel[(clips,)](
+        scores.float().contiguous(), prior.contiguous(), transitions.contiguous(),
+        noise.float().contiguous(), torch.empty_like(scores, dtype=torch.float32), codes,
+        frames, size,
+        SIZE=triton.next_power_of_2(size), ROWS=TRANSITION_ROWS, num_warps=8,
+    )  # fmt: skip
+    return codes
+
+
+class Incoming(NamedTuple):
+    """The pairs of a `HistoryChain` in the order of their second history."""
+
+    first: Tensor
+    """Number (S + 1,) of the first pair that leads to each history, and the number of pairs."""
+    earlier: Tensor
+    """First history (E,) of each pair."""
+    probabilities: Tensor
+    """Probability (E,) of the second history after the first."""
+    most: int
+    """Largest number of pairs that lead to one history."""
+
+    @classmethod
+    def of(cls, earlier: Tensor, later: Tensor, probabilities: Tensor, states: int) -> "Incoming":
+        """Sort pairs (E,) of histories by the second one."""
+        order = later.argsort(stable=True)
+        counts = torch.bincount(later, minlength=states)
+        return cls(
+            first=torch.nn.functional.pad(counts.cumsum(0), (1, 0)),
+            earlier=earlier[order],
+            probabilities=probabilities[order],
+            most=int(counts.max()),
+        )
+
+
+@triton.jit
+def _total(sums, programs, CHUNK: tl.constexpr):
+    """Return whether a frame's likelihoods leave any history, and the sum that remains."""
+    n = tl.arange(0, CHUNK)
+    weights = tl.zeros([CHUNK], tl.float64)
+    expected = tl.zeros([CHUNK], tl.float64)
+    for start in range(0, programs, CHUNK):
+        inside = start + n < programs
+        weights += tl.load(sums + 2 * (start + n), mask=inside, other=0.0)
+        expected += tl.load(sums + 2 * (start + n) + 1, mask=inside, other=0.0)
+    weight = tl.sum(weights, 0)
+    # If everything that may follow is excluded, the transitions decide.
+    possible = weight > 0
+    return possible, tl.where(possible, weight, tl.sum(expected, 0))
+
+
+@triton.jit
+def _history_step_kernel(
+    prior, likelihoods, history_code, first, earlier, probabilities, expected, sums,
+    t, frames, states, size,
+    BEGINS: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    block = tl.program_id(0)
+    programs = tl.num_programs(0)
+    frame = tl.program_id(1).to(tl.int64) * frames + t
+    s = block * ROWS + tl.arange(0, ROWS)
+    real = s < states
+    if BEGINS:
+        place = tl.program_id(1).to(tl.int64) * states + s
+        value = tl.load(prior + place, mask=real, other=0.0)
+    else:
+        possible, total = _total(sums + (frame - 1) * programs * 2, programs, CHUNK)
+        begin = tl.load(first + s, mask=real, other=0)
+        end = tl.load(first + s + 1, mask=real, other=0)
+        flow = tl.zeros([ROWS, LANES], tl.float64)
+        for start in range(0, tl.max(end - begin, 0), LANES):
+            pair = begin[:, None] + start + tl.arange(0, LANES)[None, :]
+            inside = pair < end[:, None]
+            before = tl.load(earlier + pair, mask=inside, other=0)
+            weight = tl.load(expected + (frame - 1) * states + before, mask=inside, other=0.0)
+            code = tl.load(history_code + before, mask=inside, other=0)
+            likelihood = tl.load(likelihoods + (frame - 1) * size + code, mask=inside, other=0.0)
+            weight = tl.where(possible, weight * likelihood, weight)
+            flow += weight * tl.load(probabilities + pair, mask=inside, other=0.0)
+        value = tl.sum(flow, 1) / total
+    tl.store(expected + frame * states + s, value, mask=real)
+    code = tl.load(history_code + s, mask=real, other=0)
+    likelihood = tl.load(likelihoods + frame * size + code, mask=real, other=0.0)
+    tl.store(sums + (frame * programs + block) * 2, tl.sum(value * likelihood, 0))
+    tl.store(sums + (frame * programs + block) * 2 + 1, tl.sum(value, 0))
+
+
+@triton.jit
+def _history_draw_kernel(
+    likelihoods, history_code, first, earlier, probabilities, expected, sums, uniform, codes,
+    frames, states, size, programs,
+    LANES: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    clip = tl.program_id(0).to(tl.int64)
+    codes += clip * frames
+    frame = clip * frames + frames - 1
+
+    # The last history: the first one at which the sum of weights exceeds the number drawn.
+    possible, total = _total(sums + frame * programs * 2, programs, CHUNK)
+    bound = tl.load(uniform + frames - 1) * total
+    before = tl.cast(0.0, tl.float64)
+    chosen = states
+    last = 0
+    for start in range(0, states, CHUNK):
+        s = start + tl.arange(0, CHUNK)
+        weight = tl.load(expected + frame * states + s, mask=s < states, other=0.0)
+        code = tl.load(history_code + s, mask=s < states, other=0)
+        likelihood = tl.load(likelihoods + frame * size + code)
+        weight = tl.where(possible, weight * likelihood, weight)
+        exceeds = (before + tl.cumsum(weight, 0) > bound) & (weight > 0)
+        chosen = tl.minimum(chosen, tl.min(tl.where(exceeds, s, states), 0))
+        # Rounding may let no sum exceed the number: then the last one with a weight.
+        last = tl.maximum(last, tl.max(tl.where(weight > 0, s, 0), 0))
+        before += tl.sum(weight, 0)
+    state = tl.where(chosen < states, chosen, last).to(tl.int64)
+    tl.store(codes + frames - 1, tl.load(history_code + state))
+
+    # Backward: each history given the one after it.
+    for back in range(1, frames):
+        t = frames - 1 - back
+        frame = clip * frames + t
+        possible, total = _total(sums + frame * programs * 2, programs, CHUNK)
+        lane = tl.arange(0, LANES)
+        pair = tl.load(first + state) + lane
+        inside = pair < tl.load(first + state + 1)
+        history = tl.load(earlier + pair, mask=inside, other=0)
+        weight = tl.load(expected + frame * states + history, mask=inside, other=0.0)
+        code = tl.load(history_code + history, mask=inside, other=0)
+        likelihood = tl.load(likelihoods + frame * size + code, mask=inside, other=0.0)
+        weight = tl.where(possible, weight * likelihood, weight)
+        weight = weight * tl.load(probabilities + pair, mask=inside, other=0.0)
+        exceeds = tl.cumsum(weight, 0) > tl.load(uniform + t) * tl.sum(weight, 0)
+        chosen_lane = tl.min(tl.where(exceeds & (weight > 0), lane, LANES), 0)
+        last_lane = tl.max(tl.where(weight > 0, lane, 0), 0)
+        chosen_lane = tl.where(chosen_lane < LANES, chosen_lane, last_lane)
+        state = tl.load(earlier + tl.load(first + state) + chosen_lane)
+        tl.store(codes + t, tl.load(history_code + state))
+
+
+def draw_histories(
+    likelihoods: Tensor, prior: Tensor, history_code: Tensor, incoming: Incoming, uniform: Tensor
+) -> Tensor:
+    """Draw sequences of codes (B, T) of a `HistoryChain`.
+
+    Args:
+        likelihoods: Likelihood (B, T, K) of each code, up to a factor in each frame.
+        prior: Probability (B, S) of each history in the first frame, before its likelihood.
+        history_code: Latest code (S,) of each history.
+        incoming: What leads to each history.
+        uniform: Numbers (T,) in [0, 1] that decide.
+
+    """
+    clips, frames, size = likelihoods.shape
+    states = len(history_code)
+    programs = triton.cdiv(states, HISTORIES)
+    likelihoods = likelihoods.double().contiguous()
+    prior = prior.double().contiguous()
+    expected = prior.new_empty(clips, frames, states)
+    sums = prior.new_empty(clips, frames, programs, 2)
+    codes = torch.empty(clips, frames, dtype=torch.int64, device=prior.device)
+    history_code = history_code.contiguous()
+    pairs = (incoming.first, incoming.earlier, incoming.probabilities)
+    for t in range(frames):
+        _history_step_kernel[(programs, clips)](
+            prior, likelihoods, history_code, *pairs, expected, sums,
+            t, frames, states, size,
+            BEGINS=t == 0, ROWS=HISTORIES, LANES=LANES, CHUNK=CHUNK, num_warps=2,
+        )  # fmt: skip
+    _history_draw_kernel[(clips,)](
+        likelihoods, history_code, *pairs, expected, sums, uniform.double().contiguous(), codes,
+        frames, states, size, programs,
+        LANES=triton.next_power_of_2(incoming.most), CHUNK=CHUNK, num_warps=4,
+    )  # fmt: skip
+    return codes
