@@ -4,6 +4,7 @@
 kept in git and none can be outdated.
 """
 
+import html
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -116,7 +117,7 @@ def configuration_page(root: Path) -> str:
             # The name of a document, in the dataclass, is a link in the page.
             re.sub(r"docs/([\w-]+\.md)", r"[\1](../\1)", parameter.meaning),
             parameter.values,
-            *(f"`{_value(profiles[name], parameter.key)}`" for name in PROFILES),
+            *(_code(_value(profiles[name], parameter.key)) for name in PROFILES),
         ]
         lines.append(_table_row(cells))
     return "\n".join(lines) + "\n"
@@ -332,6 +333,14 @@ def _value(profile: Mapping[str, Any], key: str) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _code(value: str) -> str:
+    """Format a value as code; a path may break, or it would push other columns off the page."""
+    if "/" not in value:
+        return f"`{value}`"
+    breakable = re.sub(r"([/_])", r"\1<wbr>", html.escape(value))
+    return f"<code>{breakable}</code>"
 
 
 def _table_row(cells: list[str]) -> str:

@@ -157,6 +157,42 @@ def plot_cost(axes: Axes, theme: Theme) -> None:
     axes.legend(loc="upper left", frameon=False, labelcolor=theme["text"], fontsize=8)
 
 
+def plot_gpus(axes: Axes, theme: Theme) -> None:
+    """Plot the speed of the generator's training against the number of GPUs."""
+    rows = read_table("experiments.md", "Two GPUs")
+    for label, name, colour, marker in (
+        ("64 windows each", "two, 64 each", "first", "o"),
+        ("64 windows together", "two, 64 together", "second", "s"),
+    ):
+        speeds = [number(rows[row][1]) for row in ("one GPU, batch 64", name)]
+        axes.plot([1, 2], speeds, color=theme[colour], marker=marker, label=label)
+        axes.annotate(
+            f"{speeds[-1]:.2f}",
+            (2, speeds[-1]),
+            xytext=(6, -3),
+            textcoords="offset points",
+            color=theme["text"],
+            fontsize=8,
+        )
+    axes.plot([1, 2], [1, 2], color=theme["text"], linestyle=":", linewidth=1, label="ideal")
+    axes.set(title="Generator, full size: speed against one H200", xlabel="GPUs", xlim=(0.8, 2.3))
+    axes.set(ylim=(0, 2.4), xticks=[1, 2])
+    axes.legend(loc="lower right", frameon=False, labelcolor=theme["text"], fontsize=8)
+
+
+def plot_synthesis(axes: Axes, theme: Theme) -> None:
+    """Plot the speed of synthesis on a CPU against the size of the model."""
+    rows = read_table("performance.md", "Using a model")
+    two_hours = rows["two hours of speech to npz, the sample's model, one CPU thread"][0]
+    second = rows["full size (untrained), one CPU thread"][0]
+    speeds = {
+        "ours, sample's size": round(2 * _SECONDS_PER_HOUR / number(two_hours), 1),
+        "ours, full size": round(1 / number(second), 1),
+    }
+    _bars(axes, speeds, theme)
+    axes.set(title="One CPU thread, processor time (times real time)")
+
+
 def training_hours(corpus_hours: float, step_seconds: float) -> float:
     """Compute how long the generator's training of the profile `paper` takes.
 
@@ -180,6 +216,8 @@ PLOTS: Final[Mapping[str, Callable[[Axes, Theme], None]]] = {
     "cpu-step": plot_cpu_step,
     "gpu-step": plot_gpu_step,
     "cost": plot_cost,
+    "gpus": plot_gpus,
+    "synthesis": plot_synthesis,
 }
 """Functions that draw, by name of the picture."""
 SIZE: Final = (4.2, 2.9)

@@ -57,6 +57,10 @@ def test_ranges_are_in_words() -> None:
     assert values["check_clips.min_face_agreement"] == "number ≥ -1, ≤ 1"
 
 
+def test_a_long_path_breaks_at_its_folders() -> None:
+    assert "| <code>data/<wbr>sample/<wbr>corpus</code> |" in configuration_page(ROOT)
+
+
 def test_a_document_that_a_parameter_names_is_a_link() -> None:
     assert "[fidelity.md](../fidelity.md) lists them. |" in configuration_page(ROOT)
 
