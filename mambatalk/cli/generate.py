@@ -19,6 +19,7 @@ from mambatalk.cli.loading import (
 from mambatalk.console import progress_bar
 from mambatalk.errors import InputError
 from mambatalk.files import make_folder, path_errors
+from mambatalk.serving import FORMATS
 
 if TYPE_CHECKING:
     from mambatalk.synthesis.bundle import Bundle
@@ -62,7 +63,7 @@ def generate(
         ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Comma-separated formats: npz, bvh, glb, vrma, mp4.")
+        str, typer.Option("--format", help=f"Comma-separated formats: {', '.join(FORMATS)}.")
     ] = "npz",
     side_by_side: Annotated[
         Path | None,

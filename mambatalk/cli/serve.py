@@ -35,11 +35,11 @@ def serve(
     ] = 16,
     device: DeviceOption = "auto",
 ) -> None:
-    """Answer requests over HTTP: POST a recording to /motion, get npz, bvh, glb, vrma or mp4.
+    """Answer requests over HTTP: POST a recording to /motion, get a file of motion.
 
     Requests that arrive at the same time are generated side by side. There is no authentication:
-    put a proxy in front before you listen at another address. /docs describes the requests (its
-    page loads scripts from the internet), /openapi.json without scripts.
+    put a proxy in front before you listen at another address. The page /docs describes the
+    requests and the formats, and needs no internet; programs read /openapi.json.
 
     With the example's service, this makes a glTF file:
     `curl --data-binary @speech.wav 'http://127.0.0.1:8000/motion?format=glb' -o speech.glb`

@@ -11,14 +11,19 @@ from typing import Final
 import roma
 from torch import Tensor
 
-from mambatalk.metrics.catalogue import MOVING_PARTS, ROTATING_PARTS, MovingPart
+from mambatalk.metrics.catalogue import MOVING_PARTS, MovingPart
 from mambatalk.metrics.variant import ClipMean
 from mambatalk.motion.skeleton import FPS, PART_JOINTS
 
 JOINTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
-    {"jaw": PART_JOINTS["face"], **{part: PART_JOINTS[part] for part in ROTATING_PARTS[1:]}}
+    {
+        "jaw": PART_JOINTS["face"],
+        "upper": PART_JOINTS["upper"],
+        "hands": PART_JOINTS["hands"],
+        "lower": PART_JOINTS["lower"],
+    }
 )
-"""Joints of the parts that are rotations."""
+"""Joints of the parts that are rotations, `ROTATING_PARTS`."""
 STILL: Final = 1e-6
 """A part whose deviations (radians, metres or coefficients) are below this stands still; what is
 left is rounding, which may not be compared."""

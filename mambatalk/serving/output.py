@@ -21,8 +21,8 @@ from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import FPS
 from mambatalk.motion.stand_in.model import write_stand_in
 from mambatalk.reporting.text import count_of
+from mambatalk.serving import FORMATS
 
-FORMATS: Final = ("npz", "bvh", "glb", "vrma", "mp4")
 VIDEO_HEIGHT: Final = 720
 """Pixels; a video is 1280 pixels wide."""
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -19,20 +19,12 @@ from fastapi.staticfiles import StaticFiles
 import mambatalk
 from mambatalk.audio.recording import Recording
 from mambatalk.errors import InputError
+from mambatalk.serving import CONTENT_TYPES, Format
 from mambatalk.serving.batching import Batcher
 from mambatalk.serving.generation import Model
 from mambatalk.serving.output import Bodies, write_motion
 from mambatalk.synthesis.layout import Speech, check_audio
 
-Format = Literal["npz", "bvh", "glb", "vrma", "mp4"]
-
-CONTENT_TYPES: Final = {
-    "npz": "application/octet-stream",
-    "bvh": "text/plain",
-    "glb": "model/gltf-binary",
-    "vrma": "model/gltf-binary",
-    "mp4": "video/mp4",
-}
 LOOPBACK: Final = ("127.0.0.1", "localhost")
 RETRY_SECONDS: Final = 5
 PAGE_POLICY: Final = (

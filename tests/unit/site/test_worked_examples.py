@@ -58,30 +58,155 @@ def test_pages_left_out_are_run_by_the_named_tests() -> None:
         assert page in (ROOT / test).read_text(encoding="utf-8")
 
 
-def test_the_stage_of_the_guide_fits_into_the_graph(tmp_path: Path) -> None:
-    """The module and the entry of the guide pass the check that every stage has to pass."""
-    page = ROOT / "docs" / "add-stage.md"
-    for package in ("mambatalk", "tasks"):
-        shutil.copytree(ROOT / package, tmp_path / package)
-    (entry,) = blocks_in(page, "yaml")
-    graph = (ROOT / "dvc.yaml").read_text().replace("\nstages:\n", f"\nstages:\n{entry}", 1)
-    (tmp_path / "dvc.yaml").write_text(graph)
+class Copy:
+    """A copy of the packages in which a guide is followed."""
 
-    def check() -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "tasks.tools.graph"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    def __init__(self, root: Path, *packages: str) -> None:
+        self.root = root
+        for package in packages:
+            shutil.copytree(ROOT / package, root / package)
+
+    def change(self, path: str, old: str, new: str) -> None:
+        """Replace what is once in a file."""
+        text = (self.root / path).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{path}: {old}"
+        (self.root / path).write_text(text.replace(old, new), encoding="utf-8")
+
+    def insert(self, path: str, before: str, lines: str) -> None:
+        """Put lines before what is once in a file."""
+        self.change(path, before, f"{lines}{before}")
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python with the copied packages."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(self.root), str(ROOT)])},
             capture_output=True,
             text=True,
             check=False,
         )
-        return done.returncode, done.stdout
 
-    assert check() == (1, "speaker_hours: expected a module tasks.speaker_hours, found none\n")
+    def run(self, code: str) -> None:
+        """Run code that must not fail."""
+        done = self.python("-c", code)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_exporter_of_the_guide_is_offered(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, "mambatalk")
+    page = ROOT / "docs" / "add-exporter.md"
+    (tmp_path / "mambatalk/export/joint_table.py").write_text(python_blocks(page)[0][1])
+    formats, output = "mambatalk/serving/__init__.py", "mambatalk/serving/output.py"
+    copy.change(formats, '"vrma", "mp4"]', '"vrma", "mp4", "csv"]')
+    copy.insert(formats, '        "mp4": "video/mp4",', '        "csv": "text/csv",\n')
+    (branch,) = blocks_in(page, "text")
+    copy.insert(output, '    elif path.suffix == ".mp4":', branch)
+    copy.insert(
+        output,
+        "from mambatalk.export.vrma import write_vrma",
+        "from mambatalk.export.joint_table import write_joint_table\n",
+    )
+    copy.run(
+        """
+from pathlib import Path
+from typer.testing import CliRunner
+from mambatalk.cli import app
+from mambatalk.serving.output import Bodies, parse_formats, write_motion
+from tests.helpers.motions import smooth_motion
+
+assert "vrma, mp4, csv." in CliRunner().invoke(app, ["generate", "--help"]).output
+(ending,) = parse_formats("csv")
+write_motion(Path(f"moving.{ending}"), smooth_motion(1, 30), None, Bodies(path=None))
+assert len(Path("moving.csv").read_text().splitlines()) == 31
+"""
+    )
+
+
+def test_the_metric_and_the_part_of_the_guides_are_in_every_row(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, "mambatalk")
+    (tmp_path / "mambatalk/metrics/wrists.py").write_text(
+        python_blocks(ROOT / "docs" / "add-metric.md")[0][1]
+    )
+    catalogue, row = "mambatalk/metrics/catalogue.py", "mambatalk/evaluation/row.py"
+    info = '"wrists", "Wrist distance", "nearer to ground truth", -2, "m", "cm", "body"'
+    assert info in python_blocks(ROOT / "docs" / "add-metric.md")[1][1]
+    copy.insert(catalogue, '    MetricInfo("root_drift",', f"    MetricInfo({info}),\n")
+    copy.insert(row, '        "root_drift": RootDrift(),', '        "wrists": WristDistance(),\n')
+    copy.insert(
+        row,
+        '            "root_drift": (motion.root,),',
+        '            "wrists": (motion.joints,),\n',
+    )
+    copy.insert(row, "class Row:", "from mambatalk.metrics.wrists import WristDistance\n\n\n")
+
+    copy.change(catalogue, 'MovingPart = Literal["jaw",', 'MovingPart = Literal["jaw", "head",')
+    copy.change(catalogue, '= ("jaw", "upper",', '= ("jaw", "head", "upper",')
+    copy.insert(catalogue, '        "jaw": "jaw",', '        "head": "head",\n')
+    copy.insert(
+        "mambatalk/metrics/part_motion.py",
+        '        "jaw": PART_JOINTS["face"],',
+        '        "head": (12, 15),\n',
+    )
+    copy.run(
+        """
+import soundfile
+from mambatalk import evaluate
+from mambatalk.metrics.catalogue import CATALOGUE
+from tests.helpers.motions import smooth_motion
+from tests.helpers.speech import noise
+
+for seed, name in enumerate(("result", "truth")):
+    smooth_motion(seed, 120).write(f"{name}.npz")
+soundfile.write("speech.wav", noise(4.0), 16_000)
+rows = evaluate("result.npz", "truth.npz", "speech.wav")["rows"]
+for row in ("result", "ground_truth"):
+    assert rows[row]["wrists"]["corrected"] > 0.1
+    assert rows[row]["range_head"]["corrected"] > 0.01
+assert rows["ground_truth"]["correlation_head"]["corrected"] > 0.999
+assert rows["result"]["posture_head"]["corrected"] > 0.01
+assert CATALOGUE["speed_head"].heading == "Speed, head (rad/s)"
+"""
+    )
+
+
+def test_the_rule_of_the_guide_judges_clips(tmp_path: Path) -> None:
+    copy = Copy(tmp_path, "mambatalk")
+    code = python_blocks(ROOT / "docs" / "add-rule.md")[0][1]
+    rule = code[code.index("Rule(\n") :].rstrip()
+    rules = "mambatalk/quality/rules/catalogue.py"
+    copy.insert(rules, "        *_motion_rules(config),", f"        {rule},\n")
+    copy.run(
+        f"""
+import pandas as pd
+from mambatalk.config import load_config
+from mambatalk.quality.rules.catalogue import clip_rules
+from mambatalk.quality.rules.verdict import apply_rules
+
+config = load_config({str(ROOT / "infra/profiles/tiny.yaml")!r}).check_clips
+table = pd.DataFrame({{"clip_id": ["a", "b"], "loudness": [-25.0, -52.0]}})
+rules = [rule for rule in clip_rules(config) if rule.name == "quiet"]
+assert list(apply_rules(table, rules)["clip_id"]) == ["b"]
+"""
+    )
+
+
+def test_the_stage_of_the_guide_fits_into_the_graph(tmp_path: Path) -> None:
+    """The module and the entry of the guide pass the check that every stage has to pass."""
+    page = ROOT / "docs" / "add-stage.md"
+    copy = Copy(tmp_path, "mambatalk", "tasks")
+    (entry,) = blocks_in(page, "yaml")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    copy.change("dvc.yaml", "\nstages:\n", f"\nstages:\n{entry}")
+    check = ("-m", "tasks.tools.graph")
+    missing = copy.python(*check)
+    assert missing.returncode == 1
+    assert missing.stdout == "speaker_hours: expected a module tasks.speaker_hours, found none\n"
+
     module = "\n".join(code for _, code in python_blocks(page))
     (tmp_path / "tasks" / "speaker_hours.py").write_text(f'"""A stage."""\n\n{module}')
-    assert check() == (0, "")
+    done = copy.python(*check)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_stage_of_the_guide_counts_what_is_accepted(tmp_path: Path) -> None:
