@@ -38,6 +38,8 @@ SUBSTITUTIONS = {
     "result.npz": "results/1_ada_0_1_1.npz",
     "truth.npz": "data/sample/corpus/smplxflame_30/1_ada_0_1_1.npz",
     "speech.wav": "data/sample/corpus/wave16k/1_ada_0_1_1.wav",
+    "speech.TextGrid": "data/sample/corpus/textgrid/1_ada_0_1_1.TextGrid",
+    "recorded.npz": "data/sample/corpus/smplxflame_30/1_ada_0_1_1.npz",
 }
 
 

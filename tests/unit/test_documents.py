@@ -113,6 +113,13 @@ def test_blocks_are_in_languages_that_are_checked() -> None:
     assert written == {"add-stage.md", "team-server.md"}
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_no_block_is_indented_instead_of_fenced(path: Path) -> None:
+    """An indented block has no language and no mark, so that no test would execute it."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    assert re.findall(r"\n\n {4}(?![ \-*|]|\d+\.)(.+)", text) == []
+
+
 def test_the_override_of_the_team_server_names_services_of_its_compose_file() -> None:
     yaml = YAML(typ="safe")
     (block,) = blocks_in(ROOT / "docs" / "team-server.md", "yaml")
