@@ -127,7 +127,7 @@ experiments: install ## Builds side by side: metrics, and the parameters that di
 	  --drop '.*/|.*\.py$$|motion\.|(bundle|metrics|models|plots|renders|results)$$'
 
 .PHONY: package
-package: install ## Build wheel and sdist, and try the wheel in a clean environment
+package: install ## Build wheel and sdist, and try each in a clean environment
 	@$(BRIDGE); python -m pytest -n 0 -m packaging tests/packaging
 
 # Material prints an advertisement otherwise.

@@ -1,4 +1,4 @@
-"""Wheel and sdist are built, and the wheel works in an environment that has nothing else.
+"""Wheel and sdist are built, and each works in an environment that has nothing else.
 
 Run with `make package`: packages are installed, which needs an index and a minute.
 """
@@ -85,6 +85,32 @@ def test_the_wheel_runs_in_a_clean_environment(distributions: Path, tmp_path: Pa
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_the_sdist_installs_as_an_application(distributions: Path, tmp_path: Path) -> None:
+    """As pipx does: an environment of its own, and the command in a folder of commands."""
+    (sdist,) = distributions.glob("*.tar.gz")
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
+        "UV_TOOL_DIR": str(tmp_path / "tools"),
+        "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
+    }
+    constraints = ROOT / "constraints.txt"
+    subprocess.run(
+        ["uv", "tool", "install", "--quiet", "--python", sys.executable, "-c", constraints, sdist],
+        check=True,
+        env=environment,
+    )
+    done = subprocess.run(
+        [tmp_path / "bin" / "mambatalk", "--version"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert TAG.removeprefix("v") in done.stdout
 
 
 def test_the_version_is_that_of_the_tag(distributions: Path) -> None:
