@@ -2,8 +2,8 @@
 
 Every block of commands of `docs/tutorial.md` runs in its order, in one clone in which nothing has
 run, and prints what the page shows, apart from numbers that depend on the training. The profile is
-the page's, `sample`. The short training has 2 epochs: with 4, five clips leave some differences from
-16 unclear, and the gate could not decide after some changes of the model.
+the page's, `sample`. The short training has 2 epochs: with 4, five clips leave some differences
+from 16 unclear, and the gate could not decide after some changes of the model.
 """
 
 import os
