@@ -209,7 +209,8 @@ def library_pages() -> dict[str, str]:
         module = library.modules[name]
         if module.path in UNLISTED or name.startswith("_"):
             continue
-        lines = [f"# mambatalk.{name}", ""]
+        # Guides come before names of the code in what the search finds.
+        lines = ["---", "search:", "  boost: 0.2", "---", "", f"# mambatalk.{name}", ""]
         for found in _documented_modules(module):
             level = 2 if found is not module or module.modules else 1
             lines += [

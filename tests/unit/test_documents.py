@@ -12,6 +12,7 @@ import typer
 from ruamel.yaml import YAML
 
 from mambatalk.cli import app
+from mambatalk.quality.decisions import COLUMNS
 from tasks.site.hooks import IN_TUTORIAL, NEEDS
 from tests.helpers.documents import (
     DOCUMENTS,
@@ -163,6 +164,11 @@ def test_the_page_of_files_lists_every_output_with_its_stage() -> None:
                 page = large if settings.get("cache", True) else small
                 listed = re.escape(path.replace("${item.part}", "PART"))
                 assert re.search(rf"^\| `{listed}` \| .* \| {name} \|", page, re.MULTILINE), path
+
+
+def test_the_page_of_files_names_the_columns_of_decisions() -> None:
+    columns = ", ".join(f"`{name}`" for name in COLUMNS)
+    assert f"{columns} |" in _text("docs/files.md")
 
 
 def _text(name: str) -> str:

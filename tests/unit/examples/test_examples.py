@@ -138,9 +138,13 @@ def test_query_lineage_finds_the_origin_of_a_build(tmp_path: Path) -> None:
     assert "abc123" in done.stdout
 
 
-@pytest.mark.usefixtures("checkout")
-def test_the_notebook_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("folder", [".", "examples"])
+def test_the_notebook_runs_from_top_to_bottom(
+    checkout: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
+    (checkout / folder).mkdir(exist_ok=True)
+    monkeypatch.chdir(checkout / folder)
     notebook = json.loads((EXAMPLES / "look_at_motion.ipynb").read_text(encoding="utf-8"))
     names: dict[str, object] = {}
     for cell in notebook["cells"]:
