@@ -32,6 +32,7 @@ ALL_COMMANDS = [
         *(command for block in shell_blocks(path) for command in block.commands),
     )
 ]
+GUIDES = sorted((ROOT / "docs").glob("add-*.md"))
 MAKE_TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -152,6 +153,28 @@ def test_names_in_the_fidelity_tables_exist_in_their_files() -> None:
                 assert name.rpartition(".")[2] in sources, f"{name} in {files}"
                 checked += 1
     assert checked > 20
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
+def test_names_and_files_in_the_guides_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"^```.*?^```$", text, flags=re.M | re.S))
+    sources = [
+        file
+        for folder in ("mambatalk", "tasks", "tests")
+        for file in (ROOT / folder).rglob("*.py")
+        # This file and the guides' own tests would make any name exist.
+        if file.name not in ("test_documents.py", "test_worked_examples.py")
+    ]
+    code = "".join(file.read_text(encoding="utf-8") for file in sources)
+    code += (ROOT / "dvc.yaml").read_text(encoding="utf-8") + blocks
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    for name in (span for span in spans if re.match(r"(mambatalk|tasks|tests|infra)/", span)):
+        # The module of the new stage is written by its guide.
+        assert (ROOT / name).exists() or f"- {name}\n" in blocks, name
+    for name in (span for span in spans if re.fullmatch(r"[A-Za-z_]{4,}", span)):
+        assert re.search(rf"\b{name}\b", code), name
+    assert spans
 
 
 def test_the_page_of_files_lists_every_output_with_its_stage() -> None:
