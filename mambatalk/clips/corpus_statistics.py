@@ -169,14 +169,14 @@ def _finger_cosine(pose: Vectors, usual: Vectors) -> float:
 
 
 def _side_share(pose: Vectors, usual: Vectors) -> float:
-    expected = _asymmetry(usual)
+    expected = asymmetry(usual)
     size = float(expected @ expected)
     if size < MIN_ASYMMETRY**2:
         return float("nan")
-    return float(_asymmetry(pose) @ expected) / size
+    return float(asymmetry(pose) @ expected) / size
 
 
-def _asymmetry(pose: Vectors) -> Vectors:
+def asymmetry(pose: Vectors) -> Vectors:
     """Return half of the difference between a pose of the body and its mirror image, flat."""
     body = pose.reshape(-1, 3)[: len(MIRRORED)]
     # A mirror in the plane of y and z keeps the x component of a rotation and turns the others.

@@ -91,7 +91,17 @@ def _shortest_angle(angles: Floats) -> Floats:
 
 
 def _tilt(root: Floats, angles: Floats) -> float:
+    return float(np.arccos(np.clip(np.median(vertical_share(root, angles)), -1, 1)))
+
+
+def vertical_share(root: Floats, angles: Floats) -> Floats:
+    """Return the cosine (n,) of the angle between the body's vertical axis and the world's.
+
+    Args:
+        root: Rotation of the body (n, 3), axis-angle in radians.
+        angles: Their angles (n,).
+
+    """
     # Rodrigues' formula for the y component of the rotated y axis.
     axis_y = root[:, 1] / np.maximum(angles, 1e-12)
-    vertical = np.cos(angles) + axis_y**2 * (1 - np.cos(angles))
-    return float(np.arccos(np.clip(np.median(vertical), -1, 1)))
+    return np.cos(angles) + axis_y**2 * (1 - np.cos(angles))

@@ -1,15 +1,17 @@
 """A small sample to damage; its cached clip store makes reading damaged copies fast."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from mambatalk.clips.ingest import ingest
-from mambatalk.clips.store import ClipStore
+from mambatalk.clips.store import ClipSource, ClipStore
 from mambatalk.corpus.snapshot import write_snapshot
+from mambatalk.quality.pages.evidence import evidence_figures
+from mambatalk.quality.pages.figures import Figure
 from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
 from mambatalk.quality.rules.verdict import apply_rules
 from mambatalk.sample.build import write_sample
@@ -61,6 +63,18 @@ def ingest_corpus(
 
     run(sample)
     return run
+
+
+def figures_of(store: ClipSource, clip_id: str, rules: Collection[str]) -> list[Figure]:
+    """Draw the figures that a report shows for some broken rules of a clip.
+
+    A figure that marks the clip among all others shows that a value is unusual, but not the fault.
+    """
+    row = store.manifest.set_index("clip_id", drop=False).loc[clip_id].to_dict()
+    clip = None if row["fault"] else store.read(clip_id)
+    broken = [rule for rule in clip_rules(STANDARD_BOUNDS) if rule.name in rules]
+    figures = evidence_figures(row, clip, broken, store)
+    return [figure for figure in figures if "(triangle)" not in figure.caption]
 
 
 def findings(table: pd.DataFrame) -> Findings:

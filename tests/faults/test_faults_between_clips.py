@@ -12,7 +12,7 @@ from mambatalk.clips.store import ClipStore
 from mambatalk.corpus.layout import KINDS
 from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
 from mambatalk.quality.rules.verdict import apply_rules
-from tests.faults.conftest import Findings, findings
+from tests.faults.conftest import Findings, figures_of, findings
 from tests.faults.damage import RATE, Corpus
 from tests.faults.faults_in_time import at_pace
 
@@ -20,6 +20,8 @@ IngestCorpus = Callable[[Path], ClipStore]
 TRAINED, COPY = "3_celia_0_4_4", "3_celia_0_9_9"
 ADA = tuple(f"1_ada_0_{number}_{number}" for number in range(1, 5))
 
+WITHOUT_FIGURE = {"speaker_name", "speaker_trains", "id_agrees"}
+"""Faults of ids and of the split table, and not of signals."""
 SHORT_CLIP = "1_ada_0_3_3"
 """Too short for a lag of its own; it is quarantined with the other clips of its speaker."""
 
@@ -167,9 +169,13 @@ def test_a_fault_is_found_by_its_rule(
     plant: Callable[[Corpus], Any], expected: Findings, corpus: Corpus, ingest_corpus: IngestCorpus
 ) -> None:
     plant(corpus)
-    found = findings(ingest_corpus(corpus.root).manifest)
+    store = ingest_corpus(corpus.root)
+    found = findings(store.manifest)
     assert set(found) == set(expected)
     assert all(rules <= found[clip] for clip, rules in expected.items())
+    for clip, rules in expected.items():
+        for rule in rules - WITHOUT_FIGURE if "readable" not in rules else ():
+            assert figures_of(store, clip, [rule])
 
 
 def test_a_leak_names_the_clip_in_the_other_split(

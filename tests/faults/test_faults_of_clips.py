@@ -7,7 +7,7 @@ import pytest
 
 from mambatalk.clips.store import ClipStore
 from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
-from tests.faults.conftest import findings
+from tests.faults.conftest import figures_of, findings
 from tests.faults.damage import Corpus
 from tests.faults.faults_in_time import LABELS, TIME
 from tests.faults.faults_of_clips import CLIP, FAULTS, Fault
@@ -17,6 +17,13 @@ from tests.faults.test_faults_between_clips import PLANTED
 from tests.faults.test_faults_of_identity import COPIES, FOREIGN
 
 IngestCorpus = Callable[[Path], ClipStore]
+WITHOUT_FIGURE = {
+    # Nothing can be read.
+    "readable",
+    # The fault is in the split table or in a header, and not in a signal.
+    "listed",
+    "frame_rate",
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -24,9 +31,12 @@ def test_a_fault_is_found_by_its_rule(
     fault: Fault, corpus: Corpus, ingest_corpus: IngestCorpus
 ) -> None:
     fault.plant(corpus)
-    found = findings(ingest_corpus(corpus.root).manifest)
+    store = ingest_corpus(corpus.root)
+    found = findings(store.manifest)
     assert set(found) == {CLIP}
     assert {fault.rule} | fault.also <= found[CLIP]
+    if fault.rule not in WITHOUT_FIGURE:
+        assert any(figure.svg for figure in figures_of(store, CLIP, [fault.rule]))
 
 
 def test_an_undamaged_sample_has_no_findings(sample: Path, ingest_corpus: IngestCorpus) -> None:

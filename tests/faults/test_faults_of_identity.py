@@ -12,7 +12,7 @@ import soxr
 from mambatalk.clips.store import ClipStore
 from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
 from mambatalk.quality.rules.verdict import apply_rules
-from tests.faults.conftest import findings
+from tests.faults.conftest import figures_of, findings
 from tests.faults.damage import RATE, Corpus
 from tests.faults.faults_in_time import each_frame, played
 from tests.faults.test_faults_in_time import REAL, needs_real_clips
@@ -70,12 +70,13 @@ def test_a_changed_copy_in_another_split_is_found(
 ) -> None:
     corpus.copy(TRAINED, COPY, "test", ("motion", "wave"))
     change(corpus, COPY)
-    manifest = ingest_corpus(corpus.root).manifest
-    found = findings(manifest)
+    store = ingest_corpus(corpus.root)
+    found = findings(store.manifest)
     assert set(found) == {TRAINED, COPY}
     assert rules <= found[TRAINED]
     assert rules <= found[COPY]
-    rows = apply_rules(manifest, clip_rules(STANDARD_BOUNDS))
+    assert all(any(fig.svg for fig in figures_of(store, COPY, [rule])) for rule in rules)
+    rows = apply_rules(store.manifest, clip_rules(STANDARD_BOUNDS))
     (leak,) = rows.loc[(rows["rule"] == "leak_of_a_part") & (rows["clip_id"] == COPY), "found"]
     assert f"of {TRAINED} in train" in leak
 
@@ -100,11 +101,13 @@ def test_a_changed_copy_of_a_clip_of_beatx_is_found(
 def test_a_clip_of_another_speaker_is_found(corpus: Corpus, ingest_corpus: IngestCorpus) -> None:
     """Voice and body both name the speaker whose clip it is."""
     corpus.rename("1_ada_0_1_1", COPY)
-    manifest = ingest_corpus(corpus.root).manifest
-    found = findings(manifest)
+    store = ingest_corpus(corpus.root)
+    found = findings(store.manifest)
     assert set(found) == {COPY}
     assert found[COPY] >= FOREIGN | {"speaker_shape"}
-    row = manifest[manifest["clip_id"] == COPY].iloc[0]
+    for rule in found[COPY]:
+        assert any(figure.svg for figure in figures_of(store, COPY, [rule]))
+    row = store.manifest[store.manifest["clip_id"] == COPY].iloc[0]
     assert (row["voice_of"], row["shape_of"]) == ("1 ada", "1 ada")
 
 

@@ -111,19 +111,29 @@ def test_undamaged_motion_has_no_findings(clip: tuple[Arrays, Arrays]) -> None:
     assert found_in(measure(clip[0])) == {}
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", [*FAULTS, *UNUSUAL], ids=lambda fault: fault.name)
 def test_a_figure_shows_a_fault_of_the_motion(fault: MotionFault, sample: Path) -> None:
     arrays = {key: value.copy() for key, value in load(sample, SAMPLE_CLIP).items()}
-    fault.damage(arrays, load(sample, CLIPS[SAMPLE_CLIP]))
-    row, motion = measure(arrays), read(arrays)
+    other = load(sample, CLIPS[SAMPLE_CLIP])
+    usual = {"fault": None, "speaker": 1, "name": "ada", "shape_fingerprint": "usual"}
+    rows = [usual | row | {"clip_id": f"{k}"} for k, row in enumerate(pieces(other))]
+    fault.damage(arrays, other)
+    rows.append(usual | measure(arrays) | {"clip_id": SAMPLE_CLIP})
+    manifest = pd.DataFrame(rows)
+    manifest = manifest.assign(**usual_columns(manifest))
     clip = Clip(
-        clip_id=SAMPLE_CLIP, motion=motion, audio=b"", words=None, phones=None, semantics=None
+        clip_id=SAMPLE_CLIP,
+        motion=read(arrays),
+        audio=b"",
+        words=None,
+        phones=None,
+        semantics=None,
     )
     rules = [rule for rule in RULES if rule.name == fault.rule]
-    store = cast(ClipStore, SimpleNamespace(manifest=pd.DataFrame([row, row])))
-    figures = evidence_figures(row, clip, rules, store)
+    store = cast(ClipStore, SimpleNamespace(manifest=manifest))
+    figures = evidence_figures(manifest.iloc[-1].to_dict(), clip, rules, store)
     assert len(figures) == 1
-    assert figures[0].caption
+    assert "(triangle)" not in figures[0].caption, "a histogram shows no signal"
     assert "nan" not in str(figures[0].svg)
 
 

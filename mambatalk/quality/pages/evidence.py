@@ -28,6 +28,7 @@ from mambatalk.quality.pages.signals import (
     plot_semantics,
     plot_voice,
 )
+from mambatalk.quality.pages.usual_figures import USUAL_COLUMNS, plot_usual
 from mambatalk.quality.pages.waveform import WAVEFORM_COLUMNS, plot_waveform
 from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, BASE, MODEL, draw
@@ -92,6 +93,8 @@ def _draw_clip(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource
         return plot_voice(row, store.manifest)
     if column in COPY_COLUMNS and isinstance(row[column], str):
         return plot_copy(row, clip, rule, store)
+    if column in USUAL_COLUMNS:
+        return plot_usual(row, clip, rule, store)
     if column == "order":
         return plot_order(clip, rule)
     return None

@@ -18,6 +18,8 @@ HEIGHT: Final = 150
 """Size of a figure in pixels of the page."""
 MAX_POINTS: Final = 600
 """A longer curve is drawn by the maximum of each group of frames, so that no spike is lost."""
+FINGERS: Final = ("index", "middle", "pinky", "ring", "thumb")
+"""Fingers of a hand in the order of SMPL-X."""
 DASHED: Final = (0, (3, 2))
 """Matplotlib line style of bounds."""
 Floats = NDArray[np.floating[Any]]

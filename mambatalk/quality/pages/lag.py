@@ -34,6 +34,7 @@ LAG_COLUMNS: Final = (
     "word_lag",
     "pace",
     "clock",
+    "speaker_clock",
     "backwards",
 )
 SECONDS_SHOWN: Final = 15
@@ -55,7 +56,8 @@ def plot_lag(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
     name, reference = _reference(clip, rule.column, len(loudness))
     fitting, cause = _fitting(reference, rule.column, float(row[rule.column]))
     # Clocks drift apart towards the end.
-    first = max(0, len(loudness) - SECONDS_SHOWN * FPS) if rule.column == "clock" else 0
+    drifts = rule.column in ("clock", "speaker_clock")
+    first = max(0, len(loudness) - SECONDS_SHOWN * FPS) if drifts else 0
     curves = (
         ("audio", moving_mean(loudness, 3) if len(loudness) > 3 else loudness, SOFT),
         (name, reference, BAD),
@@ -72,7 +74,7 @@ def plot_lag(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
         axes.grid(False, axis="y")
         axes.set_xlabel("time (s)")
 
-    suffix = " (median of the speaker)" if rule.column == "speaker_lag" else ""
+    suffix = " (median of the speaker)" if rule.column.startswith("speaker_") else ""
     caption = f"{name.capitalize()} above, loudness below: {cause}{suffix}."
     return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 
@@ -88,7 +90,7 @@ def _reference(clip: Clip, column: str, frames: int) -> tuple[str, Curve]:
 
 def _fitting(reference: Curve, column: str, value: float) -> tuple[Curve, str]:
     """Return the curve as it fits the audio, and a description of the fault."""
-    if column in ("pace", "clock"):
+    if column in ("pace", "clock", "speaker_clock"):
         frames = np.arange(int(len(reference) * value))
         stretched = np.interp(frames / value, np.arange(len(reference)), reference)
         return stretched, f"the motion fits if it takes {value:.3f} times as long"

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from mambatalk.clips.posture import longest_span
 from mambatalk.clips.row import Clip
 from mambatalk.motion.skeleton import FPS
 from mambatalk.quality.pages.over_time import FRAME_SERIES
@@ -42,8 +43,8 @@ def find_moment(
     if series.frozen is None:
         peak = int(values.max(axis=1).argmax()) / FPS
         return peak, peak
-    frozen = np.flatnonzero(series.still(values))
-    return (frozen[0] / FPS, frozen[-1] / FPS) if len(frozen) else None
+    first, last = longest_span(series.still(values))
+    return (first / FPS, last / FPS) if last > first else None
 
 
 def still_times(moment: tuple[float, float] | None, seconds: float) -> tuple[float, ...]:

@@ -88,6 +88,12 @@ def _largest_expression(motion: SmplxMotion) -> Floats:
     return np.abs(motion.expressions).max(axis=1, keepdims=True)
 
 
+def _face_range(motion: SmplxMotion) -> Floats:
+    """Return the expression coefficients above their lowest values; the largest is the range."""
+    expressions = bounded(motion.expressions)
+    return expressions - expressions.min(axis=0)
+
+
 def _angles(motion: SmplxMotion) -> Floats:
     return np.linalg.norm(bounded(motion.poses).reshape(len(motion), -1, 3), axis=-1)
 
@@ -211,6 +217,7 @@ FRAME_SERIES: Final[Mapping[str, FrameSeries]] = {
     "max_expression": FrameSeries(
         "Largest expression coefficient", "", lambda motion: np.abs(bounded(motion.expressions))
     ),
+    "face_range": FrameSeries("Largest expression above its lowest value", "", _face_range),
     **{f"frozen_{part}_seconds": _frozen_part(part) for part in TRACKED_PARTS},
     "largest_value": FrameSeries(
         f"Largest value, at most {ABSURD:g} shown",

@@ -16,10 +16,12 @@ from mambatalk.clips.placement import (
     feet_below_origin,
     finger_closing,
 )
+from mambatalk.clips.posture import vertical_share
 from mambatalk.clips.row import Clip
 from mambatalk.clips.statistics import joint_speed
 from mambatalk.motion.skeleton import FPS
 from mambatalk.quality.pages.figures import (
+    FINGERS,
     HEIGHT,
     WIDTH,
     Figure,
@@ -32,8 +34,6 @@ from mambatalk.reporting.picture import BAD, BASE, MODEL, SOFT, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FINGERS: Final = ("index", "middle", "pinky", "ring", "thumb")
 
 
 def plot_posture(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
@@ -78,6 +78,25 @@ def _plot_foot_height(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
     caption = (
         f"Height of the lower foot: {abs(value):.2f} m {side} the floor (grey line) in the middle "
         f"of the clip, {height.min():.2f} to {height.max():.2f} m. Proportions of an adult."
+    )
+    return _figure(caption, paint)
+
+
+def _plot_tilt(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
+    root = bounded(clip.motion.poses[:, :3])
+    share = vertical_share(root, np.linalg.norm(root, axis=-1))
+    tilt = np.arccos(np.clip(share, -1, 1))
+
+    def paint(axes: "Axes") -> None:
+        _draw_curves(axes, [("tilt", tilt, MODEL)])
+        axes.axhline(float(row["tilt"]), color=BAD, linewidth=1.5)
+        mark_bounds(axes, rule, np.append(tilt, rule.maximum or 0))
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("tilt (rad)")
+
+    caption = (
+        f"Tilt of the body against the y axis: {float(row['tilt']):.2f} rad in the middle of the "
+        "clip (red line). A quarter turn is 1.57 rad."
     )
     return _figure(caption, paint)
 
@@ -166,6 +185,7 @@ def _figure(caption: str, paint: Callable[["Axes"], None]) -> Figure:
 _PLOTS: Final[Mapping[str, Callable[[Mapping[str, Any], Clip, Rule], Figure]]] = {
     "translation_fault": _plot_translation,
     "foot_height": _plot_foot_height,
+    "tilt": _plot_tilt,
     "elbow_bend": _plot_elbows,
     "elbow_axis": _plot_elbows,
     "finger_order": _plot_fingers,

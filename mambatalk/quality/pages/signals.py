@@ -12,10 +12,10 @@ from mambatalk.clips.labels import unlabelled_intervals
 from mambatalk.clips.landmarks import moving_mean
 from mambatalk.clips.near_duplicates import find_near_duplicates
 from mambatalk.clips.row import Clip
-from mambatalk.clips.statistics import joint_speed
+from mambatalk.clips.statistics import SEMANTIC_LABELS, joint_speed
 from mambatalk.clips.store import ClipSource
 from mambatalk.clips.voice import BANDS, decode_voice
-from mambatalk.motion.skeleton import FPS, PART_JOINTS
+from mambatalk.motion.skeleton import FPS, PART_JOINTS, SAMPLE_RATE
 from mambatalk.quality.pages.figures import DASHED, HEIGHT, WIDTH, Figure, Floats, scale_to_one
 from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, BASE, MODEL, SOFT, draw
@@ -32,7 +32,13 @@ LABEL_COLUMNS: Final = (
     "unlabelled_speech",
     "foreign_script",
 )
-SEMANTIC_COLUMNS: Final = ("semantic_overlap", "semantic_duration_error")
+SEMANTIC_COLUMNS: Final = (
+    "semantic_overlap",
+    "semantic_duration_error",
+    "semantic_past_end",
+    "semantic_unknown",
+    "semantic_score",
+)
 VOICE_COLUMNS: Final = ("voice_distance", "voice_of")
 COPY_COLUMNS: Final = ("motion_duplicate", "audio_duplicate", "split_leak")
 EXCERPT: Final = 6.0
@@ -88,11 +94,17 @@ def plot_labels(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
 
 
 def plot_semantics(clip: Clip) -> Figure:
-    """Plot the rows of the semantic annotation; those that contradict another one are marked."""
+    """Plot the rows of the semantic annotation; those that cannot be right are marked."""
     rows = sorted(clip.semantics or (), key=lambda row: (row.start, row.end))
+    seconds = len(clip.waveform) / SAMPLE_RATE
     wrong = set()
     for number, row in enumerate(rows):
-        if abs(row.end - row.start - row.duration) > 0.1:
+        if (
+            abs(row.end - row.start - row.duration) > 0.1
+            or row.end > seconds + 1
+            or row.name not in SEMANTIC_LABELS
+            or abs(row.score) > 1
+        ):
             wrong.add(number)
         if number and rows[number - 1].end - row.start > 0.05:
             wrong |= {number - 1, number}
@@ -103,14 +115,17 @@ def plot_semantics(clip: Clip) -> Figure:
         for line, row in enumerate(shown):
             colour = BAD if line + offset in wrong else MODEL
             axes.barh(line, max(row.end - row.start, 0.05), left=row.start, color=colour)
-        axes.set_yticks(range(len(shown)), [row.name for row in shown])
+        names = [row.name if abs(row.score) <= 1 else f"{row.name}, {row.score:g}" for row in shown]
+        axes.set_yticks(range(len(shown)), names)
+        axes.axvline(seconds, color=SOFT, linewidth=1, linestyle=DASHED)
         axes.invert_yaxis()
         axes.grid(False, axis="y")
         axes.set_xlabel("time (s)")
 
     caption = (
-        f"Semantic labels over time; {len(wrong)} of {len(rows)} (red) overlap another one, or"
-        " last longer or shorter than they state."
+        f"Semantic labels over time, and the end of the audio (dashed); {len(wrong)} of"
+        f" {len(rows)} (red) overlap another one, last longer or shorter than they state, end after"
+        " the audio, or have a label or a score that BEAT does not have."
     )
     height = 50 + 13 * max(1, len(shown))
     return Figure(caption, draw(paint, width=WIDTH, height=height, label=caption))

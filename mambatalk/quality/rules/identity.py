@@ -20,6 +20,7 @@ def identity_rules() -> list[Rule]:
             " another microphone",
             advice="listen to the clip and correct its id",
             maximum=MAX_VOICE_DISTANCE,
+            basis="half of all pairs of speakers are more than 0.75 apart",
         ),
         Rule(
             name="voice_of_speaker",
@@ -28,6 +29,8 @@ def identity_rules() -> list[Rule]:
             reason="the voice is more like another speaker's",
             advice="listen to the clip and correct its id",
             absent=True,
+            basis="at least two clips of the other speaker are known, and the distance to their "
+            "median is less than three quarters of that to the own one",
         ),
         Rule(
             name="body_of_speaker",
@@ -36,5 +39,6 @@ def identity_rules() -> list[Rule]:
             reason="the shape parameters are another speaker's: the motion may be as well",
             advice="look at the clip and correct its id",
             absent=True,
+            basis="most clips of the other speaker have exactly these parameters, few of this one",
         ),
     ]

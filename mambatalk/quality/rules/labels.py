@@ -14,6 +14,7 @@ def label_rules() -> list[Rule]:
             " holds phones",
             advice="correct the TextGrid",
             maximum=0.5,
+            basis="phones of ARPAbet are written in capitals, words of BEAT in small letters",
         ),
         Rule(
             name="phones_in_words",
@@ -22,6 +23,7 @@ def label_rules() -> list[Rule]:
             reason="hardly more phones than words: the tiers are exchanged or equal",
             advice="correct the TextGrid",
             minimum=1.2,
+            basis="1 if both tiers are equal, and below 1 if they are exchanged",
         ),
         Rule(
             name="words_differ",
@@ -39,6 +41,8 @@ def label_rules() -> list[Rule]:
             " from different alignments",
             advice="align the words again",
             maximum=0.2,
+            basis="a word starts with its first phone and ends with its last one in every forced "
+            "alignment",
         ),
         Rule(
             name="words_in_order",
@@ -48,6 +52,7 @@ def label_rules() -> list[Rule]:
             " or belong to another clip",
             advice="align the words again",
             minimum=0.4,
+            basis="0 on average if the words are shuffled, or are those of another clip",
         ),
         Rule(
             name="all_speech_has_words",
@@ -66,6 +71,7 @@ def label_rules() -> list[Rule]:
             " clip id says otherwise",
             advice="correct the id or the TextGrid",
             maximum=0.3,
+            basis="English and Spanish have no such characters; names may",
         ),
         Rule(
             name="id_agrees",
@@ -75,6 +81,8 @@ def label_rules() -> list[Rule]:
             " wrong",
             advice="correct the id: type and numbers of the recordings",
             absent=True,
+            basis="BEAT has 118 numbers of speeches and 12 of conversations, and the number of a "
+            "speech says which emotion was acted",
         ),
         Rule(
             name="semantics_apart",
@@ -83,6 +91,7 @@ def label_rules() -> list[Rule]:
             reason="two semantic labels overlap (s)",
             advice="correct the annotation",
             maximum=0.05,
+            basis="annotations of BEAT follow each other without a gap",
         ),
         Rule(
             name="semantic_duration",
@@ -91,5 +100,6 @@ def label_rules() -> list[Rule]:
             reason="a semantic label has another duration than its start and end say (s)",
             advice="correct the annotation",
             maximum=0.1,
+            basis="the duration is written beside start and end, rounded to some digits",
         ),
     ]

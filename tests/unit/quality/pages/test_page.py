@@ -34,6 +34,7 @@ from mambatalk.quality.comparison import (
 from mambatalk.quality.decisions import read_decisions
 from mambatalk.quality.pages.distributions import plot_distributions
 from mambatalk.quality.pages.evidence import evidence_figures
+from mambatalk.quality.pages.moments import find_moment
 from mambatalk.quality.pages.over_time import FRAME_SERIES
 from mambatalk.quality.pages.page import write_quality_page
 from mambatalk.quality.pages.report import QualityReport, build_report, find_unmatched_files
@@ -482,6 +483,18 @@ def test_a_frozen_arm_is_shaded_while_the_other_moves(clean: ClipStore) -> None:
     )
     (figure,) = evidence_figures(row, dataclasses.replace(clip, motion=motion), [rule], clean)
     assert "nothing moves in the marked 1.0 s" in figure.caption
+
+
+def test_the_moment_of_a_freeze_is_its_longest_one(clean: ClipStore) -> None:
+    """Single frames that repeat, before and after it, are no part of it."""
+    row = clean.manifest.iloc[0].to_dict()
+    clip = clean.read(row["clip_id"])
+    poses = clip.motion.poses + np.random.default_rng(0).normal(0, 0.01, clip.motion.poses.shape)
+    poses[[11, 200]] = poses[[10, 199]]
+    poses[90:121] = poses[90]
+    motion = dataclasses.replace(clip.motion, poses=poses.astype(np.float32))
+    rule = next(rule for rule in clip_rules(BOUNDS) if rule.name == "frozen")
+    assert find_moment(row, dataclasses.replace(clip, motion=motion), rule) == (3.0, 4.0)
 
 
 def test_a_rule_of_yes_or_no_has_no_figure(clean: ClipStore) -> None:
