@@ -20,7 +20,7 @@ from mambatalk.quality.rules.catalogue import clip_rules
 from mambatalk.rendering.moments import draw_moments
 from tasks.expectations.suites import Checked, check, publish
 from tasks.runtime.context import StageContext
-from tasks.runtime.stage import stage_command
+from tasks.runtime.stage import stage_command, workers
 
 log = logging.getLogger(f"mambatalk.{__name__}")
 
@@ -54,6 +54,7 @@ def run(context: StageContext) -> None:
             snapshot=read_snapshot(paths.resolve(context.config.ingest.snapshot)),
             draw_stills=draw_moments,
         ),
+        workers=workers(),
     )
     context.recorder.artifact(page.parent)
     publish(

@@ -132,7 +132,7 @@ def check(
     decisions: Annotated[
         Path | None, typer.Option(help="What `mambatalk decide` wrote: data/decisions.csv.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that read clips.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read and draw clips.")] = 2,
 ) -> None:
     """Check a corpus with the rules of the pipeline.
 
@@ -182,7 +182,13 @@ def check(
         from mambatalk.quality.pages.page import write_quality_page
         from mambatalk.rendering.moments import draw_moments
 
-        write_quality_page(report / "index.html", replace(result, draw_stills=draw_moments))
+        with progress_bar("drawing pages") as progress:
+            write_quality_page(
+                report / "index.html",
+                replace(result, draw_stills=draw_moments),
+                workers=workers,
+                progress=progress,
+            )
         typer.echo(f"report: {report / 'index.html'}")
     if result.verdict["critical"] or result.verdict["quarantined"]:
         raise typer.Exit(1)

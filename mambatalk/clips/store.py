@@ -1,7 +1,7 @@
 """The clip store: a corpus in a few Parquet files, with one row group per clip, and a manifest."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -43,6 +43,10 @@ class ClipStore:
         """One row per clip, sorted by clip id."""
         self._places = self.manifest.set_index("clip_id")[["shard", "row_group"]]
         self._shards: dict[Path, pq.ParquetFile] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs; it opens the shards itself."""
+        return self.__dict__ | {"_shards": {}}
 
     def read(self, clip_id: str) -> Clip:
         """Read one clip.

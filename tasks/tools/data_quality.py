@@ -137,7 +137,7 @@ def refresh_report(config: Config, paths: Paths) -> dict[str, Any]:
                 snapshot=found | _stated_origin(config, paths),
                 draw_stills=draw_moments,
             )
-            write_quality_page(out / "index.html", report)
+            write_quality_page(out / "index.html", report, workers=workers())
             summary = {
                 "fingerprint": fingerprint(config, found, paths),
                 "snapshot": found["digest"],

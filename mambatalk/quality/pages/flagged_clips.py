@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 StillDrawer = Callable[[SmplxMotion, Sequence[float]], bytes]
 """Draws a WebP file of a motion at some moments in seconds, such as `rendering.moments`."""
-MAX_ILLUSTRATED: Final = 72
-"""Largest number of clips with figures, which take a second each; the others have words only."""
 _SEVERITIES: Final = ("critical", "quarantine", "warning")
 
 
@@ -34,7 +32,7 @@ class FlaggedClip:
 
     row: dict[str, Any]
     """Its row of the manifest."""
-    findings: list[Any]
+    findings: list[dict[Any, Any]]
     """Its findings, with the columns `rules.COLUMNS`, the most severe first."""
     moments: dict[str, str]
     """When in the clip each rule is broken, such as "3.0 to 4.5 s"; rules without one are absent.
@@ -85,7 +83,7 @@ def illustrate_clips(
         rules: The rules that were applied.
         verdict: Result of `rules.verdict`.
         draw_stills: Draws the motion. If None, there are no stills.
-        figures: Whether to draw figures and stills.
+        figures: Whether to draw figures and stills, which takes half a second for each clip.
 
     """
     # A report of thousands of flagged clips has hundreds of pages, each with a few of them.
@@ -106,7 +104,7 @@ def illustrate_clips(
         quarantined = clip_id in verdict["quarantined"]
         yield FlaggedClip(
             row=row,
-            findings=list(by_severity.itertuples()),
+            findings=by_severity.to_dict("records"),
             moments=moments,
             figures=drawn,
             still=still,

@@ -1,12 +1,15 @@
 """Render a data-quality report as one HTML page that loads nothing from the network."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
+from mambatalk.console import Progress
 from mambatalk.corpus.layout import SPLITS
+from mambatalk.executors import FailedItem, open_executor
 from mambatalk.files import atomic_file
 from mambatalk.quality.card import (
     DATA_CARD,
@@ -20,7 +23,6 @@ from mambatalk.quality.drift import FALSE_DISCOVERY_RATE, LARGE, MIN_CLIPS, MODE
 from mambatalk.quality.measures import add_derived_columns, to_numbers
 from mambatalk.quality.pages.distributions import plot_distributions
 from mambatalk.quality.pages.flagged_clips import (
-    MAX_ILLUSTRATED,
     FlaggedClip,
     illustrate_clips,
     order_flagged_clips,
@@ -34,11 +36,15 @@ TEMPLATE: Final = Path(__file__).with_name("page.html")
 CLIPS_TEMPLATE: Final = Path(__file__).with_name("clips_page.html")
 SEVERITIES: Final = ("critical", "quarantine", "warning")
 CLIPS_PER_PAGE: Final = 24
+MIN_PARALLEL_PAGES: Final = 4
+"""Drawing fewer pages takes less time than starting processes, which import PyTorch."""
 MAX_WARNING_ROWS: Final = 300
 """Warnings in the table of the first page; the pages of the clips have all of them."""
 
 
-def write_quality_page(path: Path, report: QualityReport) -> None:
+def write_quality_page(
+    path: Path, report: QualityReport, *, workers: int = 1, progress: Progress | None = None
+) -> None:
     """Write the first page, and beside it the data card and pages with the other flagged clips.
 
     Their bytes depend only on the report. Each file is written atomically, the first page last.
@@ -47,6 +53,9 @@ def write_quality_page(path: Path, report: QualityReport) -> None:
         path: The first page. The others are `clips-002.html` and so on in the same folder, where
             such pages of an earlier report are deleted.
         report: The report.
+        workers: Number of processes that draw the figures of many pages, unless a Dask cluster is
+            configured.
+        progress: Called after each page.
 
     """
     for old in path.parent.glob("clips-[0-9]*.html"):
@@ -57,19 +66,28 @@ def write_quality_page(path: Path, report: QualityReport) -> None:
         for start in range(0, len(clip_ids), CLIPS_PER_PAGE)
     ] or [[]]
     pages = [path.name, *(f"clips-{number:03d}.html" for number in range(2, len(parts) + 1))]
-    for number, (name, members) in enumerate(zip(pages, parts, strict=True), start=1):
-        if number == 1:
-            continue
-        illustrated = number * CLIPS_PER_PAGE <= MAX_ILLUSTRATED
-        values = {
-            "corpus": report.corpus,
-            "number": number,
-            "pages": pages,
-            "illustrated": illustrated,
-            "max_illustrated": MAX_ILLUSTRATED,
-            "clips": _flagged(report, members, figures=illustrated),
-        }
-        _write(path.with_name(name), render(CLIPS_TEMPLATE, values))
+    first: list[FlaggedClip] = []
+    # What the figures do not show is left out of what is sent to the processes.
+    shown = replace(report, comparison=None, snapshot=None)
+    with open_executor(workers if len(parts) >= MIN_PARALLEL_PAGES else 1) as executor:
+        drawn = executor.map(_draw_part, [(shown, members) for members in parts])
+        for number, (members, clips) in enumerate(zip(parts, drawn, strict=True), start=1):
+            if isinstance(clips, FailedItem):
+                flagged = _flagged(report, members, figures=False)
+            else:
+                flagged = clips
+            if number == 1:
+                first = flagged
+            else:
+                values = {
+                    "corpus": report.corpus,
+                    "number": number,
+                    "pages": pages,
+                    "clips": flagged,
+                }
+                _write(path.with_name(pages[number - 1]), render(CLIPS_TEMPLATE, values))
+            if progress is not None:
+                progress(number, len(parts))
     page_of = {
         clip_id: "" if page == path.name else page
         for page, members in zip(pages, parts, strict=True)
@@ -81,7 +99,7 @@ def write_quality_page(path: Path, report: QualityReport) -> None:
     values = page_context(report) | {
         "card": card,
         "pages": pages,
-        "flagged": _flagged(report, parts[0], figures=True),
+        "flagged": first,
         "flagged_rows": _flagged_rows(report.findings, page_of),
     }
     _write(path, render(TEMPLATE, values))
@@ -118,6 +136,12 @@ def page_context(report: QualityReport) -> dict[str, Any]:
             "min_clips": MIN_CLIPS,
         },
     }
+
+
+def _draw_part(part: tuple[QualityReport, Sequence[str]]) -> list[FlaggedClip]:
+    """Return the clips of a page with figures; it may run in another process."""
+    report, clip_ids = part
+    return _flagged(report, clip_ids, figures=True)
 
 
 def _flagged(report: QualityReport, clip_ids: Sequence[str], *, figures: bool) -> list[FlaggedClip]:
