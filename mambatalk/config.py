@@ -106,6 +106,17 @@ class CheckClipsConfig:
     max_robust_z: Rate
     """Largest distance from what is usual for the speaker, in robust standard deviations; more is a
     warning."""
+    min_expression_likeness: Correlation
+    """Smallest correlation of the activity of the expression coefficients with the usual one; else
+    quarantined."""
+    min_finger_likeness: Correlation
+    """Smallest cosine between the mean rotations of the fingers and the speaker's usual ones; less
+    is a warning."""
+    min_side_likeness: Correlation
+    """Smallest share of the speaker's usual difference between left and right, -1 for a mirrored
+    clip; less is a warning."""
+    max_voice_distance: Rate
+    """Largest distance of the voice from that of the speaker's other clips; more is a warning."""
     max_quarantined: Share
     """Largest share of quarantined clips, 0 to 1; with more the stage fails."""
 

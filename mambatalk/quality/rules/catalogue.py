@@ -30,6 +30,10 @@ STANDARD_BOUNDS: Final = CheckClipsConfig(
     min_face_agreement=0.25,
     max_jitter=0.012,
     max_robust_z=8.0,
+    min_expression_likeness=0.4,
+    min_finger_likeness=0.9,
+    min_side_likeness=-0.2,
+    max_voice_distance=0.55,
     max_quarantined=0.25,
 )
 """Bounds of all profiles, used for a corpus without a parameter file."""
@@ -60,7 +64,7 @@ def clip_rules(config: CheckClipsConfig) -> list[Rule]:
         *timing_rules(),
         *label_rules(),
         *_cross_clip_rules(),
-        *identity_rules(),
+        *identity_rules(config),
         *frame_rules(config),
         *part_rules(config),
         *noise_rules(config),

@@ -1,15 +1,10 @@
 """Rules for identity: the voice and the body shape of a clip are those of its speaker."""
 
-from typing import Final
-
+from mambatalk.config import CheckClipsConfig
 from mambatalk.quality.rules.rule import Rule
 
-MAX_VOICE_DISTANCE: Final = 0.55
-"""The two real clips of one speaker are 0.32 apart; half of all pairs of speakers more than 0.75.
-"""
 
-
-def identity_rules() -> list[Rule]:
+def identity_rules(config: CheckClipsConfig) -> list[Rule]:
     """Return the rules for the voice and the body of a clip."""
     return [
         Rule(
@@ -19,7 +14,8 @@ def identity_rules() -> list[Rule]:
             reason="the voice differs from that of the speaker's other clips: another person, or"
             " another microphone",
             advice="listen to the clip and correct its id",
-            maximum=MAX_VOICE_DISTANCE,
+            maximum=config.max_voice_distance,
+            parameter="max_voice_distance",
             basis="half of all pairs of speakers are more than 0.75 apart",
         ),
         Rule(

@@ -48,7 +48,8 @@ def usual_rules(config: CheckClipsConfig) -> list[Rule]:
             column="expression_likeness",
             reason="other expression coefficients are active than in the other clips "
             "(correlation): their columns are in another order, or of another model",
-            minimum=0.4,
+            minimum=config.min_expression_likeness,
+            parameter="min_expression_likeness",
             advice="export the expressions in the order of FLAME",
             basis=f"{_LEARNT}; the correlation is 0.94 between two clips of BEATX, at least 0.98 "
             "in samples, and 0 with columns in another order",
@@ -59,7 +60,8 @@ def usual_rules(config: CheckClipsConfig) -> list[Rule]:
             column="finger_likeness",
             reason="the fingers are held unlike in the speaker's other clips (cosine): in another "
             "order, or shifted by a joint",
-            minimum=0.9,
+            minimum=config.min_finger_likeness,
+            parameter="min_finger_likeness",
             advice="compare the order of the fingers with that of the other clips",
             basis=f"{_LEARNT}; 0.98 between two clips of BEATX, 0.999 in samples, 0.87 or less "
             "with fingers shifted by one joint",
@@ -70,7 +72,8 @@ def usual_rules(config: CheckClipsConfig) -> list[Rule]:
             column="side_likeness",
             reason="the pose leans to the other side than in the speaker's other clips (1 is "
             "usual, -1 mirrored): the clip is mirrored",
-            minimum=-0.2,
+            minimum=config.min_side_likeness,
+            parameter="min_side_likeness",
             advice="check which side is left",
             basis=f"{_LEARNT}; 0.88 between two clips of BEATX, 0.89 to 1.12 in samples",
         ),
