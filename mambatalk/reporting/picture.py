@@ -84,8 +84,8 @@ def draw(paint: Callable[["Axes"], None], *, width: float, height: float, label:
 def _embeddable(document: str) -> str:
     """Return the content of an SVG document without its first tag, for use inside a page.
 
-    A page has a hundred figures, so what makes no difference to the eye is left out: a figure keeps
-    a third of its bytes.
+    A page has a hundred figures, so what makes no difference to the eye is left out, about half of
+    its bytes.
     """
     body = document[document.index("<svg") + len("<svg") :]
     # The page sets the size. Identifiers and global styles would affect the rest of the page.
