@@ -23,9 +23,9 @@ from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 from mambatalk.text.vocabulary import PAD
 
-ENCODED_TOGETHER = {"cpu": 16, "cuda": 32}
-"""Windows whose audio and words are encoded in one batch, by the kind of device. They do not depend
-on motion, and 16 windows of full size need about 1 GB of activations.
+ENCODED_TOGETHER = 16
+"""Windows whose audio and words are encoded in one batch. They do not depend on motion, and 16
+windows of full size need about 1 GB of activations.
 """
 
 
@@ -240,9 +240,8 @@ def encode_windows(
 
     """
     encoded: list[Fused] = []
-    together = ENCODED_TOGETHER[next(generator.parameters()).device.type]
-    for first in range(0, len(windows), together):
-        group = windows[first : first + together]
+    for first in range(0, len(windows), ENCODED_TOGETHER):
+        group = windows[first : first + ENCODED_TOGETHER]
         inputs = [clip.window(number, layout) for clip, number in group]
         audio = torch.stack([channels for channels, _ in inputs])
         words = torch.stack([ids for _, ids in inputs])
