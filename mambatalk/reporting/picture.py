@@ -97,6 +97,7 @@ def _embeddable(document: str) -> str:
     # Invisible patches, rotations by nothing, and fonts, which the page sets.
     body = re.sub(r'<path [^>]*style="fill: none; opacity: 0"/>', "", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
+    body = body.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "").replace("xlink:", "")
     body = re.sub(r" font-family: 'DejaVu Sans'[^;\"]*;", "", body)
     body = re.sub(r"<[^>]*>", _round_numbers, body)
     body = re.sub(r' d="[^"]*"', _shorten_path, body)

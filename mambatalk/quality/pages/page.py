@@ -36,6 +36,10 @@ TEMPLATE: Final = Path(__file__).with_name("page.html")
 CLIPS_TEMPLATE: Final = Path(__file__).with_name("clips_page.html")
 SEVERITIES: Final = ("critical", "quarantine", "warning")
 CLIPS_PER_PAGE: Final = 24
+FINDINGS_PER_PAGE: Final = 100
+"""Each finding may have a figure of 10 kB, and the first page also shows the whole corpus."""
+MAX_RULES_NAMED: Final = 5
+"""Rules named in a row of the table of flagged clips, which may have thousands of rows."""
 MIN_PARALLEL_PAGES: Final = 4
 """Drawing fewer pages takes less time than starting processes, which import PyTorch."""
 MAX_WARNING_ROWS: Final = 300
@@ -61,10 +65,7 @@ def write_quality_page(
     for old in path.parent.glob("clips-[0-9]*.html"):
         old.unlink()
     clip_ids = order_flagged_clips(report.findings)
-    parts = [
-        clip_ids[start : start + CLIPS_PER_PAGE]
-        for start in range(0, len(clip_ids), CLIPS_PER_PAGE)
-    ] or [[]]
+    parts = _share_out(clip_ids, report.findings)
     pages = [path.name, *(f"clips-{number:03d}.html" for number in range(2, len(parts) + 1))]
     first: list[FlaggedClip] = []
     # What the figures do not show is left out of what is sent to the processes.
@@ -138,6 +139,22 @@ def page_context(report: QualityReport) -> dict[str, Any]:
     }
 
 
+def _share_out(clip_ids: Sequence[str], findings: pd.DataFrame) -> list[list[str]]:
+    """Return the clips of each page; there is one page at least."""
+    counts = findings["clip_id"].value_counts()
+    parts: list[list[str]] = [[]]
+    shown = 0
+    for clip_id in clip_ids:
+        count = int(counts[clip_id])
+        is_full = len(parts[-1]) == CLIPS_PER_PAGE or shown + count > FINDINGS_PER_PAGE
+        if parts[-1] and is_full:
+            parts.append([])
+            shown = 0
+        parts[-1].append(clip_id)
+        shown += count
+    return parts
+
+
 def _draw_part(part: tuple[QualityReport, Sequence[str]]) -> list[FlaggedClip]:
     """Return the clips of a page with figures; it may run in another process."""
     report, clip_ids = part
@@ -161,12 +178,16 @@ def _flagged_rows(
     findings: pd.DataFrame, page_of: Mapping[str, str]
 ) -> list[tuple[str, str, str, str]]:
     """Return id, severity, rules and page of each flagged clip, in the order of the pages."""
-    of_clip = {str(clip_id): rows for clip_id, rows in findings.groupby("clip_id")}
+    by_severity = findings.iloc[findings["severity"].map(SEVERITIES.index).argsort(kind="stable")]
+    of_clip = {str(clip_id): rows for clip_id, rows in by_severity.groupby("clip_id")}
     table = []
     for clip_id, page in page_of.items():
         rows = of_clip[clip_id]
         severity = min(rows["severity"], key=SEVERITIES.index)
-        names = ", ".join(str(name).replace("_", " ") for name in rows["rule"].unique())
+        rules = [str(name).replace("_", " ") for name in rows["rule"].unique()]
+        names = ", ".join(rules[:MAX_RULES_NAMED])
+        if len(rules) > MAX_RULES_NAMED:
+            names += f" and {len(rules) - MAX_RULES_NAMED} more"
         table.append((clip_id, severity, names, page))
     return table
 

@@ -240,6 +240,21 @@ def test_other_pages_show_the_flagged_clips_beyond_the_first(
     assert all("clips-002.html" in page for page in (first, pages["clips-003.html"]))
 
 
+def test_clips_with_many_findings_have_pages_of_their_own(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a corpus in which every rule is broken makes a page of many megabytes."""
+    report = report_on(faulty[0])
+    counts = report.findings["clip_id"].value_counts()
+    monkeypatch.setattr("mambatalk.quality.pages.page.FINDINGS_PER_PAGE", int(counts.max()))
+    monkeypatch.setattr("mambatalk.quality.pages.page._draw_part", lambda part: FailedItem())
+    first = write_page(report, tmp_path)
+    others = [path.read_text(encoding="utf-8") for path in tmp_path.glob("clips-*.html")]
+    on_page = [re.findall(r'case" id="([^"]+)"', page) for page in (first, *others)]
+    assert sorted(sum(on_page, [])) == sorted(counts.index)
+    assert all(clips and counts[clips].sum() <= counts.max() for clips in on_page)
+
+
 @pytest.mark.slow
 def test_pages_are_the_same_from_other_processes(
     faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
