@@ -18,6 +18,7 @@ from mambatalk.clips.statistics import joint_speed, motion_statistics
 from mambatalk.clips.store import ClipStore
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.quality.pages.evidence import evidence_figures
+from mambatalk.quality.pages.moments import find_moment
 from mambatalk.quality.pages.page import write_quality_page
 from mambatalk.quality.pages.report import build_report
 from mambatalk.quality.rules.catalogue import STANDARD_BOUNDS, clip_rules
@@ -130,11 +131,15 @@ def test_a_figure_shows_a_fault_of_the_motion(fault: MotionFault, sample: Path) 
         semantics=None,
     )
     rules = [rule for rule in RULES if rule.name == fault.rule]
-    store = cast(ClipStore, SimpleNamespace(manifest=manifest))
-    figures = evidence_figures(manifest.iloc[-1].to_dict(), clip, rules, store)
+    store = cast(ClipStore, SimpleNamespace(manifest=manifest, read=lambda clip_id: clip))
+    row = manifest.iloc[-1].to_dict()
+    figures = evidence_figures(row, clip, rules, store)
     assert len(figures) == 1
     assert "(triangle)" not in figures[0].caption, "a histogram shows no signal"
     assert "nan" not in str(figures[0].svg)
+    if fault.name.endswith("in betas"):
+        assert figures[0].caption.startswith("Shape parameters")
+        assert find_moment(row, clip, rules[0]) is None, "they have no time"
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from mambatalk.quality.pages.signals import (
     plot_semantics,
     plot_voice,
 )
-from mambatalk.quality.pages.usual_figures import USUAL_COLUMNS, plot_usual
+from mambatalk.quality.pages.usual_figures import USUAL_COLUMNS, plot_shape, plot_usual
 from mambatalk.quality.pages.waveform import WAVEFORM_COLUMNS, plot_waveform
 from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.picture import BAD, BASE, MODEL, draw
@@ -77,6 +77,8 @@ def _draw(
 
 def _draw_clip(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource) -> Figure | None:
     column = rule.column
+    if column == "largest_value" and row["largest_value_when"] == "betas":
+        return plot_shape(row, clip, rule, store)
     if column in FRAME_SERIES:
         return plot_over_time(row, clip, rule)
     if column in POSTURE_COLUMNS:

@@ -35,7 +35,8 @@ def find_moment(
         start = float(match[1])
         return start, float(match[2] or start)
     series = FRAME_SERIES.get(rule.column)
-    if clip is None or series is None or len(clip.motion) < 2:
+    # A place without a time is an array that has no frames.
+    if isinstance(text, str) or clip is None or series is None or len(clip.motion) < 2:
         return None
     values = np.nan_to_num(series.values(clip.motion), posinf=0, neginf=0)
     if not values.size:

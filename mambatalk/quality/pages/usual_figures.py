@@ -153,7 +153,7 @@ def _plot_feet(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource
     return _figure(caption, paint)
 
 
-def _plot_shape(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource) -> Figure:
+def plot_shape(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource) -> Figure:
     """Plot the shape parameters, and those that most of the speaker's clips have."""
     manifest = store.manifest
     own = manifest[(manifest["speaker"] == row["speaker"]) & manifest["fault"].isna()]
@@ -191,8 +191,8 @@ _PLOTS: Final[Mapping[str, _Plot]] = {
     "expression_likeness": _plot_expressions,
     "finger_likeness": _plot_fingers,
     "side_likeness": _plot_sides,
-    "shape_share": _plot_shape,
-    "shape_of": _plot_shape,
-    "max_beta": _plot_shape,
+    "shape_share": plot_shape,
+    "shape_of": plot_shape,
+    "max_beta": plot_shape,
 }
 USUAL_COLUMNS: Final = tuple(_PLOTS)
