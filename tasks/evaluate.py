@@ -98,12 +98,14 @@ def _synthesizer(
 ) -> Synthesizer:
     """Return what generates the model's motion, as `evaluate.codes` says.
 
+    In single precision, so that metrics do not depend on the processor.
+
     Raises:
         InputError: The bundle predicts motion, and codes are to be chosen in another way.
 
     """
     if codes == "chain":
-        return Synthesizer(bundle)
+        return Synthesizer(bundle, precision="single")
     if not bundle.generator.predicts_codes:
         raise InputError(
             "evaluate.codes",
@@ -112,7 +114,7 @@ def _synthesizer(
         )
     rules = replace(bundle.rules, coherent_codes=False)
     sampling = Sampling(seed=seed, temperature=0.9, top_p=0.9) if codes == "drawn" else None
-    return Synthesizer(bundle, rules=rules, sampling=sampling)
+    return Synthesizer(bundle, rules=rules, sampling=sampling, precision="single")
 
 
 def _motions(

@@ -90,7 +90,7 @@ class _Rollout:
     def synthesizer(self, mode: Mode) -> Synthesizer:
         """Return published synthesis, with an exact audio slice in mode `exact_hop`."""
         rules = replace(PUBLISHED, exact_audio_slice=mode == "exact_hop")
-        return Synthesizer(self.bundle, rules=rules)
+        return Synthesizer(self.bundle, rules=rules, precision="single")
 
     def run(self, mode: Mode, frames: int) -> list[_Window]:
         """Generate the first frames of the clip.

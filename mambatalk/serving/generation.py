@@ -32,6 +32,7 @@ from mambatalk.motion.skeleton import (
 )
 from mambatalk.serving.output import Bodies, drawing_speed, write_motion
 from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.precision import is_small
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.streaming import stream
 from mambatalk.synthesis.synthesizer import Synthesizer
@@ -39,9 +40,6 @@ from mambatalk.text.words import frame_words
 
 SILENCE: Final = 1e-3
 """Peak below which a recording is called silent."""
-SMALL_MODEL: Final = 20_000_000
-"""Parameters of a generator below which several threads wait for each other longer than they work
-(docs/decisions.md). The sample's has 2 million, the paper's 199 million."""
 LICENCE: Final = (
     "The software is under Apache-2.0. The weights carry the terms of the data that they were"
     " trained on (BEAT2 is for non-commercial use), and so does motion made with them. Meshes carry"
@@ -75,8 +73,7 @@ class Model:
             bundle.rules, cover_all_frames=True, start_from_rest_pose=True, exact_audio_slice=True
         )
         synthesizer = Synthesizer(bundle, rules=rules, sampling=sampling)
-        size = sum(parameter.numel() for parameter in bundle.generator.parameters())
-        if device.type == "cpu" and size < SMALL_MODEL:
+        if device.type == "cpu" and is_small(bundle.generator):
             torch.set_num_threads(1)
         return cls(synthesizer=synthesizer, digest=read_json(folder / "bundle.json")["digest"])
 
@@ -190,6 +187,7 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
                 "fix_feet": request.fix_feet,
                 "sampling": asdict(sampling) if sampling else None,
             },
+            "precision": model.synthesizer.precision,
             "body": None if request.formats == ("npz",) else bodies.body.kind,
             "frames": len(motion),
             "fps": FPS,

@@ -43,6 +43,7 @@ from mambatalk.synthesis.layout import (
     check_audio,
     encode_windows,
 )
+from mambatalk.synthesis.precision import Precision, fastest_precision
 from mambatalk.synthesis.recording import Noise, RecordedWindows
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.state import SynthesisState
@@ -58,6 +59,8 @@ class Synthesizer:
             bundle have code chains, and take the most likely codes otherwise.
         pace: How soon motion follows speech, for corrected synthesis of streams. If None, windows
             of 64 frames follow each other every 60.
+        precision: Precision of the generator's products on a CPU, on which motion depends a little.
+            If None, what this processor computes fastest (`synthesis/precision.py`).
 
     Raises:
         InputError: Sampling is asked of a bundle that predicts motion, which has no codes.
@@ -78,6 +81,7 @@ class Synthesizer:
         rules: FidelityRules | None = None,
         sampling: Sampling | None = None,
         pace: Pace | None = None,
+        precision: Precision | None = None,
     ) -> None:
         predicts_codes = bundle.generator.predicts_codes
         if sampling is not None and not predicts_codes:
@@ -88,6 +92,7 @@ class Synthesizer:
             )
         self.bundle = bundle
         self.rules = rules or bundle.rules
+        self.precision = precision or fastest_precision(bundle.generator)
         self.chains = bundle.chains if self.rules.coherent_codes and predicts_codes else {}
         self.sampling = sampling or (Sampling(seed=0) if self.chains else None)
         self.layout = WindowLayout(
@@ -166,12 +171,15 @@ class Synthesizer:
         if self.bundle.generator.config.streaming:
             visible_frames = context.shape[1]
         visible = relative_motion(motion) if self.rules.relative_position else motion
-        return self.bundle.generator.forward_fused(
-            window,
-            state.speaker_index[:, None].expand(-1, self.layout.window),
-            visible,
-            full_mask(motion, visible_frames),
-        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "half"):
+            output = self.bundle.generator.forward_fused(
+                window,
+                state.speaker_index[:, None].expand(-1, self.layout.window),
+                visible,
+                full_mask(motion, visible_frames),
+            )
+        latent, logits = ({part: x.float() for part, x in rows.items()} for rows in output)
+        return GeneratorOutput(latent, logits)
 
     def code_scores(self, output: GeneratorOutput) -> dict[Part, Tensor]:
         """Return the score (B, T, codes) of every code; without sampling the highest is chosen.

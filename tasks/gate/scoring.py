@@ -135,7 +135,8 @@ def _generate(
         ctc=None if tokens is None else tokens.numpy(),
     )
     # The network does not predict the body shape, so metrics use that of the recording.
-    return replace(Synthesizer(bundle).generate(speech), betas=clip.betas)
+    motion = Synthesizer(bundle, precision="single").generate(speech)
+    return replace(motion, betas=clip.betas)
 
 
 def translate_words(

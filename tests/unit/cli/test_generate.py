@@ -81,6 +81,7 @@ def test_a_recording_becomes_motion_and_a_file_that_says_how(
     assert sidecar["bundle"] == read_json(bundle / "bundle.json")["digest"]
     assert sidecar["frames"] == 75
     assert {"licence", "options", "versions"} <= set(sidecar)
+    assert sidecar["precision"] == "single"
 
 
 @pytest.mark.parametrize("seconds", [0.04, 1, 2.14, 10.01])
