@@ -71,7 +71,9 @@ def random_kills(build: Build, reference: str, *, kills: int, until: float, seed
         if attempt.signal is not None and sent % _REPORTED == 0:
             say(f"{sent} random signals sent, {len(faults)} faults so far")
         if attempt.lived > attempt.limit:
-            faults.append(f"{attempt.lived:.1f} s from {attempt.signal} to the end")
+            late = f"{attempt.lived:.1f} s from {attempt.signal} to the end"
+            say(f"after {sent} random signals: {late}, where {attempt.limit:g} s was the most")
+            faults.append(late)
         if attempt.signal is None and attempt.ended.code == 0:
             faults += _differences(build, reference)
             _empty(build)
