@@ -62,6 +62,18 @@ def stop_at_signals(give_up: Callable[[Interrupted], object]) -> None:
     def is_held_back(number: int) -> bool:
         return signal.getsignal(number) not in (interrupt, signal.SIG_IGN)
 
+    def send_if_missed(number: int) -> bool:
+        """Send a signal again if its exception was swallowed before a training held signals back.
+
+        A finaliser that runs when the signal comes does that; the training would not hear of it.
+        """
+        nonlocal raised
+        missed = raised and is_held_back(number)
+        if missed:
+            raised = False
+            os.kill(os.getpid(), number)
+        return missed
+
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -70,7 +82,7 @@ def stop_at_signals(give_up: Callable[[Interrupted], object]) -> None:
     parent = os.getppid()
     threading.Thread(
         target=_enforce_deadline,
-        args=(reader, parent, is_held_back, give_up),
+        args=(reader, parent, is_held_back, send_if_missed, give_up),
         daemon=True,
         name="stop-at-signals",
     ).start()
@@ -88,15 +100,18 @@ def _enforce_deadline(
     reader: int,
     parent: int,
     is_held_back: Callable[[int], bool],
+    send_if_missed: Callable[[int], bool],
     give_up: Callable[[Interrupted], object],
 ) -> None:
     number = 0
     while number not in _SIGNALS:
         number = os.read(reader, 1)[0]
     received = start = time.monotonic()
+    sent_again = False
     while True:
         time.sleep(_POLL_SECONDS)
         now = time.monotonic()
+        sent_again = sent_again or send_if_missed(number)
         if is_held_back(number) and now - received < CHECKPOINT_SECONDS:
             start = now
         limit = STOP_SECONDS

@@ -33,6 +33,7 @@ stages:
 STAGE = """
 import hashlib, signal, sys, time
 from pathlib import Path
+from mambatalk.training.loop.signals import HeldSignals
 from tasks.runtime.stage import execute
 
 def swallow():
@@ -48,6 +49,16 @@ def unwind_slowly():
     finally:
         time.sleep(600)
 
+def swallow_and_train():
+    try:
+        time.sleep(600)
+    except BaseException:
+        pass
+    with HeldSignals() as signals:
+        while True:
+            time.sleep(0.01)
+            signals.deliver()
+
 def be_about_to_finish():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while not Path("signalled").exists():
@@ -57,6 +68,7 @@ BEHAVIOURS = {
     "sleep": lambda: time.sleep(600),
     "compute in one call": lambda: hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1),
     "swallow the exception": swallow,
+    "swallow the exception and train": swallow_and_train,
     "unwind slowly": unwind_slowly,
     "be about to finish": be_about_to_finish,
 }
@@ -152,8 +164,16 @@ def test_a_signal_to_any_process_ends_the_build(
     assert status["kind"] == ("cancelled" if number == signal.SIGINT else "interrupted")
 
 
-def test_a_stage_that_does_not_unwind_is_ended(project: Workspace) -> None:
-    with running(project, LAUNCHER, "compute in one call") as (process, roles):
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        "compute in one call",
+        # As a finaliser does: Python ignores what is raised in one.
+        "swallow the exception and train",
+    ],
+)
+def test_a_stage_that_does_not_unwind_is_ended(project: Workspace, behaviour: str) -> None:
+    with running(project, LAUNCHER, behaviour) as (process, roles):
         roles["stage"].send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=STOP_SECONDS + ALLOWANCE)
     assert process.returncode == 130
