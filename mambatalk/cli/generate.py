@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -97,6 +97,14 @@ def generate(
         float, typer.Option(help="Draw from the likeliest codes that make up this share.")
     ] = 1.0,
     device: DeviceOption = "auto",
+    precision: Annotated[
+        Literal["single", "half"] | None,
+        typer.Option(
+            help="Of the network's products on a CPU: `half` is faster where the processor has"
+            " instructions for it, `single` gives the motion of other processors."
+            " [default: half there for full-size models, else single]"
+        ),
+    ] = None,
 ) -> None:
     r"""Generate SMPL-X motion for recordings of speech.
 
@@ -136,7 +144,7 @@ def generate(
     sampling = _sampling(seed, temperature, top_p)
     target = chosen_device(device)
     with bundle_folder(bundle, model) as folder:
-        loaded = Model.load(folder, target, sampling)
+        loaded = Model.load(folder, target, sampling, precision)
     speaker_id = _speaker(loaded.synthesizer.bundle, speaker)
     for note in loaded.notes:
         typer.echo(f"note: {note}", err=True)

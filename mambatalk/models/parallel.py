@@ -11,15 +11,17 @@ Result = TypeVar("Result")
 def side_by_side(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     """Return the results of computations, none of which needs another one.
 
-    While a CUDA graph without gradients is recorded, each has a stream of its own, so that the
-    graph computes them at the same time: one window leaves most of a GPU idle. Otherwise they are
-    computed one after the other.
+    While a CUDA graph without gradients is recorded, they get streams beside each other, so that
+    the graph computes them at the same time: one window leaves most of a GPU idle. Otherwise they
+    are computed one after the other.
     """
     recording = torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
     if not recording or torch.is_grad_enabled():
         return [task() for task in tasks]
     current = torch.cuda.current_stream()
     # All of them before any task: a stream that begins to wait later waits for the tasks before.
+    # PyTorch hands out 32 streams in turn, and a window takes some 20. Tasks that happen to get the
+    # same one wait for each other.
     streams = [torch.cuda.Stream() for _ in tasks]
     for stream in streams:
         stream.wait_stream(current)

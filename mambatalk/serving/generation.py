@@ -32,7 +32,7 @@ from mambatalk.motion.skeleton import (
 )
 from mambatalk.serving.output import Bodies, drawing_speed, write_motion
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.precision import is_small
+from mambatalk.synthesis.precision import Precision, is_small
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.streaming import stream
 from mambatalk.synthesis.synthesizer import Synthesizer
@@ -58,7 +58,13 @@ class Model:
     digest: str
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device, sampling: Sampling | None = None) -> "Model":
+    def load(
+        cls,
+        folder: Path,
+        device: torch.device,
+        sampling: Sampling | None = None,
+        precision: Precision | None = None,
+    ) -> "Model":
         """Load a bundle, and use one thread on a CPU if the model is small.
 
         Weights of the published implementation are run so that they cover every frame, start from
@@ -72,7 +78,7 @@ class Model:
         rules = replace(
             bundle.rules, cover_all_frames=True, start_from_rest_pose=True, exact_audio_slice=True
         )
-        synthesizer = Synthesizer(bundle, rules=rules, sampling=sampling)
+        synthesizer = Synthesizer(bundle, rules=rules, sampling=sampling, precision=precision)
         if device.type == "cpu" and is_small(bundle.generator):
             torch.set_num_threads(1)
         return cls(synthesizer=synthesizer, digest=read_json(folder / "bundle.json")["digest"])

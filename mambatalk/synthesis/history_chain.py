@@ -137,12 +137,22 @@ class HistoryChain:
         own = own | ~own.any(dim=1, keepdim=True)
         expected = _normalised(self.counts * own)
         if before is not None:
-            expected = self._next(self._matching(before, expected))
+            expected = self._matching(before, expected)
         code = self.histories[:, -1]
         if has_kernels(scores):
             from mambatalk.synthesis.triton_chain import draw_histories
 
-            return draw_histories(likelihoods, expected, code, self._incoming, uniform)
+            return draw_histories(
+                likelihoods,
+                expected,
+                self._range(speakers),
+                code,
+                self._incoming,
+                uniform,
+                follows=before is not None,
+            )
+        if before is not None:
+            expected = self._next(expected)
 
         # Forward: the distribution of each frame's history given the frames up to it.
         filtered = []
@@ -162,6 +172,19 @@ class HistoryChain:
             state = self.earlier[pair]
             states.append(state)
         return code[torch.stack(states[::-1], dim=1)]
+
+    def _range(self, speakers: Tensor) -> Tensor:
+        """Return the first history of each speaker and the one after the last (B, 2).
+
+        They are sorted by speaker. One without training clips has all histories.
+        """
+        first, end = (
+            torch.searchsorted(self.speakers, speakers.contiguous(), side=side)
+            for side in ("left", "right")
+        )
+        known = first < end
+        everything = torch.full_like(end, len(self.speakers))
+        return torch.stack([first * known, torch.where(known, end, everything)], dim=1)
 
     @cached_property
     def _incoming(self) -> "Incoming":

@@ -59,11 +59,12 @@ class Synthesizer:
             bundle have code chains, and take the most likely codes otherwise.
         pace: How soon motion follows speech, for corrected synthesis of streams. If None, windows
             of 64 frames follow each other every 60.
-        precision: Precision of the generator's products on a CPU, on which motion depends a little.
-            If None, what this processor computes fastest (`synthesis/precision.py`).
+        precision: Precision of the generator's products on a CPU, which changes the motion
+            slightly. If None, what this processor computes fastest (`synthesis/precision.py`).
 
     Raises:
-        InputError: Sampling is asked of a bundle that predicts motion, which has no codes.
+        InputError: Sampling is asked of a bundle that predicts motion, which has no codes; or half
+            precision is asked of a GPU.
 
     Example:
         >>> synthesizer = Synthesizer(Bundle.load("bundle"))  # doctest: +SKIP
@@ -102,6 +103,12 @@ class Synthesizer:
             pace=pace,
         )
         on_gpu = self.device.type == "cuda"
+        if on_gpu and self.precision == "half":
+            raise InputError(
+                "precision",
+                "expected single on a GPU, found half",
+                "leave it out: half precision gains nothing there",
+            )
         self._recorded = RecordedWindows(self._compute) if on_gpu else None
         if not on_gpu:
             pack(bundle.generator)

@@ -4,8 +4,7 @@ Each frame of a sequence depends on the one before it, so that PyTorch launches 
 kernels a frame, which take a GPU longer than the network does. Here one program draws a whole
 sequence of `CodeChain`; the histories of a `HistoryChain`, of which there are thousands, are shared
 out among many programs, one launch for each frame forward and one for the whole way back. Sums have
-a fixed order: the same inputs always give the same codes. The kernels are checked on a CPU with
-`TRITON_INTERPRET=1`.
+a fixed order: the same inputs always give the same codes. `TRITON_INTERPRET=1` runs them on a CPU.
 
 Source: `synthesis/chain.py` and `synthesis/history_chain.py`, which have the formulas.
 """
@@ -136,20 +135,29 @@ def _total(sums, programs, CHUNK: tl.constexpr):
 
 @triton.jit
 def _history_step_kernel(
-    prior, likelihoods, history_code, first, earlier, probabilities, expected, sums,
+    prior, likelihoods, own, history_code, first, earlier, probabilities, expected, sums,
     t, frames, states, size,
-    BEGINS: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr, CHUNK: tl.constexpr,
+    BEGINS: tl.constexpr, FOLLOWS: tl.constexpr,
+    ROWS: tl.constexpr, LANES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0)
     programs = tl.num_programs(0)
-    frame = tl.program_id(1).to(tl.int64) * frames + t
+    clip = tl.program_id(1).to(tl.int64)
+    own_first = tl.load(own + 2 * clip)
+    own_end = tl.load(own + 2 * clip + 1)
+    own_block = own_first // ROWS
+    own_blocks = tl.cdiv(own_end, ROWS) - own_block
+    if (block < own_block) | (block >= own_block + own_blocks):
+        return
+    frame = clip * frames + t
     s = block * ROWS + tl.arange(0, ROWS)
-    real = s < states
-    if BEGINS:
-        place = tl.program_id(1).to(tl.int64) * states + s
-        value = tl.load(prior + place, mask=real, other=0.0)
+    real = (s >= own_first) & (s < own_end)
+    if BEGINS and not FOLLOWS:
+        value = tl.load(prior + clip * states + s, mask=real, other=0.0)
     else:
-        possible, total = _total(sums + (frame - 1) * programs * 2, programs, CHUNK)
+        if not BEGINS:
+            before_sums = sums + ((frame - 1) * programs + own_block) * 2
+            possible, total = _total(before_sums, own_blocks, CHUNK)
         begin = tl.load(first + s, mask=real, other=0)
         end = tl.load(first + s + 1, mask=real, other=0)
         flow = tl.zeros([ROWS, LANES], tl.float64)
@@ -157,12 +165,18 @@ def _history_step_kernel(
             pair = begin[:, None] + start + tl.arange(0, LANES)[None, :]
             inside = pair < end[:, None]
             before = tl.load(earlier + pair, mask=inside, other=0)
-            weight = tl.load(expected + (frame - 1) * states + before, mask=inside, other=0.0)
-            code = tl.load(history_code + before, mask=inside, other=0)
-            likelihood = tl.load(likelihoods + (frame - 1) * size + code, mask=inside, other=0.0)
-            weight = tl.where(possible, weight * likelihood, weight)
+            if BEGINS:
+                weight = tl.load(prior + clip * states + before, mask=inside, other=0.0)
+            else:
+                last = frame - 1
+                weight = tl.load(expected + last * states + before, mask=inside, other=0.0)
+                code = tl.load(history_code + before, mask=inside, other=0)
+                likelihood = tl.load(likelihoods + last * size + code, mask=inside, other=0.0)
+                weight = tl.where(possible, weight * likelihood, weight)
             flow += weight * tl.load(probabilities + pair, mask=inside, other=0.0)
-        value = tl.sum(flow, 1) / total
+        value = tl.sum(flow, 1)
+        if not BEGINS:
+            value = value / total
     tl.store(expected + frame * states + s, value, mask=real)
     code = tl.load(history_code + s, mask=real, other=0)
     likelihood = tl.load(likelihoods + frame * size + code, mask=real, other=0.0)
@@ -172,39 +186,43 @@ def _history_step_kernel(
 
 @triton.jit
 def _history_draw_kernel(
-    likelihoods, history_code, first, earlier, probabilities, expected, sums, uniform, codes,
+    likelihoods, own, history_code, first, earlier, probabilities, expected, sums, uniform, codes,
     frames, states, size, programs,
-    LANES: tl.constexpr, CHUNK: tl.constexpr,
+    ROWS: tl.constexpr, LANES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     clip = tl.program_id(0).to(tl.int64)
+    own_first = tl.load(own + 2 * clip)
+    own_end = tl.load(own + 2 * clip + 1)
+    own_block = own_first // ROWS
+    own_blocks = tl.cdiv(own_end, ROWS) - own_block
     codes += clip * frames
     frame = clip * frames + frames - 1
 
     # The last history: the first one at which the sum of weights exceeds the number drawn.
-    possible, total = _total(sums + frame * programs * 2, programs, CHUNK)
+    possible, total = _total(sums + (frame * programs + own_block) * 2, own_blocks, CHUNK)
     bound = tl.load(uniform + frames - 1) * total
     before = tl.cast(0.0, tl.float64)
-    chosen = states
-    last = 0
-    for start in range(0, states, CHUNK):
+    chosen = own_end
+    last = own_first
+    for start in range(own_first, own_end, CHUNK):
         s = start + tl.arange(0, CHUNK)
-        weight = tl.load(expected + frame * states + s, mask=s < states, other=0.0)
-        code = tl.load(history_code + s, mask=s < states, other=0)
+        weight = tl.load(expected + frame * states + s, mask=s < own_end, other=0.0)
+        code = tl.load(history_code + s, mask=s < own_end, other=0)
         likelihood = tl.load(likelihoods + frame * size + code)
         weight = tl.where(possible, weight * likelihood, weight)
         exceeds = (before + tl.cumsum(weight, 0) > bound) & (weight > 0)
-        chosen = tl.minimum(chosen, tl.min(tl.where(exceeds, s, states), 0))
+        chosen = tl.minimum(chosen, tl.min(tl.where(exceeds, s, own_end), 0))
         # Rounding may let no sum exceed the number: then the last one with a weight.
-        last = tl.maximum(last, tl.max(tl.where(weight > 0, s, 0), 0))
+        last = tl.maximum(last, tl.max(tl.where(weight > 0, s, own_first), 0))
         before += tl.sum(weight, 0)
-    state = tl.where(chosen < states, chosen, last).to(tl.int64)
+    state = tl.where(chosen < own_end, chosen, last)
     tl.store(codes + frames - 1, tl.load(history_code + state))
 
     # Backward: each history given the one after it.
     for back in range(1, frames):
         t = frames - 1 - back
         frame = clip * frames + t
-        possible, total = _total(sums + frame * programs * 2, programs, CHUNK)
+        possible, total = _total(sums + (frame * programs + own_block) * 2, own_blocks, CHUNK)
         lane = tl.arange(0, LANES)
         pair = tl.load(first + state) + lane
         inside = pair < tl.load(first + state + 1)
@@ -223,16 +241,27 @@ def _history_draw_kernel(
 
 
 def draw_histories(
-    likelihoods: Tensor, prior: Tensor, history_code: Tensor, incoming: Incoming, uniform: Tensor
+    likelihoods: Tensor,
+    prior: Tensor,
+    own: Tensor,
+    history_code: Tensor,
+    incoming: Incoming,
+    uniform: Tensor,
+    *,
+    follows: bool,
 ) -> Tensor:
     """Draw sequences of codes (B, T) of a `HistoryChain`.
 
     Args:
         likelihoods: Likelihood (B, T, K) of each code, up to a factor in each frame.
-        prior: Probability (B, S) of each history in the first frame, before its likelihood.
+        prior: Probability (B, S) of each history in the first frame, before its likelihood; or in
+            the frame before, if the sequences follow one.
+        own: First history of each clip and the one after the last (B, 2). The others are not
+            possible, and none of them is followed by one of these.
         history_code: Latest code (S,) of each history.
         incoming: What leads to each history.
         uniform: Numbers (T,) in [0, 1] that decide.
+        follows: Whether the sequences follow a frame.
 
     """
     clips, frames, size = likelihoods.shape
@@ -240,6 +269,7 @@ def draw_histories(
     programs = triton.cdiv(states, HISTORIES)
     likelihoods = likelihoods.double().contiguous()
     prior = prior.double().contiguous()
+    own = own.contiguous()
     expected = prior.new_empty(clips, frames, states)
     sums = prior.new_empty(clips, frames, programs, 2)
     codes = torch.empty(clips, frames, dtype=torch.int64, device=prior.device)
@@ -247,13 +277,13 @@ def draw_histories(
     pairs = (incoming.first, incoming.earlier, incoming.probabilities)
     for t in range(frames):
         _history_step_kernel[(programs, clips)](
-            prior, likelihoods, history_code, *pairs, expected, sums,
+            prior, likelihoods, own, history_code, *pairs, expected, sums,
             t, frames, states, size,
-            BEGINS=t == 0, ROWS=HISTORIES, LANES=LANES, CHUNK=CHUNK, num_warps=2,
+            BEGINS=t == 0, FOLLOWS=follows, ROWS=HISTORIES, LANES=LANES, CHUNK=CHUNK, num_warps=2,
         )  # fmt: skip
     _history_draw_kernel[(clips,)](
-        likelihoods, history_code, *pairs, expected, sums, uniform.double().contiguous(), codes,
-        frames, states, size, programs,
-        LANES=triton.next_power_of_2(incoming.most), CHUNK=CHUNK, num_warps=4,
+        likelihoods, own, history_code, *pairs, expected, sums, uniform.double().contiguous(),
+        codes, frames, states, size, programs,
+        ROWS=HISTORIES, LANES=triton.next_power_of_2(incoming.most), CHUNK=CHUNK, num_warps=4,
     )  # fmt: skip
     return codes

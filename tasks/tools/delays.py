@@ -209,7 +209,7 @@ def command(
                 fgd_encoder=load_fgd_encoder(paths.fgd),
                 fidelity=config.fidelity,
             )
-            synthesizer = Synthesizer(bundle, pace=pace)
+            synthesizer = Synthesizer(bundle, pace=pace, precision="single")
             point, result = measure(synthesizer, evaluation, store, clips, words=words)
             points.append(point)
             results[point.pace] = result

@@ -1,7 +1,8 @@
 """Codes that kernels draw against those that PyTorch draws, and computations side by side."""
 
 import time
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -20,15 +21,17 @@ pytestmark = [
 CLIPS = 3
 
 
+@cache
 def code_chain(size: int) -> CodeChain:
     random = np.random.default_rng(0)
     return CodeChain.of_clips([random.integers(size, size=500) for _ in range(3)], size)
 
 
-def history_chain(size: int, frames: int = 900) -> HistoryChain:
-    """Return a chain of two speakers, with histories that many others lead to."""
+@cache
+def history_chain(size: int, frames: int = 900, speakers: int = 2) -> HistoryChain:
+    """Return a chain of some speakers, with histories that many others lead to."""
     random = np.random.default_rng(0)
-    held = [np.repeat(random.integers(size, size=frames // 3), 3) for _ in range(2)]
+    held = [np.repeat(random.integers(size, size=frames // 3), 3) for _ in range(speakers)]
     for codes in held:
         codes[:: frames // 20] = 0
         codes[frames // 2 : frames // 2 + 60] = 1
@@ -47,24 +50,41 @@ def inputs(
         scores[:, :, size // 2 + 1 :] = -torch.inf
     before = torch.from_numpy(random.integers(size, size=(CLIPS, MEMORY))) if known else None
     noise = torch.from_numpy(random.gumbel(size=(frames, size))).float()
-    return scores, before, noise, torch.tensor([0, 1, 0])
+    # The last one has no training clips.
+    return scores, before, noise, torch.tensor([0, 1, 99])
 
 
 @pytest.mark.parametrize("excluded", [False, True])
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("frames", [1, 60])
 @pytest.mark.parametrize(
-    "chain", [code_chain(5), code_chain(256), history_chain(5), history_chain(40, 6_000)]
+    "build",
+    [
+        partial(code_chain, 5),
+        partial(code_chain, 256),
+        partial(history_chain, 5),
+        partial(history_chain, 40, 6_000),
+        partial(history_chain, 40, 600, 25),
+    ],
 )
 def test_kernels_draw_the_codes_that_pytorch_draws(
-    chain: Chain, frames: int, known: bool, excluded: bool
+    build: Callable[[], Chain], frames: int, known: bool, excluded: bool
 ) -> None:
+    chain = build()
     given = inputs(chain, frames, known=known, excluded=excluded)
     expected = chain.draw(*given)
     on_gpu = [None if tensor is None else tensor.cuda() for tensor in given]
     assert has_kernels(on_gpu[0])
     drawn = chain.to("cuda").draw(*on_gpu)
     assert torch.equal(drawn.cpu(), expected)
+
+
+def test_the_same_input_always_gives_the_same_codes() -> None:
+    chain = history_chain(5).to("cuda")
+    given = [tensor.cuda() for tensor in inputs(chain, 60, known=True, excluded=False)]
+    first = chain.draw(*given)
+    for _ in range(20):
+        assert torch.equal(chain.draw(*given), first)
 
 
 def test_a_clip_has_the_same_codes_beside_others() -> None:

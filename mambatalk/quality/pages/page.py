@@ -1,5 +1,6 @@
 """Render a data-quality report as one HTML page that loads nothing from the network."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from mambatalk.quality.pages.report import QualityReport
 from mambatalk.quality.rules.rule import Rule
 from mambatalk.reporting.html import render
 from mambatalk.reporting.text import count_of
+
+log = logging.getLogger(__name__)
 
 TEMPLATE: Final = Path(__file__).with_name("page.html")
 CLIPS_TEMPLATE: Final = Path(__file__).with_name("clips_page.html")
@@ -74,6 +77,7 @@ def write_quality_page(
         drawn = executor.map(_draw_part, [(shown, members) for members in parts])
         for number, (members, clips) in enumerate(zip(parts, drawn, strict=True), start=1):
             if isinstance(clips, FailedItem):
+                log.warning("%s: figures could not be drawn: %s", pages[number - 1], clips.reason)
                 flagged = _flagged(report, members, figures=False)
             else:
                 flagged = clips

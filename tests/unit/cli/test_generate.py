@@ -84,6 +84,15 @@ def test_a_recording_becomes_motion_and_a_file_that_says_how(
     assert sidecar["precision"] == "single"
 
 
+def test_the_precision_can_be_chosen_and_is_recorded(
+    bundle: Path, speech: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = generate(speech, "--out", out, "--bundle", bundle, "--precision", "half")
+    assert done.exit_code == 0, done.output
+    assert read_json(out / "speech.json")["precision"] == "half"
+
+
 @pytest.mark.parametrize("seconds", [0.04, 1, 2.14, 10.01])
 def test_every_frame_of_the_speech_gets_motion(
     bundle: Path, tmp_path: Path, seconds: float

@@ -1,5 +1,7 @@
 """Half precision where a processor is fast at it, and metrics that do not depend on that."""
 
+import ast
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.layout import ClipInputs, encode_windows
 from mambatalk.synthesis.synthesizer import Synthesizer
 from tasks import evaluate
+from tests.helpers.documents import ROOT
 from tests.helpers.speech import speech
 from tests.helpers.tiny_bundle import tiny_bundle
 
@@ -46,6 +49,16 @@ def test_a_small_model_has_the_same_motion_on_every_processor(
 @pytest.mark.parametrize("codes", ["chain", "likely", "drawn"])
 def test_metrics_do_not_depend_on_the_processor(bundle: Bundle, codes: str) -> None:
     assert evaluate._synthesizer(bundle, codes, seed=0).precision == "single"
+
+
+def test_every_metric_chooses_its_precision() -> None:
+    """Without one, metrics of large models would depend on the processor."""
+    for folder in ("tasks", "mambatalk/published"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "Synthesizer":
+                    arguments = [keyword.arg for keyword in node.keywords]
+                    assert "precision" in arguments, f"{path}:{node.lineno}"
 
 
 def test_half_precision_predicts_nearly_the_same(bundle: Bundle) -> None:
