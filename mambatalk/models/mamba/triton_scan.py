@@ -6,7 +6,7 @@ sequences in parallel. Channels may be innermost in memory, as linear layers lea
 copied. The backward pass computes the states again, into memory that is freed afterwards, and adds
 across programs in a fixed order: the same inputs always give the same bits.
 
-Source: Mamba, section 3.3. The kernels are checked on a CPU with `TRITON_INTERPRET=1`.
+Source: Mamba, section 3.3. `TRITON_INTERPRET=1` runs the kernels on a CPU.
 """
 
 import math
