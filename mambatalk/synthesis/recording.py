@@ -1,7 +1,7 @@
 """Windows of synthesis as CUDA graphs.
 
-Launched operation by operation, a window takes longer than the 4 ms that an H200 computes: it has more
-than a thousand small operations. A graph is launched at once.
+Launched operation by operation, a window takes longer than the 4 ms that an H200 computes: it has
+more than a thousand small operations. A graph is launched at once.
 """
 
 from collections.abc import Callable, Hashable
