@@ -23,6 +23,7 @@ from mambatalk.models.generator.network import (
     Generator,
     GeneratorConfig,
 )
+from mambatalk.models.mamba.compiled.load import is_available
 from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.parts import part_input
@@ -212,6 +213,10 @@ def train_generator(
     )
     if not network.predicts_codes:
         _fit_channels(network, data, rules, device)
+    if device.type == "cpu":
+        # Compiles for ten seconds the first time on a machine; within a step of the training, which
+        # holds signals back, a build that is stopped would go on for as long.
+        is_available()
     state = train(module, data, optim_settings(config, rules), context)
     return Trained.of(network, state)
 

@@ -27,6 +27,9 @@ def is_available() -> bool:
     try:
         loops()
     except (ImportError, OSError, RuntimeError) as error:
+        # A stop signal within a compilation becomes an error of numba.
+        if error.__context__ is not None and not isinstance(error.__context__, Exception):
+            raise error.__context__ from None
         log.warning("numba cannot compile here, so training and synthesis are slower: %s", error)
         return False
     return True

@@ -260,6 +260,24 @@ def test_layers_run_in_pytorch_where_numba_cannot_compile(
     assert loops().scan_forward is not None
 
 
+def test_a_stop_signal_within_a_compilation_is_not_taken_for_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stopped() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("no compiled object yet")
+
+    monkeypatch.setattr(load, "loops", stopped)
+    load.is_available.cache_clear()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            load.is_available()
+    finally:
+        load.is_available.cache_clear()
+
+
 def test_dropout_is_the_identity_in_evaluation() -> None:
     x = torch.randn(3, 4)
     assert torch.equal(Dropout(0.5).eval()(x), x)
