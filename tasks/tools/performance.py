@@ -184,7 +184,7 @@ def plot_synthesis(axes: Axes, theme: Theme) -> None:
     """Plot the speed of synthesis on a CPU against the size of the model."""
     rows = read_table("performance.md", "Using a model")
     two_hours = rows["two hours of speech to npz, the sample's model, one CPU thread"][0]
-    second = rows["full size (untrained), one CPU thread"][0]
+    second = rows["full size (untrained), one CPU thread, single precision"][0]
     speeds = {
         "ours, sample's size": round(2 * _SECONDS_PER_HOUR / number(two_hours), 1),
         "ours, full size": round(1 / number(second), 1),
