@@ -118,30 +118,35 @@ def _attempt(build: Build, draw: random.Random) -> Attempt:
     # The pipe must not fill up.
     reader = threading.Thread(target=lambda: output.extend(process.stdout or ()))
     reader.start()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(moment - time.monotonic())
     name, limit, lived = None, 0.0, 0.0
-    if process.returncode is None:
-        root = psutil.Process(process.pid)
-        family = [root, *root.children(recursive=True)]
-        handles = [_handle(member.pid) for member in family]
-        victim = draw.choice([member for member in family if _role(member, root)])
-        number = draw.choice(_SIGNALS)
-        name = f"{number.name} to the {_role(victim, root)}"
-        limit = _ALLOWANCE[number] + (ORPHAN_SECONDS if number == signal.SIGKILL else STOP_SECONDS)
-        signalled = time.monotonic()
-        with suppress(psutil.NoSuchProcess):
-            victim.send_signal(number)
-        deadline = signalled + _PATIENCE
-        for handle in filter(None, handles):
-            select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
-            os.close(handle)
-        lived = time.monotonic() - signalled
-        if _had_finished(build, victim.pid):
-            name, limit = f"{name} that had finished", _PATIENCE + 1
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(moment - time.monotonic())
+        if process.returncode is None:
+            root = psutil.Process(process.pid)
+            family = [root, *root.children(recursive=True)]
+            handles = [_handle(member.pid) for member in family]
+            victim = draw.choice([member for member in family if _role(member, root)])
+            number = draw.choice(_SIGNALS)
+            name = f"{number.name} to the {_role(victim, root)}"
+            limit = _ALLOWANCE[number] + (
+                ORPHAN_SECONDS if number == signal.SIGKILL else STOP_SECONDS
+            )
+            signalled = time.monotonic()
+            with suppress(psutil.NoSuchProcess):
+                victim.send_signal(number)
+            deadline = signalled + _PATIENCE
+            for handle in filter(None, handles):
+                select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+                os.close(handle)
+            lived = time.monotonic() - signalled
+            if _had_finished(build, victim.pid):
+                name, limit = f"{name} that had finished", _PATIENCE + 1
+    finally:
+        # Also if a person stops the rehearsal.
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     # A worker may keep the pipe open longer than that.
     reader.join()
     ended = Ended(process.returncode, "".join(output), time.monotonic() - begun)
