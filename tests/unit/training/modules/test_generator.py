@@ -14,6 +14,7 @@ from mambatalk.fidelity import CORRECTED, PUBLISHED, FidelityRules
 from mambatalk.models.generator.local_scan import Target
 from mambatalk.models.generator.network import GeneratorConfig, GeneratorOutput
 from mambatalk.models.generator.speaker import SpeakerForm
+from mambatalk.models.mamba.compiled.load import is_available
 from mambatalk.models.vq.quantizer import codebook_usage
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PART_DIMS, PARTS, Part, pose_channels
@@ -392,3 +393,21 @@ def test_text_is_dropped_by_whole_windows() -> None:
     kept = drop_text(torch.full((2000, 3), 4), 0.2)
     assert ((kept == 4).all(1) | (kept == 0).all(1)).all()
     assert float((kept == 0).float().mean()) == pytest.approx(0.2, abs=0.03)
+
+
+def test_loops_are_compiled_before_the_training_holds_signals_back(
+    store: FeatureStore, networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a step a stop signal would wait for the compilation, ten seconds."""
+
+    class Begun(Exception):
+        pass
+
+    def begin(*_: object) -> None:
+        raise Begun
+
+    monkeypatch.setattr(_generator, "train", begin)
+    is_available.cache_clear()
+    with pytest.raises(Begun):
+        train_gen(store, networks, epochs=1)
+    assert is_available.cache_info().currsize == 1
