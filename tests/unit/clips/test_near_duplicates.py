@@ -40,9 +40,12 @@ def test_gestures_alike_by_chance_are_no_copy() -> None:
     assert copies(landmarks(TIMES, range(7)), other) == {}
 
 
-def test_one_match_by_chance_hides_no_copy() -> None:
-    """The fourth of six equal gestures is a repeated one, a quarter of a second later."""
-    times = TIMES[:6] + (0, 0, 0, 0.25, 0, 0)
+@pytest.mark.parametrize("by_chance", [{3: 0.25}, {0: 0.25, 1: 0.25}])
+def test_some_matches_by_chance_hide_no_copy(by_chance: dict[int, float]) -> None:
+    """Some of six equal gestures are repeated ones, a quarter of a second away."""
+    times = TIMES[:6].copy()
+    for gesture, away in by_chance.items():
+        times[gesture] += away
     assert copies(landmarks(TIMES, range(7)), landmarks(times, range(6))) == {
         "a": ["b"],
         "b": ["a"],
