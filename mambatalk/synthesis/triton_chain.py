@@ -134,6 +134,17 @@ def _total(sums, programs, CHUNK: tl.constexpr):
 
 
 @triton.jit
+def _weights(
+    expected, likelihoods, history_code, frame, history, inside, possible, states, size
+):  # fmt: skip
+    """Return the weights of histories in a frame: what is expected, times its likelihood."""
+    weight = tl.load(expected + frame * states + history, mask=inside, other=0.0)
+    code = tl.load(history_code + history, mask=inside, other=0)
+    likelihood = tl.load(likelihoods + frame * size + code, mask=inside, other=0.0)
+    return tl.where(possible, weight * likelihood, weight)
+
+
+@triton.jit
 def _history_step_kernel(
     prior, likelihoods, own, history_code, first, earlier, probabilities, expected, sums,
     t, frames, states, size,
@@ -168,11 +179,10 @@ def _history_step_kernel(
             if BEGINS:
                 weight = tl.load(prior + clip * states + before, mask=inside, other=0.0)
             else:
-                last = frame - 1
-                weight = tl.load(expected + last * states + before, mask=inside, other=0.0)
-                code = tl.load(history_code + before, mask=inside, other=0)
-                likelihood = tl.load(likelihoods + last * size + code, mask=inside, other=0.0)
-                weight = tl.where(possible, weight * likelihood, weight)
+                weight = _weights(
+                    expected, likelihoods, history_code, frame - 1, before, inside, possible,
+                    states, size,
+                )  # fmt: skip
             flow += weight * tl.load(probabilities + pair, mask=inside, other=0.0)
         value = tl.sum(flow, 1)
         if not BEGINS:
@@ -206,10 +216,9 @@ def _history_draw_kernel(
     last = own_first
     for start in range(own_first, own_end, CHUNK):
         s = start + tl.arange(0, CHUNK)
-        weight = tl.load(expected + frame * states + s, mask=s < own_end, other=0.0)
-        code = tl.load(history_code + s, mask=s < own_end, other=0)
-        likelihood = tl.load(likelihoods + frame * size + code)
-        weight = tl.where(possible, weight * likelihood, weight)
+        weight = _weights(
+            expected, likelihoods, history_code, frame, s, s < own_end, possible, states, size
+        )
         exceeds = (before + tl.cumsum(weight, 0) > bound) & (weight > 0)
         chosen = tl.minimum(chosen, tl.min(tl.where(exceeds, s, own_end), 0))
         # Rounding may let no sum exceed the number: then the last one with a weight.
@@ -227,10 +236,9 @@ def _history_draw_kernel(
         pair = tl.load(first + state) + lane
         inside = pair < tl.load(first + state + 1)
         history = tl.load(earlier + pair, mask=inside, other=0)
-        weight = tl.load(expected + frame * states + history, mask=inside, other=0.0)
-        code = tl.load(history_code + history, mask=inside, other=0)
-        likelihood = tl.load(likelihoods + frame * size + code, mask=inside, other=0.0)
-        weight = tl.where(possible, weight * likelihood, weight)
+        weight = _weights(
+            expected, likelihoods, history_code, frame, history, inside, possible, states, size
+        )
         weight = weight * tl.load(probabilities + pair, mask=inside, other=0.0)
         exceeds = tl.cumsum(weight, 0) > tl.load(uniform + t) * tl.sum(weight, 0)
         chosen_lane = tl.min(tl.where(exceeds & (weight > 0), lane, LANES), 0)
