@@ -89,10 +89,11 @@ def main() -> None:
     """
     for number in _SIGNALS:
         signal.signal(number, _stop)
-    # Waiting threads of PyTorch give their processor to others. By default they spin, which on a
-    # busy machine makes two threads many times slower than one. OpenMP reads this when torch is
-    # imported.
+    # Waiting threads of PyTorch soon give their processor to others. By default they spin for long,
+    # which on a busy machine halves the speed of two threads; threads that sleep at once lose a
+    # quarter of it on an idle one (docs/experiments.md). OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(prog_name="mambatalk")
     except InputError as error:
