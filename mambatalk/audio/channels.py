@@ -5,8 +5,6 @@ reads all three, the body branch the first two. Nothing is scaled further, becau
 normalisation follows the first convolution. Source: published feature extraction.
 """
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -87,8 +85,8 @@ def normalise(wave: Tensor, mean: float | Tensor, std: float | Tensor) -> Tensor
     return (wave - mean) / std
 
 
-def wave_statistics(wave: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation of one clip (S,), computed in float64.
+def wave_statistics(wave: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of one clip (S,), computed in float64, on its device.
 
     The deviation includes the variance floor of the Wav2Vec2 processor.
 
@@ -104,9 +102,10 @@ def wave_statistics(wave: Tensor) -> tuple[float, float]:
         )
     # In blocks, because a long clip in double precision takes twice its memory again.
     blocks = wave.split(SUM_BLOCK)
-    mean = sum(float(block.sum(dtype=torch.float64)) for block in blocks) / len(wave)
-    variance = sum(float((block.double() - mean).square().sum()) for block in blocks) / len(wave)
-    return mean, math.sqrt(variance + VARIANCE_FLOOR)
+    zero = wave.new_zeros((), dtype=torch.float64)
+    mean = sum((block.sum(dtype=torch.float64) for block in blocks), zero) / len(wave)
+    squares = ((block.double() - mean).square().sum() for block in blocks)
+    return mean, (sum(squares, zero) / len(wave) + VARIANCE_FLOOR).sqrt()
 
 
 def expand_ctc(ids: Tensor, samples: int) -> Tensor:
