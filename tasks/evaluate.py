@@ -170,7 +170,8 @@ def _generate(
     )
     (codes,) = synthesizer.generate_codes([speech])
     # The network does not predict the body shape, so metrics use that of the recording.
-    motion = replace(synthesizer.motion_of_codes(codes, speech), betas=clip.betas)
+    (generated,) = synthesizer.motion_of_codes([codes], [speech])
+    motion = replace(generated, betas=clip.betas)
     if not bundle.generator.predicts_codes:
         return motion, {}
     return motion, {part: index[0] for part, index in codes.items()}

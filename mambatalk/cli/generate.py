@@ -100,8 +100,8 @@ def generate(
     precision: Annotated[
         Literal["single", "half"] | None,
         typer.Option(
-            help="Of the network's products on a CPU: `half` is faster where the processor has"
-            " instructions for it, `single` gives the motion of other processors."
+            help="Of the network's products: `half` is faster on GPUs, and on processors that have"
+            " instructions for it; `single` gives the motion of other machines."
             " [default: half there for full-size models, else single]"
         ),
     ] = None,

@@ -1,11 +1,15 @@
 """Independent computations at the same time."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 
 Result = TypeVar("Result")
+URGENT: Final = -1
+"""Priority of the streams of a window: what is computed beside it (`synthesis/encoding.py`) has
+large kernels, for which the small ones of the window would wait.
+"""
 
 
 def side_by_side(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
@@ -22,7 +26,7 @@ def side_by_side(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     # All of them before any task: a stream that begins to wait later waits for the tasks before.
     # PyTorch hands out 32 streams in turn, and a window takes some 20. Tasks that happen to get the
     # same one wait for each other.
-    streams = [torch.cuda.Stream() for _ in tasks]
+    streams = [torch.cuda.Stream(priority=URGENT) for _ in tasks]
     for stream in streams:
         stream.wait_stream(current)
     results = []

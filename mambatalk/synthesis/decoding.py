@@ -6,12 +6,13 @@ ground velocity from the legs; corrected synthesis moves the root with the mean 
 the lower body's own. Source: published inference.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.parallel import side_by_side
@@ -169,43 +170,52 @@ def root_path(ground: Tensor, start: Tensor, bounds: Bounds | None) -> Tensor:
 
 
 def to_smplx(
-    decoded: DecodedMotion, start: Tensor, rules: FidelityRules, bounds: Bounds | None = None
+    decoded: DecodedMotion,
+    lengths: Sequence[int],
+    start: Tensor,
+    rules: FidelityRules,
+    bounds: Bounds | None = None,
 ) -> list[SmplxMotion]:
-    """Convert decoded motion to axis-angle, one clip per row of the batch.
+    """Convert decoded motion to axis-angle.
 
     Args:
-        decoded: Motion of B clips. Their eyes are at identity, so they look straight ahead.
-        start: Translation (B, 3) of the first frame in metres; x and z are used.
+        decoded: Motion (1, N) of B clips, end to end. Their eyes are at identity, so they look
+            straight ahead.
+        lengths: Number of frames of each clip.
+        start: Translation (B, 3) of the first frames in metres; x and z are used.
         rules: Published or corrected conversion.
-        bounds: How far the root may go. If None, any distance, as published.
+        bounds: How far the roots may go. If None, any distance, as published.
 
     """
-    trans = root_path(decoded.ground, start, bounds).float()
+    sizes = list(lengths)
+    ground = pad_sequence(decoded.ground[0].split(sizes), batch_first=True)
+    paths = root_path(ground, start, bounds).float().cpu().numpy()
     poses = axis_angle_from_6d(
-        decoded.pose.unflatten(-1, (JOINT_COUNT, 6)),
+        decoded.pose[0].unflatten(-1, (JOINT_COUNT, 6)),
         formula="roma" if rules.stable_axis_angle else "published",
-    ).flatten(2)
+    ).flatten(1)
+    parts = zip(
+        poses.cpu().split(sizes), decoded.expressions[0].cpu().split(sizes), paths, strict=True
+    )
     return [
-        SmplxMotion(
-            poses=poses[row].cpu().numpy(),
-            expressions=decoded.expressions[row].cpu().numpy(),
-            trans=trans[row].cpu().numpy(),
-        )
-        for row in range(len(poses))
+        SmplxMotion(poses=pose.numpy(), expressions=face.numpy(), trans=path[: len(face)])
+        for pose, face, path in parts
     ]
 
 
 def decoder_reach(bundle: Bundle) -> int:
     """Return how many neighbouring frames to either side affect a decoded frame.
 
-    The reach of the part decoders, which predicted motion does not pass, plus that of the
-    global-motion network, which reads the legs.
+    The reach of the part decoders plus that of the global-motion network, which reads the legs.
     """
-    reach = _convolution_reach(bundle.global_net)
-    if bundle.generator.predicts_codes:
-        decoders = [network.decoder for network in bundle.part_networks.values()]
-        reach += max(map(_convolution_reach, decoders))
-    return reach
+    return part_reach(bundle) + _convolution_reach(bundle.global_net)
+
+
+def part_reach(bundle: Bundle) -> int:
+    """Return the same for the part decoders alone, which predicted motion does not pass."""
+    if not bundle.generator.predicts_codes:
+        return 0
+    return max(_convolution_reach(network.decoder) for network in bundle.part_networks.values())
 
 
 def _convolution_reach(network: nn.Module) -> int:

@@ -1,23 +1,33 @@
-"""Single or half precision for the generator's products on a CPU.
+"""Single or half precision for the products of synthesis.
 
-Half precision is bfloat16, which full-size networks are trained with on a GPU. A CPU with
-instructions for it takes two thirds of the time for the network of a window. It changes 1 to 4 % of
-the codes of the sample's model, and none of its metrics much; a trained model of full size has not
-been compared (docs/experiments.md). Small networks stay in single precision, so that their motion
-does not depend on the processor; so do GPUs, where half precision gains nothing.
+Half precision is what full-size networks are trained with on a GPU: bfloat16 for the network of a
+window. A GPU encodes the audio in half precision as well, a CPU does not. A CPU with instructions
+for bfloat16 takes two thirds of the time, a GPU four fifths for one clip and less than half for
+many. It changes 1 to 4 % of the codes of the sample's model, and none of its metrics much; a
+trained model of full size has not been compared (docs/experiments.md). Small networks stay in
+single precision, so that their motion does not depend on the machine.
 """
 
 import logging
+from copy import deepcopy
 from typing import Any, Final, Literal
 
 import torch
 from torch import nn
+
+from mambatalk.models.generator.network import Generator
 
 Precision = Literal["single", "half"]
 SMALL_MODEL: Final = 20_000_000
 """Parameters of a generator below which half precision does not pay, and several threads wait for
 each other longer than they work (docs/decisions.md). The sample's has 2 million, the paper's 199
 million.
+"""
+
+GPU_AUDIO: Final = torch.float16
+"""Half precision of the audio encoders on a GPU. It rounds as TF32 does, which convolutions have
+there in single precision, and changes features a ninth as much as bfloat16. Behind batch norms
+nothing is near its largest number.
 """
 
 log = logging.getLogger(__name__)
@@ -31,10 +41,38 @@ def is_small(generator: nn.Module) -> bool:
 def fastest_precision(generator: nn.Module) -> Precision:
     """Return what a generator computes fastest with on its device, and log it."""
     on_cpu = next(generator.parameters()).device.type == "cpu"
-    if not on_cpu or is_small(generator) or not has_half_instructions():
+    if is_small(generator) or (on_cpu and not has_half_instructions()):
         return "single"
-    log.info("the generator computes in half precision, for which this processor is fast")
+    log.info("the generator computes in half precision, which is faster on this device")
     return "half"
+
+
+def with_half_weights(generator: Generator) -> Generator:
+    """Return the generator with the weights of its products in bfloat16.
+
+    Autocast would round them again for every window; the results are the same to the last bit. All
+    other weights are shared.
+    """
+    shared = [generator.fusion, *generator.parameters(), *generator.buffers()]
+    half = deepcopy(generator, {id(part): part for part in shared})
+    for scan in (half.global_scan, half.local_scan):
+        for path, module in scan.named_modules():
+            for name in _product_weights(path, module):
+                rounded = getattr(module, name).detach().bfloat16()
+                setattr(module, name, nn.Parameter(rounded, requires_grad=False))
+    return half
+
+
+def _product_weights(path: str, module: nn.Module) -> list[str]:
+    """Return the names of a module's parameters that enter a product."""
+    if isinstance(module, nn.MultiheadAttention):
+        return ["in_proj_weight", "in_proj_bias"]
+    if not isinstance(module, nn.Linear):
+        return []
+    # The scan adds the bias of its step size in single precision.
+    if module.bias is None or path.endswith("dt_proj"):
+        return ["weight"]
+    return ["weight", "bias"]
 
 
 def has_half_instructions() -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mambatalk.models.generator.network import Fused
+from mambatalk.models.parallel import URGENT
 from mambatalk.motion.skeleton import Part
 from mambatalk.synthesis.decoding import Codes
 from mambatalk.synthesis.state import SynthesisState
@@ -84,7 +85,7 @@ class RecordedWindows:
         own_window = Fused(*(branch.clone() for branch in window))
         own_noise = {part: rows.clone() for part, rows in noise.items()}
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream(priority=URGENT)):
             codes, after = self._compute(own_state, own_window, own_noise)
         return _Recording(
             graph=graph,

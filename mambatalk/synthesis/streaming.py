@@ -36,7 +36,7 @@ from mambatalk.synthesis.decoding import (
     root_path,
     to_smplx,
 )
-from mambatalk.synthesis.layout import ClipInputs, encode_windows, with_look_ahead
+from mambatalk.synthesis.layout import ClipInputs, with_look_ahead
 from mambatalk.synthesis.synthesizer import Synthesizer
 
 
@@ -180,7 +180,7 @@ class _ReceivedAudio:
             words=torch.from_numpy(words).to(self._synthesizer.device),
             first_frame=first_frame,
         )
-        return encode_windows(self._synthesizer.bundle.generator, [(clip, number)], layout)
+        return self._synthesizer.encode([(clip, number)])
 
     def _statistics_until(self, end: int) -> tuple[float, float]:
         """Return mean and deviation of the audio before a sample, or of all if there is less."""
@@ -240,7 +240,13 @@ class _FrameDecoder:
         decoded = decode(self._synthesizer.bundle, codes, self._synthesizer.rules)
         rows = slice(self._returned - self._first, end - self._first)
         final = DecodedMotion(*(array[:, rows] for array in decoded))
-        (motion,) = to_smplx(final, self._position, self._synthesizer.rules, self._bounds)
+        (motion,) = to_smplx(
+            final,
+            [end - self._returned],
+            self._position,
+            self._synthesizer.rules,
+            self._bounds,
+        )
 
         # Integration is one frame behind its velocities: the last one moves the next frame.
         ground = torch.cat([final.ground, final.ground[:, -1:]], dim=1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from mambatalk.audio.channels import FIXED_STATISTICS
 from mambatalk.errors import InputError
 from mambatalk.fidelity import FidelityRules
-from mambatalk.models.generator.audio_encoder import pack
+from mambatalk.models.generator.audio_encoder import fold_norms, pack
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
 from mambatalk.models.parallel import side_by_side
@@ -29,11 +29,12 @@ from mambatalk.synthesis.decoding import (
     Bounds,
     Codes,
     assemble_pose,
-    decode,
     decode_parts,
     join_codes,
+    part_reach,
     to_smplx,
 )
+from mambatalk.synthesis.encoding import encoded_windows
 from mambatalk.synthesis.history_chain import MEMORY
 from mambatalk.synthesis.layout import (
     ClipInputs,
@@ -43,7 +44,8 @@ from mambatalk.synthesis.layout import (
     check_audio,
     encode_windows,
 )
-from mambatalk.synthesis.precision import Precision, fastest_precision
+from mambatalk.synthesis.pieces import decode_clips
+from mambatalk.synthesis.precision import GPU_AUDIO, Precision, fastest_precision, with_half_weights
 from mambatalk.synthesis.recording import Noise, RecordedWindows
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.state import SynthesisState
@@ -59,12 +61,11 @@ class Synthesizer:
             bundle have code chains, and take the most likely codes otherwise.
         pace: How soon motion follows speech, for corrected synthesis of streams. If None, windows
             of 64 frames follow each other every 60.
-        precision: Precision of the generator's products on a CPU, which changes the motion
-            slightly. If None, what this processor computes fastest (`synthesis/precision.py`).
+        precision: Precision of the generator's products, which changes the motion slightly. If
+            None, what the device computes fastest (`synthesis/precision.py`).
 
     Raises:
-        InputError: Sampling is asked of a bundle that predicts motion, which has no codes; or half
-            precision is asked of a GPU.
+        InputError: Sampling is asked of a bundle that predicts motion, which has no codes.
 
     Example:
         >>> synthesizer = Synthesizer(Bundle.load("bundle"))  # doctest: +SKIP
@@ -103,15 +104,15 @@ class Synthesizer:
             pace=pace,
         )
         on_gpu = self.device.type == "cuda"
-        if on_gpu and self.precision == "half":
-            raise InputError(
-                "precision",
-                "expected single on a GPU, found half",
-                "leave it out: half precision gains nothing there",
-            )
         self._recorded = RecordedWindows(self._compute) if on_gpu else None
         if not on_gpu:
             pack(bundle.generator)
+        self._reach = part_reach(bundle)
+        self._network = bundle.generator
+        if self.precision == "half":
+            self._network = with_half_weights(bundle.generator)
+            if on_gpu:
+                fold_norms(bundle.generator, GPU_AUDIO)
 
     @property
     def statistics(self) -> tuple[float, float] | None:
@@ -124,6 +125,18 @@ class Synthesizer:
         return next(self.bundle.generator.parameters()).device
 
     # One window.
+
+    def encode(self, windows: Sequence[tuple[ClipInputs, int]]) -> Fused:
+        """Encode audio and words of windows, given as clip and number.
+
+        Returns:
+            Features (W, T, audio_dim), one row per window in the given order.
+
+        """
+        half = self.precision == "half" and self.device.type == "cuda"
+        with torch.autocast(self.device.type, GPU_AUDIO, enabled=half):
+            encoded = encode_windows(self.bundle.generator, windows, self.layout)
+        return Fused(*(branch.float() for branch in encoded))
 
     def start(self, initial_motion: Tensor, speaker_index: Tensor) -> SynthesisState:
         """Return the state before the first window.
@@ -178,8 +191,8 @@ class Synthesizer:
         if self.bundle.generator.config.streaming:
             visible_frames = context.shape[1]
         visible = relative_motion(motion) if self.rules.relative_position else motion
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "half"):
-            output = self.bundle.generator.forward_fused(
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "half"):
+            output = self._network.forward_fused(
                 window,
                 state.speaker_index[:, None].expand(-1, self.layout.window),
                 visible,
@@ -270,7 +283,37 @@ class Synthesizer:
 
     def advance(self, state: SynthesisState, codes: Codes) -> SynthesisState:
         """Return the state after a window with the given codes (B, T)."""
-        parts = decode_parts(self.bundle, codes)
+        layout = self.layout
+        offset = layout.first_frame(state.windows)
+        known = slice(
+            layout.first_frame(state.windows + 1) - offset,
+            layout.covered_frames(state.windows + 1) - offset,
+        )
+        recent = slice(max(0, known.stop - MEMORY), known.stop)
+        return SynthesisState(
+            context=self._context(state, codes, known),
+            first_frame=state.first_frame,
+            speaker_index=state.speaker_index,
+            windows=state.windows + 1,
+            context_codes={part: index[:, known] for part, index in codes.items()},
+            recent_codes={part: index[:, recent] for part, index in codes.items()},
+        )
+
+    def _context(self, state: SynthesisState, codes: Codes, known: slice) -> Tensor:
+        """Return the motion (B, c, 337) of the frames that the next window starts with.
+
+        Args:
+            state: State before the window.
+            codes: Codes (B, T) of the window.
+            known: These frames in the window.
+
+        """
+        begin, end = 0, codes["upper"].shape[1]
+        if self.rules.relative_position:
+            # Nothing depends on where the root is, so that the frames before are not needed.
+            begin = max(begin, known.start - self._reach)
+            end = min(end, known.stop + self._reach)
+        parts = decode_parts(self.bundle, {part: x[:, begin:end] for part, x in codes.items()})
         lower = parts["lower"]
         chosen = PARTS if self.rules.decoded_context else PARTS[1:]
         origin = state.context[:, 0] if self.rules.decoded_context else state.first_frame
@@ -281,21 +324,7 @@ class Synthesizer:
             lower[..., PART_TRANSLATION], origin[:, TRANSLATION]
         )
         motion[..., CONTACT] = lower[..., PART_CONTACT]
-        layout = self.layout
-        first = layout.first_frame(state.windows)
-        next_known = slice(
-            layout.first_frame(state.windows + 1) - first,
-            layout.covered_frames(state.windows + 1) - first,
-        )
-        recent = slice(max(0, next_known.stop - MEMORY), next_known.stop)
-        return SynthesisState(
-            context=motion[:, next_known],
-            first_frame=state.first_frame,
-            speaker_index=state.speaker_index,
-            windows=state.windows + 1,
-            context_codes={part: index[:, next_known] for part, index in codes.items()},
-            recent_codes={part: index[:, recent] for part, index in codes.items()},
-        )
+        return motion[:, known.start - begin : known.stop - begin]
 
     def bounds(self, start: Tensor) -> Bounds | None:
         """Return how far the root may go from its translation (B, 3) in the first frame."""
@@ -334,18 +363,22 @@ class Synthesizer:
             InputError: As `generate`.
 
         """
-        return [
-            self.motion_of_codes(codes, speech)
-            for codes, speech in zip(self.generate_codes(speeches), speeches, strict=True)
-        ]
+        return self.motion_of_codes(self.generate_codes(speeches), speeches)
 
     @torch.inference_mode()
-    def motion_of_codes(self, codes: Codes, speech: Speech) -> SmplxMotion:
-        """Return the motion of the codes (1, n) that were generated for a speech."""
-        start = self.initial_motion(speech.initial_motion)[None, 0, TRANSLATION]
-        decoded = decode(self.bundle, codes, self.rules)
-        (motion,) = to_smplx(decoded, start, self.rules, self.bounds(start))
-        return self.lock_feet(motion)
+    def motion_of_codes(
+        self, codes: Sequence[Codes], speeches: Sequence[Speech]
+    ) -> list[SmplxMotion]:
+        """Return the motion of the codes (1, n) that were generated for each speech."""
+        if not codes:
+            return []
+        start = torch.stack(
+            [self.initial_motion(speech.initial_motion)[0, TRANSLATION] for speech in speeches]
+        )
+        decoded = decode_clips(self.bundle, codes, self.rules)
+        lengths = [len(index["upper"][0]) for index in codes]
+        motions = to_smplx(decoded, lengths, start, self.rules, self.bounds(start))
+        return [self.lock_feet(motion) for motion in motions]
 
     @torch.inference_mode()
     def generate_codes(self, speeches: Sequence[Speech]) -> list[Codes]:
@@ -363,48 +396,27 @@ class Synthesizer:
         counts = [self.layout.count(speech.frame_count) for speech in speeches]
         # Longest first, so that the clips with windows left are always the first rows.
         order = sorted(range(len(speeches)), key=lambda clip: -counts[clip])
-        inputs = [ClipInputs.of(speech, self.device, self.statistics) for speech in speeches]
-        windows = [(clip, number) for clip in order for number in range(counts[clip])]
-        # Now, because a copy to a GPU between two windows would wait for the first one.
-        rows = self._window_rows([counts[clip] for clip in order])
-        fused = encode_windows(
-            self.bundle.generator, [(inputs[clip], number) for clip, number in windows], self.layout
+        windows = encoded_windows(
+            self.encode,
+            [ClipInputs.of(speeches[clip], self.device, self.statistics) for clip in order],
+            [counts[clip] for clip in order],
+            # A graph has a fixed number of clips.
+            all_rows=self._recorded is not None,
         )
-
         speakers = [self.speaker_index(speeches[clip].speaker_id) for clip in order]
         state = self.start(initial[order], torch.tensor(speakers))
         generated: list[list[Codes]] = [[] for _ in speeches]
-        for number, computed in enumerate(rows):
-            active = [clip for clip in order if counts[clip] > number]
-            window = Fused(*(branch[computed] for branch in fused))
-            codes, state = self.step(state.first_rows(len(computed)), window)
+        for number, window in enumerate(windows):
+            codes, state = self.step(state.first_rows(len(window.face)), window)
             added = self.layout.added_frames(number)
-            for place, clip in enumerate(active):
-                rows_of_clip = slice(place, place + 1)
-                generated[clip].append({part: codes[part][rows_of_clip, :added] for part in PARTS})
+            active = [clip for clip in order if counts[clip] > number]
+            for row, clip in enumerate(active):
+                rows = slice(row, row + 1)
+                generated[clip].append({part: codes[part][rows, :added] for part in PARTS})
         return [
             join_codes(windows, speech.frame_count)
             for windows, speech in zip(generated, speeches, strict=True)
         ]
-
-    def _window_rows(self, counts: Sequence[int]) -> list[Tensor]:
-        """Return the rows of the windows that are generated side by side, one after the other.
-
-        Args:
-            counts: Number of windows of each clip, the largest first. The windows of a clip are
-                consecutive rows, and so are the clips.
-
-        """
-        windows = np.array(counts)
-        first = windows.cumsum() - windows
-        rows = []
-        for number in range(counts[0]):
-            computed = first + np.minimum(number, windows - 1)
-            # A graph has a fixed number of clips: finished ones repeat their last window.
-            if self._recorded is None:
-                computed = computed[windows > number]
-            rows.append(torch.from_numpy(computed).to(self.device))
-        return rows
 
     # Input.
 

@@ -9,16 +9,21 @@ import torch
 
 from mambatalk.bench.generate import speech_like, untrained_bundle
 from mambatalk.config import load_config
+from mambatalk.models.generator.network import Fused
 from mambatalk.motion.skeleton import PARTS
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.layout import Pace, Speech
+from mambatalk.synthesis.decoding import decode
+from mambatalk.synthesis.layout import ClipInputs, Pace, Speech
+from mambatalk.synthesis.pieces import decode_clips
 from mambatalk.synthesis.synthesizer import Synthesizer
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-PROFILE = Path(__file__).parents[2] / "infra/profiles/sample.yaml"
+PROFILES = Path(__file__).parents[2] / "infra/profiles"
+PROFILE = PROFILES / "sample.yaml"
+PAPER = PROFILES / "paper.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +73,34 @@ def test_clips_of_different_lengths_keep_their_length_and_motion(bundle: Bundle)
         # Another batch size sums in another order, so that single codes may differ.
         same = np.isclose(one.poses, other.poses, atol=1e-3).all(axis=1)
         assert same.mean() > 0.5
+
+
+def test_pieces_of_clips_decode_like_whole_clips(bundle: Bundle) -> None:
+    synthesizer = Synthesizer(bundle)
+    clips = synthesizer.generate_codes([speech(length) for length in (3, 30, 20)])
+    whole = [decode(bundle, codes, bundle.rules) for codes in clips]
+    pieces = decode_clips(bundle, clips, bundle.rules)
+    for array, expected in zip(pieces, zip(*whole, strict=True), strict=True):
+        torch.testing.assert_close(array, torch.cat(expected, dim=1), atol=1e-4, rtol=0)
+
+
+def test_half_precision_encodes_and_predicts_nearly_the_same() -> None:
+    large = untrained_bundle(load_config(PAPER)).to("cuda")
+    window = {}
+    scores = {}
+    # Single precision last, because half precision leaves weights of its own in the network.
+    for precision in ("half", "single"):
+        synthesizer = Synthesizer(large, precision=precision)
+        clip = ClipInputs.of(speech(4), synthesizer.device)
+        with torch.inference_mode():
+            window[precision] = synthesizer.encode([(clip, 0), (clip, 1)])
+            initial = synthesizer.initial_motion(None)[None]
+            state = synthesizer.start(initial, torch.zeros(1, dtype=torch.long))
+            first = Fused(*(branch[:1] for branch in window["half"]))
+            scores[precision] = synthesizer.code_scores(synthesizer.predict(state, first))
+    for single, half in zip(window["single"], window["half"], strict=True):
+        # The convolutions in single precision are rounded to TF32.
+        assert 0 < float((half - single).abs().max()) < 0.02 * float(single.std())
+    for part in PARTS:
+        single, half = scores["single"][part], scores["half"][part]
+        assert 0 < float((half - single).abs().max()) < 0.2 * float(single.std())

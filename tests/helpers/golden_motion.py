@@ -90,7 +90,7 @@ def golden_result(perturbation: int = 0) -> tuple[Codes, SmplxMotion]:
     synthesizer = Synthesizer(golden_bundle(perturbation))
     speech = golden_speech()
     (codes,) = synthesizer.generate_codes([speech])
-    motion = synthesizer.motion_of_codes(codes, speech)
+    (motion,) = synthesizer.motion_of_codes([codes], [speech])
     return {part: codes[part][0].numpy().astype(np.uint8) for part in PARTS}, motion
 
 

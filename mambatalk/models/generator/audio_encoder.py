@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mambatalk.models.generator.folded_block import SLOPE, FoldedBlock
 from mambatalk.models.generator.tiled_conv import tiled_conv
 from mambatalk.models.mamba.compiled.load import is_compiled
 from mambatalk.models.mamba.compiled.norm import CompiledNorm
@@ -28,9 +29,6 @@ BRANCH_BLOCKS = (2, 4)
 
 TAPS = 15
 """Taps of every convolution."""
-
-SLOPE = 0.01
-"""Slope of the leaky ReLUs for negative numbers."""
 
 FEW_CHANNELS = 16
 """Convolutions with fewer input channels are folded to have about this many."""
@@ -144,6 +142,7 @@ class AudioBlock(nn.Module):
                 nn.BatchNorm1d(channels_out),
             )
         )
+        self.folded: FoldedBlock | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, channels_in, S) to (B, channels_out, S'), with S' steps of `stride` samples."""
@@ -179,6 +178,8 @@ class AudioBlock(nn.Module):
 
     def _on_gpu(self, image: Tensor) -> Tensor:
         """Run on images (B, C, 1, S): only in two dimensions do kernels keep channels innermost."""
+        if self.folded is not None and torch.is_autocast_enabled("cuda"):
+            return self.folded(image)
         y = _image_norm(_image_conv(image, self.conv1), self.bn1)
         y = _image_norm(_image_conv(self.activation(y), self.conv2), self.bn2)
         if isinstance(self.shortcut, nn.Sequential):
@@ -258,6 +259,19 @@ def pack(network: nn.Module) -> None:
         for conv in block.modules():
             if isinstance(conv, nn.Conv1d) and conv.in_channels >= MANY_CHANNELS:
                 conv.weight.data = conv.weight.data.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+
+
+def fold_norms(network: nn.Module, dtype: torch.dtype) -> None:
+    """Give audio blocks on a GPU weights in half precision that include their batch norms.
+
+    They are used while autocast computes in this precision, for inference alone.
+    """
+    for block in network.modules():
+        if isinstance(block, AudioBlock):
+            convs = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
+            if isinstance(block.shortcut, nn.Sequential):
+                convs.append(cast(tuple[nn.Conv1d, nn.BatchNorm1d], tuple(block.shortcut)))
+            block.folded = FoldedBlock(convs, dtype)
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:

@@ -79,25 +79,31 @@ def test_audio_slice_drifts_37_ms_a_minute() -> None:
 
 
 def test_later_contexts_have_identity_jaw_and_restarted_translation(bundle: Bundle) -> None:
-    context = torch.zeros(1, 4, MOTION_DIM)
-    context[..., TRANSLATION] = torch.tensor([5.0, 1.0, -3.0])
-    state = SynthesisState(
-        context=context,
-        first_frame=torch.zeros(1, MOTION_DIM),
-        speaker_index=torch.tensor([0]),
-        windows=1,
-    )
     codes = {part: torch.arange(64)[None] % CODES for part in PARTS}
-    published, corrected = (
-        Synthesizer(bundle, rules=rules).advance(state, codes).context[0]
-        for rules in (PUBLISHED, CORRECTED)
-    )
+    place = torch.tensor([5.0, 1.0, -3.0])
+
+    def later_context(rules: FidelityRules, translation: Tensor) -> Tensor:
+        context = torch.zeros(1, 4, MOTION_DIM)
+        context[..., TRANSLATION] = translation
+        state = SynthesisState(
+            context=context,
+            first_frame=torch.zeros(1, MOTION_DIM),
+            speaker_index=torch.tensor([0]),
+            windows=1,
+        )
+        return Synthesizer(bundle, rules=rules).advance(state, codes).context[0]
+
+    published, corrected = (later_context(rules, place) for rules in (PUBLISHED, CORRECTED))
     jaw = pose_channels("face")
     identity = torch.tensor([1.0, 0, 0, 0, 1, 0]).expand(4, 6)
     assert torch.equal(published[:, jaw], identity)
     assert not torch.allclose(corrected[:, jaw], identity, atol=1e-3)
-    difference = (corrected - published)[:, TRANSLATION]
-    torch.testing.assert_close(difference, torch.tensor([5.0, 0.0, -3.0]).expand(4, 3))
+
+    moved = published - later_context(PUBLISHED, torch.zeros(3))
+    assert not moved.any()
+    moved = corrected - later_context(CORRECTED, torch.zeros(3))
+    expected = torch.tensor([5.0, 0.0, -3.0]).expand(4, 3)
+    torch.testing.assert_close(moved[:, TRANSLATION], expected)
 
 
 def test_codes_are_drawn_as_sequences_in_corrected_synthesis_alone(bundle: Bundle) -> None:

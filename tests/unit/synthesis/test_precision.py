@@ -79,3 +79,20 @@ def test_half_precision_predicts_nearly_the_same(bundle: Bundle) -> None:
         assert half.dtype == torch.float32
         assert not torch.equal(half, single)
         assert (half - single).abs().mean() < 0.05 * single.std()
+
+
+def test_rounding_weights_once_changes_no_bit(bundle: Bundle) -> None:
+    """The weights in half precision are those that autocast would round for every window."""
+    halved = Synthesizer(bundle, precision="half")
+    rounding = Synthesizer(bundle, precision="half")
+    rounding._network = bundle.generator
+    clip = ClipInputs.of(speech(4), halved.device)
+    with torch.inference_mode():
+        window = halved.encode([(clip, 0)])
+        state = halved.start(halved.initial_motion(None)[None], torch.tensor([0]))
+        scores = halved.code_scores(halved.predict(state, window))
+        for part, expected in rounding.code_scores(rounding.predict(state, window)).items():
+            assert torch.equal(scores[part], expected)
+    halves = [weight for weight in halved._network.parameters() if weight.dtype == torch.bfloat16]
+    assert len(halves) > 50
+    assert all(weight.dtype == torch.float32 for weight in bundle.generator.parameters())

@@ -338,7 +338,7 @@ def test_only_published_synthesis_passes_contacts_to_the_global_net(
     contacts = inputs[0][..., PART_CONTACT]
     assert contacts.any() == (rules == PUBLISHED)
     assert not inputs[0][..., LEGS.stop : PART_CONTACT.start].any()
-    (motion,) = to_smplx(decoded, torch.tensor([[1.0, 9.0, 2.0]]), rules)
+    (motion,) = to_smplx(decoded, [decoded.pose.shape[1]], torch.tensor([[1.0, 9.0, 2.0]]), rules)
     assert motion.trans[0, [0, 2]].tolist() == [1.0, 2.0]
 
 
@@ -350,7 +350,7 @@ def test_only_published_motion_loses_small_angles(rules: FidelityRules) -> None:
         ground=torch.zeros(1, 2, 3),
         expressions=torch.zeros(1, 2, EXPRESSION_DIM),
     )
-    (motion,) = to_smplx(decoded, torch.zeros(1, 3), rules)
+    (motion,) = to_smplx(decoded, [decoded.pose.shape[1]], torch.zeros(1, 3), rules)
     error = np.abs(motion.poses - angles.flatten(2)[0].numpy()).max()
     assert (error > 1e-5) == (rules == PUBLISHED)
 
