@@ -16,7 +16,9 @@ ENVELOPE_WINDOW = 1024
 LOOK_AHEAD = ENVELOPE_WINDOW - 1
 """Samples that the envelope reads past the last one."""
 SUM_BLOCK = 2**18
-"""Samples converted to float64 at a time."""
+"""Samples converted to float64 at a time on a CPU."""
+GPU_SUM_BLOCK = 2**22
+"""The same on a GPU, which is launched for each block anew."""
 VARIANCE_FLOOR = 1e-7
 """Added to the variance, as the Wav2Vec2 processor does."""
 FIXED_STATISTICS = (0.0, 0.05)
@@ -101,7 +103,7 @@ def wave_statistics(wave: Tensor) -> tuple[Tensor, Tensor]:
             "check the file that the audio was read from",
         )
     # In blocks, because a long clip in double precision takes twice its memory again.
-    blocks = wave.split(SUM_BLOCK)
+    blocks = wave.split(GPU_SUM_BLOCK if wave.is_cuda else SUM_BLOCK)
     zero = wave.new_zeros((), dtype=torch.float64)
     mean = sum((block.sum(dtype=torch.float64) for block in blocks), zero) / len(wave)
     squares = ((block.double() - mean).square().sum() for block in blocks)

@@ -164,7 +164,8 @@ def check_audio(speech: Speech, layout: WindowLayout) -> None:
             f" found {len(waveform)} samples for {speech.frame_count} frames",
             "give a longer recording",
         )
-    if not np.isfinite(waveform).all():
+    # One of the two is not finite if any sample is not; this takes a fifth of the time of all.
+    if not np.isfinite([waveform.min(), waveform.max()]).all():
         raise InputError(
             "speech",
             "expected numbers in [-1, 1], found samples that are not finite",

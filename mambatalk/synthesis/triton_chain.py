@@ -18,10 +18,8 @@ from torch import Tensor
 
 TRANSITION_ROWS: Final = 32
 """Rows of the transitions that a program multiplies at a time."""
-HISTORIES: Final = 32
+HISTORIES: Final = 64
 """Histories of a program."""
-LANES: Final = 8
-"""Pairs that lead to a history and are added at a time; few have more."""
 CHUNK: Final = 256
 """Numbers that a program adds at a time."""
 
@@ -149,7 +147,7 @@ def _history_step_kernel(
     prior, likelihoods, own, history_code, first, earlier, probabilities, expected, sums,
     t, frames, states, size,
     BEGINS: tl.constexpr, FOLLOWS: tl.constexpr,
-    ROWS: tl.constexpr, LANES: tl.constexpr, CHUNK: tl.constexpr,
+    ROWS: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0)
     programs = tl.num_programs(0)
@@ -171,10 +169,12 @@ def _history_step_kernel(
             possible, total = _total(before_sums, own_blocks, CHUNK)
         begin = tl.load(first + s, mask=real, other=0)
         end = tl.load(first + s + 1, mask=real, other=0)
-        flow = tl.zeros([ROWS, LANES], tl.float64)
-        for start in range(0, tl.max(end - begin, 0), LANES):
-            pair = begin[:, None] + start + tl.arange(0, LANES)[None, :]
-            inside = pair < end[:, None]
+        # Nearly every history has one pair that leads to it. Several at a time, most of them beside
+        # the point, take twice as long.
+        value = tl.zeros([ROWS], tl.float64)
+        for number in range(tl.max(end - begin, 0)):
+            pair = begin + number
+            inside = pair < end
             before = tl.load(earlier + pair, mask=inside, other=0)
             if BEGINS:
                 weight = tl.load(prior + clip * states + before, mask=inside, other=0.0)
@@ -183,8 +183,7 @@ def _history_step_kernel(
                     expected, likelihoods, history_code, frame - 1, before, inside, possible,
                     states, size,
                 )  # fmt: skip
-            flow += weight * tl.load(probabilities + pair, mask=inside, other=0.0)
-        value = tl.sum(flow, 1)
+            value += weight * tl.load(probabilities + pair, mask=inside, other=0.0)
         if not BEGINS:
             value = value / total
     tl.store(expected + frame * states + s, value, mask=real)
@@ -287,7 +286,7 @@ def draw_histories(
         _history_step_kernel[(programs, clips)](
             prior, likelihoods, own, history_code, *pairs, expected, sums,
             t, frames, states, size,
-            BEGINS=t == 0, FOLLOWS=follows, ROWS=HISTORIES, LANES=LANES, CHUNK=CHUNK, num_warps=2,
+            BEGINS=t == 0, FOLLOWS=follows, ROWS=HISTORIES, CHUNK=CHUNK, num_warps=2,
         )  # fmt: skip
     _history_draw_kernel[(clips,)](
         likelihoods, own, history_code, *pairs, expected, sums, uniform.double().contiguous(),

@@ -376,6 +376,7 @@ def test_the_rest_pose_stands_with_lowered_arms() -> None:
         ({"frames": 63, "initial_motion": initial_motion()}, PUBLISHED, "for 63 frames"),
         ({}, PUBLISHED, "expected 4 frames of recorded motion"),
         ({"waveform": np.full(16_000, np.nan, np.float32)}, CORRECTED, "not finite"),
+        ({"waveform": np.r_[noise(1), -np.inf, noise(1)]}, CORRECTED, "not finite"),
         ({"speaker_id": 0}, CORRECTED, r"expected one of \[2, 30\], found 0"),
         ({"initial_motion": initial_motion()[:3]}, CORRECTED, r"found shape \(3, 337\)"),
     ],
