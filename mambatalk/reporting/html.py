@@ -13,7 +13,7 @@ def render(template: Path, values: Mapping[str, Any]) -> str:
     Args:
         template: File of the template, which may `include "style.css"`.
         values: Variables of the template. All of them are escaped; a missing one raises.
-            The filter `count_of` writes a number with its noun.
+            The filter `count_of` writes a number with its noun, `grouped` one alone.
 
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -27,4 +27,5 @@ def render(template: Path, values: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["count_of"] = count_of
+    environment.filters["grouped"] = "{:,}".format
     return environment.get_template(template.name).render(values)

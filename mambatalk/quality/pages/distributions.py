@@ -69,6 +69,8 @@ def _plot(
         axes.grid(False, axis="y")
         axes.tick_params(length=0)
         axes.tick_params("y", pad=9)
+        # More labels of small numbers, such as 0.00015, would touch each other.
+        axes.locator_params("x", nbins=6)
         axes.set_xlabel(measure.axis_label)
 
     label = (

@@ -212,11 +212,11 @@ def headline(report: QualityReport) -> tuple[str, str]:
         return (
             "Not ready for training",
             f"{count_of(critical, 'critical finding')} would stop the pipeline; "
-            f"{quarantined} of {count_of(clips, 'clip')} would be quarantined; {warnings}.",
+            f"{quarantined:,} of {count_of(clips, 'clip')} would be quarantined; {warnings}.",
         )
     if quarantined:
         return (
-            f"{quarantined} of {count_of(clips, 'clip')} quarantined",
+            f"{quarantined:,} of {count_of(clips, 'clip')} quarantined",
             f"{count_of(clips - quarantined, 'clip')} accepted; {warnings}.",
         )
     return (

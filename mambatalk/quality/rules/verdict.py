@@ -89,7 +89,7 @@ def verdict(
     ]
     if by_rules / len(table) > max_quarantined:
         critical.append(
-            f"{by_rules} of {count_of(len(table), 'clip')} quarantined; "
+            f"{by_rules:,} of {count_of(len(table), 'clip')} quarantined; "
             f"at most {max_quarantined:.0%} may be"
         )
     return {
