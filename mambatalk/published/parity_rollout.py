@@ -113,7 +113,7 @@ class _Rollout:
         windows: list[_Window] = []
         for number in range(count):
             output = synthesizer.predict(state, Fused(*(x[number : number + 1] for x in fused)))
-            scores = synthesizer.code_scores(output)
+            scores = synthesizer.choice.scores(output)
             codes: Codes = {}
             for part in PARTS:
                 published = fixture[f"{mode}/window/code_{part}"][number : number + 1]
@@ -172,7 +172,7 @@ def _compare_windows(
         tolerance=ROLLOUT_TOLERANCE,
     )
     synthesizer = rollout.synthesizer(mode)
-    code_scores = [synthesizer.code_scores(window.output) for window in windows]
+    code_scores = [synthesizer.choice.scores(window.output) for window in windows]
     layout = synthesizer.layout
     slices = torch.tensor([layout.audio_slice(number) for number in range(len(windows))])
     yield fixture.equal(f"{where}/audio_start", slices[:, 0])

@@ -178,7 +178,7 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
     if bodies.path is None and request.formats != ("npz",):
         notes.append("no body model: the figure is the stand-in body (--body SMPLX_NEUTRAL.npz)")
     sidecar = request.out / f"{request.speech.stem}.json"
-    sampling = model.synthesizer.sampling
+    sampling = model.synthesizer.choice.sampling
     write_json(
         sidecar,
         {

@@ -6,7 +6,6 @@ docs/fidelity.md lists what is corrected.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -19,12 +18,11 @@ from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.audio_encoder import fold_norms, pack
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
-from mambatalk.models.parallel import side_by_side
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
-from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION, Part
+from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.chain import CHAINED_PARTS
+from mambatalk.synthesis.code_choice import CodeChoice
 from mambatalk.synthesis.decoding import (
     Bounds,
     Codes,
@@ -95,14 +93,15 @@ class Synthesizer:
         self.bundle = bundle
         self.rules = rules or bundle.rules
         self.precision = precision or fastest_precision(bundle.generator)
-        self.chains = bundle.chains if self.rules.coherent_codes and predicts_codes else {}
-        self.sampling = sampling or (Sampling(seed=0) if self.chains else None)
+        chains = bundle.chains if self.rules.coherent_codes and predicts_codes else {}
+        sampling = sampling or (Sampling(seed=0) if chains else None)
         self.layout = WindowLayout(
             window=bundle.window,
             context_frames=bundle.context_frames,
             rules=self.rules,
             pace=pace,
         )
+        self.choice = CodeChoice(bundle, self.layout, sampling, chains)
         on_gpu = self.device.type == "cuda"
         self._recorded = RecordedWindows(self._compute) if on_gpu else None
         if not on_gpu:
@@ -166,7 +165,7 @@ class Synthesizer:
             the frames of the look-ahead follow the new ones, and later windows choose them again.
 
         """
-        noise = self.noise(state)
+        noise = self.choice.noise(state)
         if self._recorded is None:
             codes, after = self._compute(state, window, noise)
         else:
@@ -179,7 +178,7 @@ class Synthesizer:
         self, state: SynthesisState, window: Fused, noise: Noise
     ) -> tuple[Codes, SynthesisState]:
         """Return all codes (B, T) of the next window, and the state after it."""
-        codes = self.choose_codes(self.predict(state, window), state, noise)
+        codes = self.choice.choose(self.predict(state, window), state, noise)
         return codes, self.advance(state, codes)
 
     def predict(self, state: SynthesisState, window: Fused) -> GeneratorOutput:
@@ -200,81 +199,6 @@ class Synthesizer:
             )
         latent, logits = ({part: x.float() for part, x in rows.items()} for rows in output)
         return GeneratorOutput(latent, logits)
-
-    def code_scores(self, output: GeneratorOutput) -> dict[Part, Tensor]:
-        """Return the score (B, T, codes) of every code; without sampling the highest is chosen.
-
-        The logits of the body parts; for the face, the negative distance to its latent.
-        """
-        face = self.bundle.part_networks["face"].quantizer
-        return {**output.logits, "face": -face.distances(output.latent["face"])}
-
-    def choose_codes(
-        self, output: GeneratorOutput, state: SynthesisState, noise: Noise | None = None
-    ) -> Codes:
-        """Return the codes (B, T) of a window, or the motion that is predicted in their place.
-
-        Args:
-            output: Output of `predict`.
-            state: State after the previous window. A chain goes on from its last codes.
-            noise: Noise of the drawn codes (`noise`). If None, it is computed.
-
-        """
-        number = state.windows
-        arrived = self.layout.arrived_frames(number)
-        if self.bundle.generator.predicts_codes:
-            scores = {part: rows[:, :arrived] for part, rows in self.code_scores(output).items()}
-            codes = {part: scores[part].argmax(-1) for part in PARTS}
-        else:
-            codes = {part: rows[:, :arrived] for part, rows in output.latent.items()}
-        if self.sampling is not None:
-            drawn = self.noise(state) if noise is None else noise
-            draws = [
-                partial(self._draw, part, scores[part], state, drawn[part], self.sampling)
-                for part in CHAINED_PARTS
-            ]
-            codes |= zip(CHAINED_PARTS, side_by_side(draws), strict=True)
-        if self.layout.pace is not None and state.context_codes is not None:
-            # Most frames of the window are known, and their motion has been seen.
-            known = self.layout.known_frames(number)
-            for part, context in state.context_codes.items():
-                codes[part] = torch.cat([context, codes[part][:, known:]], dim=1)
-        return codes
-
-    def noise(self, state: SynthesisState) -> Noise:
-        """Return the noise of the codes that the next window draws, by part."""
-        if self.sampling is None:
-            return {}
-        number = state.windows
-        noise = {}
-        for part in CHAINED_PARTS:
-            frames = self.layout.arrived_frames(number)
-            if part in self.chains and state.context_codes is not None:
-                frames -= state.context_codes[part].shape[1]
-            size = self.bundle.part_networks[part].quantizer.size
-            rows = self.sampling.noise(part, number, self.layout.split_frames(frames), size)
-            if self.device.type == "cuda":
-                # From other memory the copy would wait for the window before.
-                rows = rows.pin_memory()
-            noise[part] = rows.to(self.device, non_blocking=True)
-        return noise
-
-    def _draw(
-        self, part: Part, scores: Tensor, state: SynthesisState, noise: Tensor, sampling: Sampling
-    ) -> Tensor:
-        """Draw the codes (B, T) of a part; those of the context stay where there is a chain."""
-        chain = self.chains.get(part)
-        context = None
-        before = None
-        if chain is not None and state.context_codes is not None:
-            assert state.recent_codes is not None
-            context = state.context_codes[part]
-            before = state.recent_codes[part]
-            scores = scores[:, context.shape[1] :]
-        drawn = sampling.choose(
-            scores, noise, chain=chain, before=before, speakers=state.speaker_index
-        )
-        return drawn if context is None else torch.cat([context, drawn], dim=1)
 
     def new_frames(self, state: SynthesisState, codes: Codes) -> Codes:
         """Return the codes of a window without those of its context."""

@@ -97,7 +97,7 @@ def test_half_precision_encodes_and_predicts_nearly_the_same() -> None:
             initial = synthesizer.initial_motion(None)[None]
             state = synthesizer.start(initial, torch.zeros(1, dtype=torch.long))
             first = Fused(*(branch[:1] for branch in window["half"]))
-            scores[precision] = synthesizer.code_scores(synthesizer.predict(state, first))
+            scores[precision] = synthesizer.choice.scores(synthesizer.predict(state, first))
     for single, half in zip(window["single"], window["half"], strict=True):
         # The convolutions in single precision are rounded to TF32.
         assert 0 < float((half - single).abs().max()) < 0.02 * float(single.std())

@@ -73,7 +73,7 @@ def test_half_precision_predicts_nearly_the_same(bundle: Bundle) -> None:
                 synthesizer.initial_motion(None)[None],
                 torch.tensor([synthesizer.speaker_index(request.speaker_id)]),
             )
-            predicted[name] = synthesizer.code_scores(synthesizer.predict(state, window))
+            predicted[name] = synthesizer.choice.scores(synthesizer.predict(state, window))
     for part in PARTS:
         single, half = predicted["single"][part], predicted["half"][part]
         assert half.dtype == torch.float32
@@ -90,8 +90,8 @@ def test_rounding_weights_once_changes_no_bit(bundle: Bundle) -> None:
     with torch.inference_mode():
         window = halved.encode([(clip, 0)])
         state = halved.start(halved.initial_motion(None)[None], torch.tensor([0]))
-        scores = halved.code_scores(halved.predict(state, window))
-        for part, expected in rounding.code_scores(rounding.predict(state, window)).items():
+        scores = halved.choice.scores(halved.predict(state, window))
+        for part, expected in rounding.choice.scores(rounding.predict(state, window)).items():
             assert torch.equal(scores[part], expected)
     halves = [weight for weight in halved._network.parameters() if weight.dtype == torch.bfloat16]
     assert len(halves) > 50

@@ -90,7 +90,7 @@ def test_a_stream_with_a_pace_uses_no_frame_whose_audio_has_not_arrived() -> Non
     paced = Synthesizer(motion_bundle(), pace=Pace(hop=16, look_ahead=8))
     state = paced.start(paced.initial_motion(None)[None], torch.tensor([0]))
     channels = {part: torch.zeros(1, 64, PART_DIMS[part]) for part in PARTS}
-    codes = paced.choose_codes(GeneratorOutput(channels, {}), state)
+    codes = paced.choice.choose(GeneratorOutput(channels, {}), state)
     assert {rows.shape[1] for rows in codes.values()} == {4 + 16 + 8}
 
 

@@ -226,7 +226,7 @@ def run_windows(
     for number in numbers:
         window = Fused(*(branch[number : number + 1] for branch in fused))
         output = synthesizer.predict(state, window)
-        codes = synthesizer.choose_codes(output, state)
+        codes = synthesizer.choice.choose(output, state)
         new, after = synthesizer.step(state, window)
         windows.append((state, output, codes, new))
         state = after
@@ -302,7 +302,7 @@ def test_the_face_takes_the_code_nearest_to_its_latent(synthesizer: Synthesizer)
     latent = dict.fromkeys(PARTS, codebook[chosen] + 0.01)
     logits = {part: torch.nn.functional.one_hot(15 - chosen, CODES) for part in PARTS}
     state = synthesizer.start(torch.from_numpy(initial_motion())[None], torch.tensor([0]))
-    codes = synthesizer.choose_codes(GeneratorOutput(latent, logits), state)
+    codes = synthesizer.choice.choose(GeneratorOutput(latent, logits), state)
     assert torch.equal(codes["face"], chosen)
     assert torch.equal(codes["upper"], 15 - chosen)
 

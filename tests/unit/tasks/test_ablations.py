@@ -133,14 +133,14 @@ def test_the_evaluation_chooses_codes_as_its_parameter_says() -> None:
         _synthesizer(bundle, codes, seed=7) for codes in ("chain", "likely", "drawn")
     )
     assert chain.rules == bundle.rules
-    assert (likely.rules.coherent_codes, likely.sampling) == (False, None)
-    assert drawn.sampling == Sampling(seed=7, temperature=0.9, top_p=0.9)
-    assert drawn.chains == {}
+    assert (likely.rules.coherent_codes, likely.choice.sampling) == (False, None)
+    assert drawn.choice.sampling == Sampling(seed=7, temperature=0.9, top_p=0.9)
+    assert drawn.choice.chains == {}
 
 
 def test_predicted_motion_leaves_no_codes_to_choose() -> None:
     bundle = tiny_bundle(target="motion")
-    assert _synthesizer(bundle, "chain", seed=7).sampling is None
+    assert _synthesizer(bundle, "chain", seed=7).choice.sampling is None
     for codes in ("likely", "drawn"):
         with pytest.raises(InputError, match=f"evaluate.codes: expected chain .* found {codes}"):
             _synthesizer(bundle, codes, seed=7)  # type: ignore[arg-type]
