@@ -12,6 +12,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import fuse_conv_bn_eval
 
 SLOPE: Final = 0.01
 """Slope of the leaky ReLUs for negative numbers."""
@@ -31,7 +32,7 @@ class FoldedBlock:
         self, convs: Sequence[tuple[nn.Conv1d, nn.BatchNorm1d]], dtype: torch.dtype
     ) -> None:
         self.dtype = dtype
-        (first, first_offset), (self._second, self._offset), *shortcut = (
+        (first, first_offset), (second, self._offset), *shortcut = (
             _fold(conv, norm) for conv, norm in convs
         )
         self._has_shortcut = bool(shortcut)
@@ -41,7 +42,7 @@ class FoldedBlock:
             first = torch.cat([first, weight])
             self._offset = self._offset + offset
         self._first = _kernels(first, dtype)
-        self._second = _kernels(self._second, dtype)
+        self._second = _kernels(second, dtype)
         self._first_offset = first_offset
         self._conv, self._later = convs[0][0], convs[1][0]
 
@@ -58,10 +59,8 @@ class FoldedBlock:
 
 def _fold(conv: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Return weights (O, C, K) and offsets (O,) of a convolution with its batch norm."""
-    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    scale = norm.weight * (variance + norm.eps).rsqrt()
-    offset = (cast(Tensor, conv.bias) - mean) * scale + norm.bias
-    return conv.weight.detach() * scale.detach()[:, None, None], offset.detach()
+    fused = fuse_conv_bn_eval(conv, norm)
+    return fused.weight.detach(), cast(Tensor, fused.bias).detach()
 
 
 def _kernels(weight: Tensor, dtype: torch.dtype) -> Tensor:
