@@ -7,6 +7,8 @@ killed keeps its GPU. Prefect's limits only queue: a lease can expire while a tr
 
 import fcntl
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +80,13 @@ def hold_lock(path: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
+_PRINT_UUIDS = """
+import torch
+for index in range(torch.cuda.device_count()):
+    print(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
+"""
+
+
 def places(workspace: Workspace) -> list[Place]:
     """Return the places of this machine: one for each visible GPU, or one if there is none.
 
@@ -111,9 +120,17 @@ def _configured_count() -> int | None:
 
 
 def _visible_gpus() -> list[str]:
+    """Return the UUID of each GPU that this process may use, such as `GPU-1b2c...`.
+
+    Its index would not do as the name of a lock: it is 0 in every container that has one GPU.
+    """
     import torch
 
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [gpu for gpu in visible.split(",") if gpu]
-    return [str(index) for index in range(torch.cuda.device_count())]
+    if not torch.cuda.device_count():
+        # A name without a GPU is a mistake, which the stage that gets it reports.
+        return [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    # In a process of its own: asking reserves memory of a GPU until the process ends.
+    answer = subprocess.run(
+        [sys.executable, "-c", _PRINT_UUIDS], capture_output=True, text=True, check=True
+    )
+    return answer.stdout.split()
