@@ -90,10 +90,12 @@ def main() -> None:
     for number in _SIGNALS:
         signal.signal(number, _stop)
     # Waiting threads of PyTorch soon give their processor to others. By default they spin for long,
-    # which on a busy machine halves the speed of two threads; threads that sleep at once lose a
-    # quarter of it on an idle one (docs/experiments.md). OpenMP reads this when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # which loses a third of the speed of two threads on a busy machine; threads that sleep at once
+    # lose a fifth of it on an idle one (docs/decisions.md). OpenMP reads this when torch is
+    # imported; the second variable has precedence, so it is left alone where the first is set.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app(prog_name="mambatalk")
     except InputError as error:

@@ -1,15 +1,23 @@
-"""Independent computations at the same time."""
+"""Independent computations at the same time, and kernels of our own."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Final, TypeVar
 
 import torch
+from torch import Tensor
 
 Result = TypeVar("Result")
 URGENT: Final = -1
-"""Priority of the streams of a window: what is computed beside it (`synthesis/encoding.py`) has
-large kernels, for which the small ones of the window would wait.
+"""Priority of these streams: the many small kernels of a window must not wait for large ones that
+are computed at the same time.
 """
+
+
+def has_kernels(x: Tensor) -> bool:
+    """Return whether Triton kernels can work on a tensor: on CUDA, with Triton."""
+    # It comes with the CUDA builds of PyTorch.
+    return x.is_cuda and find_spec("triton") is not None
 
 
 def side_by_side(tasks: Sequence[Callable[[], Result]]) -> list[Result]:

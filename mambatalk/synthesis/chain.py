@@ -11,7 +11,6 @@ by forward filtering and backward sampling. The legs have a chain with a longer 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mambatalk.models.parallel import has_kernels
 from mambatalk.motion.skeleton import PARTS
 
 CHAINED_PARTS: Final = PARTS[1:]
@@ -97,12 +97,6 @@ class CodeChain:
             given = filtered[t].log() + self.transitions[:, codes[-1]].T.log()
             codes.append((given + noise[t]).argmax(dim=-1))
         return torch.stack(codes[::-1], dim=1)
-
-
-def has_kernels(scores: Tensor) -> bool:
-    """Return whether kernels can draw codes by scores: on CUDA, with Triton."""
-    # It comes with the CUDA builds of PyTorch.
-    return scores.is_cuda and find_spec("triton") is not None
 
 
 def code_shares(clips: Sequence[NDArray[np.integer]], size: int) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ class CodeChoice:
         bundle: The model, on the device that does the work.
         layout: How clips are divided into windows.
         sampling: How codes of the body are drawn. If None, the most likely ones are chosen.
-        chains: Sequences of codes that parts have, of the bundle.
+        chains: The bundle's chains by part; empty to draw each frame by itself.
 
     """
 

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -195,23 +197,29 @@ def to_smplx(
         formula="roma" if rules.stable_axis_angle else "published",
     ).flatten(1)
     parts = zip(
-        _to_cpu(poses).split(sizes),
-        _to_cpu(decoded.expressions[0]).split(sizes),
+        _to_cpu(poses.split(sizes)),
+        _to_cpu(decoded.expressions[0].split(sizes)),
         paths,
         strict=True,
     )
     return [
-        SmplxMotion(poses=pose.numpy(), expressions=face.numpy(), trans=path[: len(face)])
+        SmplxMotion(poses=pose, expressions=face, trans=path[: len(face)].copy())
         for pose, face, path in parts
     ]
 
 
-def _to_cpu(x: Tensor) -> Tensor:
-    # A GPU writes to new memory of a process at 1.3 GB/s, and to pinned memory at 50.
-    if not x.is_cuda:
-        return x
-    pinned = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
-    return pinned.copy_(x)
+def _to_cpu(clips: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+    """Return arrays of clips, on a GPU in pinned memory.
+
+    A GPU writes to new memory of a process at 1.3 GB/s, and to pinned memory at 50.
+    """
+    if not clips[0].is_cuda:
+        return [clip.numpy() for clip in clips]
+    pinned = [torch.empty(clip.shape, dtype=clip.dtype, pin_memory=True) for clip in clips]
+    for place, clip in zip(pinned, clips, strict=True):
+        place.copy_(clip, non_blocking=True)
+    torch.cuda.current_stream().synchronize()
+    return [place.numpy() for place in pinned]
 
 
 def decoder_reach(bundle: Bundle) -> int:

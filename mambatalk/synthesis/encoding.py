@@ -17,7 +17,12 @@ Encode = Callable[[Sequence[tuple[ClipInputs, int]]], Fused]
 
 
 def encoded_windows(
-    encode: Encode, clips: Sequence[ClipInputs], counts: Sequence[int], *, all_rows: bool
+    encode: Encode,
+    clips: Sequence[ClipInputs],
+    counts: Sequence[int],
+    *,
+    all_rows: bool,
+    beside: torch.cuda.Stream | None,
 ) -> Iterator[Fused]:
     """Yield the features (B, T, audio_dim) of the first window of all clips, of the second, ...
 
@@ -27,12 +32,14 @@ def encoded_windows(
         counts: Number of windows of each clip, the largest first.
         all_rows: Whether clips without a window keep their rows, as zeros. Otherwise B becomes
             smaller when clips end.
+        beside: Stream of a GPU that encodes the next windows while the caller works on the last
+            ones. If None, they are encoded when they are asked for.
 
     """
     rows = len(clips) if all_rows else 0
     groups = _encoded_groups(encode, clips, counts)
-    if clips[0].audio.is_cuda:
-        groups = _one_group_ahead(groups)
+    if beside is not None:
+        groups = _one_group_ahead(groups, beside)
     for features, clip_count in groups:
         for first in range(0, len(features.face), clip_count):
             window = (branch[first : first + clip_count] for branch in features)
@@ -58,25 +65,28 @@ def _encoded_groups(
         number = until
 
 
-def _one_group_ahead(groups: Iterator[tuple[Fused, int]]) -> Iterator[tuple[Fused, int]]:
-    """Start to encode each group before the windows of the group before it are generated.
-
-    This happens in a stream beside that of the windows, which leave part of a GPU idle.
-    """
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
+def _one_group_ahead(
+    groups: Iterator[tuple[Fused, int]], beside: torch.cuda.Stream
+) -> Iterator[tuple[Fused, int]]:
+    """Encode the next group in a stream beside, while the windows of this one are generated."""
+    current = torch.cuda.current_stream()
+    beside.wait_stream(current)
 
     def start_next() -> tuple[Fused, int] | None:
         with torch.cuda.stream(beside):
             return next(groups, None)
 
-    group = start_next()
-    while group is not None:
-        current = torch.cuda.current_stream()
+    try:
+        group = start_next()
+        while group is not None:
+            current.wait_stream(beside)
+            for branch in group[0]:
+                # Its memory may be used again only after the windows have read it.
+                branch.record_stream(current)
+            following = start_next()
+            yield group
+            group = following
+    finally:
+        # If the caller stops early, a group is still being encoded. The memory that it reads
+        # belongs to the caller's stream, which has to wait before it uses that memory again.
         current.wait_stream(beside)
-        for branch in group[0]:
-            # Its memory may be used again only after the windows have read it.
-            branch.record_stream(current)
-        following = start_next()
-        yield group
-        group = following

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mambatalk.models.parallel import has_kernels
 from mambatalk.motion.skeleton import Part
 from mambatalk.synthesis.chain import (
     CHAINED_PARTS,
     CodeChain,
     code_likelihoods,
     code_shares,
-    has_kernels,
 )
 
 if TYPE_CHECKING:

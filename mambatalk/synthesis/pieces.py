@@ -18,7 +18,7 @@ from mambatalk.synthesis.decoding import Codes, DecodedMotion, decode, decoder_r
 PIECE: Final = 256
 """Frames of a piece, without the neighbours that it is decoded with."""
 PIECES_TOGETHER: Final = 64
-"""Pieces that are decoded in one batch, which bounds the memory."""
+"""Pieces that are decoded in one batch, which bounds the memory of the decoders."""
 
 
 class _Piece(NamedTuple):
@@ -60,8 +60,8 @@ def decode_in_pieces(bundle: Bundle, clips: Sequence[Codes], rules: FidelityRule
     decoded = []
     frames = []
     for batch in _batches(_pieces(lengths, decoder_reach(bundle))):
-        first, last, begin, length = np.array(batch).T[..., None]
-        rows = begin + np.arange(length[0, 0])
+        first, last, begin, _ = np.array(batch).T[:, :, None]
+        rows = begin + np.arange(batch[0].length)
         index = torch.from_numpy(rows).to(device)
         motion = decode(bundle, {part: codes[index] for part, codes in joined.items()}, rules)
         decoded.append([array.flatten(0, 1) for array in motion])

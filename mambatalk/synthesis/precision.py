@@ -2,10 +2,10 @@
 
 Half precision is what full-size networks are trained with on a GPU: bfloat16 for the network of a
 window. A GPU encodes the audio in half precision as well, a CPU does not. A CPU with instructions
-for bfloat16 takes two thirds of the time, a GPU four fifths for one clip and less than half for
-many. It changes 1 to 4 % of the codes of the sample's model, and none of its metrics much; a
-trained model of full size has not been compared (docs/experiments.md). Small networks stay in
-single precision, so that their motion does not depend on the machine.
+for bfloat16 takes two thirds of the time for the network, a GPU the same for one clip, and two
+fifths for many. It changes 1 to 4 % of the codes of the sample's model, and none of its metrics
+much; a trained model of full size has not been compared (docs/experiments.md). Small networks stay
+in single precision, so that their motion does not depend on the machine.
 """
 
 import logging
@@ -40,18 +40,19 @@ def is_small(generator: nn.Module) -> bool:
 
 def fastest_precision(generator: nn.Module) -> Precision:
     """Return what a generator computes fastest with on its device, and log it."""
-    on_cpu = next(generator.parameters()).device.type == "cpu"
-    if is_small(generator) or (on_cpu and not has_half_instructions()):
+    device = next(generator.parameters()).device.type
+    if is_small(generator) or not has_half_instructions(device):
         return "single"
     log.info("the generator computes in half precision, which is faster on this device")
     return "half"
 
 
 def with_half_weights(generator: Generator) -> Generator:
-    """Return the generator with the weights of its products in bfloat16.
+    """Return a copy of the generator with the weights of its products in bfloat16.
 
     Autocast would round them again for every window; the results are the same to the last bit. All
-    other weights are shared.
+    other weights are shared. The rounded ones take half of the originals' memory again, and later
+    changes of the originals do not reach them.
     """
     shared = [generator.fusion, *generator.parameters(), *generator.buffers()]
     half = deepcopy(generator, {id(part): part for part in shared})
@@ -75,8 +76,12 @@ def _product_weights(path: str, module: nn.Module) -> list[str]:
     return ["weight", "bias"]
 
 
-def has_half_instructions() -> bool:
-    """Return whether the processor multiplies in bfloat16: by AVX-512 BF16 or AMX."""
+def has_half_instructions(device: str) -> bool:
+    """Return whether a type of device multiplies in bfloat16: a CPU by AVX-512 BF16 or AMX."""
+    if device == "cuda":
+        # Older GPUs emulate it, which is slower than single precision.
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # Older releases of PyTorch lack the function; then single precision is used.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    supported = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return device == "cpu" and bool(supported)

@@ -60,8 +60,8 @@ def stream(
             advance. If None, use audio only.
         initial_motion: Motion (4, 337) of the first frames. If None, start from the rest pose.
         statistics: Mean and standard deviation to normalise the audio with, as `wave_statistics`
-            returns them. If None, the fixed ones that the network was trained with, or those of the
-            audio up to the end of each window.
+            computes them. If None, the fixed ones that the network was trained with, or those of
+            the audio up to the end of each window.
 
     Yields:
         Consecutive pieces of the motion at 30 fps, none of them empty.

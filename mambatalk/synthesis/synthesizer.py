@@ -53,7 +53,7 @@ class Synthesizer:
     """Generates motion for speech with the networks of a bundle.
 
     Args:
-        bundle: The model, on the device that does the work.
+        bundle: The model, on the device that does the work, where it has to stay.
         rules: Published or corrected synthesis. If None, as the bundle was trained.
         sampling: How codes of the body are drawn. If None, draw with seed 0 where the rules and the
             bundle have code chains, and take the most likely codes otherwise.
@@ -104,6 +104,8 @@ class Synthesizer:
         self.choice = CodeChoice(bundle, self.layout, sampling, chains)
         on_gpu = self.device.type == "cuda"
         self._recorded = RecordedWindows(self._compute) if on_gpu else None
+        # One for all calls: the memory of a stream is not used again by another one.
+        self._beside = torch.cuda.Stream(self.device) if on_gpu else None
         if not on_gpu:
             pack(bundle.generator)
         self._reach = part_reach(bundle)
@@ -157,7 +159,7 @@ class Synthesizer:
 
         Args:
             state: State after the previous window.
-            window: Encoded audio and words (B, T, audio_dim) of the window (`encode_windows`).
+            window: Encoded audio and words (B, T, audio_dim) of the window (`encode`).
 
         Returns:
             Code indices (B, n) of the new frames, which `decode` turns into motion, and the state
@@ -297,7 +299,10 @@ class Synthesizer:
         if not codes:
             return []
         start = torch.stack(
-            [self.initial_motion(speech.initial_motion)[0, TRANSLATION] for speech in speeches]
+            [
+                self.initial_motion(speech.initial_motion)[0, TRANSLATION]
+                for _, speech in zip(codes, speeches, strict=True)
+            ]
         )
         decoded = decode_clips(self.bundle, codes, self.rules)
         lengths = [len(index["upper"][0]) for index in codes]
@@ -326,6 +331,7 @@ class Synthesizer:
             [counts[clip] for clip in order],
             # A graph has a fixed number of clips.
             all_rows=self._recorded is not None,
+            beside=self._beside,
         )
         speakers = [self.speaker_index(speeches[clip].speaker_id) for clip in order]
         state = self.start(initial[order], torch.tensor(speakers))

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mambatalk.models.parallel import side_by_side
-from mambatalk.synthesis.chain import CodeChain, has_kernels
+from mambatalk.models.parallel import has_kernels, side_by_side
+from mambatalk.synthesis.chain import CodeChain
 from mambatalk.synthesis.history_chain import MEMORY, Chain, HistoryChain
 
 pytestmark = [

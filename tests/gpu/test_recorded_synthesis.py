@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from mambatalk.bench.generate import speech_like, untrained_bundle
 from mambatalk.config import load_config
+from mambatalk.models.generator.folded_block import SLOPE, offset_and_activate
 from mambatalk.models.generator.network import Fused
 from mambatalk.motion.skeleton import PARTS
 from mambatalk.synthesis.bundle import Bundle
@@ -88,7 +90,7 @@ def test_half_precision_encodes_and_predicts_nearly_the_same() -> None:
     large = untrained_bundle(load_config(PAPER)).to("cuda")
     window = {}
     scores = {}
-    # Single precision last, because half precision leaves weights of its own in the network.
+    # Single precision last: it must not use the weights that half precision leaves in the network.
     for precision in ("half", "single"):
         synthesizer = Synthesizer(large, precision=precision)
         clip = ClipInputs.of(speech(4), synthesizer.device)
@@ -104,3 +106,31 @@ def test_half_precision_encodes_and_predicts_nearly_the_same() -> None:
     for part in PARTS:
         single, half = scores["single"][part], scores["half"][part]
         assert 0 < float((half - single).abs().max()) < 0.2 * float(single.std())
+
+
+@pytest.mark.parametrize("with_skip", [False, True])
+@pytest.mark.parametrize("channels", [24, 128, 200])
+def test_the_kernel_of_audio_blocks_computes_offset_residual_and_activation(
+    channels: int, *, with_skip: bool
+) -> None:
+    torch.manual_seed(0)
+    both = torch.randn(3, 2 * channels, 1, 70, device="cuda", dtype=torch.float16)
+    both = both.contiguous(memory_format=torch.channels_last)
+    image, other = both.split(channels, dim=1)
+    offset = torch.randn(channels, device="cuda")
+    found = offset_and_activate(image, offset, other if with_skip else None)
+    expected = image.float() + offset[:, None, None]
+    if with_skip:
+        expected = expected + other.float()
+    expected = functional.leaky_relu(expected, SLOPE)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.float(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_memory_does_not_grow_from_batch_to_batch(bundle: Bundle) -> None:
+    synthesizer = Synthesizer(bundle)
+    reserved = []
+    for _ in range(8):
+        synthesizer.generate_batch([speech(12), speech(9)])
+        reserved.append(torch.cuda.memory_reserved())
+    assert reserved[-1] == reserved[3]

@@ -178,7 +178,7 @@ class AudioBlock(nn.Module):
 
     def _on_gpu(self, image: Tensor) -> Tensor:
         """Run on images (B, C, 1, S): only in two dimensions do kernels keep channels innermost."""
-        if self.folded is not None and torch.is_autocast_enabled("cuda"):
+        if self.folded is not None and not self.training and _computes_in(self.folded.dtype):
             return self.folded(image)
         y = _image_norm(_image_conv(image, self.conv1), self.bn1)
         y = _image_norm(_image_conv(self.activation(y), self.conv2), self.bn2)
@@ -186,6 +186,11 @@ class AudioBlock(nn.Module):
             conv, norm = cast(tuple[nn.Conv1d, nn.BatchNorm1d], tuple(self.shortcut))
             image = _image_norm(_image_conv(image, conv), norm)
         return self.activation(y + image)
+
+
+def _computes_in(dtype: torch.dtype) -> bool:
+    """Return whether autocast computes in a precision on GPUs."""
+    return torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == dtype
 
 
 def _image_conv(image: Tensor, conv: nn.Conv1d) -> Tensor:
@@ -264,10 +269,16 @@ def pack(network: nn.Module) -> None:
 def fold_norms(network: nn.Module, dtype: torch.dtype) -> None:
     """Give audio blocks on a GPU weights in half precision that include their batch norms.
 
-    They are used while autocast computes in this precision, for inference alone.
+    They are used in evaluation, while autocast computes in this precision. Later changes of the
+    network's weights do not reach them.
+
+    Args:
+        network: In evaluation mode.
+        dtype: Half precision.
+
     """
     for block in network.modules():
-        if isinstance(block, AudioBlock):
+        if isinstance(block, AudioBlock) and block.folded is None:
             convs = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
             if isinstance(block.shortcut, nn.Sequential):
                 convs.append(cast(tuple[nn.Conv1d, nn.BatchNorm1d], tuple(block.shortcut)))

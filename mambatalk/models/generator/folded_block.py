@@ -6,7 +6,6 @@ in place of four: for 32 windows of full size these passes take a GPU longer tha
 """
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Final, cast
 
 import torch
@@ -14,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import fuse_conv_bn_eval
 
+from mambatalk.models.parallel import has_kernels
+
 SLOPE: Final = 0.01
 """Slope of the leaky ReLUs for negative numbers."""
 
 
 class FoldedBlock:
-    """An audio block (`AudioBlock`) with constants in half precision.
+    """An audio block (`AudioBlock`) with weights in half precision.
 
     Args:
         convs: Convolution and batch norm of the first layer, of the second one, and of the shortcut
@@ -44,16 +45,19 @@ class FoldedBlock:
         self._first = _kernels(first, dtype)
         self._second = _kernels(second, dtype)
         self._first_offset = first_offset
-        self._conv, self._later = convs[0][0], convs[1][0]
+        # Stride and padding of images (B, C, 1, S).
+        self._steps, self._later_steps = (
+            ((1, conv.stride[0]), (0, int(conv.padding[0]))) for conv, _ in convs[:2]
+        )
 
     def __call__(self, image: Tensor) -> Tensor:
         """Map images (B, C, 1, S) with channels innermost as `AudioBlock` does."""
         image = image.to(self.dtype, memory_format=torch.channels_last)
-        both = _convolved(image, self._first, self._conv)
+        both = functional.conv2d(image, self._first, None, *self._steps)
         hidden = len(self._first_offset)
         skip = both[:, hidden:] if self._has_shortcut else image
         y = offset_and_activate(both[:, :hidden], self._first_offset)
-        y = _convolved(y, self._second, self._later)
+        y = functional.conv2d(y, self._second, None, *self._later_steps)
         return offset_and_activate(y, self._offset, skip)
 
 
@@ -67,11 +71,6 @@ def _kernels(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return weight.unsqueeze(2).to(dtype, memory_format=torch.channels_last)
 
 
-def _convolved(image: Tensor, weight: Tensor, conv: nn.Conv1d) -> Tensor:
-    padding = (0, int(conv.padding[0]))
-    return functional.conv2d(image, weight, None, (1, conv.stride[0]), padding)
-
-
 def offset_and_activate(image: Tensor, offset: Tensor, skip: Tensor | None = None) -> Tensor:
     """Add offsets (C,) and a residual to images (B, C, 1, S), and apply the leaky ReLU.
 
@@ -81,8 +80,7 @@ def offset_and_activate(image: Tensor, offset: Tensor, skip: Tensor | None = Non
         skip: The residual, of the shape of the image. If None, none.
 
     """
-    # Triton comes with the CUDA builds of PyTorch.
-    if image.is_cuda and find_spec("triton") is not None:
+    if has_kernels(image):
         from mambatalk.models.generator.triton_offset import offset_and_activate as kernel
 
         return kernel(image, offset, skip, SLOPE)

@@ -48,6 +48,7 @@ def offset_and_activate(image: Tensor, offset: Tensor, skip: Tensor | None, slop
     )
     rows = batch * steps
     other = image if skip is None else skip
+    assert image.stride(1) == other.stride(1) == 1, "expected channels innermost"
     _offset_and_activate_kernel[(triton.cdiv(rows, ROWS), triton.cdiv(channels, CHANNELS))](
         image, offset, other, result,
         rows, channels, image.stride(3), other.stride(3), slope,

@@ -24,7 +24,7 @@ def bundle() -> Bundle:
 @pytest.fixture
 def fast_halves(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that is fast in half precision, and a bound that no network is below."""
-    monkeypatch.setattr(precision, "has_half_instructions", lambda: True)
+    monkeypatch.setattr(precision, "has_half_instructions", lambda device: True)
     monkeypatch.setattr(precision, "SMALL_MODEL", 0)
 
 
@@ -34,14 +34,14 @@ def test_a_large_model_uses_half_precision_where_the_processor_is_fast(
 ) -> None:
     assert Synthesizer(bundle).precision == "half"
     assert Synthesizer(bundle, precision="single").precision == "single"
-    monkeypatch.setattr(precision, "has_half_instructions", lambda: False)
+    monkeypatch.setattr(precision, "has_half_instructions", lambda device: False)
     assert Synthesizer(bundle).precision == "single"
 
 
 def test_a_small_model_has_the_same_motion_on_every_processor(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "has_half_instructions", lambda: True)
+    monkeypatch.setattr(precision, "has_half_instructions", lambda device: True)
     assert Synthesizer(bundle).precision == "single"
 
 
