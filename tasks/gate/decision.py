@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas
 from numpy.typing import NDArray
 
 from mambatalk.config import Config, PromotionConfig, config_dict, load_config
@@ -29,9 +28,9 @@ from tasks.gate.evidence import (
     evaluator_rule,
     evidence_rules,
     feature_drift,
+    not_compared,
     read_manifest,
     split_rule,
-    trained_on,
 )
 from tasks.gate.files import DECISION, PAGE, VERDICT_TAG, decision_folder
 from tasks.gate.page import write_page
@@ -50,7 +49,7 @@ from tasks.gate.rules import (
 )
 from tasks.gate.scoring import Scored, score_models
 from tasks.registry.aliases import read_aliases, read_history, rolled_back_versions
-from tasks.registry.registration import MANIFEST, evaluator_version
+from tasks.registry.registration import accepted_clips, evaluator_version
 from tasks.registry.store import (
     NAME,
     download_version,
@@ -156,13 +155,15 @@ class _Gate:
             rolled_back = number in rolled_back_versions(read_history(self.client))
 
         bundles = {row: load_registered(folder) for row, folder in folders.items()}
-        current = pandas.read_parquet(self.paths.clips / MANIFEST)
-        scored = score_models(self.config, self.paths, bundles, seen=trained_on(before, current))
+        current = accepted_clips(self.paths)
+        scored = score_models(
+            self.config, self.paths, bundles, not_compared=not_compared(before, current)
+        )
         rules = [
             *evidence_rules(
                 self.paths, tags[CHALLENGER], is_rolled_back=rolled_back, is_named=is_named
             ),
-            split_rule(before, current, scored.left_out),
+            split_rule(before, current, scored.left_out, is_named=is_named),
             evaluator_rule(evaluator_version(self.config, self.paths), tags[CHALLENGER]),
             *self._score_rules(
                 scored, measure_budget(folders[CHALLENGER]), has_champion=champion is not None

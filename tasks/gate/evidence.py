@@ -15,7 +15,7 @@ from mambatalk.quality.measures import add_derived_columns, select_measures
 from mambatalk.quality.rules.catalogue import clip_rules
 from mambatalk.reporting.text import count_of
 from tasks.gate.rules import Rule, Status
-from tasks.registry.registration import EVIDENCE, MANIFEST
+from tasks.registry.registration import EVIDENCE, MANIFEST, SPLIT
 from tasks.registry.store import DIGEST_TAG
 from tasks.runtime.paths import Paths
 
@@ -82,58 +82,98 @@ def evaluator_rule(version: str, challenger: Mapping[str, str]) -> Rule:
 
 
 def read_manifest(client: "MlflowClient", tags: Mapping[str, str]) -> pandas.DataFrame | None:
-    """Return the manifest that a version was registered with; None if it was not kept."""
+    """Return the accepted clips that a version was registered with; None if they were not kept."""
     run = tags.get("run_id")
     if run is None:
         return None
     kept = {entry.path for entry in client.list_artifacts(run, EVIDENCE)}
-    name = f"{EVIDENCE}/{MANIFEST}"
-    if name not in kept:
+    names = [f"{EVIDENCE}/{name}" for name in (MANIFEST, SPLIT)]
+    if not kept.issuperset(names):
         return None
     with TemporaryDirectory() as folder:
-        return pandas.read_parquet(client.download_artifacts(run, name, folder))
+        manifest, split = (client.download_artifacts(run, name, folder) for name in names)
+        clips = pandas.read_parquet(manifest)
+        return clips[clips["clip_id"].isin(pandas.read_csv(split, dtype=str)["clip_id"])]
 
 
-def trained_on(manifest: pandas.DataFrame | None, current: pandas.DataFrame) -> dict[str, str]:
-    """Return the present test clips that a version had for training, with the reason.
+def not_compared(manifest: pandas.DataFrame | None, current: pandas.DataFrame) -> dict[str, str]:
+    """Return the present test clips on which a version must not be compared, with the reason.
+
+    What is left is the frozen test split: the clips that the version had for its test.
 
     Args:
-        manifest: Manifest of the version.
-        current: Manifest of the checkout.
+        manifest: Accepted clips of the version; None if they are unknown, or there is no version.
+        current: Accepted clips of the checkout.
 
     """
     if manifest is None:
         return {}
+    before, test = _test_clips(manifest), _test_clips(current)
+    reasons = {
+        clip: "its files changed since the champion" if clip in before else "new since the champion"
+        for clip in _without(test, before)
+    }
     training = manifest[manifest["split"] != "test"]
-    test = current[current["split"] == "test"]
-    seen: dict[str, str] = {}
-    for column in _DIGESTS:
+    for position, column in enumerate(_DIGESTS):
         known = set(training[column].dropna())
-        for clip in test.loc[test[column].isin(known), "clip_id"]:
-            seen[str(clip)] = "the champion was trained on it"
-    return seen
+        for clip, content in test.items():
+            if content[position] in known:
+                reasons[clip] = "the champion was trained on it"
+    return reasons
 
 
 def split_rule(
-    manifest: pandas.DataFrame | None, current: pandas.DataFrame, left_out: Mapping[str, str]
+    manifest: pandas.DataFrame | None,
+    current: pandas.DataFrame,
+    left_out: Mapping[str, str],
+    *,
+    is_named: bool,
 ) -> Rule:
-    """Return what became of the test split since the champion was registered."""
+    """Return whether the test clips are still those that the champion was registered with.
+
+    Without a clip that the champion had, or with other files under its name, the comparison may be
+    an easier one. A person who names the version accepts that.
+
+    Args:
+        manifest: Accepted clips of the champion; None if they are unknown, or there is no champion.
+        current: Accepted clips of the checkout.
+        left_out: Reason by present test clip that is not compared.
+        is_named: Whether a person named the version to decide about.
+
+    """
+    status: Status = "for information"
     parts = []
     if manifest is not None:
-        before, now = (
-            {tuple(row) for row in table.loc[table["split"] == "test", list(_DIGESTS)].to_numpy()}
-            for table in (manifest, current)
+        before, now = _test_clips(manifest), _test_clips(current)
+        lost = _without(before, now)
+        parts.append(
+            f"{len(before) - len(lost)} of {count_of(len(before), 'clip')} of the champion"
         )
-        parts.append(f"{count_of(len(before & now), 'clip')} of {len(before)} as the champion had")
-        if now - before:
-            parts.append(f"{len(now - before)} new")
+        parts += [f"{clip} {'changed' if clip in now else 'is missing'}" for clip in lost]
+        if lost and not is_named:
+            status = "unclear"
     parts += [f"{clip} left out: {reason}" for clip, reason in left_out.items()]
     return Rule(
         group="Evidence",
         name="Frozen test split",
-        status="for information",
+        status=status,
         text="; ".join(parts) or "no earlier split is known",
     )
+
+
+def _test_clips(manifest: pandas.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the digests of the files of each test clip."""
+    test = manifest[manifest["split"] == "test"]
+    contents = test[list(_DIGESTS)].itertuples(index=False, name=None)
+    return dict(zip(test["clip_id"], contents, strict=True))
+
+
+def _without(
+    clips: Mapping[str, tuple[str, ...]], others: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """Return the clips whose files are not among those of the others, under whatever name."""
+    known = set(others.values())
+    return [clip for clip, content in clips.items() if content not in known]
 
 
 def feature_drift(

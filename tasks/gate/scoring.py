@@ -49,7 +49,7 @@ class Scored:
 
 
 def score_models(
-    config: Config, paths: Paths, models: Mapping[str, Bundle], *, seen: Mapping[str, str]
+    config: Config, paths: Paths, models: Mapping[str, Bundle], *, not_compared: Mapping[str, str]
 ) -> Scored:
     """Generate and score the test clips with every model, and with the baselines.
 
@@ -57,12 +57,12 @@ def score_models(
         config: Configuration of the checkout.
         paths: Paths of the checkout, whose features, FGD encoder and body are used for all models.
         models: Bundles by name of their row.
-        seen: Reason by clip that must not be compared.
+        not_compared: Reason by clip that must not be compared.
 
     """
     store = open_features(paths.features, paths.resolve(cache_folder()))
     vocabulary = read_json(paths.features / "vocabulary.json")
-    clips = store.clips_in_split(config.evaluate.split)[: config.evaluate.max_clips or None]
+    clips = store.clips_in_split(config.evaluate.split)
     evaluation = Evaluation(
         body=load_body(paths.resolve(config.body.path)),
         mean_velocity=np.load(paths.features / "mean_velocity.npy"),
@@ -71,10 +71,12 @@ def score_models(
     )
     left_out: dict[str, str] = {}
     for clip in clips:
-        reason = seen.get(clip.clip_id) or _unknown_speaker(models, clip)
+        reason = not_compared.get(clip.clip_id) or _unknown_speaker(models, clip)
         if reason:
             left_out[clip.clip_id] = reason
+    # A limit after that, so that a new clip takes no place of another.
     clips = [clip for clip in clips if clip.clip_id not in left_out]
+    clips = clips[: config.evaluate.max_clips or None]
     parts = math.ceil(MIN_UNITS / max(len(clips), 1))
     counts: list[int] = []
     for clip in clips:

@@ -302,19 +302,20 @@ def _evidence(paths: Paths) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
-def _accepted_clips(paths: Paths) -> pandas.DataFrame:
+def accepted_clips(paths: Paths) -> pandas.DataFrame:
+    """Return the rows of the manifest whose clips passed the checks."""
     manifest = pandas.read_parquet(paths.clips / MANIFEST)
     return manifest[manifest["clip_id"].isin(read_json(paths.accepted)["accepted"])]
 
 
 def _split_table(paths: Paths) -> str:
-    clips = _accepted_clips(paths)[["clip_id", "split"]].sort_values(["split", "clip_id"])
+    clips = accepted_clips(paths)[["clip_id", "split"]].sort_values(["split", "clip_id"])
     return clips.to_csv(index=False, lineterminator="\n")
 
 
 def _data_facts(paths: Paths) -> dict[str, Any]:
     """Return clips, minutes and speakers of the accepted clips."""
-    accepted = _accepted_clips(paths)
+    accepted = accepted_clips(paths)
     speakers = sorted(set(zip(accepted["speaker"], accepted["name"], strict=True)))
     return {
         "clips": len(accepted),

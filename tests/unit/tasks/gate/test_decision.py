@@ -9,9 +9,9 @@ from mlflow import MlflowClient
 
 from mambatalk.config import load_config
 from mambatalk.errors import InputError
-from mambatalk.files import read_json
+from mambatalk.files import read_json, write_json
 from tasks.gate.decision import decide
-from tasks.gate.evidence import evidence_rules, feature_drift, split_rule, trained_on
+from tasks.gate.evidence import evidence_rules, feature_drift, not_compared, split_rule
 from tasks.gate.files import DECISION, PAGE, decision_folder
 from tasks.gate.rules import COMPARED
 from tasks.gate.scoring import translate_words
@@ -33,14 +33,20 @@ def test_a_challenger_is_compared_with_the_champion(
 ) -> None:
     monkeypatch.delenv("MAMBATALK_RUNS", raising=False)
     monkeypatch.delenv("MAMBATALK_CACHE", raising=False)
+    accepted = read_json(checkout / "data/accepted.json")
+    *former, new = accepted["accepted"]
+    write_json(checkout / "data/accepted.json", {"accepted": former, "quarantined": {new: []}})
     promote_version(client, register(checkout).version, why="the first")
     assert decide(checkout) is None, "there is no challenger"
 
+    write_json(checkout / "data/accepted.json", accepted)
     write_bundle(checkout, bundle_of_seed(1))
     register(checkout)
     second = decide(checkout)
     assert second is not None
-    assert (second.version, second.champion, len(second.clips)) == ("2", "1", 6)
+    assert (second.version, second.champion, len(second.clips)) == ("2", "1", 5)
+    (split,) = (rule for rule in second.rules if rule.name == "Frozen test split")
+    assert f"5 of 5 clips of the champion; {new} left out: new since" in split.text
     assert second.verdict in ("reject", "inconclusive"), "neither was trained"
     assert read_aliases(client).champion == "1", "the gate itself moves nothing"
     names = [rule.name for rule in second.rules]
@@ -124,17 +130,64 @@ def manifest(checkout: Path) -> pandas.DataFrame:
     return pandas.read_parquet(checkout / "data/clips/manifest.parquet")
 
 
+def compare_splits(
+    before: pandas.DataFrame | None, now: pandas.DataFrame, *, is_named: bool = False
+) -> tuple[str, str, dict[str, str]]:
+    """Return status and text of the rule on the test split, and the reasons of clips left out."""
+    left_out = not_compared(before, now)
+    rule = split_rule(before, now, left_out, is_named=is_named)
+    return rule.status, rule.text, left_out
+
+
+def test_the_test_split_of_the_champion_is_compared(manifest: pandas.DataFrame) -> None:
+    # A clip under another name is the same clip.
+    renamed = manifest.replace({"clip_id": {manifest.loc[3, "clip_id"]: "another name"}})
+    for now in (manifest, renamed):
+        found = compare_splits(manifest, now)
+        assert found == ("for information", "6 of 6 clips of the champion", {})
+    assert compare_splits(None, manifest)[2] == {}
+
+
 def test_a_test_clip_that_the_champion_was_trained_on_is_left_out(
     manifest: pandas.DataFrame,
 ) -> None:
     before = manifest.copy()
     before.loc[3, "split"] = "train"
-    seen = trained_on(before, manifest)
-    assert list(seen) == [manifest.loc[3, "clip_id"]]
-    assert trained_on(manifest, manifest) == {}
-    rule = split_rule(before, manifest, seen)
-    assert "5 clips of 5 as the champion had; 1 new" in rule.text
-    assert "the champion was trained on it" in rule.text
+    status, text, left_out = compare_splits(before, manifest)
+    assert left_out == {manifest.loc[3, "clip_id"]: "the champion was trained on it"}
+    assert status == "for information"
+    assert text.startswith("5 of 5 clips of the champion; ")
+    assert "the champion was trained on it" in text
+
+
+def test_a_new_test_clip_is_left_out(manifest: pandas.DataFrame) -> None:
+    status, text, left_out = compare_splits(manifest.drop(3), manifest)
+    clip = manifest.loc[3, "clip_id"]
+    assert left_out == {clip: "new since the champion"}
+    assert status == "for information"
+    assert text == f"5 of 5 clips of the champion; {clip} left out: new since the champion"
+
+
+def test_without_a_test_clip_of_the_champion_nothing_is_shown(manifest: pandas.DataFrame) -> None:
+    clip = manifest.loc[3, "clip_id"]
+    moved = manifest.copy()
+    moved.loc[3, "split"] = "train"
+    for now in (manifest.drop(3), moved):
+        found = compare_splits(manifest, now)
+        assert found == ("unclear", f"5 of 6 clips of the champion; {clip} is missing", {})
+    # A person who names the version has seen it.
+    assert compare_splits(manifest, manifest.drop(3), is_named=True)[0] == "for information"
+
+
+@pytest.mark.parametrize("column", ["motion_sha256", "wave_sha256"])
+def test_with_a_changed_test_clip_nothing_is_shown(manifest: pandas.DataFrame, column: str) -> None:
+    changed = manifest.copy()
+    changed.loc[3, column] = "of other content"
+    clip = manifest.loc[3, "clip_id"]
+    status, text, left_out = compare_splits(manifest, changed)
+    assert status == "unclear"
+    assert f"5 of 6 clips of the champion; {clip} changed; " in text
+    assert left_out == {clip: "its files changed since the champion"}
 
 
 def test_drift_is_shown_by_feature(checkout: Path, manifest: pandas.DataFrame) -> None:
