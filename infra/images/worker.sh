@@ -8,8 +8,8 @@ if [ -n "${GIT_PASSWORD:-}" ]; then
 fi
 git config --global user.name "${GIT_AUTHOR_NAME:-mambatalk worker}"
 git config --global user.email "${GIT_AUTHOR_EMAIL:-worker@localhost}"
-if [ ! -e .git ]; then
-  git clone "${GIT_REPOSITORY:?is the address of the git repository}" .
-fi
+# Workers that start at once share the volumes: one clones, and the others wait for its end.
+flock "$MAMBATALK_HOME/clone.lock" sh -c \
+  '[ -e .git ] || git clone "${GIT_REPOSITORY:?is the address of the git repository}" .'
 [ "$#" -eq 0 ] || exec "$@"
 exec prefect worker start --type process --pool "${WORK_POOL:?is the name of the work pool}" --limit 1

@@ -3,6 +3,8 @@
 These read the files. Whether the servers work with these settings is tested in `tests/operations`.
 """
 
+import fcntl
+import os
 import re
 import subprocess
 import sys
@@ -207,3 +209,28 @@ def test_new_secrets_are_random_and_private(tmp_path: Path) -> None:
 def test_scripts_parse_and_can_be_run(path: Path) -> None:
     subprocess.run(["sh", "-n", str(path)], check=True)
     assert path.stat().st_mode & 0o100
+
+
+def test_workers_that_start_at_once_do_not_clone_into_each_other(tmp_path: Path) -> None:
+    """A worker waits while another one clones into the volume that both have."""
+    for name in ("origin", "checkout", "state"):
+        (tmp_path / name).mkdir()
+    subprocess.run(["git", "init", "--quiet", tmp_path / "origin"], check=True)
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "MAMBATALK_HOME": str(tmp_path / "state"),
+        "GIT_REPOSITORY": str(tmp_path / "origin"),
+    }
+    command = ["sh", INFRA / "images/worker.sh", "echo", "started"]
+    with (tmp_path / "state/clone.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        worker = subprocess.Popen(
+            command, cwd=tmp_path / "checkout", env=environment, stdout=subprocess.PIPE, text=True
+        )
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(1)
+        assert not (tmp_path / "checkout/.git").exists()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        output, _ = worker.communicate(timeout=30)
+    assert (worker.returncode, output) == (0, "started\n")
+    assert (tmp_path / "checkout/.git").exists()
