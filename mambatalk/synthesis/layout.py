@@ -215,11 +215,13 @@ class ClipInputs:
         start, length = layout.audio_slice(number)
         start -= first_sample(self.first_frame)
         audio = self.audio[start : start + length]
-        audio = functional.pad(audio, (0, 0, 0, length - len(audio)))
+        if len(audio) < length:
+            audio = functional.pad(audio, (0, 0, 0, length - len(audio)))
 
         first = layout.first_frame(number) - self.first_frame
         words = self.words[first : first + layout.window]
-        words = functional.pad(words, (0, layout.window - len(words)), value=PAD)
+        if len(words) < layout.window:
+            words = functional.pad(words, (0, layout.window - len(words)), value=PAD)
         return audio, words
 
 
