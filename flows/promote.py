@@ -26,6 +26,7 @@ from prefect.states import Completed
 
 from flows.commands import ProcessGroup
 from flows.errors import errors_in_one_line
+from flows.server import check_server
 from flows.stages import run_module
 from flows.summary import decision_summary
 from flows.supervise import run_supervised
@@ -101,9 +102,11 @@ def promote(
 
     Raises:
         StageError: The gate could not be run; kind "config" for bad input.
-        InputError: The registry does not answer, or has no version to decide about.
+        InputError: The registry does not answer, or has no version to decide about; or Prefect's
+            server has another version.
 
     """
+    check_server()
     outcome = _promote(root, version, approve, approval_hours)
     name = STATES[outcome["verdict"]]
     return Completed(name=name, message=outcome["reason"], data=outcome)
@@ -223,6 +226,7 @@ def main(
     with errors_in_one_line("promote"):
         # Before Prefect starts, so that bad input is one line and nothing else.
         Workspace.open(root)
+        check_server()
         _check_versions(version)
         if approve:
             _require_approval_possible()

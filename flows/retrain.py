@@ -27,6 +27,7 @@ from flows.build import build_workspace, is_retryable
 from flows.commands import ProcessGroup
 from flows.errors import errors_in_one_line
 from flows.promote import STATES, promote
+from flows.server import check_server
 from flows.stages import StageError, run_dvc, run_module
 from flows.supervise import run_supervised
 from flows.watch import stop_when_cancelled
@@ -120,11 +121,13 @@ def retrain(
         checkpoints written.
 
     Raises:
-        InputError: `root` is not a checkout, has no commit `ref`, or another run works in it.
+        InputError: `root` is not a checkout, has no commit `ref`, or another run works in it; or
+            Prefect's server has another version.
         StageError: A stage failed, or a remote does not answer.
 
     """
     repository = Workspace.open(root)
+    check_server()
     run = _present_run()
     if run.run_count > MAX_RERUNS + 1:
         return Failed(message=f"crashed {run.run_count - 1} times; see the logs, then run it again")
@@ -223,6 +226,7 @@ def main(
     """Rebuild in a worktree, propose the result on the branch retrain/RUN, and promote it."""
     with errors_in_one_line("retrain"):
         Workspace.open(root)
+        check_server()
         run_supervised()
         try:
             state: State[Any] = retrain(

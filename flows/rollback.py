@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows.errors import errors_in_one_line
+from flows.server import check_server
 from flows.supervise import run_supervised
 from mambatalk.errors import InputError
 from tasks.registry.aliases import check_rollback, roll_back
@@ -46,12 +47,13 @@ def rollback(reason: str, to: str | None = None) -> State:
         `champion`, the champion now.
 
     Raises:
-        InputError: There is no earlier champion, `reason` is empty, or the registry does not
-            answer.
+        InputError: There is no earlier champion, `reason` is empty, the registry does not answer,
+            or Prefect's server has another version.
 
     """
     if not reason.strip():
         raise InputError("--reason", "expected a reason, found none", "say why; it is kept")
+    check_server()
     # The same flow run, repeated by Prefect, makes no second step back.
     before, now = roll_back_task(reason, to, str(flow_run.get_id() or ""))
     message = f"Version {before} was replaced by version {now}: {reason}"
@@ -68,6 +70,7 @@ def main(
     """Return to the previous champion."""
     with errors_in_one_line("rollback"):
         # Before Prefect starts, so that bad input is one line and nothing else.
+        check_server()
         client = open_registry()
         with registry_errors():
             check_rollback(client, to)

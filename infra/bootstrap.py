@@ -10,12 +10,9 @@ Exit code 0: all is as the files say. 1: something differs. 2: bad input, no ser
 import copy
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import httpx
-import prefect
 import typer
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
@@ -26,10 +23,11 @@ from prefect.client.schemas.actions import (
 )
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import WorkPool
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from ruamel.yaml import YAML
 
+from flows.server import check_version, server_errors
 from infra.automations import alert_block, load_automations
 from mambatalk.errors import InputError
 from tasks.runtime.command import run_command
@@ -65,23 +63,13 @@ def bootstrap(workers: Workers, *, check: bool = False, device: str | None = Non
             "expected the address of a Prefect server, found none",
             "set it, for example to http://127.0.0.1:4200/api",
         )
-    with _server_errors(), get_client(sync_client=True) as client:
-        _check_version(client)
+    with server_errors(), get_client(sync_client=True) as client:
+        check_version(client)
         return [
             *_pools(client, workers, check, device),
             *_automations(client, check),
             *_slots(client, check),
         ]
-
-
-def _check_version(client: SyncPrefectClient) -> None:
-    version = client.api_version()
-    if version != prefect.__version__:
-        raise InputError(
-            f"Prefect server {client.api_url}",
-            f"expected version {prefect.__version__}, that of this machine, found {version}",
-            "upgrade the server first, then workers and this machine (docs/operations.md)",
-        )
 
 
 def _pools(
@@ -224,19 +212,6 @@ def _slots(client: SyncPrefectClient, check: bool) -> Iterator[str]:
                 client.update_global_concurrency_limit(
                     limit.name, GlobalConcurrencyLimitUpdate(active_slots=len(live))
                 )
-
-
-@contextmanager
-def _server_errors() -> Iterator[None]:
-    """Convert the errors of a server that does not answer, or refuses, into one line."""
-    try:
-        yield
-    except (httpx.TransportError, PrefectHTTPStatusError, RuntimeError) as error:
-        raise InputError(
-            f"Prefect server {get_current_settings().api.url}",
-            f"expected an answer, found an error ({' '.join(str(error).split())[:300]})",
-            "start the server, or correct PREFECT_API_URL and PREFECT_API_AUTH_STRING",
-        ) from error
 
 
 def _command(
