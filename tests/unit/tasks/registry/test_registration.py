@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from flows.worktrees import git
+from mambatalk.config import load_config
 from mambatalk.errors import InputError
+from mambatalk.files import write_json
 from tasks.registry.aliases import promote_version, read_aliases, roll_back
 from tasks.registry.registration import CARD, EVIDENCE, SPLIT, register
 from tasks.registry.store import NAME, RegistryError, open_registry
@@ -33,7 +36,20 @@ def checkout(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "checkout"))
 
 
+def commit_snapshot(checkout: Path, digest: str) -> str:
+    """Commit a snapshot of a digest, as ingestion reads it; return the commit."""
+    snapshot = checkout / load_config(checkout / "params.yaml").ingest.snapshot
+    snapshot.parent.mkdir(parents=True, exist_ok=True)
+    write_json(snapshot, {"digest": digest})
+    git(checkout, "init", "--quiet")
+    git(checkout, "add", str(snapshot))
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    git(checkout, *author, "commit", "--quiet", "--message", "Add a snapshot")
+    return git(checkout, "rev-parse", "HEAD").strip()
+
+
 def test_a_version_is_complete_and_registered_once(client: MlflowClient, checkout: Path) -> None:
+    commit = commit_snapshot(checkout, "digest of the files")
     first = register(checkout)
     assert (first.version, first.created, first.is_challenger) == ("1", True, True)
     again = register(checkout)
@@ -55,6 +71,8 @@ def test_a_version_is_complete_and_registered_once(client: MlflowClient, checkou
 
     version = client.get_model_version(NAME, "1")
     assert version.tags["bundle_digest"] == first.bundle_digest
+    assert version.tags["git_commit"] == commit
+    assert version.tags["snapshot_digest"] == "digest of the files"
     assert version.tags["quality_verdict"] == "passed"
     assert version.tags["signed"] == "false"
     for name in ("dvc_lock_digest", "evaluator_version"):
