@@ -228,6 +228,8 @@ def main(
         Workspace.open(root)
         check_server()
         run_supervised()
+        # Not before that: CUDA does not work in a process forked after it was asked for.
+        _check_device()
         try:
             state: State[Any] = retrain(
                 root, ref, git_remote, until, timeout_hours, return_state=True

@@ -1,7 +1,9 @@
 """The retrain flow: a worktree, DVC's remote, a branch with the results, and nothing left over."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from flows.stages import StageError
 from flows.workspace import Workspace
 from flows.worktrees import git
 from mambatalk.errors import InputError
+from tests.helpers.built_checkout import ROOT
 from tests.operations.project import Project, make_project
 
 
@@ -150,6 +153,20 @@ def test_a_worker_without_a_gpu_in_the_pool_for_gpus_says_so(
     prefect: None, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAMBATALK_DEVICE", "cuda")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(InputError, match="expected a machine with a GPU for 'cuda', found none"):
         run(project).result()
+
+
+def test_a_machine_without_a_gpu_is_one_line(project: Project) -> None:
+    variables = {"MAMBATALK_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.retrain", "--root", str(project.root)],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "expected a machine with a GPU for 'cuda', found none" in line
