@@ -16,9 +16,14 @@ from tests.operations.workers import MARK, ROOT, processes_with, wait_until
 pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
 
 
-def test_the_stack_of_one_machine_begins_a_retraining_and_leaves_no_process(tmp_path: Path) -> None:
+def test_the_stack_of_one_machine_promotes_a_model_and_leaves_no_process(tmp_path: Path) -> None:
+    """Its first retraining is the real pipeline: it checks, trains, registers and promotes."""
     checkout = tmp_path / "checkout"
     git(ROOT, "clone", "--quiet", str(ROOT), str(checkout))
+    subprocess.run([sys.executable, "-m", "tasks.tools.profile", "tiny"], cwd=checkout, check=True)
+    git(checkout, "config", "user.name", "test")
+    git(checkout, "config", "user.email", "test@localhost")
+    git(checkout, "commit", "--quiet", "--all", "--message", "Use the smallest profile")
     log = tmp_path / "dev.log"
     mark = str(tmp_path)
     ports = [free_port(), free_port()]
@@ -37,13 +42,19 @@ def test_the_stack_of_one_machine_begins_a_retraining_and_leaves_no_process(tmp_
         )
     try:
         wait_until(
-            lambda: ": Running" in log.read_text() or process.poll() is not None,
-            "a retraining to begin",
-            600,
+            lambda: ": Promoted" in log.read_text() or process.poll() is not None,
+            "the retraining to promote its model",
+            840,
         )
         assert process.poll() is None, log.read_text()
         assert _listening(mark) >= {("127.0.0.1", port) for port in ports}
         assert {address for address, _ in _listening(mark)} == {"127.0.0.1"}
+        status = [sys.executable, "-m", "flows.status"]
+        prefect = {"PREFECT_API_URL": f"http://127.0.0.1:{ports[0]}/api"}
+        found = subprocess.run(
+            status, cwd=checkout, env=environment | prefect, capture_output=True, text=True
+        )
+        assert "version 1" in found.stdout.lower(), found.stdout + found.stderr
 
         # As Ctrl-C in a terminal does.
         os.killpg(process.pid, signal.SIGINT)
