@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,12 @@ from mambatalk.errors import InputError
 from tasks.tracking.store import home
 
 _POLL_SECONDS: Final = 0.2
+_PRINT_UUIDS: Final = """
+import torch
+for index in range(torch.cuda.device_count()):
+    print(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
+"""
+"""Program that prints the UUIDs of the GPUs that CUDA shows it."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +87,6 @@ def hold_lock(path: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-_PRINT_UUIDS = """
-import torch
-for index in range(torch.cuda.device_count()):
-    print(f"GPU-{torch.cuda.get_device_properties(index).uuid}")
-"""
-
-
 def places(workspace: Workspace) -> list[Place]:
     """Return the places of this machine: one for each visible GPU, or one if there is none.
 
@@ -129,8 +129,26 @@ def _visible_gpus() -> list[str]:
     if not torch.cuda.device_count():
         # A name without a GPU is a mistake, which the stage that gets it reports.
         return [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    return list(_uuids(os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+@cache
+def _uuids(visible: str | None) -> tuple[str, ...]:
+    """Return the UUIDs of the GPUs that a value of `CUDA_VISIBLE_DEVICES` names; None for all."""
     # In a process of its own: asking reserves memory of a GPU until the process ends.
+    variables = os.environ if visible is None else os.environ | {"CUDA_VISIBLE_DEVICES": visible}
     answer = subprocess.run(
-        [sys.executable, "-c", _PRINT_UUIDS], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _PRINT_UUIDS],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    return answer.stdout.split()
+    if answer.returncode:
+        error = answer.stderr.strip().splitlines()[-1:]
+        raise InputError(
+            "GPU",
+            f"expected CUDA to name its devices, found an error ({''.join(error)})",
+            "run nvidia-smi, or set CUDA_VISIBLE_DEVICES to nothing to use the processor",
+        )
+    return tuple(answer.stdout.split())

@@ -247,7 +247,7 @@ def _print_report(report: "QualityReport") -> None:
     if report.unmatched_files:
         typer.echo(f"ignored, name is not a clip id: {', '.join(report.unmatched_files)}")
     typer.echo(
-        f"{count_of(len(report.store.manifest), 'clip')}: {len(verdict['accepted'])} accepted,"
+        f"{count_of(len(report.store.manifest), 'clip')}: {len(verdict['accepted']):,} accepted,"
         f" {len(verdict['quarantined']):,} quarantined; {count_of(verdict['warnings'], 'warning')}"
     )
 

@@ -55,7 +55,7 @@ def _encoded_groups(
     number = 0
     while number < counts[0]:
         active = [clip for clip, count in zip(clips, counts, strict=True) if count > number]
-        # Until the next clip ends, and about as many windows as are encoded in one batch.
+        # Until the next clip ends, and about as many windows as `encode_windows` takes in a batch.
         until = min(count for count in counts if count > number)
         until = min(until, number + max(1, together // len(active)))
         yield (

@@ -220,3 +220,24 @@ def test_places_are_limited_by_a_variable(
     found = [place.variables for place in places(toy)]
     assert [one.get("CUDA_VISIBLE_DEVICES", one) for one in found] == expected
     assert len({place.lock for place in places(toy)}) == 2
+
+
+def test_a_gpu_that_cuda_cannot_name_is_one_line(
+    toy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("flows.gpu._PRINT_UUIDS", "raise RuntimeError('the driver is gone')")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(InputError, match=r"^GPU: .* found an error \(RuntimeError: the driver"):
+        places(toy)
+
+
+def test_a_gpu_is_asked_for_its_name_once(toy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking imports PyTorch, which takes seconds, and every stage needs a place."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("flows.gpu._PRINT_UUIDS", "print('GPU-1', open('asked', 'a').write('x'))")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    monkeypatch.chdir(toy.root)
+    for _ in range(2):
+        assert places(toy)[0].lock.name == "GPU-1.lock"
+    assert (toy.root / "asked").read_text() == "x"
