@@ -36,8 +36,13 @@ FEW_CHANNELS = 16
 MANY_CHANNELS = 128
 """Channels from which on a block without gradients works in place, and may tile convolutions."""
 
-MANY_STEPS = 512
-"""Length from which on a tiled convolution is faster: the weights are transformed in every call."""
+LONG = 512
+"""Length from which on copying the inputs of all taps takes longer than oneDNN's convolution."""
+
+STEPS_OF_A_CHANNEL = 1.5
+"""Steps of all sequences, per input channel, from which on a tiled convolution is faster: the
+weights are transformed in every call, which takes longer the more channels there are.
+"""
 
 
 def audio_conv(
@@ -228,10 +233,10 @@ def _convolved_and_scaled(x: Tensor, conv: nn.Conv1d, norm: nn.BatchNorm1d) -> T
     """Convolve (B, C, S), and apply the batch norm of evaluation in the same memory."""
     rows = x.transpose(1, 2)
     stride, padding = conv.stride[0], int(conv.padding[0])
-    long = rows.shape[1] >= MANY_STEPS
-    if long and stride == 1 and conv.in_channels >= MANY_CHANNELS:
+    many = rows.shape[:2].numel() >= STEPS_OF_A_CHANNEL * conv.in_channels
+    if many and stride == 1 and conv.in_channels >= MANY_CHANNELS:
         y = tiled_conv(rows, conv.weight, padding=padding)
-    elif not long and conv.weight.permute(2, 1, 0).is_contiguous():
+    elif rows.shape[1] < LONG and conv.weight.permute(2, 1, 0).is_contiguous():
         y = _product_conv(rows, conv.weight, stride=stride, padding=padding)
     else:
         y = audio_conv(x, conv.weight, None, stride=stride, padding=padding).transpose(1, 2)

@@ -14,13 +14,14 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 TAPS: Final = 15
 TILE: Final = 32
 """Steps of a tile."""
 ADDED: Final = TILE - TAPS + 1
 """Steps of the output that a tile adds."""
+TILES_TOGETHER: Final = 128
+"""Tiles of short sequences that are computed together."""
 
 
 def tiled_conv(rows: Tensor, weight: Tensor, *, padding: int) -> Tensor:
@@ -40,18 +41,23 @@ def tiled_conv(rows: Tensor, weight: Tensor, *, padding: int) -> Tensor:
     steps = length + 2 * padding - TAPS + 1
     tiles = -(-steps // ADDED)
     covered = (tiles - 1) * ADDED + TILE
-    padded = functional.pad(rows, (0, 0, padding, covered - length - padding))
 
     to_products, of_weights, to_steps = (matrix.to(rows) for matrix in _transforms())
     factors = of_weights @ weight.permute(2, 1, 0).reshape(TAPS, channels * channels_out)
     factors = factors.view(-1, channels, channels_out)
+
+    # Long sequences one after the other, so that their tiles stay in the cache. Short ones together
+    # read the factors once. All are padded in the same memory.
+    together = max(1, min(batch, TILES_TOGETHER // tiles))
+    padded = rows.new_zeros(together, covered, channels)
     y = rows.new_empty(batch, tiles, ADDED, channels_out)
-    # One sequence after the other, so that its tiles stay in the cache.
-    for sequence, out in zip(padded, y, strict=True):
-        tile = sequence.unfold(0, TILE, ADDED).transpose(1, 2)
-        transformed = torch.bmm(to_products.expand(tiles, -1, -1), tile)
-        products = torch.bmm(transformed.transpose(0, 1), factors)
-        torch.bmm(to_steps.expand(tiles, -1, -1), products.transpose(0, 1), out=out)
+    for sequences, out in zip(rows.split(together), y.split(together), strict=True):
+        count = len(sequences)
+        padded[:count, padding : padding + length] = sequences
+        tile = padded[:count].unfold(1, TILE, ADDED).transpose(2, 3).flatten(0, 1)
+        transformed = torch.bmm(to_products.expand(len(tile), -1, -1), tile)
+        products = torch.bmm(transformed.transpose(0, 1), factors).transpose(0, 1)
+        torch.bmm(to_steps.expand(len(tile), -1, -1), products, out=out.flatten(0, 1))
     return y.flatten(1, 2)[:, :steps]
 
 

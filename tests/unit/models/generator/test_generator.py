@@ -324,17 +324,20 @@ def test_stored_generator_is_read_back_whole(
     assert _all_equal(loaded(**inputs), generator(**inputs))
 
 
-@pytest.mark.parametrize(("length", "padding"), [(15, 0), (33, 7), (250, 7)])
-def test_a_tiled_convolution_equals_the_direct_one(length: int, padding: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "length", "padding"),
+    [(2, 15, 0), (2, 33, 7), (2, 250, 7), (140, 33, 7), (2, 2400, 7)],
+)
+def test_a_tiled_convolution_equals_the_direct_one(count: int, length: int, padding: int) -> None:
     draw = torch.Generator().manual_seed(0)
-    x = torch.randn(2, length, 24, generator=draw)
+    x = torch.randn(count, length, 24, generator=draw)
     weight = torch.randn(20, 24, 15, generator=draw)
     expected = functional.conv1d(x.double().mT, weight.double(), padding=padding).mT
     found = tiled_conv(x, weight, padding=padding)
     torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("length", [600, 300])
+@pytest.mark.parametrize("length", [600, 300, 100])
 @pytest.mark.parametrize(
     "block", [AudioBlock(128, 128, 1, 7, same=True), AudioBlock(128, 144, 6)], ids=["same", "other"]
 )
