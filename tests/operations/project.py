@@ -70,6 +70,11 @@ class Project:
         path = self.scratch / "log"
         return path.read_text().splitlines() if path.exists() else []
 
+    def recorded(self) -> int:
+        """Return the last step that a training recorded, 0 if none did."""
+        path = self.scratch / "recorded"
+        return max(map(int, path.read_text().split())) if path.exists() else 0
+
     def branches(self) -> list[str]:
         names = git(self.root, "for-each-ref", "--format=%(refname:short)", "refs/heads/retrain/")
         return names.splitlines()

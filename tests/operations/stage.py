@@ -6,7 +6,8 @@ start and every end. Values of `params.yaml` for it:
 
 - steps: How many.
 - obeys: Whether SIGTERM ends it.
-- records: Whether it records every step in MLflow, as the pipeline's trainings do.
+- records: Whether it records every step in MLflow, as the pipeline's trainings do. The file
+  runs/train/recorded then lists the steps.
 - hangs_at: Step whose checkpoint, written by the pipeline's own code, hangs before it is complete,
   the first time. If 0, the number in runs/train/steps is the checkpoint.
 - megabytes: Size of the model, which the pipeline's own code writes if it is not 0.
@@ -33,14 +34,16 @@ class Training:
         self.steps = self.runs / "steps"
         self.done = int(self.steps.read_text()) if self.steps.exists() else 0
         self.stopped = False
-        self.after_step: list[Callable[[int], None]] = [self._write_step]
+        self.after_step: list[Callable[[int], None]] = []
         self.at_end: list[Callable[[], None]] = []
         obeys = values["obeys"] == "true"
         signal.signal(signal.SIGTERM, self._stop if obeys else signal.SIG_IGN)
-        if int(values["hangs_at"]):
-            self._keep_checkpoints()
+        # In the pipeline's order: a step is recorded before the checkpoint that is taken after it.
         if values["records"] == "true":
             self._record()
+        if int(values["hangs_at"]):
+            self._keep_checkpoints()
+        self.after_step.append(self._write_step)
 
     def run(self) -> None:
         log = (self.runs / "log").open("a", buffering=1)
@@ -74,7 +77,13 @@ class Training:
         from tasks.tracking.recorder import Recorder
 
         recorder = Recorder("train", {}, key="train")
-        self.after_step.append(lambda done: recorder.metrics({"done": done}, step=done))
+        recorded = (self.runs / "recorded").open("a", buffering=1)
+
+        def record(done: int) -> None:
+            recorder.metrics({"done": done}, step=done)
+            recorded.write(f"{done}\n")
+
+        self.after_step.append(record)
         self.at_end.append(lambda: recorder.close("KILLED" if self.stopped else "FINISHED"))
 
     def _keep_checkpoints(self) -> None:
