@@ -29,19 +29,23 @@ def load_automations(block_id: str | None) -> list[AutomationCore]:
             if action.get("block_document_id") == _PLACEHOLDER:
                 action["block_document_id"] = block_id
         if all(action.get("block_document_id", "") is not None for action in entry["actions"]):
-            automations.append(AutomationCore.model_validate(entry))
+            # An update sends only what is set; without this, one that was switched off stays off.
+            automations.append(AutomationCore.model_validate({"enabled": True, **entry}))
     return automations
 
 
-def alert_block() -> str | None:
+def alert_block(*, save: bool = True) -> str | None:
     """Return the id of the notification block `alerts` on the server.
 
     A block that a person has made there is used as it is, whatever its kind (mail by Sendgrid,
     Slack, Teams). Otherwise `MAMBATALK_ALERT_URL`, if set, becomes one: the server posts
     `{"text": ...}` there, which Slack, Mattermost and most chat programs understand.
 
+    Args:
+        save: Whether to make a block of the variable. If False, the server stays as it is.
+
     Returns:
-        The id, or None without either.
+        The id, or None if there is no block.
 
     """
     with get_client(sync_client=True) as client:
@@ -51,7 +55,7 @@ def alert_block() -> str | None:
     if ids:
         return min(ids.values())
     url = os.environ.get(VARIABLE)
-    if not url:
+    if not url or not save:
         return webhook
     # The address is a password for the channel: a secret of the block is not shown on pages.
     created = CustomWebhookNotificationBlock.model_validate(

@@ -1,13 +1,15 @@
 """Prepare a Prefect server for the pipeline: `python -m infra.bootstrap`.
 
 Creates or corrects the work pools of `infra/pools`, their queues, and the automations of
-`infra/automations.yaml`, and frees slots of deployments that no live run holds. It can be repeated
-at any time. `--check` changes nothing, prints what differs, and exits with 1 if anything does.
+`infra/automations.yaml`, corrects the limits of the deployments of `infra/prefect.yaml` that are on
+the server, and frees slots of deployments that no live run holds. It can be repeated at any time.
+`--check` changes nothing, prints what differs, and exits with 1 if anything does.
 
 Exit code 0: all is as the files say. 1: something differs. 2: bad input, no server among it.
 """
 
 import copy
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,23 +19,25 @@ import typer
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import (
+    DeploymentUpdate,
     GlobalConcurrencyLimitUpdate,
     WorkPoolCreate,
     WorkPoolUpdate,
 )
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
-from prefect.client.schemas.objects import WorkPool
+from prefect.client.schemas.objects import ConcurrencyOptions, WorkPool
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from ruamel.yaml import YAML
 
 from flows.server import check_version, server_errors
-from infra.automations import alert_block, load_automations
+from infra.automations import BLOCK, VARIABLE, alert_block, load_automations
 from mambatalk.errors import InputError
 from tasks.runtime.command import run_command
 
 Workers = Literal["process", "docker", "kubernetes"]
 POOLS: Final = Path(__file__).parent / "pools"
+DEPLOYMENTS: Final = Path(__file__).with_name("prefect.yaml")
 QUEUE: Final = "now"
 """Queue of every pool whose runs start before all others: promotions and rollbacks."""
 _FIRST: Final = 1
@@ -68,6 +72,7 @@ def bootstrap(workers: Workers, *, check: bool = False, device: str | None = Non
         return [
             *_pools(client, workers, check, device),
             *_automations(client, check),
+            *_limits(client, check),
             *_slots(client, check),
         ]
 
@@ -122,6 +127,10 @@ def _queue(client: SyncPrefectClient, pool: str, check: bool) -> Iterator[str]:
         yield f"work queue {pool}/{QUEUE}: missing"
         if not check:
             client.create_work_queue(name=QUEUE, work_pool_name=pool, priority=_FIRST)
+    elif queues[QUEUE].priority != _FIRST:
+        yield f"work queue {pool}/{QUEUE}: priority {queues[QUEUE].priority}, expected {_FIRST}"
+        if not check:
+            client.update_work_queue(queues[QUEUE].id, priority=_FIRST)
 
 
 def pool_entries(workers: Workers, device: str | None = None) -> dict[str, dict[str, Any]]:
@@ -176,7 +185,10 @@ def _default_template(client: SyncPrefectClient, workers: Workers) -> dict[str, 
 
 
 def _automations(client: SyncPrefectClient, check: bool) -> Iterator[str]:
-    for wanted in load_automations(alert_block()):
+    block = alert_block(save=not check)
+    if block is None and os.environ.get(VARIABLE):
+        yield f"notification block {BLOCK}: missing, and the automations that send alerts"
+    for wanted in load_automations(block):
         found = client.read_automations_by_name(wanted.name)
         if not found:
             yield f"automation {wanted.name}: missing"
@@ -184,8 +196,8 @@ def _automations(client: SyncPrefectClient, check: bool) -> Iterator[str]:
                 client.create_automation(wanted)
             continue
         present, *doubles = found
-        content = wanted.model_dump(mode="json")
-        if {key: present.model_dump(mode="json").get(key) for key in content} != content:
+        # Compared as Python values: events are sets, whose order in JSON differs in every process.
+        if any(getattr(present, field) != value for field, value in wanted):
             yield f"automation {wanted.name}: differs from infra/automations.yaml"
             if not check:
                 client.update_automation(present.id, wanted)
@@ -193,6 +205,34 @@ def _automations(client: SyncPrefectClient, check: bool) -> Iterator[str]:
             yield f"automation {wanted.name}: there are two"
             if not check:
                 client.delete_automation(double.id)
+
+
+def _limits(client: SyncPrefectClient, check: bool) -> Iterator[str]:
+    """Correct how many runs of a deployment may run at once, and what happens to the others."""
+    entries = YAML(typ="safe").load(DEPLOYMENTS)["deployments"]
+    limited = [entry for entry in entries if "concurrency_limit" in entry]
+    limits = {entry["name"]: entry["concurrency_limit"] for entry in limited}
+    # Another project on the same server may have a deployment `build`.
+    ours = {"name": {"any_": [*limits]}, "tags": {"all_": ["mambatalk"]}}
+    deployment_filter = DeploymentFilter.model_validate(ours)
+    for deployment in client.read_deployments(deployment_filter=deployment_filter):
+        wanted = limits[deployment.name]
+        limit = deployment.global_concurrency_limit
+        options = deployment.concurrency_options
+        number = limit.limit if limit else "none"
+        strategy = options.collision_strategy.value if options else "none"
+        if (number, strategy) == (wanted["limit"], wanted["collision_strategy"]):
+            continue
+        yield (
+            f"deployment {deployment.name}: limit {number}, collision strategy {strategy}; "
+            "differs from infra/prefect.yaml"
+        )
+        if not check:
+            options = ConcurrencyOptions(collision_strategy=wanted["collision_strategy"])
+            update = DeploymentUpdate.model_validate(
+                {"concurrency_limit": wanted["limit"], "concurrency_options": options}
+            )
+            client.update_deployment(deployment.id, update)
 
 
 def _slots(client: SyncPrefectClient, check: bool) -> Iterator[str]:

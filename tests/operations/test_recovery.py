@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -44,25 +45,35 @@ LONG = 400
 """Steps of a training that takes 40 s if nothing else runs."""
 MINUTE = 600
 """Steps that take a minute at least."""
+BOOTSTRAP = ("infra.bootstrap", "--device", "cpu")
+DEPLOY = ("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "infra/prefect.yaml")
 
 
 @pytest.fixture(scope="module")
 def api(servers: Servers) -> Api:
     """A server with the pools, automations and deployments of `infra/`."""
-    environment = {**os.environ, **servers.environment, "MAMBATALK_CHECKOUT": str(ROOT)}
-    deploy = ["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "infra/prefect.yaml"]
-    for command in (["infra.bootstrap", "--device", "cpu"], deploy):
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+    for command in (BOOTSTRAP, DEPLOY):
+        done = administer(servers, *command)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return Api(servers)
+
+
+def administer(servers: Servers, *command: str, **variables: str) -> CompletedProcess[str]:
+    """Run a module as an administrator does who prepares the server."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **servers.environment,
+            "MAMBATALK_CHECKOUT": str(ROOT),
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def worker_killed(case: Case) -> None:
@@ -381,15 +392,46 @@ def test_slots_without_a_run_are_freed(api: Api, servers: Servers) -> None:
     )
     limit = f"/v2/concurrency_limits/deployment:{deployment}"
     api.request("PATCH", limit, {"active_slots": 1})
-    environment = {**os.environ, **servers.environment}
-    check = [sys.executable, "-m", "infra.bootstrap", "--device", "cpu"]
-    found = subprocess.run(
-        [*check, "--check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    found = administer(servers, *BOOTSTRAP, "--check")
     assert found.returncode == 1
     assert f"deployment:{deployment}: 1 of 1 slots held by no live run" in found.stdout
-    subprocess.run(check, cwd=ROOT, env=environment, check=True)
+    assert administer(servers, *BOOTSTRAP).returncode == 0
     assert api.taken_slots(deployment) == 0
+
+
+@pytest.mark.usefixtures("after_all")
+def test_bootstrap_repeated_changes_nothing_and_check_names_what_differs(
+    api: Api, servers: Servers
+) -> None:
+    def bootstrap(*options: str, **variables: str) -> tuple[int, set[str]]:
+        done = administer(servers, *BOOTSTRAP, *options, **variables)
+        return done.returncode, {*done.stdout.splitlines()}
+
+    unchanged = 0, {"all is as infra/ says"}
+    assert bootstrap() == unchanged
+    assert bootstrap("--check") == unchanged
+
+    deployment = api.request("GET", "/deployments/name/retrain/retrain")["id"]
+    api.request("PATCH", f"/v2/concurrency_limits/deployment:{deployment}", {"limit": 4})
+    api.request("PATCH", "/work_pools/cpu/queues/now", {"priority": 5})
+    wanted = {"automations": {"name": {"any_": ["mark-silent-runs-crashed"]}}}
+    (automation,) = api.request("POST", "/automations/filter", wanted)
+    api.request("PATCH", f"/automations/{automation['id']}", {"enabled": False})
+    differences = {
+        "work queue cpu/now: priority 5, expected 1",
+        "automation mark-silent-runs-crashed: differs from infra/automations.yaml",
+        "deployment retrain: limit 4, collision strategy ENQUEUE; differs from infra/prefect.yaml",
+    }
+    # Twice: the first check changes nothing.
+    assert bootstrap("--check") == (1, differences)
+    assert bootstrap("--check") == (1, differences)
+    assert bootstrap() == (0, {f"{line}; corrected" for line in differences})
+    assert bootstrap("--check") == unchanged
+
+    # A check does not write the address of alerts to the server either.
+    blocks = api.request("POST", "/block_documents/filter", {})
+    bootstrap("--check", MAMBATALK_ALERT_URL="http://127.0.0.1:1/hook")
+    assert api.request("POST", "/block_documents/filter", {}) == blocks
 
 
 @pytest.mark.usefixtures("after_all")
