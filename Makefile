@@ -92,8 +92,7 @@ fuzz: install ## Thousands of damaged files through the readers: make fuzz (or C
 
 .PHONY: test-operations
 test-operations: install ## A team's servers on loopback, and what happens when they fail (needs PostgreSQL)
-	@OMP_NUM_THREADS=1 timeout --signal=INT --kill-after=60 1740 \
-	  python -m pytest -n 2 --dist loadgroup -m operations \
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -m operations --session-timeout 1680 \
 	  --last-run docs/operations-last-run.md tests/operations tests/flows
 
 .PHONY: test-tutorial

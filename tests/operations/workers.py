@@ -49,8 +49,8 @@ def wait_until(
     started = time.monotonic()
     deadline = min(started + seconds, _SUITE_ENDS)
     while not (found := read()):
-        waited = time.monotonic() - started
-        assert started + waited < deadline, f"waited {waited:.0f} s for {what}\n{log()}"
+        now = time.monotonic()
+        assert now < deadline, f"waited {now - started:.0f} s for {what}\n{log()}"
         pause.wait(every)
     return found
 
