@@ -23,7 +23,7 @@ from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.skeleton import AUTO_ENCODERS, FPS, SAMPLE_RATE
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.chain import CHAINED_PARTS
-from mambatalk.synthesis.history_chain import chains_of_clips
+from mambatalk.synthesis.history_chain import MAX_FRAMES, chains_of_clips
 from mambatalk.synthesis.layout import Pace, Speech
 from mambatalk.synthesis.rest import arms_down
 from mambatalk.synthesis.streaming import stream, stream_delay
@@ -81,19 +81,22 @@ def untrained_bundle(config: Config) -> Bundle:
     }
     for network in (generator, *auto_encoders.values()):
         network.eval().requires_grad_(False)
-    codes = np.random.default_rng(0).integers(common.codebook_size, size=10_000)
-    chains = chains_of_clips([(0, dict.fromkeys(CHAINED_PARTS, codes))], common.codebook_size)
+    random = np.random.default_rng(0)
+    clips = []
+    for speaker in range(SPEAKERS):
+        codes = random.integers(common.codebook_size, size=MAX_FRAMES)
+        clips.append((speaker, dict.fromkeys(CHAINED_PARTS, codes)))
     return Bundle(
         generator=generator,
         auto_encoders=auto_encoders,
         vocabulary={"PAD": 0},
-        speakers={2: 0},
+        speakers={speaker + 1: speaker for speaker in range(SPEAKERS)},
         fidelity=config.fidelity,
         context_frames=config.train_generator.context_frames,
         window=config.train_generator.window,
         rest=arms_down(),
         config={"seed": config.seed},
-        chains=chains,
+        chains=chains_of_clips(clips, common.codebook_size),
     )
 
 
@@ -107,6 +110,8 @@ def measure_generation(
     progress: Progress | None = None,
 ) -> list[Measurement]:
     """Measure a bundle, first in a process of its own and then in this one.
+
+    A GPU compiles kernels and records graphs of windows the first two times, which are not counted.
 
     Args:
         folder: Folder of the bundle.
@@ -159,16 +164,25 @@ def _start(folder: Path, seconds: float) -> list[Measurement]:
 
 
 def _offline(synthesizer: Synthesizer, seconds: float) -> list[Measurement]:
-    return _speed("offline", seconds, lambda: [synthesizer.generate(_speech(synthesizer, seconds))])
+    speech = _speech(synthesizer, seconds)
+    return _speed(synthesizer, "offline", seconds, lambda: synthesizer.generate(speech))
 
 
 def _batched(synthesizer: Synthesizer, seconds: float, clips: int) -> list[Measurement]:
     speeches = [_speech(synthesizer, seconds)] * clips
     name = f"{clips} clips at once"
-    return _speed(name, clips * seconds, lambda: synthesizer.generate_batch(speeches))
+    return _speed(synthesizer, name, clips * seconds, lambda: synthesizer.generate_batch(speeches))
 
 
-def _speed(name: str, seconds: float, generate: Callable[[], object]) -> list[Measurement]:
+def _warm_ups(synthesizer: Synthesizer) -> int:
+    return 2 if synthesizer.device.type == "cuda" else 0
+
+
+def _speed(
+    synthesizer: Synthesizer, name: str, seconds: float, generate: Callable[[], object]
+) -> list[Measurement]:
+    for _ in range(_warm_ups(synthesizer)):
+        generate()
     wall, processor = time.perf_counter(), time.process_time()
     generate()
     wall = time.perf_counter() - wall
@@ -193,10 +207,14 @@ def _streamed(synthesizer: Synthesizer, seconds: float) -> list[Measurement]:
             given[:] = [given[0] + len(piece) / SAMPLE_RATE, time.perf_counter()]
             yield piece
 
+    speaker = min(synthesizer.bundle.speakers)
+    for _ in range(_warm_ups(synthesizer)):
+        for _ in stream(synthesizer, [waveform], speaker_id=speaker):
+            pass
     first = None
     waits = []
     wall, processor = time.perf_counter(), time.process_time()
-    for _ in stream(synthesizer, pieces(), speaker_id=min(synthesizer.bundle.speakers)):
+    for _ in stream(synthesizer, pieces(), speaker_id=speaker):
         waits.append(time.perf_counter() - given[1])
         first = first or given[0] + waits[-1]
     wall = time.perf_counter() - wall

@@ -126,33 +126,58 @@ class HistoryChain:
                 excludes a code, unless it excludes every code that may follow.
             before: Codes (B, n) of the frames before the first one. If None, any.
             noise: Gumbel noise (T, K) that decides.
-            speakers: Rows of the speaker embedding (B,). One without training clips moves like any.
+            speakers: Rows of the speaker embedding (B,). One without training clips moves like the
+                one with most.
 
         """
         # The distribution function of Gumbel noise makes uniform numbers of it.
         uniform = torch.exp(-torch.exp(-noise[:, 0].double()))
         scores = scores.double()
         likelihoods = (scores - scores.amax(dim=-1, keepdim=True)).exp()
-        own = self.speakers == speakers[:, None]
-        own = own | ~own.any(dim=1, keepdim=True)
-        expected = _normalised(self.counts * own)
-        if before is not None:
-            expected = self._matching(before, expected)
-        code = self.histories[:, -1]
         if has_kernels(scores):
-            from mambatalk.synthesis.triton_chain import draw_histories
+            return self._draw_with_kernels(likelihoods, before, uniform, speakers)
+        codes = speakers.new_empty(likelihoods.shape[:2])
+        for speaker in speakers.unique().tolist():
+            rows = speakers == speaker
+            own_before = None if before is None else before[rows]
+            codes[rows] = self._of_speaker(speaker)._draw(likelihoods[rows], own_before, uniform)
+        return codes
 
-            return draw_histories(
-                likelihoods,
-                expected,
-                self._range(speakers),
-                code,
-                self._incoming,
-                uniform,
-                follows=before is not None,
-            )
+    def _draw_with_kernels(
+        self, likelihoods: Tensor, before: Tensor | None, uniform: Tensor, speakers: Tensor
+    ) -> Tensor:
+        from mambatalk.synthesis.triton_chain import draw_histories
+
+        own = self._range(speakers)
+        history = own[:, :1] + torch.arange(self._widest, device=own.device)
+        inside = history < own[:, 1:]
+        history = history * inside
+        expected = _normalised(self.counts[history] * inside)
         if before is not None:
-            expected = self._next(expected)
+            expected = _matching(self.histories[history], before, expected)
+        return draw_histories(
+            likelihoods,
+            expected,
+            own,
+            self.histories[:, -1],
+            self._incoming,
+            uniform,
+            follows=before is not None,
+        )
+
+    def _draw(self, likelihoods: Tensor, before: Tensor | None, uniform: Tensor) -> Tensor:
+        """Draw sequences of codes (B, T) from all histories.
+
+        Args:
+            likelihoods: Likelihood (B, T, K) of each code, up to a factor in each frame.
+            before: Codes (B, n) of the frames before the first one. If None, any.
+            uniform: Numbers (T,) in [0, 1] that decide.
+
+        """
+        expected = _normalised(self.counts.expand(len(likelihoods), -1))
+        if before is not None:
+            expected = self._next(_matching(self.histories[None], before, expected))
+        code = self.histories[:, -1]
 
         # Forward: the distribution of each frame's history given the frames up to it.
         filtered = []
@@ -173,39 +198,64 @@ class HistoryChain:
             states.append(state)
         return code[torch.stack(states[::-1], dim=1)]
 
+    def _of_speaker(self, speaker: int) -> "HistoryChain":
+        """Return the chain of one speaker's histories (`_range`).
+
+        They are few among those of a whole corpus, and no others lead to them or follow.
+        """
+        if speaker not in self._speaker_chains:
+            first, end = self._range(self.speakers.new_tensor([speaker])).tolist()[0]
+            own = (self.earlier >= first) & (self.earlier < end)
+            self._speaker_chains[speaker] = HistoryChain(
+                shares=self.shares,
+                histories=self.histories[first:end],
+                speakers=self.speakers[first:end],
+                counts=self.counts[first:end],
+                earlier=self.earlier[own] - first,
+                later=self.later[own] - first,
+                probabilities=self.probabilities[own],
+            )
+        return self._speaker_chains[speaker]
+
+    @cached_property
+    def _speaker_chains(self) -> "dict[int, HistoryChain]":
+        return {}
+
     def _range(self, speakers: Tensor) -> Tensor:
         """Return the first history of each speaker and the one after the last (B, 2).
 
-        They are sorted by speaker. One without training clips has all histories.
+        They are sorted by speaker. One without training clips has those of the speaker with most.
         """
-        first, end = (
+        edges = [
             torch.searchsorted(self.speakers, speakers.contiguous(), side=side)
             for side in ("left", "right")
-        )
-        known = first < end
-        everything = torch.full_like(end, len(self.speakers))
-        return torch.stack([first * known, torch.where(known, end, everything)], dim=1)
+        ]
+        own = torch.stack(edges, dim=1)
+        return torch.where(own[:, :1] < own[:, 1:], own, self._largest)
+
+    @cached_property
+    def _largest(self) -> Tensor:
+        """The same (2,) of the speaker with most histories."""
+        counts = torch.bincount(self.speakers)
+        end = counts.cumsum(0)[counts.argmax()]
+        return torch.stack([end - counts.max(), end])
+
+    @cached_property
+    def _widest(self) -> int:
+        """Number of histories of this speaker."""
+        return int(self._largest[1] - self._largest[0])
 
     @cached_property
     def _incoming(self) -> "Incoming":
         """The pairs as the kernels read them."""
         from mambatalk.synthesis.triton_chain import Incoming
 
-        return Incoming.of(self.earlier, self.later, self.probabilities, len(self.histories))
+        return Incoming.of(self.earlier, self.later, self.probabilities, self.histories[:, -1])
 
     def _next(self, weights: Tensor) -> Tensor:
         """Return the distribution (B, S) of the next history."""
         flow = weights[:, self.earlier] * self.probabilities
         return torch.zeros_like(weights).index_add(1, self.later, flow)
-
-    def _matching(self, before: Tensor, weights: Tensor) -> Tensor:
-        """Return the distribution (B, S) of the histories that end with the most of these codes."""
-        longest = torch.ones_like(weights[:, :1], dtype=torch.bool)
-        for back in range(1, min(before.shape[1], MEMORY) + 1):
-            matching = weights * (self.histories[:, -back] == before[:, -back, None])
-            longest = longest & (matching.sum(dim=1, keepdim=True) > 0)
-            weights = torch.where(longest, matching, weights)
-        return _normalised(weights)
 
 
 def _with_ends(states: Ints, counts: Ints, pairs: Ints, pair_counts: Ints) -> tuple[Ints, Ints]:
@@ -230,6 +280,23 @@ def _with_ends(states: Ints, counts: Ints, pairs: Ints, pair_counts: Ints) -> tu
         added.append(np.column_stack([np.full(len(followers), end), followers]))
         numbers.append(counts[followers])
     return np.concatenate([pairs, *added]), np.concatenate([pair_counts, *numbers])
+
+
+def _matching(histories: Tensor, before: Tensor, weights: Tensor) -> Tensor:
+    """Return the distribution (B, S) of the histories that end with the most of these codes.
+
+    Args:
+        histories: Codes of the histories (B or 1, S, MEMORY).
+        before: Codes (B, n) of the last frames.
+        weights: Weight (B, S) of each history.
+
+    """
+    longest = torch.ones_like(weights[:, :1], dtype=torch.bool)
+    for back in range(1, min(before.shape[1], MEMORY) + 1):
+        matching = weights * (histories[..., -back] == before[:, -back, None])
+        longest = longest & (matching.sum(dim=1, keepdim=True) > 0)
+        weights = torch.where(longest, matching, weights)
+    return _normalised(weights)
 
 
 def _normalised(weights: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ def _code_chain_kernel(
         tl.store(filtered + t * size + k, weight / tl.sum(weight, 0), mask=real)
         tl.debug_barrier()
         flow = tl.zeros([ROWS, SIZE], tl.float32)
-        for first in range(0, size, ROWS):
+        # Unrolled, so that the loads of all rows are on their way at the same time.
+        for first in tl.static_range(0, SIZE, ROWS):
             i = first + tl.arange(0, ROWS)
             share = tl.load(filtered + t * size + i, mask=i < size, other=0.0)
             inside = (i < size)[:, None] & real[None, :]
@@ -81,11 +82,12 @@ def draw_codes(scores: Tensor, prior: Tensor, transitions: Tensor, noise: Tensor
     """
     clips, frames, size = scores.shape
     codes = torch.empty(clips, frames, dtype=torch.int64, device=scores.device)
+    width = triton.next_power_of_2(size)
     _code_chain_kernel[(clips,)](
         scores.float().contiguous(), prior.contiguous(), transitions.contiguous(),
         noise.float().contiguous(), torch.empty_like(scores, dtype=torch.float32), codes,
         frames, size,
-        SIZE=triton.next_power_of_2(size), ROWS=TRANSITION_ROWS, num_warps=8,
+        SIZE=width, ROWS=min(TRANSITION_ROWS, width), num_warps=8,
     )  # fmt: skip
     return codes
 
@@ -97,19 +99,24 @@ class Incoming(NamedTuple):
     """Number (S + 1,) of the first pair that leads to each history, and the number of pairs."""
     earlier: Tensor
     """First history (E,) of each pair."""
+    earlier_code: Tensor
+    """Latest code (E,) of the first history."""
     probabilities: Tensor
     """Probability (E,) of the second history after the first."""
     most: int
     """Largest number of pairs that lead to one history."""
 
     @classmethod
-    def of(cls, earlier: Tensor, later: Tensor, probabilities: Tensor, states: int) -> "Incoming":
-        """Sort pairs (E,) of histories by the second one."""
+    def of(
+        cls, earlier: Tensor, later: Tensor, probabilities: Tensor, history_code: Tensor
+    ) -> "Incoming":
+        """Sort pairs (E,) of histories by the second one; each history has a latest code (S,)."""
         order = later.argsort(stable=True)
-        counts = torch.bincount(later, minlength=states)
+        counts = torch.bincount(later, minlength=len(history_code))
         return cls(
             first=torch.nn.functional.pad(counts.cumsum(0), (1, 0)),
             earlier=earlier[order],
+            earlier_code=history_code[earlier[order]],
             probabilities=probabilities[order],
             most=int(counts.max()),
         )
@@ -133,19 +140,19 @@ def _total(sums, programs, CHUNK: tl.constexpr):
 
 @triton.jit
 def _weights(
-    expected, likelihoods, history_code, frame, history, inside, possible, states, size
+    expected, likelihoods, frame, history, code, inside, possible, width, size
 ):  # fmt: skip
     """Return the weights of histories in a frame: what is expected, times its likelihood."""
-    weight = tl.load(expected + frame * states + history, mask=inside, other=0.0)
-    code = tl.load(history_code + history, mask=inside, other=0)
+    weight = tl.load(expected + frame * width + history, mask=inside, other=0.0)
     likelihood = tl.load(likelihoods + frame * size + code, mask=inside, other=0.0)
     return tl.where(possible, weight * likelihood, weight)
 
 
 @triton.jit
 def _history_step_kernel(
-    prior, likelihoods, own, history_code, first, earlier, probabilities, expected, sums,
-    t, frames, states, size,
+    prior, likelihoods, own, history_code, first, earlier, earlier_code, probabilities,
+    expected, sums,
+    t, frames, width, size,
     BEGINS: tl.constexpr, FOLLOWS: tl.constexpr,
     ROWS: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
@@ -153,97 +160,104 @@ def _history_step_kernel(
     programs = tl.num_programs(0)
     clip = tl.program_id(1).to(tl.int64)
     own_first = tl.load(own + 2 * clip)
-    own_end = tl.load(own + 2 * clip + 1)
-    own_block = own_first // ROWS
-    own_blocks = tl.cdiv(own_end, ROWS) - own_block
-    if (block < own_block) | (block >= own_block + own_blocks):
+    own_count = tl.load(own + 2 * clip + 1) - own_first
+    own_blocks = tl.cdiv(own_count, ROWS)
+    if block >= own_blocks:
         return
     frame = clip * frames + t
     s = block * ROWS + tl.arange(0, ROWS)
-    real = (s >= own_first) & (s < own_end)
+    real = s < own_count
+    # First of all, since memory answers late.
+    code = tl.load(history_code + own_first + s, mask=real, other=0)
+    likelihood = tl.load(likelihoods + frame * size + code, mask=real, other=0.0)
     if BEGINS and not FOLLOWS:
-        value = tl.load(prior + clip * states + s, mask=real, other=0.0)
+        value = tl.load(prior + clip * width + s, mask=real, other=0.0)
     else:
         if not BEGINS:
-            before_sums = sums + ((frame - 1) * programs + own_block) * 2
+            before_sums = sums + (frame - 1) * programs * 2
             possible, total = _total(before_sums, own_blocks, CHUNK)
-        begin = tl.load(first + s, mask=real, other=0)
-        end = tl.load(first + s + 1, mask=real, other=0)
+        begin = tl.load(first + own_first + s, mask=real, other=0)
+        end = tl.load(first + own_first + s + 1, mask=real, other=0)
         # Nearly every history has one pair that leads to it. Several at a time, most of them beside
         # the point, take twice as long.
         value = tl.zeros([ROWS], tl.float64)
         for number in range(tl.max(end - begin, 0)):
             pair = begin + number
             inside = pair < end
-            before = tl.load(earlier + pair, mask=inside, other=0)
+            before = tl.load(earlier + pair, mask=inside, other=own_first) - own_first
+            before_code = tl.load(earlier_code + pair, mask=inside, other=0)
+            probability = tl.load(probabilities + pair, mask=inside, other=0.0)
             if BEGINS:
-                weight = tl.load(prior + clip * states + before, mask=inside, other=0.0)
+                weight = tl.load(prior + clip * width + before, mask=inside, other=0.0)
             else:
                 weight = _weights(
-                    expected, likelihoods, history_code, frame - 1, before, inside, possible,
-                    states, size,
+                    expected, likelihoods, frame - 1, before, before_code, inside, possible,
+                    width, size,
                 )  # fmt: skip
-            value += weight * tl.load(probabilities + pair, mask=inside, other=0.0)
+            value += weight * probability
         if not BEGINS:
             value = value / total
-    tl.store(expected + frame * states + s, value, mask=real)
-    code = tl.load(history_code + s, mask=real, other=0)
-    likelihood = tl.load(likelihoods + frame * size + code, mask=real, other=0.0)
+    tl.store(expected + frame * width + s, value, mask=real)
     tl.store(sums + (frame * programs + block) * 2, tl.sum(value * likelihood, 0))
     tl.store(sums + (frame * programs + block) * 2 + 1, tl.sum(value, 0))
 
 
 @triton.jit
 def _history_draw_kernel(
-    likelihoods, own, history_code, first, earlier, probabilities, expected, sums, uniform, codes,
-    frames, states, size, programs,
+    likelihoods, own, history_code, first, earlier, earlier_code, probabilities,
+    expected, sums, uniform, codes,
+    frames, width, size, programs,
     ROWS: tl.constexpr, LANES: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
     clip = tl.program_id(0).to(tl.int64)
     own_first = tl.load(own + 2 * clip)
-    own_end = tl.load(own + 2 * clip + 1)
-    own_block = own_first // ROWS
-    own_blocks = tl.cdiv(own_end, ROWS) - own_block
+    own_count = tl.load(own + 2 * clip + 1) - own_first
+    own_blocks = tl.cdiv(own_count, ROWS)
+    history_code += own_first
+    first += own_first
     codes += clip * frames
     frame = clip * frames + frames - 1
 
     # The last history: the first one at which the sum of weights exceeds the number drawn.
-    possible, total = _total(sums + (frame * programs + own_block) * 2, own_blocks, CHUNK)
+    possible, total = _total(sums + frame * programs * 2, own_blocks, CHUNK)
     bound = tl.load(uniform + frames - 1) * total
     before = tl.cast(0.0, tl.float64)
-    chosen = own_end
-    last = own_first
-    for start in range(own_first, own_end, CHUNK):
+    chosen = own_count
+    last = own_count * 0
+    for start in range(0, own_count, CHUNK):
         s = start + tl.arange(0, CHUNK)
+        code = tl.load(history_code + s, mask=s < own_count, other=0)
         weight = _weights(
-            expected, likelihoods, history_code, frame, s, s < own_end, possible, states, size
+            expected, likelihoods, frame, s, code, s < own_count, possible, width, size
         )
         exceeds = (before + tl.cumsum(weight, 0) > bound) & (weight > 0)
-        chosen = tl.minimum(chosen, tl.min(tl.where(exceeds, s, own_end), 0))
+        chosen = tl.minimum(chosen, tl.min(tl.where(exceeds, s, own_count), 0))
         # Rounding may let no sum exceed the number: then the last one with a weight.
-        last = tl.maximum(last, tl.max(tl.where(weight > 0, s, own_first), 0))
+        last = tl.maximum(last, tl.max(tl.where(weight > 0, s, 0), 0))
         before += tl.sum(weight, 0)
-    state = tl.where(chosen < own_end, chosen, last)
+    state = tl.where(chosen < own_count, chosen, last)
     tl.store(codes + frames - 1, tl.load(history_code + state))
 
     # Backward: each history given the one after it.
     for back in range(1, frames):
         t = frames - 1 - back
         frame = clip * frames + t
-        possible, total = _total(sums + (frame * programs + own_block) * 2, own_blocks, CHUNK)
+        possible, total = _total(sums + frame * programs * 2, own_blocks, CHUNK)
         lane = tl.arange(0, LANES)
         pair = tl.load(first + state) + lane
         inside = pair < tl.load(first + state + 1)
-        history = tl.load(earlier + pair, mask=inside, other=0)
+        history = tl.load(earlier + pair, mask=inside, other=own_first) - own_first
+        code = tl.load(earlier_code + pair, mask=inside, other=0)
+        probability = tl.load(probabilities + pair, mask=inside, other=0.0)
         weight = _weights(
-            expected, likelihoods, history_code, frame, history, inside, possible, states, size
+            expected, likelihoods, frame, history, code, inside, possible, width, size
         )
-        weight = weight * tl.load(probabilities + pair, mask=inside, other=0.0)
+        weight = weight * probability
         exceeds = tl.cumsum(weight, 0) > tl.load(uniform + t) * tl.sum(weight, 0)
         chosen_lane = tl.min(tl.where(exceeds & (weight > 0), lane, LANES), 0)
         last_lane = tl.max(tl.where(weight > 0, lane, 0), 0)
         chosen_lane = tl.where(chosen_lane < LANES, chosen_lane, last_lane)
-        state = tl.load(earlier + tl.load(first + state) + chosen_lane)
+        state = tl.load(earlier + tl.load(first + state) + chosen_lane) - own_first
         tl.store(codes + t, tl.load(history_code + state))
 
 
@@ -261,10 +275,10 @@ def draw_histories(
 
     Args:
         likelihoods: Likelihood (B, T, K) of each code, up to a factor in each frame.
-        prior: Probability (B, S) of each history in the first frame, before its likelihood; or in
-            the frame before, if the sequences follow one.
-        own: First history of each clip and the one after the last (B, 2). The others are not
-            possible, and none of them is followed by one of these.
+        prior: Probability (B, W) of the histories that are possible for each clip in the first
+            frame, before its likelihood; or in the frame before, if the sequences follow one.
+        own: First of these histories and the one after the last (B, 2), W at most. None of the
+            others is followed by one of them.
         history_code: Latest code (S,) of each history.
         incoming: What leads to each history.
         uniform: Numbers (T,) in [0, 1] that decide.
@@ -272,25 +286,25 @@ def draw_histories(
 
     """
     clips, frames, size = likelihoods.shape
-    states = len(history_code)
-    programs = triton.cdiv(states, HISTORIES)
+    width = prior.shape[1]
+    programs = triton.cdiv(width, HISTORIES)
     likelihoods = likelihoods.double().contiguous()
     prior = prior.double().contiguous()
     own = own.contiguous()
-    expected = prior.new_empty(clips, frames, states)
+    expected = prior.new_empty(clips, frames, width)
     sums = prior.new_empty(clips, frames, programs, 2)
     codes = torch.empty(clips, frames, dtype=torch.int64, device=prior.device)
     history_code = history_code.contiguous()
-    pairs = (incoming.first, incoming.earlier, incoming.probabilities)
+    pairs = (incoming.first, incoming.earlier, incoming.earlier_code, incoming.probabilities)
     for t in range(frames):
         _history_step_kernel[(programs, clips)](
             prior, likelihoods, own, history_code, *pairs, expected, sums,
-            t, frames, states, size,
-            BEGINS=t == 0, FOLLOWS=follows, ROWS=HISTORIES, CHUNK=CHUNK, num_warps=2,
+            t, frames, width, size,
+            BEGINS=t == 0, FOLLOWS=follows, ROWS=HISTORIES, CHUNK=CHUNK, num_warps=1,
         )  # fmt: skip
     _history_draw_kernel[(clips,)](
         likelihoods, own, history_code, *pairs, expected, sums, uniform.double().contiguous(),
-        codes, frames, states, size, programs,
+        codes, frames, width, size, programs,
         ROWS=HISTORIES, LANES=triton.next_power_of_2(incoming.most), CHUNK=CHUNK, num_warps=4,
     )  # fmt: skip
     return codes

@@ -90,8 +90,21 @@ def test_a_speaker_keeps_to_the_codes_of_its_own_clips() -> None:
     assert set(draw(torch.zeros(400, 5), speaker=0, before=3)) <= {LEFT, RIGHT, SHIFT}
 
 
-def test_a_speaker_without_training_clips_moves_like_the_others() -> None:
-    assert set(draw(torch.zeros(100, 5), speaker=9)) <= {LEFT, RIGHT, SHIFT, 3}
+def test_a_speaker_without_training_clips_moves_like_the_one_with_most() -> None:
+    assert set(draw(torch.zeros(400, 5), speaker=9)) == {LEFT, RIGHT, SHIFT}
+
+
+def test_clips_of_several_speakers_are_drawn_as_each_alone() -> None:
+    random = np.random.default_rng(0)
+    scores = torch.from_numpy(random.standard_normal((4, 50, 5)))
+    noise = torch.from_numpy(random.gumbel(size=(50, 5)))
+    before = torch.tensor([[LEFT], [3], [RIGHT], [LEFT]]).expand(-1, MEMORY)
+    speakers = torch.tensor([0, 1, 9, 0])
+    together = CHAIN.draw(scores, before, noise, speakers)
+    for row in range(4):
+        rows = slice(row, row + 1)
+        alone = CHAIN.draw(scores[rows], before[rows], noise, speakers[rows])
+        assert torch.equal(together[rows], alone)
 
 
 def test_a_clip_that_ends_goes_on() -> None:
