@@ -1,13 +1,17 @@
 """Independent computations at the same time, and kernels of our own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+THREADS: Final = 4
+"""Threads that read or copy memory for a GPU."""
 URGENT: Final = -1
 """Priority of these streams: the many small kernels of a window must not wait for large ones that
 are computed at the same time.
@@ -44,3 +48,18 @@ def side_by_side(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     for stream in streams:
         current.wait_stream(stream)
     return results
+
+
+def on_threads(
+    task: Callable[[Item], Result], items: Sequence[Item], device: torch.device
+) -> Iterator[Result]:
+    """Yield the results of a task that reads or copies memory, in the order of the items.
+
+    If it prepares work for a GPU, some threads share it: one alone moves memory slower than a GPU
+    reads it. A CPU needs its threads itself.
+    """
+    if device.type != "cuda" or len(items) < 2:
+        yield from map(task, items)
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield from pool.map(task, items)

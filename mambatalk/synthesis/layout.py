@@ -21,6 +21,7 @@ from mambatalk.audio.channels import LOOK_AHEAD, audio_channels, wave_statistics
 from mambatalk.errors import InputError
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.network import BODY_CHANNELS, Fused, Generator
+from mambatalk.models.parallel import on_threads
 from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 from mambatalk.text.vocabulary import PAD
 
@@ -201,11 +202,30 @@ class ClipInputs:
             statistics: Mean and standard deviation of the audio. If None, those of the clip.
 
         """
-        words = np.full(speech.frame_count, PAD) if speech.words is None else speech.words
-        return cls(
-            audio=whole_clip_channels(speech.waveform, speech.ctc, statistics, device),
-            words=_to_device(words.astype(np.int64), device),
-        )
+        (inputs,) = cls.of_clips([speech], device, statistics)
+        return inputs
+
+    @classmethod
+    def of_clips(
+        cls,
+        speeches: Sequence[Speech],
+        device: torch.device,
+        statistics: tuple[float, float] | None = None,
+    ) -> "list[ClipInputs]":
+        """Do the same for several clips (`of`)."""
+        copied = on_threads(lambda speech: _for_device(speech.waveform, device), speeches, device)
+        inputs = []
+        for wave, speech in zip(copied, speeches, strict=True):
+            words = np.full(speech.frame_count, PAD) if speech.words is None else speech.words
+            words = words.astype(np.int64)
+            wave = wave.to(device, non_blocking=True)
+            inputs.append(
+                cls(
+                    audio=whole_clip_channels(wave, speech.ctc, statistics),
+                    words=_for_device(words, device).to(device, non_blocking=True),
+                )
+            )
+        return inputs
 
     def window(self, number: int, layout: WindowLayout) -> tuple[Tensor, Tensor]:
         """Return audio channels (s, 3) and word ids (T,) of a window, padded past the clip's end.
@@ -270,32 +290,29 @@ def first_sample(frame: int) -> int:
 
 
 def whole_clip_channels(
-    waveform: NDArray[np.float32],
-    ctc: NDArray[np.integer] | None,
-    statistics: tuple[float, float] | None = None,
-    device: torch.device | None = None,
+    wave: Tensor, ctc: NDArray[np.integer] | None, statistics: tuple[float, float] | None = None
 ) -> Tensor:
-    """Return the audio channels (S, 3) of a whole clip, computed on a device.
+    """Return the audio channels (S, 3) of the waveform (S,) of a whole clip, on its device.
 
     The waveform is normalised with the statistics, or with its own if they are None.
 
     Past the end of the clip the envelope keeps its last full value, as published.
     """
-    wave = _to_device(waveform, device)
-    ids = None if ctc is None else torch.tensor(ctc, device=device)
+    ids = None if ctc is None else torch.tensor(ctc, device=wave.device)
     mean, std = wave_statistics(wave) if statistics is None else statistics
     return audio_channels(with_look_ahead(wave), mean, std, ids)
 
 
-def _to_device(array: NDArray[Any], device: torch.device | None) -> Tensor:
-    # Copies, because arrays of a memory-mapped store are read-only.
-    if device is None or device.type != "cuda":
-        return torch.tensor(array, device=device)
+def _for_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return a copy in memory that a device reads fast."""
+    # A copy for the CPU, too, because arrays of a memory-mapped store are read-only.
+    if device.type != "cuda":
+        return torch.tensor(array)
     # From pinned memory a GPU reads twice as fast, and the copy does not wait for work before it.
     dtype = torch.tensor(array[:0]).dtype
     pinned = torch.empty(array.shape, dtype=dtype, pin_memory=True)
     pinned.numpy()[...] = array
-    return pinned.to(device, non_blocking=True)
+    return pinned
 
 
 def with_look_ahead(wave: Tensor) -> Tensor:

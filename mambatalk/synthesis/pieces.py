@@ -17,7 +17,7 @@ from mambatalk.synthesis.decoding import Codes, DecodedMotion, decode, decoder_r
 
 PIECE: Final = 256
 """Frames of a piece, without the neighbours that it is decoded with."""
-PIECES_TOGETHER: Final = 64
+PIECES_TOGETHER: Final = 256
 """Pieces that are decoded in one batch, which bounds the memory of the decoders."""
 
 

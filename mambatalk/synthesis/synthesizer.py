@@ -6,6 +6,8 @@ docs/fidelity.md lists what is corrected.
 """
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from mambatalk.fidelity import FidelityRules
 from mambatalk.models.generator.audio_encoder import fold_norms, pack
 from mambatalk.models.generator.conditioning import full_mask, relative_motion
 from mambatalk.models.generator.network import Fused, GeneratorOutput
+from mambatalk.models.parallel import on_threads
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import PART_CONTACT, PART_TRANSLATION, integrate_ground
 from mambatalk.motion.skeleton import CONTACT, MOTION_DIM, PARTS, POSE_DIM, TRANSLATION
@@ -319,15 +322,16 @@ class Synthesizer:
         """
         if not speeches:
             return []
-        for speech in speeches:
-            check_audio(speech, self.layout)
+        check = partial(check_audio, layout=self.layout)
+        for _ in on_threads(check, speeches, self.device):
+            pass
         initial = torch.stack([self.initial_motion(speech.initial_motion) for speech in speeches])
         counts = [self.layout.count(speech.frame_count) for speech in speeches]
         # Longest first, so that the clips with windows left are always the first rows.
         order = sorted(range(len(speeches)), key=lambda clip: -counts[clip])
         windows = encoded_windows(
             self.encode,
-            [ClipInputs.of(speeches[clip], self.device, self.statistics) for clip in order],
+            ClipInputs.of_clips([speeches[clip] for clip in order], self.device, self.statistics),
             [counts[clip] for clip in order],
             # A graph has a fixed number of clips.
             all_rows=self._recorded is not None,
@@ -335,18 +339,13 @@ class Synthesizer:
         )
         speakers = [self.speaker_index(speeches[clip].speaker_id) for clip in order]
         state = self.start(initial[order], torch.tensor(speakers))
-        generated: list[list[Codes]] = [[] for _ in speeches]
+        generated = []
         for number, window in enumerate(windows):
             codes, state = self.step(state.first_rows(len(window.face)), window)
             added = self.layout.added_frames(number)
-            active = [clip for clip in order if counts[clip] > number]
-            for row, clip in enumerate(active):
-                rows = slice(row, row + 1)
-                generated[clip].append({part: codes[part][rows, :added] for part in PARTS})
-        return [
-            join_codes(windows, speech.frame_count)
-            for windows, speech in zip(generated, speeches, strict=True)
-        ]
+            active = sum(count > number for count in counts)
+            generated.append({part: codes[part][:active, :added] for part in PARTS})
+        return _by_clip(generated, order, speeches)
 
     # Input.
 
@@ -388,3 +387,27 @@ class Synthesizer:
                 "give the motion of the first frames",
             )
         return torch.tensor(given)
+
+
+def _by_clip(
+    generated: Sequence[Codes], order: Sequence[int], speeches: Sequence[Speech]
+) -> list[Codes]:
+    """Return the codes (1, n) of each speech.
+
+    Args:
+        generated: Codes of consecutive windows, one row for each clip that goes on.
+        order: Number of the speech that each row belongs to.
+        speeches: Speech of each clip.
+
+    """
+    same_clips = groupby(generated, key=lambda codes: len(codes["upper"]))
+    runs = [join_codes(windows) for _, windows in same_clips]
+    clips: list[Codes] = [{} for _ in speeches]
+    for row, clip in enumerate(order):
+        own = [
+            {part: index[row : row + 1] for part, index in run.items()}
+            for run in runs
+            if len(run["upper"]) > row
+        ]
+        clips[clip] = join_codes(own, speeches[clip].frame_count)
+    return clips

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mambatalk.errors import InputError
+from mambatalk.motion.skeleton import PARTS
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.streaming import stream
 from mambatalk.synthesis.synthesizer import Synthesizer
@@ -24,6 +25,16 @@ def drawn_shares(sampling: Sampling, draws: int = 40_000) -> list[float]:
 
 def test_codes_are_drawn_by_their_probability() -> None:
     assert drawn_shares(Sampling(seed=1)) == pytest.approx(SHARES.tolist(), abs=0.01)
+
+
+def test_the_noise_is_gumbel_noise_of_the_seed_the_window_and_the_part() -> None:
+    noise = Sampling(seed=7).noise("hands", 3, [20, 4], 16)
+    part = PARTS.index("hands")
+    expected = [
+        np.random.default_rng([7, number, part]).gumbel(size=(rows, 16))
+        for number, rows in ((3, 20), (4, 4))
+    ]
+    np.testing.assert_array_equal(noise.numpy(), np.concatenate(expected).astype(np.float32))
 
 
 def test_the_temperature_sharpens_and_flattens() -> None:

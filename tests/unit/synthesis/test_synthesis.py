@@ -102,7 +102,7 @@ def test_audio_of_a_window_starts_at_its_first_frame_or_drifts_as_published(numb
 def test_the_envelope_keeps_its_last_full_value_at_the_end_of_a_clip() -> None:
     waveform = noise(1)
     waveform[-1024] = 5.0  # In the last full window, and in no later one.
-    channels = whole_clip_channels(waveform, None)
+    channels = whole_clip_channels(torch.from_numpy(waveform), None)
     assert torch.equal(channels[:, 0], amplitude_envelope(torch.tensor(waveform)))
     assert (channels[-1024:, 0] == 5.0).all()
 
