@@ -15,6 +15,7 @@ look-ahead after them, which are not final, and the last one again beyond.
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 import torch
@@ -39,6 +40,11 @@ from mambatalk.synthesis.decoding import (
 from mambatalk.synthesis.layout import ClipInputs, with_look_ahead
 from mambatalk.synthesis.synthesizer import Synthesizer
 
+DECODED_TOGETHER: Final = 4
+"""Windows of a file that are decoded in one piece. A piece has neighbours at both ends, which take
+as long to decode as one window. Progress is shown once a piece.
+"""
+
 
 @torch.inference_mode()
 def stream(
@@ -49,6 +55,7 @@ def stream(
     words: NDArray[np.integer] | None = None,
     initial_motion: NDArray[np.float32] | None = None,
     statistics: tuple[float, float] | None = None,
+    together: int = 1,
 ) -> Iterator[SmplxMotion]:
     """Generate motion while audio arrives; CTC ids are not used.
 
@@ -62,6 +69,9 @@ def stream(
         statistics: Mean and standard deviation to normalise the audio with, as `wave_statistics`
             computes them. If None, the fixed ones that the network was trained with, or those of
             the audio up to the end of each window.
+        together: Number of windows whose audio is encoded in one batch, which takes less time than
+            one by one. The first waits for the audio of the last: for audio that need not be waited
+            for, such as that of a file. Some of them are decoded together as well.
 
     Yields:
         Consecutive pieces of the motion at 30 fps, none of them empty.
@@ -78,26 +88,20 @@ def stream(
     state = synthesizer.start(start[None], speaker_index)
     audio = _ReceivedAudio(synthesizer, words, statistics)
     frames = _FrameDecoder(synthesizer, start[:1, TRANSLATION])
+    pieces = min(together, DECODED_TOGETHER)
 
-    for chunk in chunks:
-        audio.append(chunk)
-        while audio.has_window(state.windows):
-            number = state.windows
-            codes, state = synthesizer.step(state, audio.window(number))
-            if motion := frames.append(codes, synthesizer.layout.added_frames(number)):
-                yield motion
-
-    total = audio.received * FPS // SAMPLE_RATE
-    if not total:
-        raise InputError(
-            "speech",
-            f"expected audio for at least 1 frame, found {audio.received} samples",
-            "give a longer recording",
+    for window in audio.windows(chunks, together):
+        number = state.windows
+        codes, state = synthesizer.step(state, window)
+        motion = frames.append(
+            codes,
+            synthesizer.layout.added_frames(number),
+            # A window without all of its audio may reach past the last frame.
+            decode_now=(number + 1) % pieces == 0 and audio.has_window(number),
         )
-    for number in range(state.windows, synthesizer.layout.count(total)):
-        codes, state = synthesizer.step(state, audio.window(number))
-        frames.append(codes, synthesizer.layout.added_frames(number), decode_now=False)
-    if motion := frames.finish(total):
+        if motion:
+            yield motion
+    if motion := frames.finish(audio.total_frames()):
         yield motion
 
 
@@ -139,7 +143,45 @@ class _ReceivedAudio:
         """Samples in both sums."""
         self.received = 0
 
-    def append(self, chunk: NDArray[np.float32]) -> None:
+    def windows(self, chunks: Iterable[NDArray[np.float32]], together: int) -> Iterator[Fused]:
+        """Yield the encoded windows (1, T, C) of chunks, padded past the end.
+
+        Args:
+            chunks: Consecutive pieces of the audio.
+            together: Number of windows that are encoded in one batch, counted from the first one,
+                so that chunks of any size make the same batches.
+
+        Raises:
+            InputError: The audio ends before the first frame, or is not finite.
+
+        """
+        number = 0
+        for chunk in chunks:
+            self._append(chunk)
+            while self.has_window(number + together - 1):
+                yield from self._encoded(range(number, number + together))
+                number += together
+        count = self._synthesizer.layout.count(self.total_frames())
+        for first in range(number, count, together):
+            yield from self._encoded(range(first, min(first + together, count)))
+
+    def total_frames(self) -> int:
+        """Return the number of frames of all audio.
+
+        Raises:
+            InputError: There are none.
+
+        """
+        total = self.received * FPS // SAMPLE_RATE
+        if not total:
+            raise InputError(
+                "speech",
+                f"expected audio for at least 1 frame, found {self.received} samples",
+                "give a longer recording",
+            )
+        return total
+
+    def _append(self, chunk: NDArray[np.float32]) -> None:
         if not np.isfinite(chunk).all():
             raise InputError(
                 "speech",
@@ -158,8 +200,13 @@ class _ReceivedAudio:
         frames = self._synthesizer.layout.arrived_frames(number)
         return -(-frames * SAMPLE_RATE // FPS) + _samples_after(self._synthesizer)
 
-    def window(self, number: int) -> Fused:
-        """Encode a window (1, T, C), padded past the end, and delete the audio before it."""
+    def _encoded(self, numbers: Iterable[int]) -> Iterator[Fused]:
+        features = self._synthesizer.encode([(self._inputs(number), number) for number in numbers])
+        for window in zip(*(branch.split(1) for branch in features), strict=True):
+            yield Fused(*window)
+
+    def _inputs(self, number: int) -> ClipInputs:
+        """Return the inputs of a window, padded past the end, and delete the audio before it."""
         layout = self._synthesizer.layout
         first, _ = layout.audio_slice(number)
         needed = self._needed_samples(number)
@@ -175,12 +222,11 @@ class _ReceivedAudio:
             wave = functional.pad(wave, (0, LOOK_AHEAD - _samples_after(self._synthesizer)))
         first_frame = layout.first_frame(number)
         words = self._words[first_frame:][: layout.window]
-        clip = ClipInputs(
+        return ClipInputs(
             audio=audio_channels(wave, *statistics).to(self._synthesizer.device),
             words=torch.from_numpy(words).to(self._synthesizer.device),
             first_frame=first_frame,
         )
-        return self._synthesizer.encode([(clip, number)])
 
     def _statistics_until(self, end: int) -> tuple[float, float]:
         """Return mean and deviation of the audio before a sample, or of all if there is less."""

@@ -52,10 +52,21 @@ def pieces(waveform: NDArray[np.float32], samples: int) -> Iterator[NDArray[np.f
 
 
 @pytest.mark.parametrize(
-    ("seconds", "samples"), [(0.05, 100), (1, 1600), (2.3, 37), (9.7, 1600), (9.7, 200_000)]
+    ("seconds", "samples", "together"),
+    [
+        (0.05, 100, 1),
+        (1, 1600, 1),
+        (2.3, 37, 1),
+        (9.7, 1600, 1),
+        (9.7, 200_000, 1),
+        (0.05, 100, 16),
+        (9.7, 1600, 16),
+        (13, 37_000, 2),
+        (25, 1600, 5),
+    ],
 )
 def test_a_stream_gives_the_motion_of_the_whole_recording(
-    synthesizer: Synthesizer, seconds: float, samples: int
+    synthesizer: Synthesizer, seconds: float, samples: int, together: int
 ) -> None:
     waveform = noise(seconds)
     start = initial_motion((2.0, 1.3, -1.0))
@@ -67,6 +78,7 @@ def test_a_stream_gives_the_motion_of_the_whole_recording(
             speaker_id=SPEAKER,
             initial_motion=start,
             statistics=wave_statistics(torch.from_numpy(waveform)),
+            together=together,
         )
     )
     assert all(len(piece) for piece in streamed)
@@ -130,14 +142,19 @@ def test_without_statistics_those_of_the_received_audio_are_used(
     np.testing.assert_allclose(one_piece, whole, atol=1e-4)
 
 
-@pytest.mark.parametrize("pace", [None, Pace(hop=8, look_ahead=4)], ids=["offline", "early"])
-def test_the_size_of_chunks_changes_no_bit(pace: Pace | None) -> None:
+@pytest.mark.parametrize(
+    ("pace", "together"),
+    [(None, 1), (Pace(hop=8, look_ahead=4), 1), (None, 2)],
+    ids=["offline", "early", "in groups"],
+)
+def test_the_size_of_chunks_changes_no_bit(pace: Pace | None, together: int) -> None:
     synthesizer = Synthesizer(tiny_bundle(), pace=pace)
-    waveform = noise(4.3)
+    waveform = noise(6.3)
     motions = []
-    for samples in (320, 1_777, 32_000):
+    for samples in (320, 1_777, 32_000, len(waveform)):
         chunks = pieces(waveform, samples)
-        motions.append(joined(stream(synthesizer, chunks, speaker_id=SPEAKER)))
+        streamed = stream(synthesizer, chunks, speaker_id=SPEAKER, together=together)
+        motions.append(joined(streamed))
     for motion in motions[1:]:
         np.testing.assert_array_equal(motion.poses, motions[0].poses)
         np.testing.assert_array_equal(motion.expressions, motions[0].expressions)
