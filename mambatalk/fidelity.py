@@ -85,6 +85,10 @@ class FidelityRules:
     """Keep the weights of the epoch with the lowest validation loss, if the configuration says so.
     Published: the last epoch.
     """
+    current_statistics: bool
+    """Compute the statistics of batch norms anew after every epoch, with its last weights.
+    Published: moving averages over the last steps, in which the weights have changed.
+    """
     text_dropout: bool
     """Drop the words of random windows in training, so that audio alone works. Published: words
     are always present.

@@ -91,6 +91,13 @@ class TrainingModule(nn.Module, ABC):
         update therefore also applies to the changed weights.
         """
 
+    def after_epoch(self, data: TrainingData, device: torch.device) -> None:  # noqa: B027
+        """Change what is no weight, before the epoch is validated and perhaps kept.
+
+        Called in training mode after the last step of every epoch, in every process, with the same
+        result in each. It may not use the global random number generators.
+        """
+
     def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:
         """Return what the losses do not show, by name; nothing for most networks.
 

@@ -164,7 +164,8 @@ def _train(
         with _progress(module.name, state.epoch, optim.epochs) as advance:
             while not state.is_finished(optim):
                 speed = _train_epoch(steps, state, data, optim, context, between_steps)
-                # The running statistics of batch norm, which the processes have of their parts.
+                module.after_epoch(data, context.device)
+                # What the processes have of their parts, as the statistics of batch norms.
                 copy_from_first(*module.buffers())
                 row = _row("train", state.means)
                 row |= validate(module, data, _step(state, optim), context)

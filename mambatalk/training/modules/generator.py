@@ -5,10 +5,11 @@ generator_step.py computes the loss terms of one step. The auto-encoders are fro
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mambatalk.audio.channels import FIXED_STATISTICS
@@ -45,6 +46,10 @@ of the sample on an H200, with this one in none of 16 (docs/experiments.md)."""
 _MIN_DEVIATION: Final = 0.01
 """Motion channels that vary less (of 6D rotations, expressions, m/s) are scaled as if they varied
 this much, so that noise in a constant channel does not count."""
+
+
+STATISTICS_BATCHES: Final = 16
+"""Batches that the statistics of the batch norms are computed of after every epoch."""
 
 
 class GeneratorTraining(TrainingModule):
@@ -105,6 +110,27 @@ class GeneratorTraining(TrainingModule):
             mask_probability=start + (1 - start) * step.epoch / step.epochs,
             rules=self.rules,
         )
+
+    @torch.no_grad()
+    def after_epoch(self, data: TrainingData, device: torch.device) -> None:
+        """Compute the statistics of the audio encoders' batch norms anew, with the present weights.
+
+        A step normalises with its own batch, so that its loss does not show how far the moving
+        averages are from it. With the sample's learning rate the weights outrun them: the loss of
+        validation rose by up to 5 for single epochs (docs/experiments.md).
+        """
+        if not self.rules.current_statistics:
+            return
+        norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm1d)]
+        momenta = [norm.momentum for norm in norms]
+        batches = islice(data.training_batches(0, device), STATISTICS_BATCHES)
+        for number, batch in enumerate(batches, 1):
+            for norm in norms:
+                norm.momentum = 1 / number
+            assert batch.audio is not None
+            self.network.fuse(batch.audio, batch.audio[..., :BODY_CHANNELS], batch.words)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     @torch.no_grad()
     def measure(self, data: TrainingData, device: torch.device) -> dict[str, float]:

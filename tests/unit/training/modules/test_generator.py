@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mambatalk.errors import InputError
 from mambatalk.features.store import FeatureStore
@@ -20,6 +21,7 @@ from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.skeleton import PART_DIMS, PARTS, Part, pose_channels
 from mambatalk.synthesis.synthesizer import Synthesizer
 from mambatalk.training.codes import encode_codes
+from mambatalk.training.loop.data import TrainingData
 from mambatalk.training.loop.module import LossTerms, Step
 from mambatalk.training.modules import generator as _generator
 from mambatalk.training.modules.generator import (
@@ -122,6 +124,44 @@ def test_gradients_are_clipped_to_the_configured_norm(
     )
     assert not same_weights(first.network, other.network)
     assert not same_weights(first.network, unclipped.network)
+
+
+def test_evaluation_has_the_statistics_of_the_last_weights(
+    store: FeatureStore, networks: Networks
+) -> None:
+    """Moving averages of earlier weights' features made validation, and the choice of the epoch,
+    a matter of chance; synthesis normalises with them."""
+    data = TrainingData.from_store(
+        store, length=64, stride=20, audio=True, rules=CORRECTED, batch_size=4, seed=0
+    )
+    batches = list(data.training_batches(0, CPU))
+    distances = []
+    for rules in (CORRECTED, replace(CORRECTED, current_statistics=False)):
+        network = train_gen(store, networks, epochs=3, lr=0.02, rules=rules).network
+        norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm1d)]
+        assert {norm.momentum for norm in norms} == {0.1}
+        training = copy.deepcopy(network).train()
+        distance = 0.0
+        with torch.no_grad():
+            for batch in batches:
+                assert batch.audio is not None
+                inputs = (batch.audio, batch.audio[..., :2], batch.words)
+                pairs = zip(network.fuse(*inputs), training.fuse(*inputs), strict=True)
+                distance += sum(float((a - b).square().mean()) for a, b in pairs)
+        distances.append(distance)
+    assert distances[0] < 0.5 * distances[1]
+
+
+def test_statistics_leave_the_weights_and_the_random_draws_alone(
+    store: FeatureStore, networks: Networks
+) -> None:
+    now, averaged = (
+        train_gen(store, networks, rules=rules, select="last")
+        for rules in (CORRECTED, replace(CORRECTED, current_statistics=False))
+    )
+    pairs = zip(now.network.parameters(), averaged.network.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert not same_weights(now.network, averaged.network)
 
 
 def test_attention_keeps_its_weights_for_the_backward_pass(
