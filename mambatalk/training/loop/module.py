@@ -92,7 +92,7 @@ class TrainingModule(nn.Module, ABC):
         """
 
     def after_epoch(self, data: TrainingData, device: torch.device) -> None:  # noqa: B027
-        """Change what is no weight, before the epoch is validated and perhaps kept.
+        """Update what the optimizer does not train, before the epoch is validated.
 
         Called in training mode after the last step of every epoch, in every process, with the same
         result in each. It may not use the global random number generators.
