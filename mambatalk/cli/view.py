@@ -45,7 +45,6 @@ def view(
     bodies = Bodies(path=body)
     clips = find_clips(folder, truth, lambda: bodies.body)
     with open_server(clips, port) as server:
-        typer.echo(
-            f"http://{LOOPBACK}:{server.server_port} shows {len(clips)} clips; Ctrl-C ends it"
-        )
+        shown = "1 clip" if len(clips) == 1 else f"{len(clips)} clips"
+        typer.echo(f"http://{LOOPBACK}:{server.server_port} shows {shown}; Ctrl-C ends it")
         server.serve_forever()
