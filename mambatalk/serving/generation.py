@@ -32,7 +32,7 @@ from mambatalk.motion.skeleton import (
 )
 from mambatalk.serving.output import Bodies, drawing_speed, write_motion
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.layout import encoded_together
+from mambatalk.synthesis.encoding import windows_together
 from mambatalk.synthesis.precision import Precision, is_small
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.streaming import stream
@@ -312,7 +312,7 @@ def recording_motion(
         words=word_ids,
         initial_motion=start,
         statistics=statistics,
-        together=encoded_together(synthesizer.device),
+        together=windows_together(synthesizer.device),
     ):
         target = motion[done : done + len(piece)]
         target.poses[:] = piece.poses

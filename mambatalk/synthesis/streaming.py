@@ -15,6 +15,7 @@ look-ahead after them, which are not final, and the last one again beyond.
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,7 @@ from mambatalk.synthesis.decoding import (
     root_path,
     to_smplx,
 )
+from mambatalk.synthesis.encoding import Job, encoded_ahead
 from mambatalk.synthesis.layout import ClipInputs, with_look_ahead
 from mambatalk.synthesis.synthesizer import Synthesizer
 
@@ -149,21 +151,36 @@ class _ReceivedAudio:
         Args:
             chunks: Consecutive pieces of the audio.
             together: Number of windows that are encoded in one batch, counted from the first one,
-                so that chunks of any size make the same batches.
+                so that chunks of any size make the same batches. If more than one, the next ones
+                are encoded meanwhile (`encoded_ahead`).
 
         Raises:
             InputError: The audio ends before the first frame, or is not finite.
 
         """
+        jobs = self._jobs(chunks, together)
+        groups: Iterator[Fused] = (job() for job in jobs)
+        if together > 1:
+            # One alone is encoded at once: the next one would have to wait for its audio.
+            groups = encoded_ahead(jobs, self._synthesizer.device)
+        for features in groups:
+            for window in zip(*(branch.split(1) for branch in features), strict=True):
+                yield Fused(*window)
+
+    def _jobs(self, chunks: Iterable[NDArray[np.float32]], together: int) -> Iterator[Job]:
         number = 0
         for chunk in chunks:
             self._append(chunk)
             while self.has_window(number + together - 1):
-                yield from self._encoded(range(number, number + together))
+                yield self._job(range(number, number + together))
                 number += together
         count = self._synthesizer.layout.count(self.total_frames())
         for first in range(number, count, together):
-            yield from self._encoded(range(first, min(first + together, count)))
+            yield self._job(range(first, min(first + together, count)))
+
+    def _job(self, numbers: Iterable[int]) -> Job:
+        windows = [(self._inputs(number), number) for number in numbers]
+        return partial(self._synthesizer.encode, windows)
 
     def total_frames(self) -> int:
         """Return the number of frames of all audio.
@@ -199,11 +216,6 @@ class _ReceivedAudio:
     def _needed_samples(self, number: int) -> int:
         frames = self._synthesizer.layout.arrived_frames(number)
         return -(-frames * SAMPLE_RATE // FPS) + _samples_after(self._synthesizer)
-
-    def _encoded(self, numbers: Iterable[int]) -> Iterator[Fused]:
-        features = self._synthesizer.encode([(self._inputs(number), number) for number in numbers])
-        for window in zip(*(branch.split(1) for branch in features), strict=True):
-            yield Fused(*window)
 
     def _inputs(self, number: int) -> ClipInputs:
         """Return the inputs of a window, padded past the end, and delete the audio before it."""

@@ -1,11 +1,12 @@
 """Motion of recordings that are read in pieces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from mambatalk.audio.recording import Recording
 from mambatalk.models.generator.network import Fused
@@ -16,8 +17,20 @@ from tests.helpers.speech import noise, speech
 from tests.helpers.tiny_bundle import SPEAKER_IDS, tiny_bundle
 
 
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize(
+    ("threads", "groups"), [(1, [16, 2]), (2, [4, 4, 4, 4, 2])], indirect=["threads"]
+)
 def test_windows_of_a_file_are_encoded_together_but_never_all_of_a_long_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: list[int]
 ) -> None:
     encode = Synthesizer.encode
     together: list[int] = []
@@ -41,10 +54,10 @@ def test_windows_of_a_file_are_encoded_together_but_never_all_of_a_long_one(
         progress=lambda done, _: finished.append(done),
     )
     # The same groups as those of the whole recording, so that the last bits are the same, too.
-    assert together == [16, 2]
+    assert together == groups
     together.clear()
     whole = synthesizer.generate(speech(seconds))
-    assert together == [16, 2]
+    assert together == groups
     np.testing.assert_allclose(motion.poses, whole.poses, atol=1e-4)
     # The progress is shown more often than groups are encoded.
     assert len(finished) == 5
