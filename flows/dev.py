@@ -93,7 +93,8 @@ def run_stack(prefect_port: int, mlflow_port: int) -> None:
         _say(f"Prefect  http://{_HOST}:{prefect_port}")
         _say(f"MLflow   http://{_HOST}:{mlflow_port}")
         _say(f"logs     {folder}")
-        _start_retraining(api)
+        # The first writes to a busy SQLite database can be refused (503); this command tries again.
+        _apply(environment, folder, "prefect", "deployment", "run", "retrain/retrain")
         seen: dict[str, str] = {}
         while True:
             ended = _watch(api, services, seen)
@@ -157,13 +158,6 @@ def _apply(environment: Mapping[str, str], folder: Path, *command: str) -> None:
     if code:
         problem = f"expected success, found exit code {code}"
         raise InputError(f"python -m {' '.join(command)}", problem, f"read {log}")
-
-
-def _start_retraining(api: str) -> None:
-    deployment = httpx.get(f"{api}/deployments/name/retrain/retrain", timeout=60).json()["id"]
-    body = {"state": {"type": "SCHEDULED"}}
-    path = f"{api}/deployments/{deployment}/create_flow_run"
-    httpx.post(path, json=body, timeout=60).raise_for_status()
 
 
 def _watch(
