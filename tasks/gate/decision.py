@@ -32,8 +32,8 @@ from tasks.gate.evidence import (
     read_manifest,
     split_rule,
 )
-from tasks.gate.files import DECISION, PAGE, VERDICT_TAG, decision_folder
-from tasks.gate.page import write_page
+from tasks.gate.files import DECISION, PAGE, REPORT, VERDICT_TAG, decision_folder
+from tasks.gate.page import write_page, write_report
 from tasks.gate.rules import (
     CHALLENGER,
     CHAMPION,
@@ -128,6 +128,7 @@ def decide(root: str | Path = ".", version: str | None = None) -> Decision | Non
     with atomic_directory(folder) as out:
         write_json(out / DECISION, asdict(decision))
         write_page(out / PAGE, decision, paths)
+        write_report(out / REPORT, decision, paths)
     with registry_errors():
         _record(client, decision, folder)
     return decision

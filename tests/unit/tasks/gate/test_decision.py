@@ -10,9 +10,10 @@ from mlflow import MlflowClient
 from mambatalk.config import load_config
 from mambatalk.errors import InputError
 from mambatalk.files import read_json, write_json
+from tasks import report_page
 from tasks.gate.decision import decide
 from tasks.gate.evidence import evidence_rules, feature_drift, not_compared, split_rule
-from tasks.gate.files import DECISION, PAGE, decision_folder
+from tasks.gate.files import DECISION, PAGE, REPORT, decision_folder
 from tasks.gate.rules import COMPARED
 from tasks.gate.scoring import translate_words
 from tasks.registry.aliases import promote_version, read_aliases
@@ -33,6 +34,8 @@ def test_a_challenger_is_compared_with_the_champion(
 ) -> None:
     monkeypatch.delenv("MAMBATALK_RUNS", raising=False)
     monkeypatch.delenv("MAMBATALK_CACHE", raising=False)
+    # As good as a report that was built: the section goes where the template has its places.
+    build_report = Path(report_page.__file__).with_name("template.html")
     accepted = read_json(checkout / "data/accepted.json")
     *former, new = accepted["accepted"]
     write_json(checkout / "data/accepted.json", {"accepted": former, "quarantined": {new: []}})
@@ -40,6 +43,9 @@ def test_a_challenger_is_compared_with_the_champion(
     assert decide(checkout) is None, "there is no challenger"
 
     write_json(checkout / "data/accepted.json", accepted)
+    report = checkout / "reports/index.html"
+    report.parent.mkdir(exist_ok=True)
+    report.write_bytes(build_report.read_bytes())
     write_bundle(checkout, bundle_of_seed(1))
     register(checkout)
     second = decide(checkout)
@@ -65,7 +71,13 @@ def test_a_challenger_is_compared_with_the_champion(
     tags = client.get_model_version(NAME, "2").tags
     assert tags["gate_verdict"] == second.verdict
     kept = {entry.path for entry in client.list_artifacts(tags["gate_run_id"])}
-    assert kept == {DECISION, PAGE}
+    assert kept == {DECISION, PAGE, REPORT}
+
+    assert report.read_bytes() == build_report.read_bytes(), "it is an output of DVC"
+    with_decision = (folder / REPORT).read_text(encoding="utf-8")
+    order = ['href="#promotion"', 'href="#checks"', 'id="promotion"', 'id="checks"']
+    assert sorted(order, key=with_decision.index) == order
+    assert all(rule.name.split(" ", 1)[0] in with_decision for rule in second.rules)
 
 
 def test_videos_of_another_bundle_are_no_evidence(checkout: Path) -> None:
