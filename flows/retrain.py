@@ -108,9 +108,10 @@ def retrain(
 
     Args:
         root: Root of the checkout whose git repository and DVC cache are used.
-        ref: The commit to build; `origin/main` with `git_remote` "origin" is the newest.
-        git_remote: Git remote to fetch from first and to push the branch to. If None, the branch
-            stays in the repository.
+        ref: The commit to build; `origin/main` with `git_remote` "origin" is the newest. If empty,
+            HEAD: so a variable of infra/prefect.yaml arrives that was not set.
+        git_remote: Git remote to fetch from first and to push the branch to. If None or empty, the
+            branch stays in the repository.
         until: Last step. After "registration" a person runs `flows.promote`.
         timeout_hours: Longest time a stage may take.
 
@@ -127,13 +128,14 @@ def retrain(
 
     """
     repository = Workspace.open(root)
+    git_remote = git_remote or None
     check_server()
     run = _present_run()
     if run.run_count > MAX_RERUNS + 1:
         return Failed(message=f"crashed {run.run_count - 1} times; see the logs, then run it again")
     _check_device()
     with only_retrain(repository) as lock, ProcessGroup([lock]) as group:
-        commit = resolve_commit(repository, ref, git_remote)
+        commit = resolve_commit(repository, ref or "HEAD", git_remote)
         # A person may have given the run any name.
         name = f"{re.sub(r'[^A-Za-z0-9]+', '-', run.name)}-{str(run.id)[:8]}"
         with (
