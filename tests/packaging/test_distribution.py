@@ -4,13 +4,19 @@ Run with `make package`: packages are installed, which needs an index and a minu
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+
+from tests.helpers.built_checkout import write_checkout
+from tests.helpers.mlflow_server import mlflow_server
 
 ROOT = Path(__file__).parents[2]
 TAG = "v9.8.7"
@@ -60,31 +66,98 @@ def test_the_sdist_can_be_built_from(distributions: Path) -> None:
     assert {"pyproject.toml", "README.md", "LICENSE", "mambatalk/__init__.py"} <= names
 
 
-def test_the_wheel_runs_in_a_clean_environment(distributions: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def clean_python(distributions: Path, tmp_path: Path) -> Path:
+    """The interpreter of a new environment with the wheel and nothing else."""
     (wheel,) = distributions.glob("*.whl")
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PYTHON", "VIRTUAL_ENV"))
-    }
     venv = tmp_path / "venv"
     subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, venv], check=True)
-    python = venv / "bin" / "python"
-    constraints = ROOT / "constraints.txt"
-    subprocess.run(
-        ["uv", "pip", "install", "--quiet", "--python", python, "-c", constraints, wheel],
-        check=True,
-        env=environment,
+    install(venv / "bin" / "python", str(wheel))
+    return venv / "bin" / "python"
+
+
+def install(python: Path, package: str) -> None:
+    command = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "-c",
+        ROOT / "constraints.txt",
+    ]
+    subprocess.run([*command, package], check=True, env=clean_environment())
+
+
+def clean_environment() -> dict[str, str]:
+    redirected = ("PYTHON", "VIRTUAL_ENV", "MLFLOW_", "MAMBATALK_")
+    return {key: value for key, value in os.environ.items() if not key.startswith(redirected)}
+
+
+def run(folder: Path, *command: str | Path, **variables: str) -> str:
+    """Run a command that must succeed; return what it printed."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=clean_environment() | variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    for command in (
-        [venv / "bin" / "mambatalk", "--version"],
-        [venv / "bin" / "mambatalk", "generate", "--help"],
-        [python, "-c", "import mambatalk; print(mambatalk.Synthesizer, mambatalk.read_audio)"],
-    ):
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_runs_in_a_clean_environment(clean_python: Path, tmp_path: Path) -> None:
+    command = clean_python.with_name("mambatalk")
+    run(tmp_path, command, "--version")
+    run(tmp_path, command, "generate", "--help")
+    use = "import mambatalk; print(mambatalk.Synthesizer, mambatalk.read_audio)"
+    run(tmp_path, clean_python, "-c", use)
+
+
+LOAD = """
+import mlflow.pyfunc, numpy
+model = mlflow.pyfunc.load_model("models:/mambatalk@champion")
+waveform = numpy.load("speech.npy")
+motion = model.predict({"waveform": waveform, "speaker_id": numpy.array([2])})
+numpy.savez("motion.npz", **motion)
+"""
+
+
+def test_a_champion_runs_where_only_the_wheel_and_mlflow_are(
+    clean_python: Path, tmp_path: Path
+) -> None:
+    """Registered by this environment on a server, loaded in another one from there."""
+    install(clean_python, "mlflow")
+    listed = subprocess.run(
+        ["uv", "pip", "list", "--python", clean_python], capture_output=True, text=True, check=True
+    )
+    assert not {"prefect", "dvc", "great-expectations"} & set(listed.stdout.split())
+    checkout = write_checkout(tmp_path / "checkout")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    speech = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
+    np.save(elsewhere / "speech.npy", speech)
+    soundfile.write(elsewhere / "speech.wav", speech, 16_000, "FLOAT")
+    with mlflow_server(tmp_path) as server:
+        tracking = {"MLFLOW_TRACKING_URI": server.uri}
+        promote = "from tasks.registry.aliases import promote_version as promote; "
+        promote += "from tasks.registry.store import open_registry; "
+        promote += "promote(open_registry(), '1', why='test')"
+        run(ROOT, sys.executable, "-m", "tasks.registry", "--root", checkout, **tracking)
+        run(ROOT, sys.executable, "-c", promote, **tracking)
+        shutil.rmtree(checkout)
+
+        run(elsewhere, clean_python, "-c", LOAD, **tracking)
+        command = clean_python.with_name("mambatalk")
+        options = ("--model", "models:/mambatalk@champion", "--speaker", "2", "--out", "made")
+        run(elsewhere, command, "generate", "speech.wav", *options, **tracking)
+    with np.load(elsewhere / "motion.npz") as by_mlflow:
+        assert by_mlflow["poses"].shape == (60, 165)
+        with np.load(elsewhere / "made/speech.npz") as made:
+            np.testing.assert_array_equal(made["poses"], by_mlflow["poses"])
 
 
 def test_the_sdist_installs_as_an_application(distributions: Path, tmp_path: Path) -> None:
