@@ -3,15 +3,17 @@
 Retrainings run on the case's worker; what a person does is a command.
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from flows.stages import dvc_command
 from flows.worktrees import git
 from tests.operations.registered import STAGES, commit_recipe
-from tests.operations.workers import ROOT, Case
+from tests.operations.workers import ROOT, Case, wait_until
 
 
 def first_model(case: Case) -> None:
@@ -19,6 +21,7 @@ def first_model(case: Case) -> None:
     found = retrain(case, "Promoted")
     assert f"; {STAGES} of {STAGES} stages ran; There is no champion yet" in found
     assert aliases(case) == {"champion": "1"}
+    case.api.wait_for_alert("promote: Promoted", "There is no champion yet")
 
 
 def nothing_new(case: Case) -> None:
@@ -32,12 +35,25 @@ def nothing_new(case: Case) -> None:
     assert registry(case) == before
 
 
+def remote_away_at_start(case: Case) -> None:
+    """Without the DVC remote a retraining ends with one line before it builds anything."""
+    before = registry(case), case.project.branches()
+    case.store.down()
+    done = run(case, "flows.retrain", "--root", str(case.project.root))
+    case.store.up()
+    assert done.returncode == 1, done.stdout + done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("retrain: dvc pull failed (transient): "), done.stderr
+    assert (registry(case), case.project.branches()) == before
+
+
 def added_data(case: Case) -> None:
     """With more clips the stages after them run again, and the gate lets a better model pass."""
     commit_recipe(case.project, clips=2, noise=0.0)
     found = retrain(case, "Promoted")
     assert f"; 2 of {STAGES} stages ran; It is better than the champion" in found
     assert aliases(case) == {"champion": "2", "previous": "1"}
+    check_decision(case, "2", "promote")
 
 
 def rollback(case: Case) -> None:
@@ -48,17 +64,36 @@ def rollback(case: Case) -> None:
     assert done.returncode == 0, done.stderr
     assert "version 1 is the champion, and not 2" in done.stdout
     assert aliases(case) == {"champion": "1"}
+    case.api.wait_for_alert("rollback: Completed", "the hands shake")
 
 
-def promotion(case: Case) -> None:
-    """A person promotes a version that was rolled back, at the second try if MLflow is away."""
+def refusal(case: Case) -> None:
+    """The gate would promote, a person looks at it and says no, and the champion stays."""
     build_newest_proposal(case)
     command = ("flows.promote", "--root", str(case.project.root), "--version", "2")
     check_refused_without_mlflow(case, *command)
-    done = run(case, *command)
-    assert done.returncode == 0, done.stderr
-    assert "promote: It is better than the champion" in done.stdout
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run, case, *command, "--approve", "--approval-hours", "0.1")
+        answer(case, approve=False, reason="the left hand is stiff")
+        done = running.result()
+    assert done.returncode == 1, done.stderr
+    assert "reject: A person did not approve: the left hand is stiff" in done.stdout
+    assert aliases(case) == {"champion": "1"}
+
+
+def approval(case: Case) -> None:
+    """A run on the worker waits for a person, and promotes the version after the approval."""
+    parameters = {"root": str(case.project.root), "version": "2", "approve": True}
+    deployment = case.api.deploy("approval", case.name, parameters, flow="promote")
+    started = case.api.start(deployment)
+    answer(case, approve=True, reason="looks alive")
+    found = case.check_ended(started, "Promoted")
+    assert "It is better than the champion" in found["state"]["message"]
     assert aliases(case) == {"champion": "2", "previous": "1"}
+    tags = registry(case)["registered_model"]["tags"]
+    last = json.loads(max(tags, key=lambda tag: str(tag["key"]))["value"])
+    assert (last["action"], last["operation"]) == ("promote", started)
+    assert "Approved by a person. looks alive" in last["why"]
 
 
 def worse_model(case: Case) -> None:
@@ -86,9 +121,11 @@ def worse_model(case: Case) -> None:
 STEPS: dict[str, Callable[[Case], None]] = {
     "first-model": first_model,
     "nothing-new": nothing_new,
+    "remote-away-at-start": remote_away_at_start,
     "added-data": added_data,
     "rollback": rollback,
-    "promotion": promotion,
+    "refusal": refusal,
+    "approval": approval,
     "worse-model": worse_model,
 }
 
@@ -108,6 +145,38 @@ def aliases(case: Case) -> dict[str, str]:
     """Return the aliases of the registered model, with their versions."""
     found = registry(case)["registered_model"].get("aliases", [])
     return {alias["alias"]: alias["version"] for alias in found}
+
+
+def answer(case: Case, *, approve: bool, reason: str) -> None:
+    """Wait until a flow run asks for approval, and answer as a person does on its page."""
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}}
+    (paused,) = wait_until(
+        lambda: case.api.request("POST", "/flow_runs/filter", wanted),
+        "a run that waits for approval",
+        every=2,
+        log=case.log,
+    )
+    case.api.wait_for_alert("promote: Paused")
+    assert aliases(case) == {"champion": "1"}
+    given = {"run_input": {"approve": approve, "reason": reason}}
+    case.api.request("POST", f"/flow_runs/{paused['id']}/resume", given)
+
+
+def check_decision(case: Case, version: str, verdict: str) -> None:
+    """Verify that Prefect and MLflow keep the last decision, with every rule."""
+    wanted = {"artifacts": {"key": {"any_": ["promotion"]}}}
+    (table,) = case.api.request("POST", "/artifacts/latest/filter", wanted)
+    assert table["data"].startswith(f"**{verdict}** version {version} against version 1: ")
+
+    found = case.ask_mlflow("GET", "model-versions/get", name="mambatalk", version=version)
+    tags = {tag["key"]: tag["value"] for tag in found["model_version"]["tags"]}
+    kept = case.ask_mlflow("GET", "artifacts/list", run_id=tags["gate_run_id"])
+    assert {file["path"] for file in kept["files"]} == {"decision.json", "index.html"}
+    written = case.project.root / "runs/retrain/scratch/promotion/decision.json"
+    decision = json.loads(written.read_text())
+    assert (decision["verdict"], decision["version"]) == (verdict, version)
+    for rule in decision["rules"]:
+        assert f"| {rule['name']} | {rule['status']} |" in table["data"]
 
 
 def run(case: Case, *command: str) -> "subprocess.CompletedProcess[str]":

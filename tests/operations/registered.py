@@ -34,15 +34,18 @@ DATA = (
 STAGES = 2 + len(CODED) + 1
 
 
-def make_registered_project(root: Path) -> Project:
-    """Create a project whose runs can go as far as a promotion, with a model that can be better."""
+def make_registered_project(root: Path, remote: str | None = None) -> Project:
+    """Create a project whose runs can go as far as a promotion, with a model that can be better.
+
+    Arguments as of `make_project`.
+    """
     root.mkdir(parents=True)
     with TemporaryDirectory() as folder:
         built = write_checkout(Path(folder, "built"))
         shutil.move(built / "params.yaml", root)
     YAML().dump({"stages": _stages()}, root / "dvc.yaml")
     YAML().dump({"clips": 0, "noise": 0.3}, root / RECIPE)
-    return start_project(root)
+    return start_project(root, remote)
 
 
 def commit_recipe(project: Project, **values: float) -> None:

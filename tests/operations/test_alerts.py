@@ -2,16 +2,14 @@
 
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.operations.servers import Servers
+from tests.operations.webhook import running_webhook
+from tests.operations.workers import ROOT, wait_until
 
 pytestmark = [pytest.mark.operations, pytest.mark.quick, pytest.mark.xdist_group("servers")]
 
@@ -37,33 +35,36 @@ fails(return_state=True)
 """
 
 
-@pytest.fixture
-def webhook() -> Iterator[tuple[str, "queue.Queue[str]"]]:
-    """An address, and what was posted there."""
-    posted: queue.Queue[str] = queue.Queue()
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posted.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(200)
-            self.end_headers()
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/secret-path", posted
-        server.shutdown()
-
-
-def test_a_failed_run_is_reported_to_the_webhook(
-    servers: Servers, webhook: tuple[str, "queue.Queue[str]"]
-) -> None:
-    address, posted = webhook
-    environment = {**os.environ, **servers.environment, "MAMBATALK_ALERT_URL": address}
+def test_a_check_of_the_server_does_not_write_the_address_to_it(servers: Servers) -> None:
+    environment = {**os.environ, **servers.environment}
+    environment["MAMBATALK_ALERT_URL"] = "http://127.0.0.1:1/secret-path"
     done = subprocess.run(
-        [sys.executable, "-c", APPLY_AND_FAIL], env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "infra.bootstrap", "--check", "--device", "cpu"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert "the corpus is damaged" in done.stderr
-    text = json.loads(posted.get(timeout=120))["text"]
+    assert done.returncode == 1, done.stderr
+    assert "notification block alerts: missing" in done.stdout
+    blocks = [sys.executable, "-m", "prefect", "block", "ls", "--output", "json"]
+    listed = subprocess.run(blocks, env=environment, capture_output=True, text=True, check=True)
+    assert [block["name"] for block in json.loads(listed.stdout)] == []
+
+
+def test_a_failed_run_is_reported_to_the_webhook(servers: Servers) -> None:
+    with running_webhook() as webhook:
+        variables = {**servers.environment, "MAMBATALK_ALERT_URL": webhook.address}
+        done = subprocess.run(
+            [sys.executable, "-c", APPLY_AND_FAIL],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+        )
+        assert "the corpus is damaged" in done.stderr
+        wait_until(lambda: webhook.posted, "an alert", 120)
+    text = json.loads(webhook.posted[0])["text"]
     assert text.startswith("data-quality Fail: ")
     assert "the corpus is damaged" in text
     assert "docs/operations.md" in text

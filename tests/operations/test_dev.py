@@ -4,12 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 
+import httpx
+import numpy as np
 import psutil
 import pytest
+from ruamel.yaml import YAML
 
 from flows.worktrees import git
+from mambatalk.corpus.snapshot import write_snapshot
+from mambatalk.sample.build import write_sample
+from tests.faults.damage import Corpus
+from tests.faults.faults_of_motion import FAULTS
 from tests.operations.servers import clean_environment, free_port
 from tests.operations.workers import MARK, ROOT, processes_with, wait_until
 
@@ -55,6 +64,9 @@ def test_the_stack_of_one_machine_promotes_a_model_and_leaves_no_process(tmp_pat
             status, cwd=checkout, env=environment | prefect, capture_output=True, text=True
         )
         assert "version 1" in found.stdout.lower(), found.stdout + found.stderr
+        mlflow = f"http://127.0.0.1:{ports[1]}/api/2.0/mlflow"
+        _check_decision(checkout, mlflow)
+        _check_damaged_corpus(checkout, log, mlflow, prefect["PREFECT_API_URL"])
 
         # As Ctrl-C in a terminal does.
         os.killpg(process.pid, signal.SIGINT)
@@ -64,6 +76,59 @@ def test_the_stack_of_one_machine_promotes_a_model_and_leaves_no_process(tmp_pat
         for one in processes_with(MARK, mark):
             one.kill()
         process.wait()
+
+
+def _check_decision(checkout: Path, mlflow: str) -> None:
+    """The decision is in MLflow, and the first section of the build's report there."""
+    wanted = {"name": "mambatalk", "version": "1"}
+    version = httpx.get(f"{mlflow}/model-versions/get", params=wanted).json()["model_version"]
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    assert tags["gate_verdict"] == "promote"
+    of_gate = {"run_id": tags["gate_run_id"]}
+    kept = httpx.get(f"{mlflow}/artifacts/list", params=of_gate).json()["files"]
+    assert {file["path"] for file in kept} == {"decision.json", "index.html", "report.html"}
+    report = (checkout / "runs/retrain/scratch/promotion/report.html").read_text(encoding="utf-8")
+    order = [f'<section id="{name}"' for name in ("promotion", "checks", "metrics")]
+    assert sorted(order, key=report.index) == order
+    assert "Promote version 1" in report
+
+
+def _check_damaged_corpus(checkout: Path, log: Path, mlflow: str, api: str) -> None:
+    """A retraining on a corpus of which every second clip is faulty stops at the checks."""
+    root = checkout.parent / "damaged"
+    write_sample(root, hours=0.03, speakers=3, seed=7, workers=1)
+    corpus = Corpus(root)
+    clips = sorted(path.stem for path in (root / "smplxflame_30").glob("*.npz"))
+    for clip, fault in zip(clips[::2], cycle(FAULTS), strict=False):
+        with np.load(corpus.path(clip, "motion")) as other:
+            corpus.motion(clip, partial(fault.damage, other=dict(other)))
+    write_snapshot(root, checkout / "data/damaged.json")
+    _configure(checkout, root, "data/damaged.json")
+    wanted = {"name": "mambatalk"}
+    before = httpx.get(f"{mlflow}/registered-models/get", params=wanted).json()
+    branches = git(checkout, "branch", "--list", "retrain/*")
+
+    deployment = httpx.get(f"{api}/deployments/name/retrain/retrain").json()["id"]
+    scheduled = {"state": {"type": "SCHEDULED"}}
+    httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json=scheduled)
+    wait_until(lambda: ": Failed" in log.read_text(), "the retraining to stop", 300)
+    (line,) = (line for line in log.read_text().splitlines() if ": Failed" in line)
+    assert "check_clips failed (data-contract): " in line
+    assert f"of {len(clips)} clips" in line
+    assert httpx.get(f"{mlflow}/registered-models/get", params=wanted).json() == before
+    assert git(checkout, "branch", "--list", "retrain/*") == branches
+
+
+def _configure(checkout: Path, root: Path, snapshot: str) -> None:
+    """Commit a corpus as docs/data.md says."""
+    path = checkout / "params.yaml"
+    yaml = YAML()
+    values = yaml.load(path)
+    values["sample_corpus"]["enabled"] = False
+    values["ingest"] |= {"root": str(root), "snapshot": snapshot}
+    yaml.dump(values, path)
+    git(checkout, "add", "--force", snapshot)
+    git(checkout, "commit", "--quiet", "--all", "--message", "Use another corpus")
 
 
 def _listening(mark: str) -> set[tuple[str, int]]:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from tests.operations.aftermath import check_after
 from tests.operations.life import STEPS
 from tests.operations.registered import make_registered_project
 from tests.operations.servers import Servers
+from tests.operations.webhook import running_webhook
 from tests.operations.workers import (
     ENDS_SECONDS,
     ENQUEUE,
@@ -46,29 +46,27 @@ LONG = 400
 MINUTE = 600
 """Steps that take a minute at least."""
 BOOTSTRAP = ("infra.bootstrap", "--device", "cpu")
-DEPLOY = ("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "infra/prefect.yaml")
+DEPLOY = ("prefect", "--no-prompt", "deploy", "--prefect-file", "infra/prefect.yaml")
 
 
 @pytest.fixture(scope="module")
-def api(servers: Servers) -> Api:
+def api(servers: Servers) -> Iterator[Api]:
     """A server with the pools, automations and deployments of `infra/`."""
-    for command in (BOOTSTRAP, DEPLOY):
-        done = administer(servers, *command)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return Api(servers)
+    with running_webhook() as webhook:
+        api = Api(servers, webhook)
+        for command in (BOOTSTRAP, (*DEPLOY, "--all")):
+            done = administer(api, *command)
+            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        yield api
 
 
-def administer(servers: Servers, *command: str, **variables: str) -> CompletedProcess[str]:
-    """Run a module as an administrator does who prepares the server."""
+def administer(api: Api, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command that prepares the server, as an administrator does."""
+    fixed = {"MAMBATALK_CHECKOUT": str(ROOT), "MAMBATALK_ALERT_URL": api.alerts.address}
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=ROOT,
-        env={
-            **os.environ,
-            **servers.environment,
-            "MAMBATALK_CHECKOUT": str(ROOT),
-            **variables,
-        },
+        env={**os.environ, **api.servers.environment, **fixed, **variables},
         capture_output=True,
         text=True,
         timeout=300,
@@ -156,6 +154,7 @@ def bad_corpus(case: Case) -> None:
     run = case.api.start(case.deployment)
     found = case.check_ended(run, "Failed")
     assert "1 clip is broken" in found["state"]["message"]
+    case.api.wait_for_alert("retrain Failed: ", "1 clip is broken")
     assert case.project.log() == []
     assert case.project.branches() == []
 
@@ -315,8 +314,8 @@ def outcomes(
         return time.monotonic() - started
 
     def live(steps: Outcomes) -> None:
-        project = {"make": make_registered_project, "until": "promotion"}
-        with running_case(api, "life", folder / "life", **project) as case:
+        project = {"make": make_registered_project, "remote": "s3://dvc/life"}
+        with running_case(api, "life", folder / "life", until="promotion", **project) as case:
             for name, outcome in steps.items():
                 started = time.monotonic()
                 STEPS[name](case)
@@ -385,26 +384,24 @@ def test_an_announced_snapshot_starts_a_retraining(
 
 
 @pytest.mark.usefixtures("after_all")
-def test_slots_without_a_run_are_freed(api: Api, servers: Servers) -> None:
+def test_slots_without_a_run_are_freed(api: Api) -> None:
     """As a server without leases on disk leaves them behind."""
     deployment = api.deploy(
         "slots", "default", {}, concurrency_limit=1, concurrency_options=ENQUEUE
     )
     limit = f"/v2/concurrency_limits/deployment:{deployment}"
     api.request("PATCH", limit, {"active_slots": 1})
-    found = administer(servers, *BOOTSTRAP, "--check")
+    found = administer(api, *BOOTSTRAP, "--check")
     assert found.returncode == 1
     assert f"deployment:{deployment}: 1 of 1 slots held by no live run" in found.stdout
-    assert administer(servers, *BOOTSTRAP).returncode == 0
+    assert administer(api, *BOOTSTRAP).returncode == 0
     assert api.taken_slots(deployment) == 0
 
 
 @pytest.mark.usefixtures("after_all")
-def test_bootstrap_repeated_changes_nothing_and_check_names_what_differs(
-    api: Api, servers: Servers
-) -> None:
-    def bootstrap(*options: str, **variables: str) -> tuple[int, set[str]]:
-        done = administer(servers, *BOOTSTRAP, *options, **variables)
+def test_bootstrap_repeated_changes_nothing_and_check_names_what_differs(api: Api) -> None:
+    def bootstrap(*options: str) -> tuple[int, set[str]]:
+        done = administer(api, *BOOTSTRAP, *options)
         return done.returncode, {*done.stdout.splitlines()}
 
     unchanged = 0, {"all is as infra/ says"}
@@ -428,10 +425,18 @@ def test_bootstrap_repeated_changes_nothing_and_check_names_what_differs(
     assert bootstrap() == (0, {f"{line}; corrected" for line in differences})
     assert bootstrap("--check") == unchanged
 
-    # A check does not write the address of alerts to the server either.
-    blocks = api.request("POST", "/block_documents/filter", {})
-    bootstrap("--check", MAMBATALK_ALERT_URL="http://127.0.0.1:1/hook")
-    assert api.request("POST", "/block_documents/filter", {}) == blocks
+
+@pytest.mark.usefixtures("after_all")
+def test_a_teams_branch_and_remote_come_from_the_shell_that_deploys(api: Api) -> None:
+    def deployed(**variables: str) -> tuple[str, str]:
+        done = administer(api, *DEPLOY, "--name", "retrain", **variables)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        found = api.request("GET", "/deployments/name/retrain/retrain")["parameters"]
+        return found["ref"], found["git_remote"]
+
+    team = {"MAMBATALK_REF": "origin/main", "MAMBATALK_GIT_REMOTE": "origin"}
+    assert deployed(**team) == ("origin/main", "origin")
+    assert deployed() == ("", "")
 
 
 @pytest.mark.usefixtures("after_all")

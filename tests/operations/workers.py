@@ -19,6 +19,7 @@ import pytest
 from tests.helpers.mlflow_server import Server as Relay
 from tests.operations.project import Project, make_project
 from tests.operations.servers import Servers
+from tests.operations.webhook import Webhook
 
 ROOT = Path(__file__).parents[2]
 MARK = "OPERATIONS_CASE"
@@ -61,10 +62,12 @@ class Api:
 
     Args:
         servers: The server, and those beside it.
+        alerts: Where it sends alerts.
 
     """
 
     servers: Servers
+    alerts: Webhook
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         environment = self.servers.environment
@@ -74,14 +77,23 @@ class Api:
         assert answer.is_success, f"{method} {path}: {answer.text}"
         return answer.json() if answer.content else None
 
-    def deploy(self, name: str, queue: str, parameters: dict[str, Any], **extra: Any) -> str:
-        """Create a copy of the deployment `retrain` without its schedule; return its id."""
-        original = self.request("GET", "/deployments/name/retrain/retrain")
-        copied = ("flow_id", "entrypoint", "path", "pull_steps", "tags", "work_pool_name")
+    def deploy(
+        self,
+        name: str,
+        queue: str,
+        parameters: dict[str, Any],
+        *,
+        flow: str = "retrain",
+        **extra: Any,
+    ) -> str:
+        """Create a copy of a flow's deployment without its schedule; return its id."""
+        original = self.request("GET", f"/deployments/name/{flow}/{flow}")
+        copied = ("flow_id", "entrypoint", "path", "pull_steps", "tags")
         body = {key: original[key] for key in copied} | {
             "name": name,
+            "work_pool_name": "gpu",
             "work_queue_name": queue,
-            "parameters": original["parameters"] | {"until": "proposal"} | parameters,
+            "parameters": original["parameters"] | parameters,
         }
         return str(self.request("POST", "/deployments/", body | extra)["id"])
 
@@ -128,6 +140,15 @@ class Api:
         """Give a run a state of this type, whatever it is in."""
         body = {"state": {"type": state}, "force": True}
         self.request("POST", f"/flow_runs/{run}/set_state", body)
+
+    def wait_for_alert(self, *texts: str) -> None:
+        """Wait until an alert was sent that has all these texts."""
+        wait_until(
+            lambda: any(all(text in alert for text in texts) for alert in self.alerts.posted),
+            f"an alert with {texts}",
+            120,
+            log=lambda: "\n".join(self.alerts.posted),
+        )
 
     def cancel(self, run: str) -> None:
         state = {"state": {"type": "CANCELLING"}}
@@ -316,7 +337,7 @@ def running_case(
     remote: str | None = None,
     disk: str | None = None,
     slow: str = "",
-    make: Callable[[Path], Project] | None = None,
+    make: Callable[[Path, str | None], Project] = make_project,
     **values: str | int | bool,
 ) -> Iterator[Case]:
     """Make a project, deploy it with a queue of its own as infra/ does, and start a worker.
@@ -329,14 +350,14 @@ def running_case(
         remote: Address of the DVC remote; a folder if None.
         disk: Size of the file system of the first worker's worktrees, as of `start_worker`.
         slow: Word in the command line of processes that sleep first, as of `Case`.
-        make: Makes the project, if it is another one than that of `project.py`.
-        values: Parameters of the project.
+        make: Makes the project, with a folder and the address of the DVC remote.
+        values: Parameters of the project of `make_project`.
 
     """
     folder.mkdir()
     root = folder / "project"
-    project = make(root) if make else make_project(root, remote)
-    if not make:
+    project = make(root, remote)
+    if make is make_project:
         project.commit(**{"records": True, **values})
     api.request("POST", "/work_pools/gpu/queues", {"name": name})
     store, mlflow = (Relay(port) for port in (api.servers.store.upstream, api.servers.mlflow.port))
