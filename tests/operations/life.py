@@ -13,7 +13,7 @@ from typing import Any
 from flows.stages import dvc_command
 from flows.worktrees import git
 from tests.operations.registered import STAGES, commit_recipe
-from tests.operations.workers import ROOT, Case, wait_until
+from tests.operations.workers import ROOT, Case, kill, wait_until
 
 
 def first_model(case: Case) -> None:
@@ -33,18 +33,6 @@ def nothing_new(case: Case) -> None:
     assert "version 1 stays the champion" in found
     assert case.project.branches() == [branch]
     assert registry(case) == before
-
-
-def remote_away_at_start(case: Case) -> None:
-    """Without the DVC remote a retraining ends with one line before it builds anything."""
-    before = registry(case), case.project.branches()
-    case.store.down()
-    done = run(case, "flows.retrain", "--root", str(case.project.root))
-    case.store.up()
-    assert done.returncode == 1, done.stdout + done.stderr
-    line = done.stderr.splitlines()[-1]
-    assert line.startswith("retrain: dvc pull failed (transient): "), done.stderr
-    assert (registry(case), case.project.branches()) == before
 
 
 def added_data(case: Case) -> None:
@@ -118,15 +106,47 @@ def worse_model(case: Case) -> None:
     assert aliases(case) == rejected
 
 
+def killed_before_the_gate(case: Case) -> None:
+    """A run that is killed between registration and decision ends as any other.
+
+    Its second part finds what was built, pushed, proposed and registered.
+    """
+    commit_recipe(case.project, noise=0.5)
+    before = aliases(case)
+    replace_worker(case, slow="tasks.gate")
+    run = case.api.start(case.deployment)
+    wait_until(
+        lambda: any("tasks.gate" in process.cmdline() for process in case.processes()),
+        "the gate to begin",
+        log=case.log,
+    )
+    kill(case.engine(run))
+    case.api.wait(run, "Crashed")
+    replace_worker(case)
+    found = case.check_ended(run, "Rejected")
+    assert found["run_count"] == 2
+    assert f"; 0 of {STAGES} stages ran; It fails: " in found["state"]["message"]
+    assert aliases(case) == before | {"challenger": "4"}
+    assert len(case.project.branches()) == 4
+
+
+def replace_worker(case: Case, slow: str = "") -> None:
+    """End the worker, and start one in whose runs a program sleeps first, as of `Case`."""
+    case.workers[-1].terminate()
+    case.workers[-1].wait()
+    case.slow = slow
+    case.start_worker()
+
+
 STEPS: dict[str, Callable[[Case], None]] = {
     "first-model": first_model,
     "nothing-new": nothing_new,
-    "remote-away-at-start": remote_away_at_start,
     "added-data": added_data,
     "rollback": rollback,
     "refusal": refusal,
     "approval": approval,
     "worse-model": worse_model,
+    "killed-before-the-gate": killed_before_the_gate,
 }
 
 

@@ -30,6 +30,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tasks.runtime.processes import terminate_with_parent
 from tests.helpers.mlflow_server import Server as Relay
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,8 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # pytest-xdist kills its processes at Ctrl-C before their fixtures have ended.
+                preexec_fn=terminate_with_parent,
                 cwd="/" if self.user else self.folder,
                 **account,  # type: ignore[call-overload]
             )

@@ -177,6 +177,16 @@ def remote_away(case: Case) -> None:
     assert case.project.log() == [f"start {training} at 0", f"end {training} at 100"]
 
 
+def remote_away_at_start(case: Case) -> None:
+    """Without the DVC remote a run ends with one line before it builds anything."""
+    case.store.down()
+    found = case.check_ended(case.api.start(case.deployment), "Failed")
+    case.store.up()
+    assert "dvc pull failed (transient): " in found["state"]["message"]
+    assert case.project.log() == []
+    assert case.project.branches() == []
+
+
 def mlflow_away(case: Case) -> None:
     """A training goes on without MLflow for a minute, which has every record in the end."""
     run = case.api.start(case.deployment)
@@ -277,6 +287,7 @@ CASES: dict[str, tuple[Callable[[Case], None], dict[str, Any]]] = {
     "bad-corpus": (bad_corpus, {"word": "bad", "until": "promotion"}),
     "disk-full": (disk_full, {"steps": 20, "megabytes": 3, "disk": "1m"}),
     "remote-away": (remote_away, {"steps": 100, "remote": "s3://dvc/remote-away"}),
+    "remote-away-at-start": (remote_away_at_start, {"remote": "s3://dvc/remote-away-at-start"}),
     "mlflow-away": (mlflow_away, {"steps": MINUTE + 200}),
     "cancelled": (cancelled, {"steps": 6000, "obeys": False}),
     "two-at-once": (two_at_once, {"steps": 50}),

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from tasks.runtime.processes import terminate_with_parent
 from tests.helpers.mlflow_server import Server as Relay
 from tests.operations.project import Project, make_project
 from tests.operations.servers import Servers
@@ -222,6 +223,7 @@ class Case:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=terminate_with_parent,
             )
         self.workers.append(process)
         return process
@@ -382,7 +384,7 @@ def running_case(
 
 SLEEP = f"""
 import os, sys, time
-if os.environ["{SLOW}"] in sys.orig_argv:
+if os.environ["{SLOW}"] in sys.orig_argv and "flows.supervise" not in sys.orig_argv:
     time.sleep(600)
 """
 ENQUEUE = {"collision_strategy": "ENQUEUE"}
