@@ -21,11 +21,12 @@ from tests.helpers.stand_in_body import stand_in_body
 from tests.helpers.tiny_training import COMMON, CPU, same_weights, train_gen, train_vq
 
 
-@pytest.mark.parametrize("part", ["upper", "lower", "global"])
-def test_auto_encoder_learns(part: Name, store: FeatureStore) -> None:
+# The ratio is at most 0.08, 0.20 and 0.54 with four seeds, with AVX-512 and with AVX2.
+@pytest.mark.parametrize(("part", "ratio"), [("upper", 0.3), ("lower", 0.4), ("global", 0.7)])
+def test_auto_encoder_learns(part: Name, ratio: float, store: FeatureStore) -> None:
     trained = train_vq(part, store, epochs=60)
     rows = trained.curve.rows
-    assert rows[-1]["train/loss"] < 0.5 * rows[0]["train/loss"]
+    assert rows[-1]["train/loss"] < ratio * rows[0]["train/loss"]
     assert not trained.network.training
     assert trained.metrics["loss"] == min(row["val/loss"] for row in rows)
 
