@@ -34,6 +34,11 @@ SMOOTHNESS: Final = 100.0
 """Weight of the acceleration of the root's correction. Slides slower than about 1.5 Hz are taken by
 the root, and faster ones by the legs: with less weight the root trembles, while the legs do so no
 less."""
+ONE_FOOT: Final = 0.05
+"""Weight of a foot that stands while the other does not, beside 1 where both stand. In a step, legs
+that are decoded from codes stretch too little, and a root that followed them would lose up to half
+of the step. Of one who stands on one foot for long, the root takes slides slower than 0.1 Hz.
+"""
 RETURN: Final = 1e-5
 """Weight of the size of the root's correction, which lets it return to zero in about 10 s. Without
 it, every step would take the root farther from the predicted path."""
@@ -170,7 +175,8 @@ def _root_shift(feet: Array, planted: NDArray[np.bool_]) -> Array:
     """Return how far the root moves (n, 3) so that planted feet slide little; y is 0.
 
     Weighted least squares: the velocity of the shift is opposite to that of each planted foot, as
-    far as the shift stays small and smooth. The first frame does not move.
+    far as the shift stays small and smooth. Feet count while both are planted, and little in a
+    step. The first frame does not move.
 
     Args:
         feet: Middle of each foot (n, 2, 3), metres.
@@ -178,7 +184,8 @@ def _root_shift(feet: Array, planted: NDArray[np.bool_]) -> Array:
 
     """
     frames = len(feet)
-    standing = (planted[1:] & planted[:-1]).astype(np.float64)
+    stands = planted[1:] & planted[:-1]
+    standing = np.where(stands.all(axis=1, keepdims=True), 1.0, ONE_FOOT) * stands
     weight = standing.sum(axis=1)
     slide = (standing[..., None] * np.diff(feet, axis=0)).sum(axis=1)
 

@@ -112,6 +112,18 @@ def test_a_step_is_kept_and_both_feet_stand_around_it(rest: NDArray[np.float32])
     assert fastest[1] < 1.5 * fastest[0]
 
 
+def test_the_root_goes_as_far_in_a_step_as_its_velocity_says(rest: NDArray[np.float32]) -> None:
+    """The legs follow: decoded ones stretch too little, as those here, which do not at all."""
+    motion = stepping()
+    seconds = np.arange(len(motion)) / FPS
+    way = 0.04 * (1 - np.cos(np.pi * np.clip(seconds - 2, 0, 1))) / 2
+    trans = standing().trans + way[:, None] * [0, 0, 1]
+    locked = lock_feet(replace(motion, trans=trans), rest)
+    assert locked.trans[100, 2] - locked.trans[50, 2] == pytest.approx(0.04, abs=0.01)
+    standing_right = np.ptp(feet_of(locked, rest)[:, (1, 3)], axis=0)
+    np.testing.assert_allclose(standing_right, 0, atol=1e-6)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_only_legs_and_translation_change(seed: int, rest: NDArray[np.float32]) -> None:
     motion = smooth_motion(seed, scale=0.05)
