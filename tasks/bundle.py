@@ -7,12 +7,14 @@ from mambatalk.models.generator.storage import load_generator
 from mambatalk.models.vq.storage import load_auto_encoder
 from mambatalk.motion.body import load_body
 from mambatalk.motion.skeleton import AUTO_ENCODERS, PARTS
+from mambatalk.runtime import make_deterministic
 from mambatalk.synthesis.bundle import Bundle
+from mambatalk.synthesis.calibration import calibrated, training_speech
 from mambatalk.synthesis.history_chain import chains_of_clips
 from mambatalk.synthesis.rest import farthest, mean_betas, mean_rest
 from mambatalk.training.codes import read_codes
 from tasks.runtime.context import StageContext
-from tasks.runtime.stage import stage_command
+from tasks.runtime.stage import stage_command, threads
 from tasks.tracking.models import packed_model
 
 
@@ -22,6 +24,7 @@ def run(context: StageContext) -> None:
 
     config = context.config
     paths = context.paths
+    make_deterministic(config.seed, threads())
     store = open_features(paths.features)
     codes = read_codes(paths.codes / "codes.safetensors")
     training = []
@@ -47,6 +50,7 @@ def run(context: StageContext) -> None:
             "train_generator": config_dict(config.train_generator),
         },
     )
+    bundle = calibrated(bundle.to(context.device), training_speech(store))
     bundle.save(paths.bundle)
 
     size = sum(path.stat().st_size for path in paths.bundle.iterdir())

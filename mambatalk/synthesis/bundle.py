@@ -7,7 +7,7 @@ are released together, and `bundle.json` holds a digest of each file and one of 
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +204,10 @@ def _check_codebooks(folder: Path, bundle: Bundle) -> None:
 
 def _chain_tensors(chains: Chains) -> dict[str, Tensor]:
     return {
-        f"{part}.{each.name}": getattr(chain, each.name).clone()
+        f"{part}.{each.name}": value.clone()
         for part, chain in chains.items()
         for each in fields(chain)
+        if (value := getattr(chain, each.name)) is not None
     }
 
 
@@ -218,7 +219,14 @@ def _read_chains(path: Path) -> Chains:
     for part in CHAINED_PARTS:
         # The legs of older bundles remember one code too.
         kind = HistoryChain if f"{part}.histories" in tensors else CodeChain
-        chains[part] = kind(**{each.name: tensors[f"{part}.{each.name}"] for each in fields(kind)})
+        chains[part] = kind(
+            **{
+                each.name: tensors[f"{part}.{each.name}"]
+                for each in fields(kind)
+                # Older bundles have no means.
+                if each.default is MISSING or f"{part}.{each.name}" in tensors
+            }
+        )
     return chains
 
 

@@ -33,6 +33,13 @@ MEMORY: Final = 8
 """Codes that a state remembers, 0.27 s."""
 MAX_FRAMES: Final = 6_000
 """Frames of a speaker that are counted, 200 s, which bounds time and memory of a draw."""
+MEAN_WEIGHT: Final = 0.2
+"""Weight of the network's probabilities beside the transitions where they are divided by means.
+Neighbouring frames repeat each other, and a movement has 27 to 60 of them: with 1 a doubt between a
+step and a shift of weight always ends as a shift.
+"""
+SMALLEST_MEAN: Final = 1e-4
+"""Smallest mean that is divided by, so that a code the network never expects gains nothing."""
 
 Ints = NDArray[np.int64]
 
@@ -58,6 +65,10 @@ class HistoryChain:
     """Second history (E,) of each pair."""
     probabilities: Tensor
     """Probability (E,) of the second history after the first."""
+    mean: Tensor | None = None
+    """Mean probability (K,) of each code by the network over training speech. Without it, as in
+    older bundles, the share of a code takes its place, which leaves the network's bias.
+    """
 
     @classmethod
     def of_clips(
@@ -108,13 +119,16 @@ class HistoryChain:
 
     def to(self, device: torch.device | str) -> "HistoryChain":
         """Return the chain on a device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return HistoryChain(
-            **{field.name: getattr(self, field.name).to(device) for field in fields(self)}
+            **{name: value.to(device) for name, value in values.items() if value is not None}
         )
 
     def likelihoods(self, logits: Tensor) -> Tensor:
         """Return log-likelihoods (B, T, K), as the chain weighs them, of logits (B, T, K)."""
-        return code_likelihoods(logits, self.shares)
+        if self.mean is None:
+            return code_likelihoods(logits, self.shares)
+        return MEAN_WEIGHT * code_likelihoods(logits, self.mean.clamp_min(SMALLEST_MEAN))
 
     def draw(
         self, scores: Tensor, before: Tensor | None, noise: Tensor, speakers: Tensor
