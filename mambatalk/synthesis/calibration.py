@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from mambatalk.features.windows import clip_ctc
 from mambatalk.models.generator.network import GeneratorOutput
 from mambatalk.motion.skeleton import Part
 from mambatalk.synthesis.bundle import Bundle
@@ -102,6 +101,9 @@ def _outputs(synthesizer: Synthesizer, speech: Speech) -> Iterator[tuple[slice, 
 
 def training_speech(store: "FeatureStore") -> list[Speech]:
     """Return clips of the training split, one of each speaker in turn, for about ten minutes."""
+    # It imports PyArrow, which reads a corpus and is not installed for synthesis alone.
+    from mambatalk.features.windows import clip_ctc
+
     turns: Counter[int] = Counter()
     ordered = []
     for clip in store.clips_in_split("train"):
