@@ -74,9 +74,9 @@ def encoded_ahead(
 
     """
     if beside is not None:
-        return _on_stream(iter(jobs), beside)
+        return _in_a_stream_beside(iter(jobs), beside)
     if _has_threads(device):
-        return _on_threads(iter(jobs), torch.get_num_threads())
+        return _with_half_of_the_threads(iter(jobs), torch.get_num_threads())
     return (job() for job in jobs)
 
 
@@ -101,7 +101,7 @@ def _groups(
     return groups
 
 
-def _on_threads(jobs: Iterator[Job], threads: int) -> Iterator[Fused]:
+def _with_half_of_the_threads(jobs: Iterator[Job], threads: int) -> Iterator[Fused]:
     """Encode the next group with half of the threads, while the caller has the other half.
 
     Threads that share every operation wait for each other in each of them. Which group gets how
@@ -130,7 +130,7 @@ def _on_threads(jobs: Iterator[Job], threads: int) -> Iterator[Fused]:
             torch.set_num_threads(threads)
 
 
-def _on_stream(jobs: Iterator[Job], beside: torch.cuda.Stream) -> Iterator[Fused]:
+def _in_a_stream_beside(jobs: Iterator[Job], beside: torch.cuda.Stream) -> Iterator[Fused]:
     """Encode the next group in a stream beside, while the windows of this one are generated."""
     current = torch.cuda.current_stream()
     beside.wait_stream(current)

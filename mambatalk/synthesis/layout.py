@@ -194,14 +194,7 @@ class ClipInputs:
         device: torch.device,
         statistics: tuple[float, float] | None = None,
     ) -> "ClipInputs":
-        """Compute the audio channels of a whole clip and move its inputs to a device.
-
-        Args:
-            speech: Speech of the clip.
-            device: Device of the generator.
-            statistics: Mean and standard deviation of the audio. If None, those of the clip.
-
-        """
+        """Do the same as `of_clips` for one clip."""
         (inputs,) = cls.of_clips([speech], device, statistics)
         return inputs
 
@@ -212,7 +205,14 @@ class ClipInputs:
         device: torch.device,
         statistics: tuple[float, float] | None = None,
     ) -> "list[ClipInputs]":
-        """Do the same for several clips (`of`)."""
+        """Compute the audio channels of whole clips and move their inputs to a device.
+
+        Args:
+            speeches: Speech of the clips.
+            device: Device of the generator.
+            statistics: Mean and standard deviation of the audio. If None, those of each clip.
+
+        """
         copied = on_threads(lambda speech: _for_device(speech.waveform, device), speeches, device)
         inputs = []
         for wave, speech in zip(copied, speeches, strict=True):

@@ -108,9 +108,8 @@ def _check_damaged_corpus(checkout: Path, log: Path, mlflow: str, api: str) -> N
     before = httpx.get(f"{mlflow}/registered-models/get", params=wanted).json()
     branches = git(checkout, "branch", "--list", "retrain/*")
 
-    deployment = httpx.get(f"{api}/deployments/name/retrain/retrain").json()["id"]
-    scheduled = {"state": {"type": "SCHEDULED"}}
-    httpx.post(f"{api}/deployments/{deployment}/create_flow_run", json=scheduled)
+    start = [sys.executable, "-m", "prefect", "deployment", "run", "retrain/retrain"]
+    subprocess.run(start, check=True, env={**clean_environment(), "PREFECT_API_URL": api})
     wait_until(lambda: ": Failed" in log.read_text(), "the retraining to stop", 300)
     (line,) = (line for line in log.read_text().splitlines() if ": Failed" in line)
     assert "check_clips failed (data-contract): " in line

@@ -163,27 +163,11 @@ def test_a_champion_runs_where_only_the_wheel_and_mlflow_are(
 def test_the_sdist_installs_as_an_application(distributions: Path, tmp_path: Path) -> None:
     """As pipx does: an environment of its own, and the command in a folder of commands."""
     (sdist,) = distributions.glob("*.tar.gz")
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
-        "UV_TOOL_DIR": str(tmp_path / "tools"),
-        "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
-    }
-    constraints = ROOT / "constraints.txt"
-    subprocess.run(
-        ["uv", "tool", "install", "--quiet", "--python", sys.executable, "-c", constraints, sdist],
-        check=True,
-        env=environment,
-    )
-    done = subprocess.run(
-        [tmp_path / "bin" / "mambatalk", "--version"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert TAG.removeprefix("v") in done.stdout
+    folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
+    command = ["uv", "tool", "install", "--quiet", "--python", sys.executable]
+    run(tmp_path, *command, "-c", ROOT / "constraints.txt", sdist, **folders)
+    version = run(tmp_path, tmp_path / "bin" / "mambatalk", "--version", **folders)
+    assert TAG.removeprefix("v") in version
 
 
 def test_the_version_is_that_of_the_tag(distributions: Path) -> None:

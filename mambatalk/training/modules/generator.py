@@ -118,6 +118,9 @@ class GeneratorTraining(TrainingModule):
         A step normalises with its own batch, so that its loss does not show how far the moving
         averages are from it. With the sample's learning rate the weights outrun them: the loss of
         validation rose by up to 5 for single epochs (docs/experiments.md).
+
+        `torch.optim.swa_utils.update_bn` does so by whole forward passes, which also need motion,
+        and by a momentum of None, which compiled norms do not know.
         """
         if not self.rules.current_statistics:
             return
