@@ -9,7 +9,7 @@ from mambatalk.features.store import open_features
 from mambatalk.fidelity import FidelityRules
 from mambatalk.models.vq.storage import save_auto_encoder
 from mambatalk.motion.body import load_body
-from mambatalk.motion.skeleton import PART_DIMS, AutoEncoder
+from mambatalk.motion.skeleton import PART_DIMS, AutoEncoderName
 from mambatalk.runtime import make_deterministic
 from mambatalk.training.context import TrainContext
 from mambatalk.training.modules.vq import train_auto_encoder
@@ -20,7 +20,7 @@ from tasks.runtime.stage import HELP_EPILOG, execute, threads
 from tasks.tracking.models import example_motion, packed_model
 
 
-def run(context: StageContext, *, part: AutoEncoder) -> None:
+def run(context: StageContext, *, part: AutoEncoderName) -> None:
     """Write `models/vq/PART`, its curve and its final metrics."""
     from tasks.tracking import pyfunc_auto_encoder
 
@@ -55,7 +55,7 @@ def run(context: StageContext, *, part: AutoEncoder) -> None:
 def main() -> None:
     """Run the stage for the part named on the command line."""
 
-    def command(part: Annotated[AutoEncoder, typer.Argument(help="Part of the body.")]) -> None:
+    def command(part: Annotated[AutoEncoderName, typer.Argument(help="Part of the body.")]) -> None:
         raise typer.Exit(execute(f"train_vq@{part}", partial(run, part=part)))
 
     run_command(command, "tasks.train_vq", __doc__, epilog=HELP_EPILOG)

@@ -33,7 +33,7 @@ from mambatalk.models.mamba import scan
 from mambatalk.models.vq.vqvae import VQVAE
 from mambatalk.motion.body import Body, load_body
 from mambatalk.motion.parts import part_input
-from mambatalk.motion.skeleton import PARTS, AutoEncoder, Part
+from mambatalk.motion.skeleton import PARTS, AutoEncoderName, Part
 from mambatalk.motion.stand_in.model import write_stand_in
 from mambatalk.training.loop.distributed import processes
 from mambatalk.training.loop.module import LossTerms, Step, TrainingModule
@@ -135,7 +135,7 @@ class Kind(NamedTuple):
     """Whether all processes make the step together."""
 
 
-Network = Literal["generator", AutoEncoder]
+Network = Literal["generator", AutoEncoderName]
 """What `mambatalk bench train` can train."""
 
 
@@ -235,7 +235,7 @@ def _generator_kinds(config: Config, device: torch.device) -> list[Kind]:
     ]
 
 
-def _auto_encoder_kinds(part: AutoEncoder, config: Config, device: torch.device) -> list[Kind]:
+def _auto_encoder_kinds(part: AutoEncoderName, config: Config, device: torch.device) -> list[Kind]:
     batch = config.train_vq.common.batch_size
     body = _body_with_pose_shapes().to(device)
     published = partial(_auto_encoder_steps, part, config, body, device, fidelity="published")
@@ -258,7 +258,7 @@ def _without_compilation() -> Iterator[None]:
 
 
 def _auto_encoder_steps(
-    part: AutoEncoder,
+    part: AutoEncoderName,
     config: Config,
     body: Body,
     device: torch.device,

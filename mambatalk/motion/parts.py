@@ -13,7 +13,7 @@ from torch import Tensor
 from mambatalk.fidelity import FidelityRules
 from mambatalk.motion.indices import constant_index
 from mambatalk.motion.kinematics import central_velocity, integrate_velocity
-from mambatalk.motion.skeleton import CONTACT, TRANSLATION, AutoEncoder, Part, pose_channels
+from mambatalk.motion.skeleton import CONTACT, TRANSLATION, AutoEncoderName, Part, pose_channels
 
 LEGS = slice(0, 54)
 PART_TRANSLATION = slice(54, 57)
@@ -21,7 +21,7 @@ PART_CONTACT = slice(57, 61)
 
 
 def part_input(
-    part: AutoEncoder, motion: Tensor, expressions: Tensor, *, rules: FidelityRules
+    part: AutoEncoderName, motion: Tensor, expressions: Tensor, *, rules: FidelityRules
 ) -> Tensor:
     """Return the channels (B, T, D) that an auto-encoder reads.
 

@@ -78,10 +78,10 @@ LEG_CHAINS: Final = ((1, 4, 7, 10), (2, 5, 8, 11))
 """Hip, knee, ankle and foot of the left and the right leg."""
 
 Part = Literal["face", "upper", "hands", "lower"]
-AutoEncoder = Literal["face", "upper", "hands", "lower", "global"]
+AutoEncoderName = Literal["face", "upper", "hands", "lower", "global"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
 """The four parts that have codes, in the order of all per-part tensors and tables."""
-AUTO_ENCODERS: Final[tuple[AutoEncoder, ...]] = get_args(AutoEncoder)
+AUTO_ENCODERS: Final[tuple[AutoEncoderName, ...]] = get_args(AutoEncoderName)
 """The five auto-encoders of stage 1: the four parts, and the global-motion network (no codes)."""
 
 PART_JOINTS: Final = MappingProxyType(

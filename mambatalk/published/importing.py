@@ -12,9 +12,8 @@ from mambatalk.errors import InputError
 from mambatalk.files import sha256_file
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.models.generator.network import Generator
-from mambatalk.models.vq.vqvae import VQVAE
-from mambatalk.models.vq.vqvae import AutoEncoder as PlainAutoEncoder
-from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoder
+from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
+from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoderName
 from mambatalk.published.building import build_auto_encoder, build_generator, build_vqvae
 from mambatalk.published.checkpoints import read_checkpoint, read_vocabulary
 from mambatalk.published.fgd import build_fgd_encoder
@@ -23,7 +22,7 @@ from mambatalk.published.loading import CHECK_FILE, Module, shape_errors_as_inpu
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
 
-AUTO_ENCODER_FILES: Final[Mapping[AutoEncoder, str]] = MappingProxyType(
+AUTO_ENCODER_FILES: Final[Mapping[AutoEncoderName, str]] = MappingProxyType(
     {
         "face": "face.bin",
         "upper": "upper.bin",
@@ -63,7 +62,7 @@ class PublishedModel:
     """Contents of the published files."""
 
     generator: Generator
-    auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder]
+    auto_encoders: dict[AutoEncoderName, VQVAE | AutoEncoder]
     fgd_encoder: FGDEncoder | None
     vocabulary: dict[str, int] | None
     summaries: list[FileSummary]
@@ -99,7 +98,7 @@ def import_published_files(directory: Path, *, progress: Progress | None = None)
             progress(len(summaries), files)
         return module
 
-    auto_encoders: dict[AutoEncoder, VQVAE | PlainAutoEncoder] = {}
+    auto_encoders: dict[AutoEncoderName, VQVAE | AutoEncoder] = {}
     for part, file in AUTO_ENCODER_FILES.items():
         auto_encoders[part] = (
             read(file, "auto_encoder", build_auto_encoder)
@@ -157,7 +156,7 @@ def _is_parameter(key: str) -> bool:
     return not key.endswith((".running_mean", ".running_var", ".num_batches_tracked", ".pe"))
 
 
-def _check_codes(path: Path, network: VQVAE | PlainAutoEncoder, generator: Generator) -> None:
+def _check_codes(path: Path, network: VQVAE | AutoEncoder, generator: Generator) -> None:
     assert isinstance(network, VQVAE)
     codes, width = network.quantizer.table.shape
     config = generator.config
@@ -170,7 +169,7 @@ def _check_codes(path: Path, network: VQVAE | PlainAutoEncoder, generator: Gener
         )
 
 
-def _check_dim(path: Path, module: VQVAE | PlainAutoEncoder, expected: int) -> None:
+def _check_dim(path: Path, module: VQVAE | AutoEncoder, expected: int) -> None:
     dim = next(module.encoder.parameters()).shape[1]
     if dim != expected:
         raise InputError(

@@ -29,7 +29,7 @@ from mambatalk.motion.skeleton import (
     JOINT_COUNT,
     MOTION_DIM,
     PARTS,
-    AutoEncoder,
+    AutoEncoderName,
     Part,
 )
 from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
@@ -54,7 +54,7 @@ class Bundle:
     """A trained model with everything that synthesis needs."""
 
     generator: Generator
-    auto_encoders: dict[AutoEncoder, VQVAE | GlobalNet]
+    auto_encoders: dict[AutoEncoderName, VQVAE | GlobalNet]
     vocabulary: dict[str, int]
     """Word to id."""
     speakers: dict[int, int]

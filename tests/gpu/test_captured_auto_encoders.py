@@ -13,7 +13,7 @@ from mambatalk.config import Config, load_config
 from mambatalk.features.windows import WindowBatch
 from mambatalk.models.vq.quantizer import QuantizerKind
 from mambatalk.motion.body import Body
-from mambatalk.motion.skeleton import AUTO_ENCODERS, AutoEncoder
+from mambatalk.motion.skeleton import AUTO_ENCODERS, AutoEncoderName
 from mambatalk.training.loop.module import Step
 from mambatalk.training.loop.step import CapturedSteps, StepResult
 
@@ -43,7 +43,7 @@ def with_quantizer(config: Config, kind: QuantizerKind) -> Config:
 
 
 def run(
-    part: AutoEncoder, config: Config, body: Body, batches: list[WindowBatch], *, captured: bool
+    part: AutoEncoderName, config: Config, body: Body, batches: list[WindowBatch], *, captured: bool
 ) -> tuple[list[StepResult], Tensor]:
     """Make a step with each batch, without revival of codes; return results and all weights."""
     steps = _auto_encoder_steps(part, config, body, DEVICE, fidelity="corrected", captured=captured)
@@ -68,7 +68,7 @@ def run(
     ],
 )
 def test_a_graph_makes_the_steps_of_single_operations(
-    part: AutoEncoder, kind: QuantizerKind, config: Config, body: Body
+    part: AutoEncoderName, kind: QuantizerKind, config: Config, body: Body
 ) -> None:
     config = with_quantizer(config, kind)
     torch.manual_seed(0)

@@ -6,8 +6,7 @@ import torch
 
 from mambatalk.models.generator.network import Generator, GeneratorConfig
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
-from mambatalk.motion.skeleton import PART_DIMS, PARTS
-from mambatalk.motion.skeleton import AutoEncoder as AutoEncoderName
+from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoderName
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.rest import arms_down
 

@@ -13,8 +13,7 @@ from mambatalk.fidelity import CORRECTED, FidelityRules
 from mambatalk.models.fgd.network import FGDEncoder
 from mambatalk.models.generator.network import Generator
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder
-from mambatalk.motion.skeleton import PART_DIMS, PARTS, Part
-from mambatalk.motion.skeleton import AutoEncoder as Name
+from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoderName, Part
 from mambatalk.training.codes import encode_codes
 from mambatalk.training.context import TrainContext
 from mambatalk.training.loop.train import Trained
@@ -101,7 +100,7 @@ def random_auto_encoders() -> dict[Part, VQVAE]:
 
 
 def train_vq(
-    part: Name,
+    part: AutoEncoderName,
     store: FeatureStore,
     *,
     epochs: int,

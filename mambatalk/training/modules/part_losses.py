@@ -40,7 +40,7 @@ from mambatalk.motion.skeleton import (
     JOINT_COUNT,
     PART_JOINTS,
     TRANSLATION,
-    AutoEncoder,
+    AutoEncoderName,
     Part,
 )
 from mambatalk.training.loop.module import LossTerms, total
@@ -62,7 +62,7 @@ MESH_PARTS: Final = ("face", "upper", "hands")
 class PartLoss:
     """The weighted loss terms of one auto-encoder."""
 
-    part: AutoEncoder
+    part: AutoEncoderName
     body: Body
     vertices: Tensor
     """Indices of the vertices in the mesh terms."""
@@ -77,7 +77,7 @@ class PartLoss:
     @classmethod
     def build(
         cls,
-        part: AutoEncoder,
+        part: AutoEncoderName,
         body: Body,
         *,
         config: VQCommonConfig,
@@ -244,7 +244,7 @@ def _global_terms(
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 _Terms = Callable[[PartLoss, Tensor, WindowBatch, Any], LossTerms]
-_TERMS: Mapping[AutoEncoder, _Terms] = {
+_TERMS: Mapping[AutoEncoderName, _Terms] = {
     "face": _face_terms,
     "upper": _body_terms,
     "hands": _body_terms,

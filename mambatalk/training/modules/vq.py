@@ -15,8 +15,7 @@ from mambatalk.models.vq.quantizer import MovingAverageCodebook, QuantizerKind
 from mambatalk.models.vq.vqvae import VQVAE, AutoEncoder, Borders
 from mambatalk.motion.body import Body
 from mambatalk.motion.parts import part_input
-from mambatalk.motion.skeleton import PART_DIMS, Part
-from mambatalk.motion.skeleton import AutoEncoder as Name
+from mambatalk.motion.skeleton import PART_DIMS, AutoEncoderName, Part
 from mambatalk.training.context import TrainContext
 from mambatalk.training.initialization import data_dependent_init
 from mambatalk.training.loop.data import TrainingData
@@ -109,7 +108,7 @@ class AutoEncoderTraining(TrainingModule):
 
 
 def train_auto_encoder(
-    part: Name,
+    part: AutoEncoderName,
     store: FeatureStore,
     body: Body,
     *,
@@ -196,7 +195,7 @@ def train_auto_encoder(
 
 
 def build_training(
-    part: Name,
+    part: AutoEncoderName,
     network: VQVAE | AutoEncoder,
     body: Body,
     *,
@@ -250,7 +249,7 @@ def build_training(
 
 
 def _channels(
-    part: Name, data: TrainingData, rules: FidelityRules, context: TrainContext
+    part: AutoEncoderName, data: TrainingData, rules: FidelityRules, context: TrainContext
 ) -> Iterator[Tensor]:
     """Iterate over the channels (B, T, D) of a part in about a thousand training windows."""
     for batch in data.subsample(context.device):
@@ -258,7 +257,7 @@ def _channels(
 
 
 def build_auto_encoder(
-    part: Name,
+    part: AutoEncoderName,
     *,
     width: int,
     layers: int,

@@ -19,7 +19,7 @@ from mambatalk.motion.body import Body
 from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.parts import PART_TRANSLATION, part_input
 from mambatalk.motion.rotations import axis_angle_to_6d, axis_angle_to_matrix, matrix_to_axis_angle
-from mambatalk.motion.skeleton import MOTION_DIM, PARTS, TRANSLATION, AutoEncoder, pose_channels
+from mambatalk.motion.skeleton import MOTION_DIM, PARTS, TRANSLATION, AutoEncoderName, pose_channels
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
 from mambatalk.synthesis.decoding import root_path
@@ -179,7 +179,7 @@ def test_matrix_to_axis_angle_keeps_small_angles() -> None:
 # Auto-encoders.
 
 
-def part_loss(part: AutoEncoder, body: Body, rules: FidelityRules) -> PartLoss:
+def part_loss(part: AutoEncoderName, body: Body, rules: FidelityRules) -> PartLoss:
     return PartLoss.build(part, body, config=COMMON, mesh_vertices=20, mesh_frames=0, rules=rules)
 
 

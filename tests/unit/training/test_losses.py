@@ -28,7 +28,7 @@ from mambatalk.motion.skeleton import (
     PART_DIMS,
     PARTS,
     TRANSLATION,
-    AutoEncoder,
+    AutoEncoderName,
     Part,
 )
 from mambatalk.training.losses import (
@@ -66,7 +66,7 @@ def batch() -> WindowBatch:
 
 
 def part_loss(
-    part: AutoEncoder,
+    part: AutoEncoderName,
     fidelity: Fidelity,
     *,
     body: Body | None = None,
@@ -83,7 +83,7 @@ def part_loss(
     )
 
 
-def truth(part: AutoEncoder, batch: WindowBatch, fidelity: Fidelity = "corrected") -> Tensor:
+def truth(part: AutoEncoderName, batch: WindowBatch, fidelity: Fidelity = "corrected") -> Tensor:
     """Return the output of a perfect network."""
     if part != "global":
         return part_input(part, batch.motion, batch.expressions, rules=FidelityRules.of(fidelity))
@@ -150,7 +150,7 @@ def test_contact_threshold_passes_no_gradient() -> None:
 @pytest.mark.parametrize("fidelity", BOTH)
 @pytest.mark.parametrize("part", AUTO_ENCODERS)
 def test_perfect_output_has_only_the_lower_bound_of_the_geodesic_as_loss(
-    part: AutoEncoder, fidelity: Fidelity, batch: WindowBatch
+    part: AutoEncoderName, fidelity: Fidelity, batch: WindowBatch
 ) -> None:
     terms = part_loss(part, fidelity)(truth(part, batch, fidelity), batch)
     exact = {"global": {"position", "position_differences", "vertices", "mesh_differences", "foot"}}
@@ -167,7 +167,7 @@ def test_perfect_output_has_only_the_lower_bound_of_the_geodesic_as_loss(
 
 @pytest.mark.parametrize("part", AUTO_ENCODERS)
 def test_every_output_channel_but_the_legs_of_the_global_net_has_a_gradient(
-    part: AutoEncoder, batch: WindowBatch
+    part: AutoEncoderName, batch: WindowBatch
 ) -> None:
     prediction = (
         truth(part, batch)
@@ -341,7 +341,7 @@ def test_latent_and_index_terms_equal_the_published_values(
     assert float(index) == pytest.approx(float(fixture[f"loss_index_{name}"]), rel=1e-6)
 
 
-PARTS_WITH_CONTACT: tuple[AutoEncoder, ...] = ("lower", "global")
+PARTS_WITH_CONTACT: tuple[AutoEncoderName, ...] = ("lower", "global")
 
 
 def test_contact_term_is_the_squared_error_in_both_networks_with_contacts(
@@ -358,7 +358,7 @@ def test_contact_term_is_the_squared_error_in_both_networks_with_contacts(
 def test_weights_scale_their_terms(batch: WindowBatch) -> None:
     """Each weight of the configuration multiplies the terms named after it and no others."""
     draw = torch.Generator().manual_seed(1)
-    scaled: dict[AutoEncoder, dict[str, set[str]]] = {
+    scaled: dict[AutoEncoderName, dict[str, set[str]]] = {
         "upper": {"mesh_weight": {"vertices", "mesh_differences"}},
         "face": {"mesh_weight": {"vertices", "mesh_differences"}},
         "lower": {"foot_weight": {"foot"}},

@@ -13,8 +13,7 @@ from mambatalk.features.store import FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED
 from mambatalk.models.vq.quantizer import QuantizerKind
 from mambatalk.models.vq.vqvae import VQVAE
-from mambatalk.motion.skeleton import PART_DIMS, PARTS
-from mambatalk.motion.skeleton import AutoEncoder as Name
+from mambatalk.motion.skeleton import PART_DIMS, PARTS, AutoEncoderName
 from mambatalk.training.loop.module import Step
 from mambatalk.training.modules.vq import build_auto_encoder, build_training
 from tests.helpers.stand_in_body import stand_in_body
@@ -23,7 +22,7 @@ from tests.helpers.tiny_training import COMMON, CPU, same_weights, train_gen, tr
 
 # The ratio is at most 0.08, 0.20 and 0.54 with four seeds, with AVX-512 and with AVX2.
 @pytest.mark.parametrize(("part", "ratio"), [("upper", 0.3), ("lower", 0.4), ("global", 0.7)])
-def test_auto_encoder_learns(part: Name, ratio: float, store: FeatureStore) -> None:
+def test_auto_encoder_learns(part: AutoEncoderName, ratio: float, store: FeatureStore) -> None:
     trained = train_vq(part, store, epochs=60)
     rows = trained.curve.rows
     assert rows[-1]["train/loss"] < ratio * rows[0]["train/loss"]
@@ -98,7 +97,7 @@ def test_same_seed_gives_the_same_weights_with_revived_codes(store: FeatureStore
 
 
 @pytest.mark.parametrize("part", ["lower", "global"])
-def test_fidelity_decides_what_the_network_sees_beyond_the_ends(part: Name) -> None:
+def test_fidelity_decides_what_the_network_sees_beyond_the_ends(part: AutoEncoderName) -> None:
     for rules, borders in ((PUBLISHED, "zeros"), (CORRECTED, "replicate")):
         network = build_auto_encoder(part, width=8, layers=2, codebook_size=5, rules=rules)
         assert network.borders == borders
@@ -106,7 +105,7 @@ def test_fidelity_decides_what_the_network_sees_beyond_the_ends(part: Name) -> N
 
 @pytest.mark.parametrize("part", ["hands", "global"])
 def test_metrics_have_codebook_usage_where_there_is_a_codebook(
-    part: Name, store: FeatureStore
+    part: AutoEncoderName, store: FeatureStore
 ) -> None:
     metrics = train_vq(part, store, epochs=1).metrics
     assert {"codes_used", "perplexity"} <= set(metrics) or part == "global"
