@@ -40,6 +40,9 @@ def encode_codes(
         rules: Published or corrected inputs of the auto-encoders.
         device: Where to compute.
 
+    Returns:
+        Codes (N,) of each part, for the N frames of the store.
+
     """
     codes: Codes = {part: np.zeros(len(store.motion), np.int16) for part in PARTS}
     for clip in store.clips:

@@ -31,10 +31,10 @@ class NullTracker:
 def checkpoint_seconds() -> float:
     """Return the time between checkpoints: `MAMBATALK_CHECKPOINT_SECONDS`, or five minutes.
 
-    At full size a checkpoint has 3.1 GB (weights, the two moments of Adam, best weights).
+    A full-size checkpoint takes 3.1 GB (weights, the two moments of Adam, best weights).
 
     Raises:
-        InputError: The variable is not a number, or is negative.
+        InputError: The variable is not a finite number, or is negative.
 
     """
     text = os.environ.get("MAMBATALK_CHECKPOINT_SECONDS") or "300"
@@ -46,7 +46,7 @@ def checkpoint_seconds() -> float:
         raise InputError(
             "MAMBATALK_CHECKPOINT_SECONDS",
             f"expected a number of seconds, found {text!r}",
-            "set it to one, such as 300, or unset it",
+            "set it to a number such as 300, or unset it",
         )
     return seconds
 
@@ -78,7 +78,7 @@ class Curve:
     def restore(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Replace all rows with those of an interrupted training, as `add` stores them.
 
-        The tracker gets them too: its run may be a new one, or lack the last ones.
+        The tracker gets them too, because its run may be new, or lack the last rows.
         """
         self.rows = [dict(row) for row in rows]
         for row in self.rows:

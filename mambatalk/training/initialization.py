@@ -1,9 +1,10 @@
 """Data-dependent initialisation of auto-encoders and of the global-motion net.
 
 In 6D form all poses of a person are nearly alike. A network with ordinary initial weights responds
-mostly to what all poses have in common, and its training rests at the mean pose for hundreds of
-steps before codes carry any motion. Here the first and the last convolution take on the mean and
-the scale of the data. The architecture and the functions that it can represent stay the same.
+mostly to what all poses have in common, and its training stays at the mean pose for hundreds of
+steps before codes carry any motion. Here the mean and the scale of the data are built into the
+first and the last convolution. The architecture and the functions that it can represent stay the
+same.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,12 +25,13 @@ def data_dependent_init(
     """Make a new network treat its data as if each channel had mean 0 and deviation 1.
 
     Args:
-        data: Batches (B, T, D) of what the network reads.
-        inputs: Its convolutions of the input, changed in place.
-        output: Its convolution to the output, changed in place.
-        min_deviation: A channel that varies less than this (of 6D rotations, expressions, m/s) is
-            scaled as if it varied this much, so that noise in a constant channel is not amplified.
-        targets: Batches (B, T, D) of what it writes. If None, it reconstructs `data`.
+        data: Batches (B, T, D) of the network's input.
+        inputs: The convolutions that read the input, changed in place.
+        output: The convolution that writes the output, changed in place.
+        min_deviation: Smallest standard deviation, in the unit of the channel (6D rotations and
+            expressions have none, velocities are in m/s). A channel that varies less is scaled as
+            if it varied this much, so that noise in a constant channel is not amplified.
+        targets: Batches (B, T, D) of the network's output. If None, it reconstructs `data`.
 
     """
     mean, deviation = moments(data, min_deviation)
@@ -48,7 +50,10 @@ def _bias(layer: nn.Conv1d) -> Tensor:
 
 
 def moments(data: Iterable[Tensor], min_deviation: float) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation (D,) of each channel, the latter at least `min_deviation`."""
+    """Return mean and standard deviation (D,) of the channels of batches (..., D).
+
+    The deviation is at least `min_deviation`.
+    """
     count = 0
     total = torch.zeros(())
     squares = torch.zeros(())

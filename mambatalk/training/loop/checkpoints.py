@@ -49,7 +49,7 @@ class Checkpoints:
     """The checkpoints of one training. As a context manager, waits at its end for the last write.
 
     Args:
-        folder: Folder of nothing but these checkpoints. If None, nothing is written or read.
+        folder: Folder for these checkpoints alone. If None, nothing is written or read.
         seconds: Time from one checkpoint until the next is due.
 
     Raises:
@@ -65,7 +65,7 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         if folder is not None:
-            # Found now, and not by the first write after five minutes of training.
+            # Fail here, and not at the first write after five minutes of training.
             make_folder(folder)
             with path_errors(folder, expected="a writable folder"):
                 (folder / PARTIAL).write_bytes(b"")
@@ -119,9 +119,9 @@ class Checkpoints:
         return time.monotonic() - self._started >= self.seconds
 
     def save(self, position: Position, snapshot: Callable[[], Content]) -> None:
-        """Start to write a checkpoint, unless there is one of this position.
+        """Start to write a checkpoint, unless the last one has the same position.
 
-        If the last one is still being written, wait for it.
+        If the last one is still being written, wait for it first.
 
         Args:
             position: Present position.
@@ -210,7 +210,7 @@ def _save(content: Content, file: BinaryIO) -> str:
 
 
 def _synchronise(folder: Path) -> None:
-    """Write the entries of a folder to the disk; after a power cut the new name would be gone."""
+    """Write the entries of a folder to the disk, so that a new name survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

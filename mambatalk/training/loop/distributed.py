@@ -2,7 +2,7 @@
 
 Each process runs the same program, which `torchrun` starts. The batch is divided among them,
 DistributedDataParallel averages their gradients, and the first process writes checkpoints and
-records. Without them, all functions here leave things as they are.
+records. In a single process these functions change nothing.
 
 PyTorch's own functions are enough for this; Lightning Fabric and accelerate would add a second
 owner of checkpoints, random seeds and signals (docs/decisions.md).
@@ -24,11 +24,11 @@ from mambatalk.training.loop.module import LossTerms, TrainingModule
 
 @contextmanager
 def joined_processes() -> Iterator[None]:
-    """Join the other processes within a block, if the environment names some."""
+    """Join the other processes within a block, if `WORLD_SIZE` says that there are any."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    # Both, because small decisions (write a checkpoint, stop) do not wait for the GPU.
+    # Both backends, because small decisions (write a checkpoint, stop) must not wait for the GPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend)
     try:
@@ -53,9 +53,9 @@ def wrapped(module: TrainingModule) -> nn.Module:
     with warnings.catch_warnings():
         # Its successor is not in all versions of PyTorch that we support.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        # Every step uses the same parameters, which need not be all.
+        # Every step uses the same parameters, but not necessarily all of them.
         run = DistributedDataParallel(module, static_graph=True, broadcast_buffers=False)
-    # It times the first ten steps and then every 100th, and a CUDA graph cannot record that.
+    # DDP times the first ten steps and then every 100th, and a CUDA graph cannot record that.
     run._set_ddp_runtime_logging_sample_rate(2**31 - 1)
     return run
 
@@ -87,7 +87,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """Return a value of each process."""
+    """Return the values of all processes, in the order of their ranks."""
     values = [value] * processes()
     if processes() > 1:
         distributed.all_gather_object(values, value)
@@ -98,7 +98,7 @@ def copy_from_first(*tensors: Tensor) -> None:
     """Overwrite tensors with those of the first process."""
     if processes() > 1:
         for tensor in tensors:
-            # NCCL refuses others. Of those this is a copy.
+            # NCCL accepts only contiguous tensors. For others this is a copy, written back below.
             contiguous = tensor.detach().contiguous()
             distributed.broadcast(contiguous, 0)
             if not tensor.is_contiguous():
@@ -106,7 +106,7 @@ def copy_from_first(*tensors: Tensor) -> None:
 
 
 def any_process(*flags: bool) -> list[bool]:
-    """Return for each flag whether a process has set it."""
+    """Return for each flag whether any process has set it."""
     if processes() == 1:
         return list(flags)
     values = torch.tensor(flags, dtype=torch.uint8)

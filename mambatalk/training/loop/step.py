@@ -22,6 +22,7 @@ from mambatalk.training.loop.module import LossTerms, Step, TrainingModule, tota
 SHARED_WARM_UP: Final = 11
 """Steps of several processes before the first recording: DistributedDataParallel times its first
 ten, with events that cannot be recorded."""
+
 CheckLoss = Callable[[int, float], None]
 """Called with the number of a step in its epoch, and its loss, which is NaN if the gradient is not
 finite; raises if the loss is not finite."""
@@ -162,17 +163,17 @@ class CapturedSteps:
             if place is not None and tensor is not None:
                 place.copy_(tensor, non_blocking=True)
         self._graph.replay()
-        # The next replay overwrites them.
+        # The next replay overwrites these tensors.
         terms = {name: term.clone() for name, term in self._result.terms.items()}
         return StepResult(terms, self._result.norm.clone())
 
     def _record(self, batch: WindowBatch, step: Step) -> None:
-        # Frees the memory of the graph before, gradients included.
+        # Free the memory of the previous graph, gradients included.
         self._graph = self._batch = self._result = None
         self._optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
         static = WindowBatch._make(tensor if tensor is None else tensor.clone() for tensor in batch)
-        # Other threads may call CUDA meanwhile: the one that watches NCCL does.
+        # Other threads may call CUDA meanwhile, as the watchdog of NCCL does.
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             result = self._compute(static, step)
         self._graph, self._batch, self._result = graph, static, result
@@ -185,7 +186,7 @@ class CapturedSteps:
         loss.backward()
         self._module.after_backward(step)
         norm = clip(self._module, self._clip_norm)
-        # Read by Adam, as `torch.amp.GradScaler` sets it: 1 skips the update.
+        # Adam skips the update if `found_inf` is 1; `torch.amp.GradScaler` sets it likewise.
         bad = ~checked(total(terms.values()), norm).isfinite()
         self._optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
         self._optimizer.step()
@@ -209,7 +210,15 @@ class CapturedSteps:
 def make_steps(
     module: TrainingModule, optimizer: Optimizer, clip_norm: float | None, check: CheckLoss
 ) -> EagerSteps | CapturedSteps:
-    """Return captured steps for a capturable module on a GPU, and eager ones elsewhere."""
+    """Return captured steps for a capturable module on a GPU, and eager ones elsewhere.
+
+    Args:
+        module: The module.
+        optimizer: Its optimizer.
+        clip_norm: Largest norm of the gradient. If None, it is not clipped.
+        check: Called with the number and the loss of every step.
+
+    """
     captured = module.capturable and next(module.parameters()).is_cuda
     return (CapturedSteps if captured else EagerSteps)(module, optimizer, clip_norm, check)
 

@@ -121,13 +121,16 @@ def _missing_memory(message: str) -> str:
     found = _MEMORY.search(message)
     if not found:
         return f" ({facts})"
-    wanted, free = (
-        float(number) * 1024 ** "KMG".index(unit[0])
-        for number, unit in (found.group(1, 2), found.group(3, 4))
-    )
-    # Where enough is free in pieces, no piece is large enough.
-    missing = f", at least {(wanted - free) / 1024:.0f} MiB are missing" if wanted > free else ""
+    wanted = _mebibytes(found[1], found[2])
+    free = _mebibytes(found[3], found[4])
+    # Enough memory may be free in total, but in pieces that are too small.
+    missing = f", at least {wanted - free:.0f} MiB are missing" if wanted > free else ""
     return f"{missing} ({facts})"
+
+
+def _mebibytes(number: str, unit: str) -> float:
+    """Convert a number of KiB, MiB or GiB to MiB."""
+    return float(number) * 1024 ** ("KMG".index(unit[0]) - 1)
 
 
 def _silent(context: TrainContext) -> TrainContext:
@@ -165,7 +168,8 @@ def _train(
             while not state.is_finished(optim):
                 speed = _train_epoch(steps, state, data, optim, context, between_steps)
                 module.after_epoch(data, context.device)
-                # What the processes have of their parts, as the statistics of batch norms.
+                # Each process computes buffers, such as the statistics of batch norms, from its
+                # part of the batch.
                 copy_from_first(*module.buffers())
                 row = _row("train", state.means)
                 row |= validate(module, data, _step(state, optim), context)
@@ -174,7 +178,7 @@ def _train(
                     raise _bad_loss(module.name, row["val/loss"], where)
                 measures = module.measure(data, context.device)
                 row |= {f"check/{key}": value for key, value in measures.items()}
-                # On a GPU the last bits may differ, and with them the best epoch.
+                # On GPUs the processes may differ in the last bits, and so in the best epoch.
                 row = gather_objects(row)[0]
                 health = _health(state, speed, context.device)
                 context.tracker.metrics(health, step=state.epoch + 1)
@@ -298,7 +302,7 @@ def _health(state: TrainState, speed: float, device: torch.device) -> dict[str, 
     }
     if device.type == "cuda":
         health["gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / 2**20
-        # It needs NVIDIA's library for Python.
+        # `utilization` needs NVIDIA's library for Python.
         with suppress(ModuleNotFoundError):
             health["gpu_utilization_percent"] = torch.cuda.utilization(device)
     return {f"health/{key}": value for key, value in health.items()}

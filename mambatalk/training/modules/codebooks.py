@@ -19,7 +19,7 @@ class CodeUsage(nn.Module):
     """Track how often each code is used, and keep the last batch.
 
     Args:
-        codebook: The codebook whose size and width the statistics have.
+        codebook: The codebook to track.
         momentum: Weight of the past in the moving average of the shares, per step.
 
     """
@@ -47,9 +47,10 @@ class CodeUsage(nn.Module):
 class MovingAverage(CodeUsage):
     """Move each code vector to the moving average of the latents that got its code.
 
-    The moving averages of counts N and of sums m of the source (`MovingAverageCodebook`) are here
-    N, as shares of all frames, and their ratio m / N, which is the code vector. A code that revival
-    has moved thus goes on from its new place, and follows its next latents fast, as all rare codes.
+    The source (`MovingAverageCodebook`) keeps moving averages of the counts N and of the sums m of
+    each code. Here N is kept as a share of all frames, and the ratio m / N as the code vector. A
+    code that revival has moved thus continues from its new place and, like every rare code, quickly
+    follows its next latents.
     """
 
     @torch.no_grad()
@@ -57,13 +58,13 @@ class MovingAverage(CodeUsage):
         """Update shares and code vectors with the last batch."""
         share = code_shares(self.codes, codebook.size)
         sums = torch.zeros_like(codebook.table).index_add(0, self.codes, self.latents)
-        # Of all processes in one exchange.
+        # One exchange between the processes for both.
         rows = torch.cat([share.unsqueeze(-1), sums / len(self.codes)], dim=-1)
         share, mean = mean_over_processes(rows).split([1, codebook.width], dim=-1)
 
         self.shares.mul_(self.momentum).add_(share.squeeze(-1), alpha=1 - self.momentum)
-        # (past N e + new m) / (past N + new n), written as a step from e: exactly none for a code
-        # that the batch does not have, and no 0 / 0 for one that has not been used for long.
+        # (past N e + new m) / (past N + new n), written as a step from e. The step is exactly 0 for
+        # a code that does not occur in the batch, and never 0 / 0 for one that is long unused.
         step = (1 - self.momentum) * (mean - share * codebook.table)
         tiny = torch.finfo(step.dtype).tiny
         codebook.table.add_(step / self.shares.clamp_min(tiny).unsqueeze(-1))
@@ -76,7 +77,7 @@ class DeadCodeRevival(CodeUsage):
     epoch on.
 
     Args:
-        codebook: The codebook whose size and width the statistics have.
+        codebook: The codebook to track.
         dead_share: A code is dead if its share of all frames is below this multiple of the uniform
             share, 1 / size.
         momentum: Weight of the past in the moving average of the shares, per step.
@@ -105,7 +106,7 @@ class DeadCodeRevival(CodeUsage):
         moved = latents[order[place.clamp(0, len(latents) - 1)]]
         vectors = codebook.table
         vectors.copy_(torch.where(dead.unsqueeze(-1), moved, vectors))
-        # Each process has chosen others.
+        # Each process has drawn another order.
         copy_from_first(vectors)
         self.shares.masked_fill_(dead, 1 / size)
         return dead.sum()

@@ -57,6 +57,9 @@ def train_fgd_encoder(
         seed: Seed for initial weights, order of windows and random draws.
         context: Device, scratch folder and tracker.
 
+    Raises:
+        InputError: The training or the validation split has no window. See also `train`.
+
     """
     torch.manual_seed(seed)
     encoder = FGDEncoder(config.latent)

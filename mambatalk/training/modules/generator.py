@@ -41,15 +41,15 @@ from mambatalk.training.modules.generator_step import run_passes, step_terms
 _ATTENTION: Final = SDPBackend.MATH
 """Kernel of attention: the one that keeps its weights for the backward pass. With PyTorch's choice
 among the others, gradients of the motion's attention reached 1e17 and then NaN in 9 of 24 trainings
-of the sample on an H200, with this one in none of 16 (docs/experiments.md)."""
+of the sample on an H200; with this one, in 0 of 16 (docs/experiments.md)."""
 
 _MIN_DEVIATION: Final = 0.01
-"""Motion channels that vary less (of 6D rotations, expressions, m/s) are scaled as if they varied
-this much, so that noise in a constant channel does not count."""
-
+"""Smallest standard deviation of a motion channel, in its unit (velocities in m/s). A channel that
+varies less is scaled as if it varied this much, so that noise in a constant channel does not
+count."""
 
 STATISTICS_BATCHES: Final = 16
-"""Batches that the statistics of the batch norms are computed of after every epoch."""
+"""Batches from which the statistics of the batch norms are computed after every epoch."""
 
 
 class GeneratorTraining(TrainingModule):
@@ -113,14 +113,15 @@ class GeneratorTraining(TrainingModule):
 
     @torch.no_grad()
     def after_epoch(self, data: TrainingData, device: torch.device) -> None:
-        """Compute the statistics of the audio encoders' batch norms anew, with the present weights.
+        """Recompute the statistics of the audio encoders' batch norms with the present weights.
 
-        A step normalises with its own batch, so that its loss does not show how far the moving
-        averages are from it. With the sample's learning rate the weights outrun them: the loss of
-        validation rose by up to 5 for single epochs (docs/experiments.md).
+        A training step normalises with its own batch, so its loss does not show how far the moving
+        averages are from the batch. With the sample's learning rate the weights change faster than
+        the moving averages follow: the validation loss rose by up to 5 for single epochs
+        (docs/experiments.md).
 
-        `torch.optim.swa_utils.update_bn` does so by whole forward passes, which also need motion,
-        and by a momentum of None, which compiled norms do not know.
+        `torch.optim.swa_utils.update_bn` runs whole forward passes, which also need motion, and
+        sets the momentum to None, which compiled norms do not support.
         """
         if not self.rules.current_statistics:
             return
@@ -142,8 +143,8 @@ class GeneratorTraining(TrainingModule):
         Each window starts from its recorded frames, as in the full pass. `PART/perplexity` is that
         of the generator's codes, `PART/true_perplexity` that of the recording's. As in synthesis,
         the face takes the code nearest to its latent. With the rule `coherent_codes` the body's
-        codes are drawn, here in each frame by itself, and otherwise the most likely ones are taken.
-        Without codes there is nothing to measure.
+        codes are drawn, here independently in each frame; otherwise the most likely ones are taken.
+        The result is empty for a generator that does not predict codes.
         """
         if not self.network.predicts_codes:
             return {}
@@ -205,8 +206,8 @@ def train_generator(
         context: Device, scratch folder and tracker.
 
     Raises:
-        InputError: The codes are not those of the store, or published training is to do what only
-            corrected training can.
+        InputError: The codes do not match the frames of the store, a split has no window, or the
+            configuration is not possible with published fidelity. See also `train`.
 
     """
     _check_codes(codes, len(store.motion))
@@ -243,8 +244,8 @@ def train_generator(
     if not network.predicts_codes:
         _fit_channels(network, data, rules, device)
     if device.type == "cpu":
-        # Compiles for ten seconds the first time on a machine; within a step of the training, which
-        # holds signals back, a build that is stopped would go on for as long.
+        # The first call on a machine compiles for ten seconds. A training step holds signals back,
+        # so within a step a stop signal would wait for that long.
         is_available()
     state = train(module, data, optim_settings(config, rules), context)
     return Trained.of(network, state)
@@ -281,7 +282,7 @@ def build_generator(
         rules: Published or corrected attention to the audio.
 
     Raises:
-        InputError: The configuration asks published behaviour for what only corrected has.
+        InputError: An option is set that does not exist with published fidelity.
 
     """
     if rules == PUBLISHED:

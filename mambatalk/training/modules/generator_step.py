@@ -3,15 +3,15 @@
 A step runs the network on the same windows under two kinds of mask:
 
 - full: everything is hidden but the first four frames, which is how synthesis starts a window;
-- random: single channels are hidden, with a probability that grows from 5 % to 100 % over the
-  epochs; with `random_mask: prefix`, all frames after a random one. A short training does better
-  without it (docs/experiments.md).
+- random: single channels are hidden, with a probability that grows from `mask_start` towards 1
+  over the epochs; with `random_mask: prefix`, all frames after a random one. A short training does
+  better without this mask (docs/experiments.md).
 
 With `streaming`, the full mask shows as many frames as a stream may have generated before, and some
 windows lose their audio from some frame on (docs/streaming.md).
 
 Published training runs the random pass twice (the second was meant to leave out the words, and does
-not). Corrected training runs it once with twice the weight, which is the same but for the draw of
+not). Corrected training can run it once with twice the weight, which differs only in the draw of
 dropout. Audio and words are the same in every pass and are encoded once.
 
 With the target `motion` the network learns the motion channels of each part, by mean squared error
@@ -41,8 +41,7 @@ FULL_PARTS: tuple[Part, ...] = ("upper", "hands", "lower")
 
 TRUNCATED_SHARE: Final = 0.1
 """Share of the windows that lose the end of their audio in training for streams. A stream lacks it
-in its first two seconds only; later windows end with what has arrived.
-"""
+in its first two seconds only; later windows end with what has arrived."""
 
 LATENT_WEIGHT: Final = 3.0
 """Published weight of the latent loss, which parity compares with."""
@@ -65,9 +64,9 @@ def step_terms(
         batch: Windows with audio.
         targets: Codes (B, T) of each part.
         codebooks: Code vectors (size, C) of each part.
-        config: Context frames, loss weights and text dropout.
+        config: Context frames, masks, loss weights and text dropout.
         mask_probability: Probability that the random pass hides a channel of a frame.
-        rules: Random pass run twice (published), or once with twice the weight (corrected).
+        rules: Two random passes (published), or as many as configured (corrected).
 
     Returns:
         Terms of the full mask, and of the random one unless its weight is 0: `motion_full` and
@@ -176,9 +175,14 @@ def draw_progress(
 ) -> tuple[Tensor, Tensor]:
     """Draw how far a stream has come in each window.
 
+    Args:
+        count: Number B of windows.
+        config: Context frames and length of a window.
+        device: Device of the result.
+
     Returns:
-        Number of frames (B,) whose motion is known, at least those of the context, and of frames
-        whose audio has arrived, at least one more: all in most windows.
+        Number of frames (B,) whose motion is known, at least those of the context, and number of
+        frames (B,) whose audio has arrived: more than are known, and in most windows all.
 
     """
     share = torch.rand(3, count, device=device)

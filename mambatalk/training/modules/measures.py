@@ -21,7 +21,7 @@ from mambatalk.motion.rotations import matrix_from_6d, matrix_to_6d
 from mambatalk.motion.skeleton import FPS, PART_JOINTS, TRANSLATION, Part
 
 MAX_ENCODED: Final = 65_536
-"""Frames that are encoded. Of a larger corpus every k-th clip is."""
+"""Approximate number of frames to encode. In a larger corpus only every k-th clip is encoded."""
 MAX_FRAMES: Final = 8_192
 """Frames whose codes are counted, evenly spaced in the encoded clips: 64 for each code of the
 sample, and k-means takes 0.5 s. Neighbouring frames have nearly the same latents."""
@@ -53,10 +53,10 @@ def measure_vqvae(
         seed: Seed of k-means.
 
     Returns:
-        codes_used: Share of the codebook in use.
+        codes_used: Share of the codebook in use, from 0 to 1.
         perplexity: Number of equally frequent codes with the same entropy.
-        kmeans_perplexity: That of k-means with as many centres on the same latents (k-means++):
-            what a codebook can reach.
+        kmeans_perplexity: Perplexity of k-means (k-means++) with as many centres on the same
+            latents: what a codebook can reach.
         range_ratio: Standard deviation over time of the reconstruction relative to the recording,
             averaged over channels; the smallest of rotations, expressions and ground velocity.
             Absent if nothing moves.
@@ -77,7 +77,8 @@ def measure_vqvae(
         codes.append(quantized.index[0])
 
     size = network.quantizer.size
-    spacing = -(-sum(map(len, codes)) // MAX_FRAMES)
+    encoded_frames = sum(map(len, codes))
+    spacing = -(-encoded_frames // MAX_FRAMES)
     counted = torch.cat(latents)[::spacing].double().cpu().numpy()
     centres = torch.from_numpy(_kmeans(counted, size, seed))
     return {
@@ -120,12 +121,13 @@ def measure_global(
         ranges.add_channels({"root": plane}, {"root": true_plane})
         back = min(frames, clip.frames - 1)
         if back:
-            ours, true = (
-                float((points[back:] - points[:-back]).norm(dim=-1).mean())
-                for points in (plane, true_plane)
-            )
-            drifts.add("root", ours, true, clip.frames)
+            drifts.add("root", _drift(plane, back), _drift(true_plane, back), clip.frames)
     return {**ranges.ratios("range_ratio"), **drifts.ratios("drift_ratio")}
+
+
+def _drift(points: Tensor, back: int) -> float:
+    """Return the mean distance of points (n, 2) from those `back` frames before, in metres."""
+    return float((points[back:] - points[:-back]).norm(dim=-1).mean())
 
 
 class _Movement:
@@ -141,11 +143,7 @@ class _Movement:
     def add_channels(self, ours: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> None:
         """Add the standard deviations over time of a clip's channels (n, C) by group."""
         for group, channels in truth.items():
-            first, second = (
-                float(values.double().std(0, correction=0).mean())
-                for values in (ours[group], channels)
-            )
-            self.add(group, first, second, len(channels))
+            self.add(group, _range(ours[group]), _range(channels), len(channels))
 
     def ratios(self, name: str) -> dict[str, float]:
         """Return the smallest ratio of a group under a name; nothing if no group moves."""
@@ -153,9 +151,16 @@ class _Movement:
         return {name: min(ratios)} if ratios else {}
 
 
+def _range(channels: Tensor) -> float:
+    """Return the standard deviation over time of channels (n, C), averaged over channels."""
+    return float(channels.double().std(0, correction=0).mean())
+
+
 def _clips(store: FeatureStore) -> list[ClipInfo]:
+    """Return the training clips to encode."""
     clips = store.clips_in_split("train")
-    return clips[:: -(-sum(clip.frames for clip in clips) // MAX_ENCODED)]
+    frames = sum(clip.frames for clip in clips)
+    return clips[:: -(-frames // MAX_ENCODED)]
 
 
 def _tensors(store: FeatureStore, clip: ClipInfo, device: torch.device) -> Iterator[Tensor]:
@@ -172,7 +177,7 @@ def _groups(part: Part, channels: Tensor, rules: FidelityRules) -> dict[str, Ten
     if part == "face":
         groups["expressions"] = channels[:, count:]
     if part == "lower" and rules.ground_velocity:
-        # Published networks reconstruct no position that anything reads.
+        # Nothing reads the position that published networks reconstruct.
         groups["velocity"] = channels[:, PART_TRANSLATION][:, (0, 2)]
     return groups
 

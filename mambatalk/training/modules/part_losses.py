@@ -89,6 +89,14 @@ class PartLoss:
 
         The vertices are spread over the body; for the face, over what jaw and expressions move.
 
+        Args:
+            part: The auto-encoder.
+            body: Body model, on the device of the training.
+            config: Weights of the terms.
+            mesh_vertices: Vertices of the mesh terms; 0 uses all.
+            mesh_frames: Consecutive frames of a window in the mesh terms; 0 uses all.
+            rules: Published or corrected terms.
+
         Raises:
             InputError: `mesh_frames` is too small for an acceleration.
 
@@ -121,7 +129,11 @@ class PartLoss:
     def sample_frames(self, length: int, device: torch.device) -> Tensor | None:
         """Draw the consecutive frames (n,) of the mesh terms from a window of `length` frames.
 
-        They are drawn on the device, as a step there is recorded. None stands for all frames.
+        They are drawn on the device, so that every replay of a recorded step draws anew.
+
+        Returns:
+            Indices (n,) of the frames. None for all frames.
+
         """
         if not 0 < self.mesh_frames < length:
             return None
@@ -264,7 +276,7 @@ def _for_device(function: Function, device: torch.device) -> Function:
 
 @cache
 def _compiled(function: Function) -> Function:
-    # What cannot be compiled would be an error, and not slow.
+    # With `fullgraph`, code that cannot be compiled is an error instead of slow.
     return cast(Function, torch.compile(function, fullgraph=True, dynamic=False))
 
 

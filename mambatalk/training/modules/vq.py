@@ -137,7 +137,7 @@ def train_auto_encoder(
         context: Device, scratch folder and tracker.
 
     Raises:
-        InputError: See `build_auto_encoder`.
+        InputError: See `build_auto_encoder`, `build_training`, `TrainingData` and `train`.
 
     """
     torch.manual_seed(seed)
@@ -217,6 +217,9 @@ def build_training(
         mesh_frames: Frames of each window in the mesh terms; 0 uses all.
         rules: Which losses and inputs to use, and whether to revive dead codes.
 
+    Raises:
+        InputError: `mesh_frames` is 1 or 2, too few for an acceleration.
+
     """
     average = None
     revivals = []
@@ -243,7 +246,7 @@ def build_training(
         rules=rules,
         average=average,
         revivals=revivals,
-        # With the lower learning rate, a code that was moved would not settle any more.
+        # With the lower learning rate, a moved code would no longer settle.
         revival_end=config.decay_epoch,
     )
 
@@ -301,5 +304,5 @@ def build_auto_encoder(
         raise InputError(
             "train_vq.common.codebook_size",
             f"{error} with quantizer: {quantizer}",
-            "set such a number, as 128 is, or quantizer: learned",
+            "set such a number, for example 128, or quantizer: learned",
         ) from None
