@@ -1,4 +1,4 @@
-"""Independent computations at the same time, and kernels of our own."""
+"""Computations beside each other, and the condition for Triton kernels."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,19 +25,19 @@ def has_kernels(x: Tensor) -> bool:
 
 
 def side_by_side(tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Return the results of computations, none of which needs another one.
+    """Return the results of independent computations, in their order.
 
-    While a CUDA graph without gradients is recorded, they get streams beside each other, so that
-    the graph computes them at the same time: one window leaves most of a GPU idle. Otherwise they
-    are computed one after the other.
+    While a CUDA graph without gradients is recorded, each gets a stream of its own, so that the
+    graph computes them at the same time: one window leaves most of a GPU idle. Otherwise they are
+    computed one after the other.
     """
     recording = torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
     if not recording or torch.is_grad_enabled():
         return [task() for task in tasks]
     current = torch.cuda.current_stream()
-    # All of them before any task: a stream that begins to wait later waits for the tasks before.
-    # PyTorch hands out 32 streams in turn, and a window takes some 20. Tasks that happen to get the
-    # same one wait for each other.
+    # All streams start to wait before any task is launched; one that started later would also wait
+    # for the earlier tasks. PyTorch hands out 32 streams in turn, and a window takes some 20. Tasks
+    # that happen to get the same one wait for each other.
     streams = [torch.cuda.Stream(priority=URGENT) for _ in tasks]
     for stream in streams:
         stream.wait_stream(current)
@@ -55,8 +55,8 @@ def on_threads(
 ) -> Iterator[Result]:
     """Yield the results of a task that reads or copies memory, in the order of the items.
 
-    If it prepares work for a GPU, some threads share it: one alone moves memory slower than a GPU
-    reads it. A CPU needs its threads itself.
+    For a GPU, some threads share the items, because one alone moves memory more slowly than a GPU
+    reads it. On a CPU this thread does them all: the computation needs the others.
     """
     if device.type != "cuda" or len(items) < 2:
         yield from map(task, items)

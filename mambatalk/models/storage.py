@@ -106,7 +106,7 @@ class _WithoutInitialWeights(TorchFunctionMode):
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of PyTorch, or do without it."""
+        """Call a function of PyTorch, unless it only sets a weight that has no memory."""
         kwargs = kwargs or {}
         if func in _CHANGES or getattr(func, "__module__", None) == nn.init.__name__:
             weight = args[0] if args else kwargs["tensor"]
@@ -121,8 +121,8 @@ def _check_sizes(sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
     """Refuse sizes that the file cannot have, before modules are made for them.
 
     There are at most as many layers as tensors, and no more channels, words or heads than the
-    longest axis of a tensor. Codes may be combinations of what the file has, but are fewer than its
-    numbers.
+    longest axis of a tensor. Codes may be combinations of stored vectors, but there are no more of
+    them than numbers in the file.
     """
     longest = max(max(tensor.shape, default=0) for tensor in tensors.values())
     numbers = sum(tensor.numel() for tensor in tensors.values())

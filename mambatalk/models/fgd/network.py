@@ -56,7 +56,7 @@ class BoneConv(nn.Conv1d):
 
 
 class BoneBlock(nn.Module):
-    """Residual and shortcut convolutions, pooling of bones where chains are left, and tanh."""
+    """Residual and shortcut convolutions, pooling of bones while chains remain, and tanh."""
 
     pooling: Tensor
 

@@ -22,8 +22,8 @@ def bones_of(parents: Sequence[int]) -> list[Bone]:
 
 def neighbours(bones: Sequence[Bone], distance: int = 2) -> NDArray[np.bool_]:
     """Return which bones (n, n) are at most `distance` shared joints apart, themselves included."""
-    touch = np.array([[not {*one}.isdisjoint(other) for other in bones] for one in bones])
-    return np.linalg.matrix_power(touch.astype(np.int64), distance) > 0
+    touch = [[not {*one}.isdisjoint(other) for other in bones] for one in bones]
+    return np.linalg.matrix_power(np.array(touch, np.int64), distance) > 0
 
 
 def pool(bones: Sequence[Bone]) -> tuple[list[Bone], list[tuple[int, ...]]]:
@@ -65,5 +65,6 @@ def _chains(bones: Sequence[Bone]) -> list[list[int]]:
 
 
 def _pairs(chain: Sequence[int]) -> list[tuple[int, ...]]:
+    """Group a chain in pairs; in a chain of odd length the first bone stays alone."""
     odd = len(chain) % 2
     return [tuple(chain[:1])] * odd + [tuple(chain[k : k + 2]) for k in range(odd, len(chain), 2)]

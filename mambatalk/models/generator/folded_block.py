@@ -1,8 +1,9 @@
 """Audio blocks for inference in half precision on a GPU: convolutions that include batch norms.
 
-In evaluation a batch norm multiplies and adds constants. The factor is put into the weights of the
-convolution before it, and what is added, the residual and the activation are one pass over memory
-in place of four: for 32 windows of full size these passes take a GPU longer than the convolutions.
+In evaluation a batch norm multiplies by a constant and adds one. The factor is folded into the
+weights of the convolution before it. The offset, the residual and the activation are applied in one
+pass over memory instead of four: for 32 windows of full size such passes take a GPU longer than the
+convolutions.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ class FoldedBlock:
     Args:
         convs: Convolution and batch norm of the first layer, of the second one, and of the shortcut
             if it has one.
-        dtype: Half precision.
+        dtype: `torch.bfloat16` or `torch.float16`.
 
     """
 
@@ -33,31 +34,27 @@ class FoldedBlock:
         self, convs: Sequence[tuple[nn.Conv1d, nn.BatchNorm1d]], dtype: torch.dtype
     ) -> None:
         self.dtype = dtype
-        (first, first_offset), (second, self._offset), *shortcut = (
-            _fold(conv, norm) for conv, norm in convs
-        )
-        self._has_shortcut = bool(shortcut)
-        if shortcut:
-            # Both read the same input, so they run as one.
-            weight, offset = shortcut[0]
+        first, self._first_offset = _fold(*convs[0])
+        second, self._offset = _fold(*convs[1])
+        self._has_shortcut = len(convs) > 2
+        if self._has_shortcut:
+            # The first layer and the shortcut read the same input, so they run as one convolution.
+            weight, offset = _fold(*convs[2])
             first = torch.cat([first, weight])
             self._offset = self._offset + offset
         self._first = _kernels(first, dtype)
         self._second = _kernels(second, dtype)
-        self._first_offset = first_offset
-        # Stride and padding of images (B, C, 1, S).
-        self._steps, self._later_steps = (
-            ((1, conv.stride[0]), (0, int(conv.padding[0]))) for conv, _ in convs[:2]
-        )
+        self._first_steps = _stride_and_padding(convs[0][0])
+        self._second_steps = _stride_and_padding(convs[1][0])
 
     def __call__(self, image: Tensor) -> Tensor:
         """Map images (B, C, 1, S) with channels innermost as `AudioBlock` does."""
         image = image.to(self.dtype, memory_format=torch.channels_last)
-        both = functional.conv2d(image, self._first, None, *self._steps)
+        both = functional.conv2d(image, self._first, None, *self._first_steps)
         hidden = len(self._first_offset)
         skip = both[:, hidden:] if self._has_shortcut else image
         y = offset_and_activate(both[:, :hidden], self._first_offset)
-        y = functional.conv2d(y, self._second, None, *self._later_steps)
+        y = functional.conv2d(y, self._second, None, *self._second_steps)
         return offset_and_activate(y, self._offset, skip)
 
 
@@ -65,6 +62,11 @@ def _fold(conv: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """Return weights (O, C, K) and offsets (O,) of a convolution with its batch norm."""
     fused = fuse_conv_bn_eval(conv, norm)
     return fused.weight.detach(), cast(Tensor, fused.bias).detach()
+
+
+def _stride_and_padding(conv: nn.Conv1d) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return stride and padding of a convolution for images (B, C, 1, S)."""
+    return (1, conv.stride[0]), (0, int(conv.padding[0]))
 
 
 def _kernels(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -75,9 +77,12 @@ def offset_and_activate(image: Tensor, offset: Tensor, skip: Tensor | None = Non
     """Add offsets (C,) and a residual to images (B, C, 1, S), and apply the leaky ReLU.
 
     Args:
-        image: In half precision, channels innermost.
-        offset: In single precision.
-        skip: The residual, of the shape of the image. If None, none.
+        image: Images in half precision, channels innermost.
+        offset: Offsets in single precision.
+        skip: Residual with the shape of `image`. If None, no residual.
+
+    Returns:
+        Images (B, C, 1, S) with the precision and the memory layout of `image`.
 
     """
     if has_kernels(image):

@@ -26,7 +26,7 @@ class GlobalScan(nn.Module):
         motion_layers: Layers of the motion encoder.
         heads: Attention heads.
         dropout: Probability of dropout.
-        scans: Whether motion and audio are scanned, or passed on.
+        scans: Whether motion and audio are scanned, or passed on unchanged.
         speaker: How the state depends on the speaker.
 
     """

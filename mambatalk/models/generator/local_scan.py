@@ -43,7 +43,7 @@ class LocalScan(nn.Module):
         heads: Attention heads in the scans of the body parts.
         dropout: Probability of dropout.
         aligned: Whether the attention to the audio prefers frames that are near in time.
-        scans: Whether the parts are scanned, or passed on.
+        scans: Whether the parts are scanned, or passed on unchanged.
         speaker: How the states of the parts depend on the speaker.
         target: Whether to predict codes or motion channels.
 
@@ -116,7 +116,7 @@ class LocalScan(nn.Module):
                 the batch holds n passes over the same windows.
             speaker_face: Speaker vectors of the face branch (B, T, hidden), or (B, K, hidden) for
                 attention to them.
-            speaker_body: The same of the body branch.
+            speaker_body: The same for the body branch.
 
         Returns:
             Latents (B, T, code_dim) and code logits (B, T, codebook_size) of each part; with the
@@ -142,7 +142,7 @@ class LocalScan(nn.Module):
 
     def _face_state(self, hint: Tensor, speaker: Tensor) -> dict[Part, Tensor]:
         # The face does not use the attention. Its hint holds the audio of the same frame.
-        # Published, the speaker's vector stands beside it, and is not added.
+        # The published network concatenates the speaker's vector with it and adds nothing.
         own = speaker
         if self.speaker != "added":
             own = self.condition["face"](hint, speaker)

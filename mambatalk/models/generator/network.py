@@ -87,7 +87,7 @@ class GeneratorConfig:
     """Whether the global scan scans; if not, its scans are left out, as in the paper's ablation."""
 
     local_scan: bool = True
-    """The same of the local scans."""
+    """The same for the local scans."""
 
     use_words: bool = True
     """Whether the words are an input; if not, every frame has the word of index 0, padding."""
@@ -209,8 +209,8 @@ class Generator(nn.Module):
             wave_face: Audio channels of the face branch (B, S, 3) at 16 kHz.
             wave_body: Audio channels of the body branch (B, S, 2) at 16 kHz.
             words: Word ids (B, T), one per frame at 30 fps.
-            arrived: Number of frames (B,) whose audio has arrived; what follows is replaced by
-                silence. If None, all.
+            arrived: Number of frames (B,) whose audio has arrived; later audio is replaced by
+                silence, later words by padding. If None, everything has arrived.
 
         Returns:
             Features of both branches.

@@ -1,8 +1,9 @@
 """How the states of the generator depend on the speaker.
 
-The published network adds the speaker's vector to the states (`AddedSpeaker`). The other two add a
-term that they compute from the states and the speaker. Its last layer is zero at first, so that a
-new network does not depend on the speaker, and learns how far it should.
+The published network adds the speaker's vector to the states (`AddedSpeaker`). `AdaptiveNorm` and
+`SpeakerAttention` add a term that they compute from the states and the speaker. The last layer of
+this term is zero at first: a new network does not depend on the speaker, and learns how far it
+should.
 """
 
 from typing import Final, Literal
@@ -15,7 +16,7 @@ from mambatalk.models.mamba.attention import attend
 SpeakerForm = Literal["added", "adaptive", "attention"]
 
 SPEAKER_VECTORS: Final = 8
-"""Learned vectors of a speaker that `SpeakerAttention` chooses from."""
+"""Learned vectors of a speaker that `SpeakerAttention` attends to."""
 
 
 class AddedSpeaker(nn.Module):
@@ -27,7 +28,7 @@ class AddedSpeaker(nn.Module):
 
 
 class AdaptiveNorm(nn.Module):
-    """Add the normalised states, scaled and shifted as the speaker's vector says, to the states.
+    """Add the normalised states, with scale and shift from the speaker's vector, to the states.
 
     Source: adaptive layer norm with zero initialisation (W. Peebles and S. Xie, Scalable Diffusion
     Models with Transformers, 2023).
@@ -75,10 +76,10 @@ def speaker_condition(form: SpeakerForm, hidden: int, heads: int, dropout: float
     """Build a module that conditions states on the speaker.
 
     Args:
-        form: How.
+        form: Kind of conditioning.
         hidden: Channels of the states.
-        heads: Heads of attention to the speaker.
-        dropout: Probability of dropout of that attention.
+        heads: Heads of the attention to the speaker; only "attention" uses it.
+        dropout: Probability of dropout in that attention.
 
     """
     if form == "adaptive":

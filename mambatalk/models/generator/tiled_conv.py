@@ -46,8 +46,8 @@ def tiled_conv(rows: Tensor, weight: Tensor, *, padding: int) -> Tensor:
     factors = of_weights @ weight.permute(2, 1, 0).reshape(TAPS, channels * channels_out)
     factors = factors.view(-1, channels, channels_out)
 
-    # Long sequences one after the other, so that their tiles stay in the cache. Short ones together
-    # read the factors once. All are padded in the same memory.
+    # Long sequences are computed one after the other, so that their tiles stay in the cache, and
+    # short ones together, so that the factors are read once. All are padded in the same memory.
     together = max(1, min(batch, TILES_TOGETHER // tiles))
     padded = rows.new_zeros(together, covered, channels)
     y = rows.new_empty(batch, tiles, ADDED, channels_out)
@@ -83,5 +83,6 @@ def _transforms() -> tuple[Tensor, Tensor, Tensor]:
     of_first = of_real.clone()
     of_first[inner] -= of_imaginary
     backward = torch.cat([of_first, -of_real[inner] - of_imaginary, of_imaginary])
-    # The first steps of a tile are wrapped around. Convolutions of networks do not reverse taps.
+    # The first steps of a tile wrap around, so they are left out. The taps are flipped because
+    # convolutions of networks do not reverse them.
     return forward, forward[:, :TAPS].flip(1), backward.T[TAPS - 1 :]

@@ -36,10 +36,13 @@ def offset_and_activate(image: Tensor, offset: Tensor, skip: Tensor | None, slop
     """Add offsets (C,) and a residual to images (B, C, 1, S), and apply a leaky ReLU.
 
     Args:
-        image: Channels innermost; it may be a part of the channels of another image.
-        offset: In single precision.
-        skip: The residual, like the image. If None, none.
+        image: Images with channels innermost; they may be some channels of larger images.
+        offset: Offsets in single precision.
+        skip: Residual with the shape of `image`, channels innermost. If None, no residual.
         slope: Slope of the activation for negative numbers.
+
+    Returns:
+        Images (B, C, 1, S) with the precision of `image`, channels innermost.
 
     """
     batch, channels, _, steps = image.shape

@@ -19,7 +19,7 @@ from mambatalk.models.mamba.compiled.load import is_compiled
 class Dropout(nn.Dropout):
     """Dropout like `nn.Dropout`, in compiled loops on a CPU.
 
-    The loops draw other random numbers from the same seed than PyTorch.
+    From the same seed the loops draw other random numbers than PyTorch does.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def attend(
         query = functional.linear(x, weight[:dim], offset[:dim])
         key_and_value = functional.linear(memory, weight[dim:], offset[dim:])
         projected = [query, repeat_batch(key_and_value, len(x))]
-    # Under autocast the projections have half precision, `x` has not.
+    # Under autocast the projections have half precision, but `x` does not.
     bias = None if bias is None else bias.to(projected[0].dtype)
 
     probability = attention.dropout if attention.training else 0.0

@@ -88,7 +88,7 @@ def _backward_kernel(
     if STARTED:
         first = tl.load(start + place, mask=square, other=0.0)
 
-    # The states, of which the way back needs each and the one before it.
+    # Compute the states again: the backward pass needs each one and the one before it.
     h = first
     for t in range(steps):
         x = tl.load(u + batch * u_b + e * u_e + t * u_t, mask=real, other=0.0).to(tl.float32)
@@ -158,9 +158,10 @@ def triton_scan(
     delta_bias: Tensor,
     state: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Run the selective scan; `selective_scan` has the shapes. The state has a power of 2 numbers.
+    """Run the selective scan; see `selective_scan` for the arguments and their shapes.
 
-    The output has the channels innermost in memory. No gradient passes through the last state.
+    The size N of the state must be a power of 2. The output has the channels innermost in memory.
+    No gradient passes through the last state.
     """
     batch, channels, steps = u.shape
     y = u.new_empty(batch, steps, channels)

@@ -40,7 +40,7 @@ class Quantized:
     """(B, T, width): the code vectors. Their gradient passes to the latents; it is unchanged except
     by the projections of `ScalarQuantizer`."""
     loss: Tensor
-    """Scalar: what keeps latents and code vectors together."""
+    """Scalar: the loss that keeps latents and code vectors together."""
     perplexity: Tensor
     """Scalar: effective number of codes in use, between 1 and the size of the codebook."""
 
@@ -196,17 +196,17 @@ class ScalarQuantizer(Quantizer):
 
     @property
     def codebooks(self) -> tuple[Quantizer, ...]:
-        """None: the levels are fixed."""
+        """Empty: the levels are fixed."""
         return ()
 
     def split(self, latent: Tensor, index: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return nothing."""
+        """Return an empty list."""
         return []
 
     def nearest(self, latent: Tensor) -> Tensor:
         """Return the codes (B, T) of an encoder's latents (B, T, width), by rounding."""
         level = ((self._bounded(latent) + 1) / 2 * (self.levels - 1)).round().long()
-        # NaN has no level. It reaches the loss by the vector; the code only has to exist.
+        # NaN has no level. It reaches the loss through the vector; the code only has to be valid.
         return (level * self.strides).sum(-1).clamp(0, self.size - 1)
 
     def quantized(self, latent: Tensor, index: Tensor) -> Quantized:

@@ -45,7 +45,15 @@ class ResidualBlock(nn.Sequential):
 
 
 class ConvEncoder(nn.Sequential):
-    """Encoder from motion channels to latents, at the same frame rate."""
+    """Encoder from motion channels to latents, at the same frame rate.
+
+    Args:
+        dim: Channels of the motion.
+        width: Channels of the latents.
+        layers: Number L of layers.
+        borders: What convolutions see beyond the ends.
+
+    """
 
     def __init__(self, dim: int, width: int, layers: int, borders: Borders = "zeros") -> None:
         blocks: list[nn.Module] = []
@@ -64,7 +72,15 @@ class ConvEncoder(nn.Sequential):
 
 
 class ConvDecoder(nn.Sequential):
-    """Decoder from latents to motion channels, at the same frame rate."""
+    """Decoder from latents to motion channels, at the same frame rate.
+
+    Args:
+        dim: Channels of the motion.
+        width: Channels of the latents.
+        layers: Number L of layers.
+        borders: What convolutions see beyond the ends.
+
+    """
 
     def __init__(self, dim: int, width: int, layers: int, borders: Borders = "zeros") -> None:
         blocks: list[nn.Module] = [ResidualBlock(width, borders), ResidualBlock(width, borders)]
@@ -82,7 +98,15 @@ class ConvDecoder(nn.Sequential):
 
 
 class AutoEncoder(nn.Module):
-    """The auto-encoder without a codebook, which is the global-motion net."""
+    """The auto-encoder without a codebook, which is the global-motion net.
+
+    Args:
+        dim: Channels of the motion.
+        width: Channels of the latents.
+        layers: Number of layers of encoder and decoder.
+        borders: What convolutions see beyond the ends.
+
+    """
 
     def __init__(self, dim: int, width: int, layers: int, borders: Borders = "zeros") -> None:
         super().__init__()
@@ -96,7 +120,20 @@ class AutoEncoder(nn.Module):
 
 
 class VQVAE(nn.Module):
-    """An auto-encoder whose latents are replaced by code vectors."""
+    """An auto-encoder whose latents are replaced by code vectors.
+
+    Args:
+        dim: Channels of the motion.
+        width: Channels of latents and code vectors.
+        layers: Number of layers of encoder and decoder.
+        codebook_size: Number of codes.
+        borders: What convolutions see beyond the ends.
+        quantizer: How latents become codes.
+
+    Raises:
+        ValueError: The quantiser cannot have this width or number of codes.
+
+    """
 
     def __init__(
         self,

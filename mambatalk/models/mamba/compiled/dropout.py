@@ -57,7 +57,7 @@ class CompiledAttention(torch.autograd.Function):
             probability: Probability of dropout.
             bias: Bias (H, T, S) added to the scores. If None, no bias. It gets no gradient.
             projected: Queries, keys and values, (B, T, H d) or (B, S, H d) in single precision.
-                Neighbours may lie side by side in one tensor (B, T, n H d).
+                Successive ones may be packed side by side in one tensor (B, T, n H d).
 
         Returns:
             Output (B, T, H d).

@@ -21,8 +21,8 @@ def is_compiled(x: Tensor) -> bool:
 def is_available() -> bool:
     """Return whether the loops can be loaded.
 
-    The first call in an environment compiles for some seconds, the first in a process takes one.
-    It fails where numba is missing or has no folder to keep what it compiles.
+    The first call in an environment compiles for some seconds, the first in a process takes one
+    second. The loops cannot be loaded where numba is missing or has no folder for its cache.
     """
     try:
         loops()
