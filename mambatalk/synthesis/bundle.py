@@ -36,6 +36,7 @@ from mambatalk.synthesis.chain import CHAINED_PARTS, CodeChain
 from mambatalk.synthesis.history_chain import Chain, Chains, HistoryChain
 
 FORMAT = 3
+"""Version of the layout of a bundle's folder."""
 _LOADING_ERRORS = (
     ArithmeticError,
     AttributeError,
@@ -74,7 +75,7 @@ class Bundle:
     frame's code is chosen by itself. A generator that predicts motion uses neither.
     """
     reach: float | None = None
-    """Farthest that a training clip went from its first frame, metres. None sets no bound."""
+    """Farthest that a training clip went from its first frame, metres. If None, no bound."""
     rest_joints: Tensor | None = None
     """Rest joints (55, 3) of the mean training body, metres. Without them, as in an imported model,
     feet are not held still.
@@ -155,7 +156,7 @@ class Bundle:
                 try:
                     bundle = cls._load(folder, description)
                 finally:
-                    # A file that does not load is first of all a file that has changed.
+                    # If a file has changed, say so instead of how loading it fails.
                     verified.result()
             return bundle
         except InputError:  # A subclass of ValueError that already describes the fault.
@@ -217,16 +218,15 @@ def _read_chains(path: Path) -> Chains:
     tensors = load_file(path)
     chains: dict[Part, Chain] = {}
     for part in CHAINED_PARTS:
-        # The legs of older bundles remember one code too.
+        # In older bundles the chain of the legs remembers one code, as those of the other parts do.
         kind = HistoryChain if f"{part}.histories" in tensors else CodeChain
-        chains[part] = kind(
-            **{
-                each.name: tensors[f"{part}.{each.name}"]
-                for each in fields(kind)
-                # Older bundles have no means.
-                if each.default is MISSING or f"{part}.{each.name}" in tensors
-            }
-        )
+        statistics = {
+            each.name: tensors[f"{part}.{each.name}"]
+            for each in fields(kind)
+            # Older bundles have no means.
+            if each.default is MISSING or f"{part}.{each.name}" in tensors
+        }
+        chains[part] = kind(**statistics)
     return chains
 
 

@@ -1,9 +1,9 @@
-"""What the generator expects of codes on average, measured on training speech.
+"""Mean probability that the generator gives each code, measured on training speech.
 
-A network gives rare codes less probability than their share in training: on the sample, codes of
-steps a quarter to a third. A chain that divides its probabilities by the shares therefore rarely
-steps. Divided by their own mean they say where the network expects a code more than elsewhere, and
-a bias of the network cancels. docs/experiments.md compares both.
+A network gives rare codes less probability than their share in training: on the sample, the codes
+of steps get a quarter to a third of it. A chain that divides the probabilities by the shares
+therefore rarely steps. Divided by their own means, the probabilities say where the network expects
+a code more than elsewhere, and a bias of the network cancels. docs/experiments.md compares both.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ MAX_FRAMES: Final = 18_000
 def calibrated(bundle: Bundle, speeches: Sequence[Speech]) -> Bundle:
     """Return the bundle with the means that the chains of the legs divide by (`HistoryChain.mean`).
 
-    A bundle whose synthesis draws no codes under such a chain does not change.
+    A bundle whose synthesis draws no codes under such a chain is returned as it is.
 
     Args:
         bundle: The model, with chains that have no means yet, on the device that does the work.
@@ -62,7 +62,7 @@ def mean_probabilities(
 
     Args:
         synthesizer: Corrected synthesis.
-        speeches: What is said, at least one clip.
+        speeches: Training speech, at least one clip.
         parts: Parts with a codebook.
 
     """
@@ -101,7 +101,7 @@ def _outputs(synthesizer: Synthesizer, speech: Speech) -> Iterator[tuple[slice, 
 
 def training_speech(store: "FeatureStore") -> list[Speech]:
     """Return clips of the training split, one of each speaker in turn, for about ten minutes."""
-    # It imports PyArrow, which reads a corpus and is not installed for synthesis alone.
+    # This module imports PyArrow, which reads a corpus and is not installed for synthesis alone.
     from mambatalk.features.windows import clip_ctc
 
     turns: Counter[int] = Counter()

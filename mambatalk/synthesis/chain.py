@@ -1,6 +1,6 @@
-"""Codes of a window as a sequence: what the network says, under transitions seen in training.
+"""Codes of a window as a sequence: the network's predictions, joined by transitions from training.
 
-The network predicts the codes of every frame by themselves. Where speech leaves a choice open, the
+The network predicts the codes of each frame independently. Where speech leaves a choice open, the
 best code of each frame is the same in all frames, so that a part stands still; a draw in each frame
 jumps from choice to choice, so that it trembles. Here codes are the hidden states of a Markov chain
 and the network's probabilities are its emissions, divided by the shares of the codes to become
@@ -62,7 +62,7 @@ class CodeChain:
         return CodeChain(shares=self.shares.to(device), transitions=self.transitions.to(device))
 
     def likelihoods(self, logits: Tensor) -> Tensor:
-        """Return log-likelihoods (B, T, K), as the chain weighs them, of logits (B, T, K)."""
+        """Return the weighted log-likelihoods (B, T, K) of logits (B, T, K)."""
         return EMISSION_WEIGHT * code_likelihoods(logits, self.shares)
 
     def draw(
@@ -73,9 +73,11 @@ class CodeChain:
         Args:
             scores: Log-likelihood (B, T, K) of each code, up to a constant in each frame; -inf
                 excludes a code.
-            before: Codes (B, n) of the frames before the first one. If None, any.
-            noise: Gumbel noise (T, K) that decides.
-            speakers: Rows of the speaker embedding (B,). The transitions are those of all.
+            before: Codes (B, n) of the frames before the first one. If None, the sequences follow
+                no frame.
+            noise: Gumbel noise (T, K) that decides the draw.
+            speakers: Rows of the speaker embedding (B,); not used, because the transitions are
+                counted over all speakers.
 
         """
         prior = self.shares if before is None else self.transitions[before[:, -1]]

@@ -1,8 +1,8 @@
-"""Which codes a window gets, by the scores of the generator.
+"""Choice of the codes of a window from the scores of the generator.
 
 Without sampling each part gets its most likely codes. With it the codes of the body are drawn: as
-sequences where the bundle has a chain for the part, else each frame by itself. The face always gets
-the nearest code.
+sequences where the bundle has a chain for the part, else independently in each frame. The face
+always gets the nearest code.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class CodeChoice:
         bundle: The model, on the device that does the work.
         layout: How clips are divided into windows.
         sampling: How codes of the body are drawn. If None, the most likely ones are chosen.
-        chains: The bundle's chains by part; empty to draw each frame by itself.
+        chains: The bundle's chains by part; empty to draw each frame independently.
 
     """
 
@@ -62,8 +62,8 @@ class CodeChoice:
 
         Args:
             output: Output of the generator.
-            state: State after the previous window. A chain goes on from its last codes.
-            noise: Noise of the drawn codes (`noise`). If None, it is computed.
+            state: State after the previous window. A chain continues from its last codes.
+            noise: What `noise` returns for this state. If None, it is computed.
 
         """
         number = state.windows
@@ -81,7 +81,7 @@ class CodeChoice:
             ]
             codes |= zip(CHAINED_PARTS, side_by_side(draws), strict=True)
         if self._layout.pace is not None and state.context_codes is not None:
-            # Most frames of the window are known, and their motion has been seen.
+            # Most frames of the window are known, and their motion has been returned.
             known = self._layout.known_frames(number)
             for part, context in state.context_codes.items():
                 codes[part] = torch.cat([context, codes[part][:, known:]], dim=1)
@@ -101,7 +101,7 @@ class CodeChoice:
             size = self._bundle.part_networks[part].quantizer.size
             rows = self.sampling.noise(part, number, self._layout.split_frames(frames), size)
             if device.type == "cuda":
-                # From other memory the copy would wait for the window before.
+                # Without pinned memory the copy would wait for the window before.
                 rows = rows.pin_memory()
             noise[part] = rows.to(device, non_blocking=True)
         return noise

@@ -1,7 +1,7 @@
 """From codes to SMPL-X motion.
 
-The codes of a whole clip are decoded together, because the decoders see 9 frames to either side:
-this is what makes joints smooth where windows meet. The global-motion network predicts height and
+The codes of a whole clip are decoded together, because the decoders read 9 frames to either side,
+which makes the motion smooth where windows meet. The global-motion network predicts height and
 ground velocity from the legs; corrected synthesis moves the root with the mean of this velocity and
 the lower body's own. Source: published inference.
 """
@@ -71,7 +71,7 @@ class Bounds(NamedTuple):
 
 
 def decode_parts(bundle: Bundle, codes: Codes) -> PartMotion:
-    """Decode the codes of each part by itself. Predicted channels are motion already."""
+    """Decode the codes of each part. If the generator predicts motion, return it unchanged."""
     if not bundle.generator.predicts_codes:
         return codes
     networks = bundle.part_networks
@@ -85,8 +85,8 @@ def decode(bundle: Bundle, codes: Codes, rules: FidelityRules) -> DecodedMotion:
     The global-motion network was trained without contacts in its input. Published synthesis passes
     it the predicted contacts all the same; corrected synthesis passes zeros.
 
-    The velocity of the root is the mean of that network's and of the lower body's own; published
-    synthesis has the first alone.
+    The velocity of the root is the mean of that network's velocity and of the one that the lower
+    body's auto-encoder decodes; published synthesis uses the first alone.
 
     Args:
         bundle: Bundle with the auto-encoders.
@@ -141,10 +141,9 @@ def assemble_pose(parts: PartMotion, chosen: tuple[Part, ...], rules: FidelityRu
 def orthonormalise(pose: Tensor, rules: FidelityRules) -> Tensor:
     """Make 6D rotations (..., 6 J) orthonormal.
 
-    Published synthesis converts to axis-angle and back with a formula that loses small angles.
-
-    The published formula amplifies the last bits of its input, and PyTorch's norm rounds by memory
-    layout: pass the decoder's output itself, not a copy of it, or parity is lost.
+    Published synthesis converts to axis-angle and back with a formula that loses small angles. That
+    formula amplifies the last bits of its input, and the rounding of PyTorch's norm depends on the
+    memory layout: pass the decoder's output itself, not a copy of it, or parity is lost.
     """
     rotations = pose.unflatten(-1, (-1, 6))
     if rules.stable_axis_angle:
@@ -188,6 +187,9 @@ def to_smplx(
         rules: Published or corrected conversion.
         bounds: How far the roots may go. If None, any distance, as published.
 
+    Returns:
+        Motion of each clip at 30 fps.
+
     """
     sizes = list(lengths)
     ground = pad_sequence(decoded.ground[0].split(sizes), batch_first=True)
@@ -211,7 +213,7 @@ def to_smplx(
 def _to_cpu(clips: Sequence[Tensor]) -> list[NDArray[np.float32]]:
     """Return arrays of clips, on a GPU in pinned memory.
 
-    A GPU writes to new memory of a process at 1.3 GB/s, and to pinned memory at 50.
+    A GPU writes to new memory of a process at 1.3 GB/s, and to pinned memory at 50 GB/s.
     """
     if not clips[0].is_cuda:
         return [clip.cpu().numpy() for clip in clips]
@@ -231,7 +233,7 @@ def decoder_reach(bundle: Bundle) -> int:
 
 
 def part_reach(bundle: Bundle) -> int:
-    """Return the same for the part decoders alone, which predicted motion does not pass."""
+    """Return the reach of the part decoders alone; 0 if the generator predicts motion."""
     if not bundle.generator.predicts_codes:
         return 0
     return max(_convolution_reach(network.decoder) for network in bundle.part_networks.values())

@@ -1,8 +1,8 @@
 """Audio and words of clips that are generated side by side, window by window.
 
 All windows could be encoded before the first one is generated, since they do not depend on motion.
-Encoded as they come, they take little memory, and the next ones are encoded while the last ones are
-generated: on a GPU in a stream beside, on a CPU by half of its threads.
+Encoded as they are needed, they take little memory, and the next ones are encoded while motion is
+generated for the last ones: on a GPU in a second stream, on a CPU by half of its threads.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,8 +21,8 @@ Encode = Callable[[Sequence[tuple[ClipInputs, int]]], Fused]
 Job = Callable[[], Fused]
 """Encodes a group of windows."""
 BESIDE: Final = 4
-"""Consecutive windows that are encoded on a CPU while others are generated. With more of them both
-halves of the threads wait longer for each other, at the beginning and at the end of a clip.
+"""Consecutive windows that are encoded on a CPU while others are generated. With more of them the
+two halves of the threads wait longer for each other at the beginning and at the end of a clip.
 """
 
 
@@ -68,9 +68,9 @@ def encoded_ahead(
     """Yield the features of groups of windows, and encode a group while the one before is used.
 
     Args:
-        jobs: Encode the groups.
+        jobs: The jobs that encode the groups.
         device: Device of the generator.
-        beside: Stream of a GPU that encodes. If None, a GPU encodes when it is asked.
+        beside: Stream of a GPU that encodes. If None, a GPU encodes each group on demand.
 
     """
     if beside is not None:
@@ -104,8 +104,8 @@ def _groups(
 def _with_half_of_the_threads(jobs: Iterator[Job], threads: int) -> Iterator[Fused]:
     """Encode the next group with half of the threads, while the caller has the other half.
 
-    Threads that share every operation wait for each other in each of them. Which group gets how
-    many threads depends on nothing but its place, since their number changes the last bits.
+    Threads that share every operation wait for each other in each of them. The number of threads
+    changes the last bits, so that of a group depends on its place alone.
     """
     half = threads // 2
 
@@ -122,7 +122,7 @@ def _with_half_of_the_threads(jobs: Iterator[Job], threads: int) -> Iterator[Fus
                 following: Future[Fused] | None = None
                 if (job := next(jobs, None)) is not None:
                     following = pool.submit(encoded, job)
-                # The last group has no other one beside it.
+                # Nothing is encoded beside the last group.
                 torch.set_num_threads(threads - half if following else threads)
                 yield features
                 features = following.result() if following else None
@@ -131,7 +131,7 @@ def _with_half_of_the_threads(jobs: Iterator[Job], threads: int) -> Iterator[Fus
 
 
 def _in_a_stream_beside(jobs: Iterator[Job], beside: torch.cuda.Stream) -> Iterator[Fused]:
-    """Encode the next group in a stream beside, while the windows of this one are generated."""
+    """Encode the next group in a second stream, while the windows of this one are generated."""
     current = torch.cuda.current_stream()
     beside.wait_stream(current)
 

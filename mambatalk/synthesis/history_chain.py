@@ -91,7 +91,7 @@ class HistoryChain:
             if not len(kept):
                 continue
             taken[speaker] = taken.get(speaker, 0) + len(kept)
-            # Before a clip begins, its first code.
+            # The frames before a clip count as its first code.
             padded = np.concatenate([np.repeat(kept[0], MEMORY - 1), kept])
             windows = np.lib.stride_tricks.sliding_window_view(padded, MEMORY)
             rows.append(np.column_stack([np.full(len(kept), speaker), windows]))
@@ -125,7 +125,7 @@ class HistoryChain:
         )
 
     def likelihoods(self, logits: Tensor) -> Tensor:
-        """Return log-likelihoods (B, T, K), as the chain weighs them, of logits (B, T, K)."""
+        """Return the weighted log-likelihoods (B, T, K) of logits (B, T, K)."""
         if self.mean is None:
             return code_likelihoods(logits, self.shares)
         return MEAN_WEIGHT * code_likelihoods(logits, self.mean.clamp_min(SMALLEST_MEAN))
@@ -138,13 +138,14 @@ class HistoryChain:
         Args:
             scores: Log-likelihood (B, T, K) of each code, up to a constant in each frame; -inf
                 excludes a code, unless it excludes every code that may follow.
-            before: Codes (B, n) of the frames before the first one. If None, any.
-            noise: Gumbel noise (T, K) that decides.
-            speakers: Rows of the speaker embedding (B,). One without training clips moves like the
-                one with most.
+            before: Codes (B, n) of the frames before the first one. If None, the sequences follow
+                no frame.
+            noise: Gumbel noise (T, K) that decides the draw; the first column is used.
+            speakers: Rows of the speaker embedding (B,). A speaker without training clips has the
+                histories of the speaker with most.
 
         """
-        # The distribution function of Gumbel noise makes uniform numbers of it.
+        # The distribution function of Gumbel noise maps it to uniform numbers.
         uniform = torch.exp(-torch.exp(-noise[:, 0].double()))
         scores = scores.double()
         likelihoods = (scores - scores.amax(dim=-1, keepdim=True)).exp()
@@ -184,8 +185,9 @@ class HistoryChain:
 
         Args:
             likelihoods: Likelihood (B, T, K) of each code, up to a factor in each frame.
-            before: Codes (B, n) of the frames before the first one. If None, any.
-            uniform: Numbers (T,) in [0, 1] that decide.
+            before: Codes (B, n) of the frames before the first one. If None, the sequences follow
+                no frame.
+            uniform: Numbers (T,) in [0, 1] that decide the draw.
 
         """
         expected = _normalised(self.counts.expand(len(likelihoods), -1))
@@ -215,7 +217,7 @@ class HistoryChain:
     def _of_speaker(self, speaker: int) -> "HistoryChain":
         """Return the chain of one speaker's histories (`_range`).
 
-        They are few among those of a whole corpus, and no others lead to them or follow.
+        They are few among those of a whole corpus, and no transition leads to or from others.
         """
         if speaker not in self._speaker_chains:
             first, end = self._range(self.speakers.new_tensor([speaker])).tolist()[0]
@@ -238,7 +240,7 @@ class HistoryChain:
     def _range(self, speakers: Tensor) -> Tensor:
         """Return the first history of each speaker and the one after the last (B, 2).
 
-        They are sorted by speaker. One without training clips has those of the speaker with most.
+        They are sorted by speaker. A speaker without any has those of the speaker with most.
         """
         edges = [
             torch.searchsorted(self.speakers, speakers.contiguous(), side=side)
@@ -249,14 +251,14 @@ class HistoryChain:
 
     @cached_property
     def _largest(self) -> Tensor:
-        """The same (2,) of the speaker with most histories."""
+        """Range (2,) of the histories of the speaker with most."""
         counts = torch.bincount(self.speakers)
         end = counts.cumsum(0)[counts.argmax()]
         return torch.stack([end - counts.max(), end])
 
     @cached_property
     def _widest(self) -> int:
-        """Number of histories of this speaker."""
+        """Number of histories of the speaker with most."""
         return int(self._largest[1] - self._largest[0])
 
     @cached_property
@@ -273,15 +275,19 @@ class HistoryChain:
 
 
 def _with_ends(states: Ints, counts: Ints, pairs: Ints, pair_counts: Ints) -> tuple[Ints, Ints]:
-    """Let a history that ends a clip, and is found nowhere else, go on as its last code does.
+    """Add pairs for histories that occur only at the end of clips, and so are never followed.
 
-    If the speaker's code is nowhere followed by another frame, it goes on to any history.
+    Such a history is followed by all histories of the speaker that follow its last code. If no
+    frame of the speaker follows that code, it is followed by all histories of the speaker.
 
     Args:
         states: Speaker and codes (S, 1 + MEMORY) of each history.
-        counts: Frames (S,) with each.
+        counts: Frames (S,) with each history.
         pairs: Histories (E, 2) that followed each other.
         pair_counts: How often (E,) they did.
+
+    Returns:
+        Pairs and their counts, with the added ones.
 
     """
     added = []
@@ -321,7 +327,7 @@ def _choose(weights: Tensor, uniform: Tensor) -> Tensor:
     """Return indices (B,) drawn in proportion to weights (B, n), by a number () in [0, 1]."""
     cumulative = weights.cumsum(dim=1)
     total = cumulative[:, -1:]
-    # The last one with a weight at most, because rounding may exceed the sum.
+    # At most the last index with a weight, because rounding may exceed the sum.
     last = (cumulative < total).sum(dim=1)
     return torch.minimum((cumulative <= uniform * total).sum(dim=1), last)
 

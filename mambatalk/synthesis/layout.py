@@ -136,7 +136,10 @@ class WindowLayout:
         return [first, *(min(self.hop, count - start) for start in starts)]
 
     def arrived_frames(self, number: int) -> int:
-        """Return how many frames of a window have audio by its time: fewer when a stream begins."""
+        """Return how many frames of a window have audio when it is generated.
+
+        All of them, except in the first windows of a stream.
+        """
         return self.covered_frames(number + 1) + self.look_ahead - self.first_frame(number)
 
     def audio_slice(self, number: int) -> tuple[int, int]:
@@ -154,7 +157,7 @@ def check_audio(speech: Speech, layout: WindowLayout) -> None:
     """Check that there is enough audio and that its samples are finite.
 
     Raises:
-        InputError: They are not.
+        InputError: There is too little audio, or a sample is not finite.
 
     """
     waveform = speech.waveform
@@ -166,8 +169,8 @@ def check_audio(speech: Speech, layout: WindowLayout) -> None:
             f" found {len(waveform)} samples for {speech.frame_count} frames",
             "give a longer recording",
         )
-    # One of the two is not finite if any sample is not. `np.isfinite` of all takes five times as
-    # long.
+    # The minimum or the maximum is not finite if any sample is not. `np.isfinite` of all samples
+    # takes five times as long.
     if not np.isfinite([waveform.min(), waveform.max()]).all():
         raise InputError(
             "speech",
@@ -248,9 +251,8 @@ class ClipInputs:
 def encoded_together(device: torch.device) -> int:
     """Return how many windows are encoded in one batch.
 
-    They do not depend on motion. 16 windows of full size need about 1 GB of activations, in half
-    precision half of it: a GPU needs 2 GB, and 4 in single precision. With 16 it waits for
-    launches.
+    16 windows of full size need about 1 GB of activations, in half precision half of it. So a GPU
+    needs 2 GB for 64 windows, or 4 GB in single precision; with 16 it would wait for launches.
     """
     return 64 if device.type == "cuda" else 16
 
@@ -261,7 +263,7 @@ def encode_windows(
     """Encode audio and words of many windows.
 
     Args:
-        generator: In evaluation mode.
+        generator: The generator, in evaluation mode.
         windows: Clip and number of each window.
         layout: Length and overlap of windows.
 
@@ -292,11 +294,15 @@ def first_sample(frame: int) -> int:
 def whole_clip_channels(
     wave: Tensor, ctc: NDArray[np.integer] | None, statistics: tuple[float, float] | None = None
 ) -> Tensor:
-    """Return the audio channels (S, 3) of the waveform (S,) of a whole clip, on its device.
-
-    The waveform is normalised with the statistics, or with its own if they are None.
+    """Return the audio channels (S, 3) of a whole clip, on the device of the waveform.
 
     Past the end of the clip the envelope keeps its last full value, as published.
+
+    Args:
+        wave: Waveform (S,) at 16 kHz.
+        ctc: CTC token ids (S,). If None, that channel is 0.
+        statistics: Mean and standard deviation to normalise with. If None, those of the waveform.
+
     """
     ids = None if ctc is None else torch.tensor(ctc, device=wave.device)
     mean, std = wave_statistics(wave) if statistics is None else statistics

@@ -1,7 +1,7 @@
 """Decode several clips, each of its own length, in pieces of the same length.
 
-One clip leaves most of a GPU idle. Decoders see few frames to either side, so that pieces of all
-clips can be decoded side by side if each has these frames.
+One clip leaves most of a GPU idle. Decoders read few frames to either side, so pieces of all clips
+can be decoded side by side if each includes these frames.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,12 @@ class _Piece(NamedTuple):
 
 
 def decode_clips(bundle: Bundle, clips: Sequence[Codes], rules: FidelityRules) -> DecodedMotion:
-    """Decode the codes (1, n) of several clips (`decode`), on a GPU side by side.
+    """Decode the codes of several clips, on a GPU side by side.
+
+    Args:
+        bundle: Bundle with the auto-encoders.
+        clips: Codes (1, n) of each clip.
+        rules: Published or corrected decoding.
 
     Returns:
         Motion (1, N) of all clips, end to end.
@@ -48,7 +53,7 @@ def decode_clips(bundle: Bundle, clips: Sequence[Codes], rules: FidelityRules) -
 
 
 def decode_in_pieces(bundle: Bundle, clips: Sequence[Codes], rules: FidelityRules) -> DecodedMotion:
-    """Decode the codes (1, n) of several clips in pieces, side by side.
+    """Decode the codes of several clips in pieces, side by side; arguments as in `decode_clips`.
 
     Returns:
         Motion (1, N) of all clips, end to end.
@@ -87,7 +92,7 @@ def _pieces(lengths: Sequence[int], reach: int) -> list[_Piece]:
         clip_end = clip_begin + length
         for first in range(clip_begin, clip_end, PIECE):
             last = min(first + PIECE, clip_end)
-            # The last one begins earlier, so that it has the length of the first one.
+            # The last piece begins earlier, so that it has the length of the first one.
             begin = max(clip_begin, min(first, clip_end - PIECE) - reach)
             end = min(last + reach, clip_end)
             pieces.append(_Piece(first, last, begin, end - begin))

@@ -1,11 +1,12 @@
 """Single or half precision for the products of synthesis.
 
 Half precision is what full-size networks are trained with on a GPU: bfloat16 for the network of a
-window. A GPU encodes the audio in half precision as well, a CPU does not. A CPU with instructions
-for bfloat16 takes two thirds of the time for the network, a GPU the same for one clip, and two
-fifths for many. It changes 1 to 4 % of the codes of the sample's model, and none of its metrics
-much; a trained model of full size has not been compared (docs/experiments.md). Small networks stay
-in single precision, so that their motion does not depend on the machine.
+window. A GPU encodes the audio in half precision as well, a CPU does not. Half precision reduces
+the time of the network to two thirds on a CPU with instructions for bfloat16, and on a GPU to two
+thirds for one clip and to two fifths for many. It changes 1 to 4 % of the codes of the sample's
+model, and none of its metrics much; a trained model of full size has not been compared
+(docs/experiments.md). Small networks stay in single precision, so that their motion does not depend
+on the machine.
 """
 
 import logging
@@ -26,8 +27,8 @@ million.
 
 GPU_AUDIO: Final = torch.float16
 """Half precision of the audio encoders on a GPU. It rounds as TF32 does, which convolutions have
-there in single precision, and changes features a ninth as much as bfloat16. Behind batch norms
-nothing is near its largest number.
+there in single precision, and changes features a ninth as much as bfloat16. After batch norms no
+value is near the largest number of float16.
 """
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def is_small(generator: nn.Module) -> bool:
 
 
 def fastest_precision(generator: nn.Module) -> Precision:
-    """Return what a generator computes fastest with on its device, and log it."""
+    """Return the precision in which a generator computes fastest on its device; log if half."""
     device = next(generator.parameters()).device.type
     if is_small(generator) or not has_half_instructions(device):
         return "single"
@@ -77,7 +78,7 @@ def _product_weights(path: str, module: nn.Module) -> list[str]:
 
 
 def has_half_instructions(device: str) -> bool:
-    """Return whether a type of device multiplies in bfloat16: a CPU by AVX-512 BF16 or AMX."""
+    """Return whether a type of device multiplies in bfloat16; a CPU needs AVX-512 BF16 or AMX."""
     if device == "cuda":
         # Older GPUs emulate it, which is slower than single precision.
         return torch.cuda.is_bf16_supported(including_emulation=False)

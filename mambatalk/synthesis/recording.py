@@ -55,7 +55,7 @@ class RecordedWindows:
             kind: What the computation depends on besides the tensors.
             state: State before the window.
             window: Encoded audio and words.
-            noise: Decides which codes are drawn.
+            noise: Noise that decides which codes are drawn.
 
         """
         inputs = _tensors(state, window, noise)
@@ -67,7 +67,7 @@ class RecordedWindows:
         recording = self._recordings[key]
         if recording is None:
             recording = self._record(state, window, noise)
-            # At the end of the order, so that the oldest ones go first.
+            # Move it to the end of the order, so that the oldest recordings are deleted first.
             del self._recordings[key]
             self._recordings[key] = recording
             while len(self._recordings) > MOST_RECORDINGS:
@@ -75,7 +75,7 @@ class RecordedWindows:
         for place, tensor in zip(recording.inputs, inputs, strict=True):
             place.copy_(tensor)
         recording.graph.replay()
-        # The next replay overwrites them.
+        # The next replay overwrites these tensors.
         codes = {part: index.clone() for part, index in recording.codes.items()}
         after = recording.after.copied()
         return codes, replace(after, windows=state.windows + 1)
@@ -96,7 +96,7 @@ class RecordedWindows:
 
 
 def _tensors(state: SynthesisState, window: Fused, noise: Noise) -> list[Tensor]:
-    """Return all tensors in a fixed order."""
+    """Return all tensors of a window's inputs in a fixed order."""
     codes = [*(state.context_codes or {}).values(), *(state.recent_codes or {}).values()]
     return [
         state.context,

@@ -19,14 +19,14 @@ from mambatalk.motion.skeleton import (
 if TYPE_CHECKING:
     from mambatalk.features.store import FeatureStore
 
-PELVIS_HEIGHT = 1.30
-"""Mean height (m) of the translation in BEATX's speaker 2."""
+TRANSLATION_HEIGHT = 1.30
+"""Mean height (m) of the translation in BEATX's speaker 2. The pelvis is lower."""
 
 
 def mean_rest(store: "FeatureStore") -> Tensor:
     """Return the mean training pose as motion (337,).
 
-    Feet are planted, the pelvis is at its mean height, and x and z are 0.
+    Feet are planted, the translation has its mean height, and x and z are 0.
     """
     total = np.zeros(MOTION_DIM)
     frames = 0
@@ -61,7 +61,7 @@ def arms_down() -> Tensor:
     pose = torch.zeros(JOINT_COUNT, 3)
     pose[JOINTS.index("left_shoulder"), 2] = -1.2
     pose[JOINTS.index("right_shoulder"), 2] = 1.2
-    return _standing(axis_angle_to_6d(pose).flatten(), PELVIS_HEIGHT)
+    return _standing(axis_angle_to_6d(pose).flatten(), TRANSLATION_HEIGHT)
 
 
 def _standing(rotations: Tensor, height: float) -> Tensor:

@@ -66,7 +66,7 @@ class Sampling:
             random = np.random.default_rng([self.seed, number, PARTS.index(part)])
             random.random(out=noise[first : first + count])
             first += count
-        # What `random.gumbel` computes one number at a time, which takes four times as long.
+        # `random.gumbel` computes the same one number at a time, which takes four times as long.
         np.subtract(1, noise, out=noise)
         for _ in range(2):
             np.negative(np.log(noise, out=noise), out=noise)
@@ -86,7 +86,7 @@ class Sampling:
         Args:
             logits: Logits (B, T, codes) of consecutive frames of one window.
             noise: Noise (T, codes) of these frames (`noise`), on the same device.
-            chain: Draw sequences under its transitions. If None, draw each frame by itself.
+            chain: Draw sequences with its transitions. If None, draw each frame independently.
             before: Codes (B, n) of the frames before the first one, for the chain.
             speakers: Rows of the speaker embedding (B,), which a chain needs.
 

@@ -1,5 +1,6 @@
 """What synthesis keeps from window to window."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -27,30 +28,23 @@ class SynthesisState:
 
     def copied(self) -> "SynthesisState":
         """Return the state with tensors of its own."""
-        context_codes, recent_codes = (
-            codes and {part: index.clone() for part, index in codes.items()}
-            for codes in (self.context_codes, self.recent_codes)
-        )
-        return replace(
-            self,
-            context=self.context.clone(),
-            first_frame=self.first_frame.clone(),
-            speaker_index=self.speaker_index.clone(),
-            context_codes=context_codes,
-            recent_codes=recent_codes,
-        )
+        return self._with_tensors(Tensor.clone)
 
     def first_rows(self, count: int) -> "SynthesisState":
         """Return the state of the first `count` clips."""
-        context_codes, recent_codes = (
-            codes and {part: index[:count] for part, index in codes.items()}
-            for codes in (self.context_codes, self.recent_codes)
-        )
-        return SynthesisState(
-            context=self.context[:count],
-            first_frame=self.first_frame[:count],
-            speaker_index=self.speaker_index[:count],
-            windows=self.windows,
-            context_codes=context_codes,
-            recent_codes=recent_codes,
+        return self._with_tensors(lambda tensor: tensor[:count])
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> "SynthesisState":
+        """Return the state with every tensor replaced by the result of a function."""
+
+        def changed(codes: Codes | None) -> Codes | None:
+            return codes and {part: change(index) for part, index in codes.items()}
+
+        return replace(
+            self,
+            context=change(self.context),
+            first_frame=change(self.first_frame),
+            speaker_index=change(self.speaker_index),
+            context_codes=changed(self.context_codes),
+            recent_codes=changed(self.recent_codes),
         )

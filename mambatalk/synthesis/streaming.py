@@ -1,16 +1,16 @@
 """Motion for audio that is still arriving.
 
-A window is generated as soon as its audio is complete. How audio is divided into chunks changes no
-bit of the motion.
+A window is generated as soon as its audio is complete. The motion does not depend on how audio is
+divided into chunks, not even in its last bits.
 
 Without a pace, a frame is returned as soon as every frame that affects it is generated. With the
 statistics of the whole recording, the motion then equals that of `Synthesizer.generate` but for
 rounding, and for feet: a planted foot is held at its mean place (the rule `locked_feet`), which is
-known only when the foot is lifted. Whoever waits for the end can call `Synthesizer.lock_feet` on
-the whole.
+known only when the foot is lifted. A caller that has waited for the end can call
+`Synthesizer.lock_feet` on the whole motion.
 
-With a `Pace`, frames are returned with the window that adds them: the decoders see the codes of the
-look-ahead after them, which are not final, and the last one again beyond.
+With a `Pace`, frames are returned with the window that adds them: the decoders read the codes of
+the look-ahead after them, which are not final, and beyond these the last one again.
 """
 
 import math
@@ -43,8 +43,8 @@ from mambatalk.synthesis.layout import ClipInputs, with_look_ahead
 from mambatalk.synthesis.synthesizer import Synthesizer
 
 DECODED_TOGETHER: Final = 4
-"""Windows of a file that are decoded in one piece. A piece has neighbours at both ends, which take
-as long to decode as one window. Progress is shown once a piece.
+"""Windows of a file that are decoded in one piece. A piece is decoded with neighbouring frames at
+both ends, which take as long as one window. Progress is shown once a piece.
 """
 
 
@@ -72,15 +72,16 @@ def stream(
             computes them. If None, the fixed ones that the network was trained with, or those of
             the audio up to the end of each window.
         together: Number of windows whose audio is encoded in one batch, which takes less time than
-            one by one. The first waits for the audio of the last: for audio that need not be waited
-            for, such as that of a file. Some of them are decoded together as well.
+            one by one. Some of them are decoded together as well. The first window of a batch waits
+            for the audio of the last, so leave it at 1 unless all audio is there, as in a file.
 
     Yields:
         Consecutive pieces of the motion at 30 fps, none of them empty.
 
     Raises:
-        InputError: The speaker is unknown, the audio ends before the first frame, or the synthesis
-            is published, which drops the last frames; how many is known only at the end.
+        InputError: The speaker is unknown, the audio ends before the first frame or is not finite,
+            or the synthesis is published, which drops the last frames; how many is known only at
+            the end.
 
     """
     if not synthesizer.rules.cover_all_frames:
@@ -110,8 +111,8 @@ def stream(
 def stream_delay(synthesizer: Synthesizer) -> float:
     """Return the longest time in seconds from a sound to the motion of its frame.
 
-    It is that of audio in real time, without the time of computation. The first frames of a stream
-    wait for the first window, which has the frames of the context more.
+    It applies to audio that arrives in real time, and does not include computation. The first
+    window of a stream can wait longest, because it adds the frames of the context too.
     """
     layout = synthesizer.layout
     later = layout.look_ahead if layout.pace else decoder_reach(synthesizer.bundle)
@@ -226,7 +227,7 @@ class _ReceivedAudio:
         self._wave = self._wave[first - self._first :]
         self._first = first
 
-        # Not more than is needed, however much has arrived.
+        # Use no more than is needed, however much has arrived.
         wave = torch.from_numpy(self._wave[:needed])
         if len(wave) < needed:
             wave = with_look_ahead(wave)
@@ -259,8 +260,8 @@ class _FrameDecoder:
         self._synthesizer = synthesizer
         self._reach = decoder_reach(synthesizer.bundle)
         self._position = position
-        self._bounds = synthesizer.bounds(position)
         """Translation (1, 3) of the next frame; x and z are used."""
+        self._bounds = synthesizer.bounds(position)
         self._codes: Codes = {}
         self._later: Codes = {}
         """Codes of the look-ahead, which are not final."""

@@ -66,7 +66,8 @@ class Synthesizer:
             None, what the device computes fastest (`synthesis/precision.py`).
 
     Raises:
-        InputError: Sampling is asked of a bundle that predicts motion, which has no codes.
+        InputError: `sampling` is given for a bundle that predicts motion, which has no codes; or
+            the frames of the pace do not fit into a window.
 
     Example:
         >>> synthesizer = Synthesizer(Bundle.load("bundle"))  # doctest: +SKIP
@@ -107,7 +108,7 @@ class Synthesizer:
         self.choice = CodeChoice(bundle, self.layout, sampling, chains)
         on_gpu = self.device.type == "cuda"
         self._recorded = RecordedWindows(self._compute) if on_gpu else None
-        # One for all calls: the memory of a stream is not used again by another one.
+        # One stream for all calls, because no other stream uses its memory again.
         self._beside = torch.cuda.Stream(self.device) if on_gpu else None
         if not on_gpu:
             pack(bundle.generator)
@@ -239,7 +240,7 @@ class Synthesizer:
         """
         begin, end = 0, codes["upper"].shape[1]
         if self.rules.relative_position:
-            # Nothing depends on where the root is, so that the frames before are not needed.
+            # Nothing depends on where the root is, so the frames before are not needed.
             begin = max(begin, known.start - self._reach)
             end = min(end, known.stop + self._reach)
         parts = decode_parts(self.bundle, {part: x[:, begin:end] for part, x in codes.items()})

@@ -2,9 +2,9 @@
 
 Each frame of a sequence depends on the one before it, so that PyTorch launches some thirty small
 kernels a frame, which take a GPU longer than the network does. Here one program draws a whole
-sequence of `CodeChain`; the histories of a `HistoryChain`, of which there are thousands, are shared
-out among many programs, one launch for each frame forward and one for the whole way back. Sums have
-a fixed order: the same inputs always give the same codes. `TRITON_INTERPRET=1` runs them on a CPU.
+sequence of `CodeChain`. The thousands of histories of a `HistoryChain` are divided among many
+programs, with one launch for each frame forward and one for the whole backward pass. Sums have a
+fixed order: the same inputs always give the same codes. `TRITON_INTERPRET=1` runs them on a CPU.
 
 Source: `synthesis/chain.py` and `synthesis/history_chain.py`, which have the formulas.
 """
@@ -46,7 +46,7 @@ def _code_chain_kernel(
         tl.store(filtered + t * size + k, weight / tl.sum(weight, 0), mask=real)
         tl.debug_barrier()
         flow = tl.zeros([ROWS, SIZE], tl.float32)
-        # Unrolled, so that the loads of all rows are on their way at the same time.
+        # Unrolled, so that the rows are loaded at the same time.
         for first in tl.static_range(0, SIZE, ROWS):
             i = first + tl.arange(0, ROWS)
             share = tl.load(filtered + t * size + i, mask=i < size, other=0.0)
@@ -77,7 +77,7 @@ def draw_codes(scores: Tensor, prior: Tensor, transitions: Tensor, noise: Tensor
         scores: Log-likelihood (B, T, K) of each code; -inf excludes a code.
         prior: Probability (B, K) of each code in the first frame, before its likelihood.
         transitions: Probability (K, K) of each code (column) after each code (row).
-        noise: Gumbel noise (T, K) that decides.
+        noise: Gumbel noise (T, K) that decides the draw.
 
     """
     clips, frames, size = scores.shape
@@ -167,7 +167,7 @@ def _history_step_kernel(
     frame = clip * frames + t
     s = block * ROWS + tl.arange(0, ROWS)
     real = s < own_count
-    # First of all, since memory answers late.
+    # Loaded first, because memory answers late.
     code = tl.load(history_code + own_first + s, mask=real, other=0)
     likelihood = tl.load(likelihoods + frame * size + code, mask=real, other=0.0)
     if BEGINS and not FOLLOWS:
@@ -178,8 +178,8 @@ def _history_step_kernel(
             possible, total = _total(before_sums, own_blocks, CHUNK)
         begin = tl.load(first + own_first + s, mask=real, other=0)
         end = tl.load(first + own_first + s + 1, mask=real, other=0)
-        # Nearly every history has one pair that leads to it. Several at a time, most of them beside
-        # the point, take twice as long.
+        # Nearly every history has one pair that leads to it. To load several at a time, most of
+        # them masked, takes twice as long.
         value = tl.zeros([ROWS], tl.float64)
         for number in range(tl.max(end - begin, 0)):
             pair = begin + number
@@ -277,11 +277,11 @@ def draw_histories(
         likelihoods: Likelihood (B, T, K) of each code, up to a factor in each frame.
         prior: Probability (B, W) of the histories that are possible for each clip in the first
             frame, before its likelihood; or in the frame before, if the sequences follow one.
-        own: First of these histories and the one after the last (B, 2), W at most. None of the
-            others is followed by one of them.
+        own: First of these histories and the one after the last (B, 2), at most W apart. No other
+            history is followed by one of them.
         history_code: Latest code (S,) of each history.
-        incoming: What leads to each history.
-        uniform: Numbers (T,) in [0, 1] that decide.
+        incoming: The pairs of histories that follow each other.
+        uniform: Numbers (T,) in [0, 1] that decide the draw.
         follows: Whether the sequences follow a frame.
 
     """
