@@ -18,7 +18,7 @@ LOOK_AHEAD = ENVELOPE_WINDOW - 1
 SUM_BLOCK = 2**18
 """Samples converted to float64 at a time on a CPU."""
 GPU_SUM_BLOCK = 2**22
-"""The same on a GPU, where each block is some launches of kernels."""
+"""The same on a GPU, where each block takes several kernel launches."""
 VARIANCE_FLOOR = 1e-7
 """Added to the variance, as the Wav2Vec2 processor does."""
 FIXED_STATISTICS = (0.0, 0.05)

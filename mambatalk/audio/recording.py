@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 MAX_SECONDS: Final = 2 * 3600 + 60
-"""Two hours, and a minute for those who count generously."""
+"""Two hours, and a minute of tolerance."""
 MISSING_SECONDS: Final = 0.5
 """A file whose header states this much more than can be decoded is truncated."""
 MISSING_BYTES: Final = 4096
 """Headers of complete wav files are wrong by up to this many bytes."""
 STREAMED_SIZE: Final = 2**31 - 1
-"""Writers that do not know the size state this or more."""
+"""Writers that do not know the size of a file state this many bytes or more."""
 HINT: Final = "convert or record the file again"
 
 
@@ -35,9 +35,9 @@ class Recording:
     """The sound of an audio or video file.
 
     Args:
-        path: The file. Its content decides about the format, not its name.
+        path: The file. The format is detected from its content, not from its name.
         name: Name in messages. If None, the path.
-        max_seconds: Longest duration.
+        max_seconds: Longest duration in seconds.
 
     """
 
@@ -121,7 +121,7 @@ def read_audio(path: str | Path) -> NDArray[np.float32]:
     """Read a recording of any common format as a waveform (S,), mono at 16 kHz.
 
     Raises:
-        InputError: The file is missing or holds no sound that can be decoded.
+        InputError: As `Recording.chunks`.
 
     """
     return Recording(path).waveform()
