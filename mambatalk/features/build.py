@@ -58,7 +58,7 @@ def build_features(
             it.
 
     Raises:
-        InputError: The training or test split is empty.
+        InputError: The training or test split is empty, or the CTC model cannot be loaded.
 
     """
     out = Path(out)

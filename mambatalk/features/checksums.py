@@ -1,7 +1,7 @@
 """Checksums of cached files, so that damage is found before the files are used.
 
-Bits that a disk, a memory module or an interrupted copy has changed would otherwise train another
-model without a word. All blocks are compared when a process opens the files, by several threads.
+Bits that a disk, a memory module or an interrupted copy has changed would otherwise silently change
+the trained model. All blocks are compared when a process opens the files, by several threads.
 Reading afterwards costs nothing: a window is still a slice of a memory map.
 """
 

@@ -54,6 +54,7 @@ class FeatureJob:
     vocabulary: dict[str, int]
     """The part of the vocabulary that this clip needs."""
     ctc_model: str | None
+    """Name of the CTC model. If None, the clip gets no CTC ids."""
     rules: FidelityRules
 
 
@@ -101,7 +102,7 @@ def frame_features(
     Args:
         clip: Clip of n frames.
         rest: Rest joints (55, 3) of the speaker's body, metres.
-        vocabulary: Word ids.
+        vocabulary: Word to id.
         rules: Published or corrected assignment of words to frames.
 
     Returns:
