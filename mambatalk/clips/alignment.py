@@ -55,6 +55,7 @@ PACE_LAG: Final = round(0.3 * FPS)
 """Largest lag at another pace, and of reversed motion, in frames: both start together with the
 audio, and a narrow range admits fewer fits by chance."""
 PACE_SIGNIFICANCE: Final = 3.6
+"""Smallest accepted significance of a pace, and of reversed motion."""
 PACE_ADVANTAGE: Final = 1.2
 """How much more significant another pace, or reversed motion, must be than the motion as it is."""
 
@@ -79,12 +80,12 @@ def lag_statistics(
     Returns:
         `mouth_lag`, `stroke_lag` and `word_lag`, the lag of the audio behind mouth, gestures and
         words in seconds, positive if the audio is late; None if the curves do not correlate
-        clearly. `pace`, the frame rate's error: the mouth fits the audio if the motion takes so
-        many times as long; `clock`, the same for a clock that runs slow or fast. They are 1 if no
-        other pace is clearly better, and None if no pace fits. `clock_fits`, the significance of
-        the best fit at each of `CLOCK_PACES`, for a comparison over the clips of a speaker; None if
-        the clip is too short or nothing moves. `backwards`, by how much reversed motion fits more
-        significantly than the motion as it is; 0 if it does not.
+        clearly. `pace`, the factor by which the motion must be lengthened to fit the audio if its
+        frame rate is wrong; `clock`, the same factor if a clock runs slow or fast. Both are 1 if no
+        other factor is clearly better, and None if none fits. `clock_fits`, the significance of the
+        best fit at each of `CLOCK_PACES`, for a comparison over the clips of a speaker; None if the
+        clip is too short or nothing moves. `backwards`, how much higher the significance of
+        reversed motion is than that of the motion as it is; 0 if it is not clearly higher.
 
     """
     loudness = loudness_by_frame(waveform)

@@ -21,13 +21,15 @@ DEVIATION_PER_MAD: Final = 1.4826
 """Standard deviation of a normal distribution divided by its median absolute deviation."""
 
 ACTIVITY_SCALE: Final = 0.25
-"""Clips of one speaker differ in activity by a quarter at least; z-scores use its logarithm."""
+"""Smallest standard deviation of the logarithm of activity: clips of one speaker differ by a
+quarter at least."""
 STILL: Final = 0.001
 """Speed (rad/s, or coefficients per second) below which all parts are equally still."""
 HEIGHT_SCALE: Final = 0.02
-"""Metres. Shoes and calibration move the feet of one person by as much."""
+"""Smallest standard deviation of the height of the feet, metres: shoes and calibration move the
+feet of one person by as much."""
 MIN_ASYMMETRY: Final = 0.15
-"""Rotation (rad) by which a speaker's usual pose differs from its mirror image at least, so that a
+"""Smallest difference (rad) between a speaker's usual pose and its mirror image from which a
 mirrored clip can be told from others. In the two public clips of BEATX it is 0.40.
 """
 MIRRORED: Final = (0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20)
@@ -112,7 +114,7 @@ def usual_vectors(
         vectors: A list of numbers per clip, of equal length; null where it was not measured.
         speakers: Speaker of each clip, with the same index.
         across_speakers: Whether the corpus stands in for a speaker with fewer than `MIN_CLIPS`
-            clips. What is a habit of a person says nothing about another one.
+            clips. It must not where the vectors describe the habits of one person.
 
     Returns:
         One vector per clip. None where too few clips have one.
@@ -181,6 +183,6 @@ def asymmetry(pose: Vectors) -> Vectors:
     body = pose.reshape(-1, 3)[: len(MIRRORED)]
     # A mirror in the plane of y and z keeps the x component of a rotation and turns the others.
     difference = (body - body[list(MIRRORED)] * (1, -1, -1)) / 2
-    # Which way the body faces is no habit.
+    # The direction that the body faces is not a habit.
     difference[0] = 0
     return difference.ravel()

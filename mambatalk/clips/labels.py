@@ -26,11 +26,11 @@ LETTER_LANGUAGES: Final = ("english", "spanish")
 """Languages whose longer words have more phones; a Chinese word has one or two characters."""
 BLOCK_SAMPLES: Final = SAMPLE_RATE // 100
 SPEECH_RANGE: Final = 10.0
-"""Sound at most so many dB below the median of the words is taken for speech."""
+"""Decibels below the median power of the words down to which sound counts as speech."""
 PAUSE_SECONDS: Final = 1.0
-"""Shorter gaps between words hold breaths and unclear words."""
+"""Shortest gap between words to examine; shorter ones hold breaths and unclear words."""
 BURST_SECONDS: Final = 0.1
-"""Within a gap, speech lasts at least so long; clicks are shorter."""
+"""Shortest speech within a gap; clicks are shorter."""
 
 _ARPABET: Final = re.compile(
     r"(AA|AE|AH|AO|AW|AX|AY|EH|ER|EY|IH|IY|OW|OY|UH|UW)[0-2]?"
@@ -87,7 +87,7 @@ def label_statistics(clip: ClipId, tiers: Tiers, waveform: NDArray[np.float32]) 
         statistics["phones_per_word"] = len(phones) / len(words)
         statistics["edges_off_phones"] = _edges_off_phones(words, tiers.phones)
         starts = np.array([phone.start for phone in phones])
-        # Half a step more than the edge, so that rounding moves no phone to the next word.
+        # Half a step before the edges, so that rounding moves no phone to another word.
         first = np.searchsorted(starts, [word.start - EDGE_SECONDS / 2 for word in words])
         last = np.searchsorted(starts, [word.end - EDGE_SECONDS / 2 for word in words])
         length = (last - first).astype(np.float64)
@@ -101,18 +101,17 @@ def semantic_label_statistics(rows: Sequence[SemanticAnnotation]) -> dict[str, A
     """Return statistics of the times of semantic annotations.
 
     Returns:
-        `semantic_overlap`, the longest time in seconds by which a row overlaps the next one;
-        `semantic_duration_error`, the largest difference between a row's duration and its ends.
+        `semantic_overlap`, the longest time in seconds by which a row overlaps the next one,
+        negative if there is a gap between all rows; `semantic_duration_error`, the largest
+        difference in seconds between a row's stated duration and that from its start to its end.
 
     """
     ordered = sorted(rows, key=lambda row: (row.start, row.end))
+    overlaps = [one.end - two.start for one, two in pairwise(ordered)]
+    duration_errors = [abs(row.end - row.start - row.duration) for row in rows]
     return {
-        "semantic_overlap": max(
-            (one.end - two.start for one, two in pairwise(ordered)), default=0.0
-        ),
-        "semantic_duration_error": max(
-            (abs(row.end - row.start - row.duration) for row in rows), default=0.0
-        ),
+        "semantic_overlap": max(overlaps, default=0.0),
+        "semantic_duration_error": max(duration_errors, default=0.0),
     }
 
 

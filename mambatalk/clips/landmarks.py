@@ -46,6 +46,7 @@ PATCH_OFFSETS: Final = np.array([-0.30, -0.18, -0.06, 0.06, 0.18, 0.30])
 _POSE_OFFSETS: Final = np.array([-0.5, 0.0, 0.5])
 """Centres of the intervals whose mean poses describe a gesture, seconds."""
 _HALF_WIDTH: Final = 0.25
+"""Half of the length of these intervals, seconds."""
 _UPPER: Final = np.array([3 * joint + axis for joint in PART_JOINTS["upper"] for axis in range(3)])
 
 

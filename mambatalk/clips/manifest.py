@@ -27,8 +27,8 @@ MIN_LAGS: Final = 3
 """Clips with a measured lag that are needed to state the lag or the clock of a speaker."""
 CLOCK_ADVANTAGE: Final = 0.1
 """How much better another clock must fit the median clip of a speaker. In clean clips of samples,
-and in parts of the two public clips of BEATX, no other fits better; one that is 1 % off does by 0.2
-or more.
+and in parts of the two public clips of BEATX, no other clock fits better; if the clock is 1 % off,
+another one fits better by 0.2 or more.
 """
 CLOCK_SECONDS: Final = 12
 """Seconds of the shortest clip whose clock counts. Over 12 s a clock that is 1 % off drifts by

@@ -21,15 +21,18 @@ float16 and another cut stay below 0.02 and 0.15, a speed changed by 1 % below 0
 two real clips, the nearest landmarks of different clips are 0.64 and 3.3 apart.
 """
 MIN_MATCHES: Final = 3
+"""Smallest number of landmarks that two near duplicates share."""
 MIN_SHARE: Final = 0.7
 """Share of the landmarks of the common part that must match: speakers repeat words and gestures,
 and synthetic speech repeats them exactly.
 """
 ENOUGH_MATCHES: Final = 6
-"""Matches that prove a common part of two longer clips. Fewer must be that share of the shorter
-clip: two clips of one voice, spoken by eSpeak NG, began and ended with the same four phrases.
+"""Matches that prove a common part of two longer clips. Fewer matches must be `MIN_SHARE` of the
+landmarks of the shorter clip: two clips of one voice, spoken by eSpeak NG, began and ended with the
+same four phrases.
 """
 MAX_SPEED_CHANGE: Final = 0.03
+"""Largest change of the speed of a copy, as a share."""
 TIME_TOLERANCE: Final = 0.15
 """Seconds by which the distance of two landmarks may differ, besides the speed."""
 LINE_TOLERANCE: Final = 0.1
@@ -159,7 +162,8 @@ def _consistent(pairs: Any, times: Any, other_times: Any) -> tuple[float, float]
         return None
     delay = float(np.median(alike[:, 0] - alike[:, 1]))
 
-    start, end = max(times[0], other_times[0] + delay), min(times[-1], other_times[-1] + delay)
+    start = max(times[0], other_times[0] + delay)
+    end = min(times[-1], other_times[-1] + delay)
     margin = TIME_TOLERANCE + MAX_SPEED_CHANGE * end
     common = min(
         ((times >= start - margin) & (times <= end + margin)).sum(),
@@ -180,7 +184,8 @@ def _near_line(times: Any, delays: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
     The line is that of Theil and Sen, the median of the slopes between all pairs, which a few
     matches by chance do not move.
     """
-    # Takes a second to import, and few corpora have clips with so many gestures alike.
+    # SciPy's statistics take a second to import, and few corpora have clips with so many gestures
+    # alike.
     from scipy.stats import theilslopes
 
     if np.ptp(times) == 0:

@@ -21,6 +21,7 @@ ORIGIN_TO_PELVIS: Final = 0.35
 HIP, THIGH, SHANK = (0.08, -0.09, 0.0), (0.01, -0.38, 0.0), (0.0, -0.40, -0.02)
 """Vectors from pelvis to left hip, knee and ankle in metres, in the rest pose."""
 ANKLE_HEIGHT: Final = 0.09
+"""Height of the ankle above the sole in metres."""
 LEGS: Final = ((1, 4, 1.0), (2, 5, -1.0))
 """Hip, knee and side of each leg."""
 MAX_TILT: Final = 1.0
@@ -55,7 +56,8 @@ def placement_statistics(poses: Floats, trans: Floats, tilt: float) -> dict[str,
         with the translation in words, or None. The columns of `bend_statistics`.
 
     """
-    fault, height = None, None
+    fault = None
+    height = None
     if tilt <= MAX_TILT:
         below = feet_below_origin(poses[::FOOT_STEP])
         fault = translation_fault(trans[::FOOT_STEP], below)

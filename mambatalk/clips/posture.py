@@ -98,8 +98,8 @@ def vertical_share(root: Floats, angles: Floats) -> Floats:
     """Return the cosine (n,) of the angle between the body's vertical axis and the world's.
 
     Args:
-        root: Rotation of the body (n, 3), axis-angle in radians.
-        angles: Their angles (n,).
+        root: Rotations of the body (n, 3), axis-angle in radians.
+        angles: Angles (n,) of these rotations in radians.
 
     """
     # Rodrigues' formula for the y component of the rotated y axis.

@@ -186,9 +186,9 @@ class _Content:
 def _measure(
     job: ClipJob, files: Mapping[Kind, bytes | None], row: Row, make: Callable[[_Content], T]
 ) -> tuple[Row, T | None]:
-    """Return the row with all measurements, and what `make` makes of the content.
+    """Return the row with all measurements, and the result of `make` for the content.
 
-    If the clip cannot be read, the row has the reason in `fault`, and None comes with it.
+    If the clip cannot be read, `fault` of the row states the reason and the second result is None.
     """
     made = None
     try:

@@ -32,9 +32,11 @@ class Clip:
     audio: bytes
     """Waveform encoded as FLAC."""
     words: list[Interval] | None
-    """None if the corpus has no TextGrid for the clip, as for `phones`."""
+    """Words; None if the clip has no TextGrid."""
     phones: list[Interval] | None
+    """Phones; None if the clip has no TextGrid."""
     semantics: list[SemanticAnnotation] | None
+    """Semantic annotations; None if the clip has none."""
 
     @property
     def waveform(self) -> NDArray[np.float32]:

@@ -3,10 +3,10 @@
 The manifest of the whole corpus is kept as well. It is used if no clip, no split and no code that
 compares clips has changed.
 
-A clip is unchanged if the sizes, inodes and times of its files are, as git decides it. The time of
-the last change of an inode (ctime) cannot be set by a program, so that a file with its old size and
-its old date of modification is found as well. Rows of files that changed shortly before they were
-read are not kept, because a second change may bear the same time.
+As in git, a clip counts as unchanged if the sizes, inodes and times of its files are the same. The
+time of the last change of an inode (ctime) cannot be set by a program, so a changed file is found
+even if it has its old size and its old date of modification. Rows of files that changed shortly
+before they were read are not kept, because a second change may have the same time.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ from mambatalk.files import atomic_file, digest, sha256_file
 CORPORA_KEPT: Final = 8
 """Corpora whose rows are kept; an hour of motion takes about 1.1 MB."""
 SETTLED_NS: Final = 2 * 10**9
-"""Age of a file's last change from which its time tells it from a later change, nanoseconds. File
-systems have steps from some milliseconds to two seconds.
+"""Age of a file's last change in nanoseconds from which every later change has another time. The
+times of file systems have steps from some milliseconds to two seconds.
 """
 
 MANIFEST_CODE: Final = (
@@ -73,7 +73,7 @@ class RowCache:
     Args:
         folder: Folder with one file for each corpus.
         root: The corpus.
-        speakers: The speakers that are checked; none for all.
+        speakers: Speaker ids that are checked. Empty selects all speakers.
 
     """
 

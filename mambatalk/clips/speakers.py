@@ -16,7 +16,8 @@ NEARER: Final = 0.75
 MIN_CLIPS: Final = 2
 """Clips with a voice that another speaker needs to be named."""
 MAX_COMPARED: Final = 64
-"""Clips of a speaker from which the voice of the others is taken; more would not change it."""
+"""Other clips of the speaker with whose median voice a clip is compared; more would not change
+it."""
 
 
 def identity_columns(table: pd.DataFrame) -> dict[str, Any]:

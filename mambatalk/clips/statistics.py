@@ -28,6 +28,7 @@ BLOCK_SAMPLES = SAMPLE_RATE // BLOCKS_PER_SECOND
 SILENCE_RMS = 10 ** (-50 / 20)
 """Blocks with a root mean square below -50 dB of full scale are silent."""
 FULL_SCALE = 0.999
+"""Magnitude from which a sample counts as clipped."""
 ABSURD_SAMPLE = 1e5
 """No sample is as large: integers of 16 bits in a float file reach 32,768."""
 CHUNK_FRAMES = 256

@@ -16,7 +16,8 @@ from mambatalk.errors import InputError
 from mambatalk.files import digest, path_errors, read_json, sha256_file, write_json
 
 ORIGIN: Final = ("name", "licence", "url", "citation", "method")
-"""What a person can state about a corpus; no file of it says so, and no digest depends on it."""
+"""Facts about a corpus that a person states. None of its files contains them, and no digest depends
+on them."""
 
 
 def build_snapshot(
@@ -125,7 +126,7 @@ def layout_files(root: Path) -> list[Path]:
     names = [SPLIT_TABLE]
     for folder in folders:
         if (root / folder).is_dir():
-            # Entries know whether they are files; a question for each path would take seconds.
+            # Entries know whether they are files; a call of `stat` for each would take seconds.
             with (
                 path_errors(root / folder, expected="a readable folder"),
                 os.scandir(root / folder) as entries,

@@ -50,8 +50,8 @@ def read_wav(
 ) -> tuple[NDArray[np.float32], AudioFormat]:
     """Read audio as a mono waveform at 16 kHz.
 
-    Channels are averaged and other sample rates are resampled with soxr (high quality). The
-    content decides about the format, not the file name: BEATX has float32 PCM among its int16
+    Channels are averaged and other sample rates are resampled with soxr (high quality). The format
+    is detected from the content, not from the file name: BEATX has float32 PCM among its int16
     files, and MP3 under `.wav`.
 
     Args:
