@@ -39,7 +39,13 @@ Blend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Body(nn.Module):
-    """SMPL-X with 300 betas, 100 expressions and axis-angle hands (no PCA, flat mean)."""
+    """SMPL-X with 300 betas, 100 expressions and axis-angle hands (no PCA, flat mean).
+
+    Args:
+        arrays: The buffers below by name, as `load_body` makes them; lengths in metres.
+        kind: Whether the arrays are those of SMPL-X or of the stand-in.
+
+    """
 
     v_template: Tensor
     shapedirs: Tensor
@@ -141,7 +147,8 @@ class Body(nn.Module):
             subset: Vertex indices (V,) that `shape` was called with.
             bent: The only joints that may differ from the rest pose, the pelvis aside: the pose
                 blend shapes of all others are left out. If None, all joints may.
-            blend: What replaces `blend_vertices`: a compiled form of it. If None, nothing does.
+            blend: Replacement for `blend_vertices`, such as a compiled form of it. If None,
+                `blend_vertices` itself.
 
         Returns:
             Posed vertices (N, V, 3) in metres.

@@ -90,8 +90,9 @@ class SmplxMotion:
             where: Name for error messages; by default the path.
 
         Raises:
-            InputError: The file is not an npz, is damaged, holds pickled objects, lacks an array,
-                or has an array of another shape or type.
+            InputError: The file is missing or too large, is not an npz, is damaged, holds pickled
+                objects, lacks an array, or has an array of another shape or type or no valid frame
+                rate.
 
         """
         data, name = load_bytes(source, where=where, limit=MAX_FILE_BYTES)

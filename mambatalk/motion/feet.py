@@ -1,9 +1,9 @@
 """Hold planted feet still: root and legs are changed so that feet on the floor do not slide.
 
-A network that predicts the velocity of the root does not know to the millimetre what the legs do,
-so that feet slide. `lock_feet` finds the intervals in which a foot stands, moves the root by what
-both feet slide together, and solves each leg in closed form for what remains. The rotations of
-joints that are not of the legs do not change.
+The predicted velocity of the root does not match the predicted legs to the millimetre, so that feet
+slide. `lock_feet` finds the intervals in which a foot stands, moves the root by what both feet
+slide together, and solves each leg in closed form for what remains. The rotations of all other
+joints do not change.
 """
 
 from dataclasses import dataclass, replace
@@ -32,12 +32,12 @@ BLEND: Final = 0.3
 """Time before and after an interval in which the correction of a foot grows and fades, seconds."""
 SMOOTHNESS: Final = 100.0
 """Weight of the acceleration of the root's correction. Slides slower than about 1.5 Hz are taken by
-the root, and faster ones by the legs: with less weight the root trembles, while the legs do so no
+the root, and faster ones by the legs. With less weight the root trembles, and the legs tremble no
 less."""
 ONE_FOOT: Final = 0.05
 """Weight of a foot that stands while the other does not, beside 1 where both stand. In a step, legs
 that are decoded from codes stretch too little, and a root that followed them would lose up to half
-of the step. Of one who stands on one foot for long, the root takes slides slower than 0.1 Hz.
+of the step. While a person stands on one foot for long, the root takes slides slower than 0.1 Hz.
 """
 RETURN: Final = 1e-5
 """Weight of the size of the root's correction, which lets it return to zero in about 10 s. Without
@@ -234,7 +234,7 @@ def _height_shift(heights: Array, planted: NDArray[np.bool_], fps: float) -> Arr
 
 
 def _to_mean(positions: Array, intervals: list[tuple[int, int]]) -> Array:
-    """Return the way (n, 3) from each position to the mean of its interval; 0 outside."""
+    """Return the offset (n, 3) from each position to the mean of its interval; 0 outside."""
     offsets = np.zeros_like(positions)
     for start, end in intervals:
         offsets[start:end] = positions[start:end].mean(axis=0) - positions[start:end]

@@ -50,8 +50,9 @@ def floor_height(feet: NDArray[Any]) -> float:
 def foot_sliding_speed(feet: NDArray[Any]) -> float:
     """Return the mean horizontal speed of feet on the floor, in metres per second.
 
-    A joint is on the floor while it is within 3 cm of its own lowest height, without single frames.
-    By height rather than by contact label: the labels mark slow feet, which cannot slide.
+    A joint is on the floor while it is within 3 cm of its own lowest height (percentile
+    `FLOOR_PERCENTILE`, so that single frames do not count). Contact labels would not show sliding,
+    because they mark slow feet.
 
     Args:
         feet: Ankles and feet (n, 4, 3) in metres.

@@ -126,7 +126,7 @@ FACE = [
 In order: nose, tip of the nose, brow, two eyes, two lips, mouth, chin.
 """
 FINGER_RADII = (0.0, 0.0085, 0.0098, 0.0088, 0.0082, 0.0066, 0.0)
-"""At two points inside the palm, then base, two knuckles, pad and tip."""
+"""Radii at two points inside the palm, then base, two knuckles, pad and tip."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 VERTEX_COUNT = 10_475
 PELVIS_HEIGHT = -0.36
+"""Height of the pelvis in the T-pose, metres, when the translation is zero."""
 SOLE_HEIGHT = -1.30
 """Height of the soles in the T-pose, metres, when the translation is zero."""
 
@@ -152,7 +153,7 @@ def _shape_directions(vertices: Array, joints: Array) -> Array:
 
 
 def _expression_directions(vertices: Array, joints: Array) -> Array:
-    """Return smooth bumps (V, 3, 100) on the front of the head: millimetres per unit."""
+    """Return smooth bumps (V, 3, 100) on the front of the head, in metres per unit."""
     random = np.random.default_rng(0)
     centre = joints[15] + np.array([0, 0.07, 0.0])
     reach = np.array([0.06, 0.09, 0.03])
