@@ -191,7 +191,7 @@ def _known(values: Mapping[str, float | None]) -> dict[str, float] | None:
 def _interval_width(
     check: Check, without_each: Sequence[Mapping[str, Mapping[str, float | None]]]
 ) -> float | None:
-    """Return half the width of the margin's 95 % interval; None with fewer than five clips.
+    """Return half the width of the margin's 95 % interval; None with fewer than `MIN_CLIPS` clips.
 
     Student's t, because the error is estimated from the same few clips.
     """

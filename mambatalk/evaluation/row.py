@@ -204,9 +204,8 @@ def fgd_features(encoder: nn.Module, posed: Posed) -> dict[str, Tensor]:
     frames = len(posed.pose) // FGD_MULTIPLE * FGD_MULTIPLE
     if not frames:
         return {}
-    published, corrected = (
-        encoder(pose[None, :frames])[0] for pose in (posed.pose, posed.pose_without_eyes)
-    )
+    published = encoder(posed.pose[None, :frames])[0]
+    corrected = encoder(posed.pose_without_eyes[None, :frames])[0]
     return {"published": published, "corrected": corrected, "evaltools": published}
 
 

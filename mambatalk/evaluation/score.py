@@ -37,8 +37,9 @@ from mambatalk.motion.clip import SmplxMotion
 from mambatalk.motion.skeleton import Part
 from mambatalk.sample.score import event_f1, lower_event_f1
 
-MIN_CLIPS: Final = 3
-"""With fewer clips a distance without one of them is no estimate of the distance of all."""
+MIN_FEATURE_CLIPS: Final = 3
+"""Smallest number of clips with features whose distance is computed without each: with fewer, the
+distance without one clip is no estimate of the distance of all."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -60,8 +61,8 @@ class TruthClip:
 class Evaluation:
     """Accumulates the metrics of several methods over clips.
 
-    Memory holds one clip, running sums, and each clip's scores and FGD features: with 240 channels
-    2 kB of features for 16 frames and method.
+    Memory holds one clip, running sums, and each clip's scores and FGD features: 2 kB of features
+    with 240 channels for every 16 frames of a method.
 
     Args:
         body: Body model that poses joints and faces.
@@ -189,8 +190,8 @@ class Evaluation:
     def without_each(self) -> list[dict[str, dict[str, float | None]]]:
         """Return corrected metrics by method and key, without each clip in turn.
 
-        They say how much a comparison hangs on single clips (jackknife). Ground truth has no FGD
-        and kernel distance here, because it compares halves of the clips.
+        They show how much a comparison depends on single clips (jackknife). Ground truth has no FGD
+        and no kernel distance here, because its values compare halves of the clips.
         """
         distances = {name: self._distances_without_each(name) for name in self.rows}
         result = []
@@ -208,11 +209,10 @@ class Evaluation:
         """Return FGD and kernel distance of a method without each clip; None without features."""
         nothing: list[float | None] = [None] * self.clips
         known = [k for k, features in enumerate(self.features[name]) if features]
-        if name == GROUND_TRUTH or len(known) < MIN_CLIPS:
+        if name == GROUND_TRUTH or len(known) < MIN_FEATURE_CLIPS:
             return {"fgd": nothing, KID.key: nothing}
-        generated, truth = (
-            [self.features[row][k]["corrected"] for k in known] for row in (name, GROUND_TRUTH)
-        )
+        generated = [self.features[name][k]["corrected"] for k in known]
+        truth = [self.features[GROUND_TRUTH][k]["corrected"] for k in known]
         result = {}
         for key, values in (
             ("fgd", fgd_without_each(generated, truth)),

@@ -81,7 +81,7 @@ def _motion_table(result: Mapping[str, Any], layout: Format) -> str:
     lines = []
     for metric in MOTION.values():
         if all(metric_value(result, method, metric.key) is None for method in methods):
-            # Codes, of which result files say nothing.
+            # Result files do not contain codes, so these metrics have no value.
             continue
         cells = [_cell(result, method, metric, "corrected") for method in methods]
         lines.append([_heading(result, metric), metric.better, *cells])

@@ -1,8 +1,8 @@
 """Metrics as torchmetrics classes: those of the field, in published and corrected form, and others.
 
-Those of the field judge beats, faces and features. The others see what these are blind to: parts
-that stand still, a root that slides, and feet on or below the floor. Each metric is updated with
-one clip at a time. `catalogue` holds their names and units.
+Those of the field measure beats, faces and features. The others measure what these miss: parts that
+stand still, a root that slides, and feet on or below the floor. Each metric is updated with one
+clip at a time. `catalogue` holds their names and units.
 
 Classes are imported on first use, so that `catalogue` can be imported without torchmetrics, which
 imports matplotlib and transformers.

@@ -33,8 +33,8 @@ class MetricInfo:
     Args:
         key: Name in `metrics.json` and in MLflow.
         label: Name in tables.
-        better: Which values are better. Two metrics have no best value of their own and are
-            compared with that of ground truth.
+        better: Which values are better. Metrics without a best value of their own are compared with
+            the value of ground truth.
         exponent: Papers print the raw value divided by 10 to this power.
         unit: Unit of the raw value; empty for a ratio.
         symbol: Printed unit, if it has a name of its own, such as `cm` for 1e-2 m.
@@ -97,13 +97,13 @@ EVENT_F1: Final = MetricInfo("event_f1", "Event F1", "higher")
 EVENT_F1_LOWER: Final = MetricInfo(
     "event_f1_lower", "Event F1, lower body", "higher", depends_on="body"
 )
-"""The same of steps and shifts of weight, a metric of its own: speech says when they happen, but
-not which of the two, so that even a good model stays below 1."""
+"""The same score of steps and shifts of weight. It is a metric of its own because speech determines
+when they happen, but not which of the two, so that even a good model stays below 1."""
 EVENTS: Final = _by_key(EVENT_F1, EVENT_F1_LOWER)
 """Scores of events. They have no variants and are undefined for recorded clips."""
 KID: Final = MetricInfo("kid", "KID", "lower", depends_on="fgd_encoder")
-"""Kernel distance between the features of FGD; `corrected` alone, as of `MOTION`."""
-
+"""Kernel distance between the features of FGD. Like the metrics in `MOTION` it has no published
+variant."""
 
 DEEPEST: Final = "penetration_deepest"
 """The one metric that is a maximum over clips and not a mean, so that it has no interval."""
@@ -155,13 +155,12 @@ MOTION: Final = _by_key(
     MetricInfo("penetration", "Floor penetration", "lower", -2, "m", "cm", "body"),
     MetricInfo(DEEPEST, "Floor penetration, deepest", "lower", -2, "m", "cm", "body"),
 )
-"""Of how many codes each part is made, how it moves and where the body stands. Published code
-computes none of these, so that each has the variant `corrected` alone."""
+"""Use of codes and movement of each part, and where the body stands. Published code computes none
+of these, so that each has the variant `corrected` alone."""
 CATALOGUE: Final = _by_key(*METRICS.values(), *EVENTS.values(), KID, *MOTION.values())
 
-
 RATIOS: Final = ("codes_", "range_", "speed_", "jerk_")
-"""Keys that start so are compared as ratios to ground truth over the same clips."""
+"""Prefixes of the keys that are compared as ratios to ground truth over the same clips."""
 
 
 def metric_value(
@@ -198,6 +197,7 @@ def ratio_to_truth(result: Mapping[str, Any], row: str, key: str) -> float | Non
 
 
 MARKS: Final[Mapping[Instrument, str]] = MappingProxyType({"body": "†", "fgd_encoder": "‡"})
+"""Mark in tables of metrics that were measured with another body or encoder than published ones."""
 _FOOTNOTES: Final = MappingProxyType(
     {
         "stand-in": "measured on the stand-in body and not on SMPL-X",

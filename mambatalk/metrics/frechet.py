@@ -16,6 +16,7 @@ from mambatalk.metrics.variant import AnyVariant, check_variant
 JITTER = 1e-6
 """The published code adds this to the diagonals of covariances whose product has no finite root."""
 MAX_IMAGINARY = 1e-3
+"""Largest imaginary part on the diagonal of a root that the published code accepts."""
 ROWS_PER_DIMENSION = 10
 """With fewer feature rows per dimension, sampling error dominates the covariances."""
 

@@ -108,7 +108,7 @@ class FootSkatingRatio(ClipMean):
         """Add one clip.
 
         Args:
-            feet: Ankles and feet (n, 4, 3) in metres; the ratio looks at the feet.
+            feet: Ankles and feet (n, 4, 3) in metres; the ratio uses the feet alone.
             floor: Height of the floor, from `floor_height` of the recording.
 
         """

@@ -79,7 +79,7 @@ class KernelDistance(Metric):
 class KernelSums:
     """Sums of the kernel over pairs of rows, by pairs of clips, and the number of rows by clip.
 
-    From them the distance of all clips and of all but one follow without another look at features.
+    The distance of all clips, and of all but one, follows from them without the features.
     """
 
     generated: Array
@@ -89,7 +89,9 @@ class KernelSums:
     mixed: Array
     """Sums (A, B) over pairs of a generated row and one of ground truth."""
     generated_rows: Array
+    """Number of rows (A,) of each generated clip."""
     truth_rows: Array
+    """Number of rows (B,) of each clip of ground truth."""
 
     def distance(self) -> float:
         """Return the unbiased squared MMD; NaN where a side has fewer than two rows."""

@@ -26,7 +26,7 @@ JOINTS: Final[Mapping[str, tuple[int, ...]]] = MappingProxyType(
 """Joints of the parts that are rotations, `ROTATING_PARTS`."""
 STILL: Final = 1e-6
 """A part whose deviations (radians, metres or coefficients) are below this stands still; what is
-left is rounding, which may not be compared."""
+left is rounding, which must not be compared."""
 
 
 def part_motion(rotations: Tensor, expressions: Tensor, root: Tensor) -> dict[MovingPart, Tensor]:
@@ -120,7 +120,7 @@ class MotionJerk(ClipMean):
 class MotionCorrelation(ClipMean):
     """Correlation of a part's motion with the recording, in [-1, 1].
 
-    The cosine between both motions after their means are taken away, over all frames and channels
+    The cosine between both motions after their means are subtracted, over all frames and channels
     (entries of rotation matrices, or coordinates): Pearson's correlation, with large movements
     counting more. The size of the movement and the pose that it starts from do not count. Motion of
     another clip has 0 on average, and so has motion at another speed. A part that stands still has
@@ -149,19 +149,21 @@ class MotionCorrelation(ClipMean):
         """
         _check("motion", motion, like=truth)
         _check("motion of the truth", truth)
-        first, second = (values - values.mean(0) for values in (motion, truth))
-        size, true_size = (float(values.square().mean().sqrt()) for values in (first, second))
+        centred = motion - motion.mean(0)
+        true_centred = truth - truth.mean(0)
+        size = float(centred.square().mean().sqrt())
+        true_size = float(true_centred.square().mean().sqrt())
         if true_size < STILL:
             return
-        value = 0.0 if size < STILL else float((first * second).mean()) / (size * true_size)
+        value = 0.0 if size < STILL else float((centred * true_centred).mean()) / (size * true_size)
         self.add(value, len(motion))
 
 
 class PostureError(ClipMean):
     """Angle between the mean rotation of a part and that of the recording, in radians.
 
-    Averaged over the part's joints. It sees what does not depend on time: a mirrored body, a body
-    that faces elsewhere, or the posture of another speaker.
+    Averaged over the part's joints. It measures what does not depend on time: a mirrored body, a
+    body that faces elsewhere, or the posture of another speaker.
 
     Formula: mean over joints of `d(m, m of the recording)`, m being the mean rotation over time and
     d the angle between two.
