@@ -25,7 +25,8 @@ MIN_QUANTILE_CLIPS: Final = 5
 MARK_PLACES: Final = 60
 """Different places of crosses in a row."""
 MAX_POINT_CLIPS: Final = 600
-"""Up to so many clips each one is a point; beyond, only those outside the middle 90 %."""
+"""Largest number of clips of which each is drawn as a point; of more clips only those outside the
+middle 90 % are."""
 
 
 def plot_distributions(

@@ -33,7 +33,7 @@ class FlaggedClip:
     row: dict[str, Any]
     """Its row of the manifest."""
     findings: list[dict[Any, Any]]
-    """Its findings, with the columns `rules.COLUMNS`, the most severe first."""
+    """Its findings, with the columns `rules.verdict.COLUMNS`, the most severe first."""
     moments: dict[str, str]
     """When in the clip each rule is broken, such as "3.0 to 4.5 s"; rules without one are absent.
     """
@@ -54,7 +54,7 @@ def order_flagged_clips(findings: pd.DataFrame) -> list[str]:
     the second ones, so that one frequent fault does not hide the others.
 
     Args:
-        findings: Result of `rules.apply_rules`.
+        findings: Result of `rules.verdict.apply_rules`.
 
     """
     ranked = findings.assign(
@@ -79,9 +79,9 @@ def illustrate_clips(
     Args:
         store: Clips and their manifest.
         clip_ids: Clips to illustrate.
-        findings: Result of `rules.apply_rules`.
+        findings: Result of `rules.verdict.apply_rules`.
         rules: The rules that were applied.
-        verdict: Result of `rules.verdict`.
+        verdict: Result of `rules.verdict.verdict`.
         draw_stills: Draws the motion. If None, there are no stills.
         figures: Whether to draw figures and stills, which takes half a second for each clip.
 
@@ -133,11 +133,7 @@ def _illustrate(
     broken = [by_name[name] for name in names]
     found = {rule.name: find_moment(row, clip, rule) for rule in broken}
     moments = {
-        name: f"{moment[0]:.1f} s"
-        if moment[1] - moment[0] < 0.05
-        else "{:.1f} to {:.1f} s".format(*moment)
-        for name, moment in found.items()
-        if moment is not None
+        name: _describe_moment(*moment) for name, moment in found.items() if moment is not None
     }
     drawn: list[Figure] = []
     still = None
@@ -153,3 +149,8 @@ def _illustrate(
             label = "The motion at " + ", ".join(f"{time:.1f}" for time in times) + " s"
             still = embed_picture(draw_stills(clip.motion, times), label=label)
     return moments, drawn, still
+
+
+def _describe_moment(start: float, end: float) -> str:
+    """Return a time or an interval in seconds as text."""
+    return f"{start:.1f} s" if end - start < 0.05 else f"{start:.1f} to {end:.1f} s"

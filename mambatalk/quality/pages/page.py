@@ -71,7 +71,7 @@ def write_quality_page(
     parts = _share_out(clip_ids, report.findings)
     pages = [path.name, *(f"clips-{number:03d}.html" for number in range(2, len(parts) + 1))]
     first: list[FlaggedClip] = []
-    # What the figures do not show is left out of what is sent to the processes.
+    # Without what the figures do not show, less is sent to the processes.
     shown = replace(report, comparison=None, snapshot=None)
     with open_executor(workers if len(parts) >= MIN_PARALLEL_PAGES else 1) as executor:
         drawn = executor.map(_draw_part, [(shown, members) for members in parts])

@@ -37,7 +37,14 @@ if TYPE_CHECKING:
 
 
 def plot_posture(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
-    """Plot what a rule on one of `POSTURE_COLUMNS` looks at."""
+    """Plot what a rule measures.
+
+    Args:
+        row: The clip's row of the manifest.
+        clip: The clip itself.
+        rule: A rule on one of `POSTURE_COLUMNS`.
+
+    """
     return _PLOTS[rule.column](row, clip, rule)
 
 

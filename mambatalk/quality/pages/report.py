@@ -16,7 +16,7 @@ from mambatalk.quality.rules.rule import Rule
 from mambatalk.quality.rules.verdict import apply_rules, verdict
 
 if TYPE_CHECKING:
-    # At run time these would import SciPy and Matplotlib, which a check without a page needs not.
+    # At run time these would import SciPy and Matplotlib, which a check without a page can omit.
     from mambatalk.quality.comparison import Comparison
     from mambatalk.quality.pages.flagged_clips import StillDrawer
 
@@ -30,9 +30,9 @@ class QualityReport:
     store: ClipSource
     rules: Sequence[Rule]
     findings: pd.DataFrame
-    """Result of `rules.apply_rules`."""
+    """Result of `rules.verdict.apply_rules`."""
     verdict: Mapping[str, Any]
-    """Result of `rules.verdict`."""
+    """Result of `rules.verdict.verdict`."""
     unmatched_files: Sequence[str] = ()
     """Result of `find_unmatched_files`."""
     data_docs: str | None = None

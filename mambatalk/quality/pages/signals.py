@@ -45,10 +45,19 @@ EXCERPT: Final = 6.0
 """Seconds of words that are shown: long enough for some words, short enough to read them."""
 MAX_TEXT: Final = 14
 """Characters of a word that are shown."""
+MAX_ANNOTATIONS: Final = 24
+"""Rows of a semantic annotation that are shown."""
 
 
 def plot_labels(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
-    """Plot loudness, words and phones of an excerpt; speech without words is shaded."""
+    """Plot loudness, words and phones of an excerpt; speech without words is shaded.
+
+    Args:
+        row: The clip's row of the manifest.
+        clip: The clip itself.
+        rule: A rule on one of `LABEL_COLUMNS`.
+
+    """
     loudness = loudness_by_frame(clip.waveform)
     words = [word for word in clip.words or () if word.text.strip()]
     phones = [phone for phone in clip.phones or () if phone.text.strip()]
@@ -94,7 +103,10 @@ def plot_labels(row: Mapping[str, Any], clip: Clip, rule: Rule) -> Figure:
 
 
 def plot_semantics(clip: Clip) -> Figure:
-    """Plot the rows of the semantic annotation; those that cannot be right are marked."""
+    """Plot the semantic annotation up to some rows after the first wrong one.
+
+    Rows that cannot be right are marked.
+    """
     rows = sorted(clip.semantics or (), key=lambda row: (row.start, row.end))
     seconds = len(clip.waveform) / SAMPLE_RATE
     wrong = set()
@@ -108,8 +120,9 @@ def plot_semantics(clip: Clip) -> Figure:
             wrong.add(number)
         if number and rows[number - 1].end - row.start > 0.05:
             wrong |= {number - 1, number}
-    shown = rows[: 24 + min(wrong, default=0)][-24:]
-    offset = len(rows[: 24 + min(wrong, default=0)]) - len(shown)
+    last = min(len(rows), MAX_ANNOTATIONS + min(wrong, default=0))
+    offset = max(0, last - MAX_ANNOTATIONS)
+    shown = rows[offset:last]
 
     def paint(axes: "Axes") -> None:
         for line, row in enumerate(shown):
@@ -156,7 +169,7 @@ def plot_order(clip: Clip, rule: Rule) -> Figure:
     return Figure(caption, draw(paint, width=WIDTH, height=HEIGHT, label=caption))
 
 
-def plot_voice(row: Mapping[str, Any], manifest: pd.DataFrame) -> Figure | None:
+def plot_voice(row: Mapping[str, Any], manifest: pd.DataFrame) -> Figure:
     """Plot the mean speech spectrum of a clip beside those of speakers."""
     known = manifest.dropna(subset=["voice"])
     own = known[(known["speaker"] == row["speaker"]) & (known["clip_id"] != row["clip_id"])]
@@ -186,7 +199,18 @@ def plot_voice(row: Mapping[str, Any], manifest: pd.DataFrame) -> Figure | None:
 
 
 def plot_copy(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource) -> Figure | None:
-    """Plot the part that a clip shares with another one, one curve above the other."""
+    """Plot the part that a clip shares with another one, one curve above the other.
+
+    Args:
+        row: The clip's row of the manifest.
+        clip: The clip itself.
+        rule: A rule on one of `COPY_COLUMNS`, of which the row names the other clip.
+        store: All clips.
+
+    Returns:
+        The figure; None if the other clip is unknown or one of both could not be read.
+
+    """
     name = row[rule.column]
     if rule.column == "split_leak":
         kind = name.partition(" ")[0]

@@ -34,7 +34,15 @@ SIDED: Final = ("hip", "knee", "ankle", "collar", "shoulder", "elbow", "wrist")
 
 
 def plot_usual(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource) -> Figure:
-    """Plot what a rule on one of `USUAL_COLUMNS` compares."""
+    """Plot what a rule compares.
+
+    Args:
+        row: The clip's row of the manifest.
+        clip: The clip itself.
+        rule: A rule on one of `USUAL_COLUMNS`.
+        store: All clips.
+
+    """
     return _PLOTS[rule.column](row, clip, rule, store)
 
 
@@ -116,11 +124,9 @@ def _plot_sides(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSourc
     places = [JOINTS.index(f"left_{name}") for name in SIDED]
 
     def paint(axes: "Axes") -> None:
-        one, other = (
-            asymmetry(pose).reshape(-1, 3)[places].ravel()
-            for pose in (np.asarray(row["pose_mean"], float), usual)
-        )
-        _draw_both(axes, one, other)
+        own_sides = asymmetry(np.asarray(row["pose_mean"], float)).reshape(-1, 3)[places]
+        usual_sides = asymmetry(usual).reshape(-1, 3)[places]
+        _draw_both(axes, own_sides.ravel(), usual_sides.ravel())
         axes.axhline(0, color=SOFT, linewidth=1)
         axes.set_xticks(3 * np.arange(len(SIDED)) + 1, SIDED)
         axes.set_ylabel("left less right (rad)")
@@ -154,11 +160,12 @@ def _plot_feet(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource
 
 
 def plot_shape(row: Mapping[str, Any], clip: Clip, rule: Rule, store: ClipSource) -> Figure:
-    """Plot the shape parameters, and those that most of the speaker's clips have."""
+    """Plot the shape parameters, and those of most of the speaker's clips; see `plot_usual`."""
     manifest = store.manifest
     own = manifest[(manifest["speaker"] == row["speaker"]) & manifest["fault"].isna()]
-    prints = own["shape_fingerprint"]
-    others = own[prints.eq(prints.mode()[0]) & (own["clip_id"] != row["clip_id"])]
+    fingerprints = own["shape_fingerprint"]
+    has_usual_shape = fingerprints.eq(fingerprints.mode()[0])
+    others = own[has_usual_shape & (own["clip_id"] != row["clip_id"])]
     betas = bounded(clip.motion.betas)
     usual = bounded(store.read(others["clip_id"].iloc[0]).motion.betas) if len(others) else betas
 

@@ -37,7 +37,7 @@ def noise_rules(config: CheckClipsConfig) -> list[Rule]:
             maximum=config.max_jitter,
             advice="smooth the rotations of this joint, or leave the clip out",
             parameter="max_jitter",
-            basis="the noise of the joint that trembles most is 0.0035 rad in BEATX and 0.0013 "
+            basis="the noise of the joint that trembles most is 0.0034 rad in BEATX and 0.0014 "
             "in samples; noise of 0.05 rad on one axis gives 0.02",
         ),
         Rule(
@@ -48,7 +48,7 @@ def noise_rules(config: CheckClipsConfig) -> list[Rule]:
             maximum=0.03,
             advice="look at these seconds; cut or smooth them",
             when="jitter_burst_when",
-            basis="the worst two seconds in BEATX have 0.0074 rad, the fastest gestures included",
+            basis="the worst two seconds in BEATX have 0.0079 rad, the fastest gestures included",
         ),
         Rule(
             name="place_trembles",
