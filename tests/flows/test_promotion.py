@@ -126,7 +126,7 @@ def assert_one_line(capsys: pytest.CaptureFixture[str], text: str) -> None:
     assert text in error
 
 
-def test_promoting_without_any_version_is_one_line(
+def test_promoting_without_any_version_is_reported_in_one_line(
     client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -134,7 +134,7 @@ def test_promoting_without_any_version_is_one_line(
     assert_one_line(capsys, "expected a challenger or a champion, found neither")
 
 
-def test_promoting_an_unknown_version_is_one_line(
+def test_promoting_an_unknown_version_is_reported_in_one_line(
     client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.set_registered_model_alias(NAME, CHALLENGER, "1")
@@ -143,7 +143,7 @@ def test_promoting_an_unknown_version_is_one_line(
     assert_one_line(capsys, "version '99': expected a version of the registered model")
 
 
-def test_rolling_back_without_a_champion_is_one_line(
+def test_rolling_back_without_a_champion_is_reported_in_one_line(
     client: MlflowClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):

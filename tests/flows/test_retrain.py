@@ -158,7 +158,7 @@ def test_a_worker_without_a_gpu_in_the_pool_for_gpus_says_so(
         run(project).result()
 
 
-def test_a_machine_without_a_gpu_is_one_line(project: Project) -> None:
+def test_a_machine_without_a_gpu_is_reported_in_one_line(project: Project) -> None:
     variables = {"MAMBATALK_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "flows.retrain", "--root", str(project.root)],

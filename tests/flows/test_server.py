@@ -39,7 +39,7 @@ def another_version(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
     ids=["retrain", "promote", "rollback"],
 )
-def test_a_command_is_one_line(
+def test_a_command_reports_the_version_in_one_line(
     command: Callable[[], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):

@@ -203,7 +203,7 @@ def test_the_exit_code_of_a_module_decides_the_kind(arguments: list[str], kind: 
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
-def test_a_number_of_places_that_is_none_is_refused(
+def test_an_invalid_number_of_places_is_refused(
     toy: Workspace, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("MAMBATALK_SLOTS", value)
@@ -222,7 +222,7 @@ def test_places_are_limited_by_a_variable(
     assert len({place.lock for place in places(toy)}) == 2
 
 
-def test_a_gpu_that_cuda_cannot_name_is_one_line(
+def test_a_gpu_that_cuda_cannot_name_is_reported_in_one_line(
     toy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)

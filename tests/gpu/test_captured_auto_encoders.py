@@ -55,7 +55,7 @@ def run(
         for number, batch in enumerate(batches)
     ]
     steps.finish()
-    # Code vectors that are moving averages are no parameters.
+    # Code vectors that are moving averages are not parameters.
     state = steps._module.network.state_dict()  # type: ignore[union-attr, operator]
     return results, torch.cat([weight.flatten() for weight in state.values()])
 

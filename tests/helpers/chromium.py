@@ -39,7 +39,7 @@ def new_page(chromium: Browser, *, width: int = 480, height: int = 420) -> Page:
 
 
 def wait_until(page: Page | Frame, condition: str) -> None:
-    """Wait for a condition in JavaScript, which the page's policy lets no string be."""
+    """Wait for a JavaScript condition without evaluating a string, which the page forbids."""
     page.evaluate(
         f"""() => new Promise((resolve) => {{
           const check = () => (({condition}) ? resolve() : requestAnimationFrame(check));

@@ -1,4 +1,4 @@
-"""What must hold after every bad night, whatever happened in it."""
+"""What must hold after every failure."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def check_metrics(case: Case) -> None:
     recorded = case.project.recorded()
     if not recorded:
         return
-    # Of a training that was killed and not continued, as a person does; another run would, too.
+    # Records of a training that was killed and not continued; the next run would send them, too.
     send = [sys.executable, "-m", "tasks.tools.send_records"]
     subprocess.run(send, cwd=ROOT, env=case.environment, check=True, stdout=subprocess.DEVNULL)
     steps = sorted(step for run in runs_in_mlflow(case) for step in recorded_steps(case, run))

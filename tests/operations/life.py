@@ -131,7 +131,7 @@ def killed_before_the_gate(case: Case) -> None:
 
 
 def replace_worker(case: Case, slow: str = "") -> None:
-    """End the worker, and start one in whose runs a program sleeps first, as of `Case`."""
+    """End the worker, and start one whose runs are delayed by `slow` (see `Case`)."""
     case.workers[-1].terminate()
     case.workers[-1].wait()
     case.slow = slow
@@ -224,7 +224,7 @@ def check_refused_without_mlflow(case: Case, *command: str) -> None:
 
 
 def build_newest_proposal(case: Case) -> None:
-    """Merge the newest proposal, and fetch what it was built to, as a person does."""
+    """Merge the newest proposal, and check out its results, as a person does."""
     root = case.project.root
     newest = ("for-each-ref", "--sort=-committerdate", "--count=1", "--format=%(refname)")
     git(root, "merge", "--quiet", "--ff-only", git(root, *newest, "refs/heads/retrain/").strip())

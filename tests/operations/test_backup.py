@@ -128,7 +128,7 @@ def _lose_and_restore_everything(servers: Servers, client: Any, stamp: str, back
     assert _object_keys(client, "mlflow") == keys["mlflow"]
 
 
-def test_a_missing_backup_and_a_server_that_is_away_are_one_line(servers: Servers) -> None:
+def test_a_missing_backup_and_a_server_that_is_away_are_reported(servers: Servers) -> None:
     missing = _backup(servers, "restore", "20200101T000000Z")
     assert missing.returncode == 2
     assert "expected the backup 20200101T000000Z, found none" in missing.stderr

@@ -1,4 +1,4 @@
-"""Bad nights of a scheduled retraining: killed workers and runs, lost servers, bad models.
+"""Failures of a scheduled retraining: killed workers and runs, lost servers, bad models.
 
 The cases run at the same time against one set of servers, each with a project, a deployment and a
 worker of its own, because recovery from a silent crash takes minutes. Those that restart a server
@@ -314,7 +314,7 @@ def outcomes(
     chosen = {item.name for item in request.session.items}
 
     def is_chosen(name: str) -> bool:
-        return f"{test_a_bad_night.__name__}[{name}]" in chosen
+        return f"{test_a_case.__name__}[{name}]" in chosen
 
     def play(name: str) -> float:
         started = time.monotonic()
@@ -357,7 +357,7 @@ def outcomes(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bad_night(
+def test_a_case(
     outcomes: Outcomes, name: str, record_property: Callable[[str, object], None]
 ) -> None:
     record_property("seconds", outcomes[name].result())

@@ -165,8 +165,8 @@ class Case:
         name: Of deployment, queue and MLflow experiment.
         project: What the runs build.
         folder: For logs.
-        store: The way of this case alone to the S3 store.
-        mlflow: The way of this case alone to the MLflow server.
+        store: This case's own relay to the S3 store.
+        mlflow: This case's own relay to the MLflow server.
         slow: Processes that have this word in their command line sleep first, for ten minutes.
 
     """

@@ -157,7 +157,7 @@ def test_without_a_root_one_line_is_printed_and_nothing_is_written(empty: Worksp
     assert sorted(empty.root.rglob("*")) == before
 
 
-def test_a_folder_that_is_no_worktree_is_left_alone(empty: Workspace) -> None:
+def test_a_folder_that_is_not_a_worktree_is_left_alone(empty: Workspace) -> None:
     (empty.root / "runs/real.new").mkdir(parents=True)
     done = empty.stage("tools.real", str(CLIPS))
     assert done.returncode == 2

@@ -57,7 +57,7 @@ def test_two_snapshots_are_compared_by_one_command(tmp_path: Path) -> None:
     assert "significant shift" in lines[-1]
 
 
-def test_a_folder_that_is_no_snapshot_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_snapshot_is_refused(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", loudness=-20)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty"):

@@ -34,7 +34,7 @@ def test_a_part_at_another_speed_is_a_copy(speed: float) -> None:
     assert copies(landmarks(TIMES, range(7)), part) == {"a": ["b"], "b": ["a"]}
 
 
-def test_gestures_alike_by_chance_are_no_copy() -> None:
+def test_gestures_alike_by_chance_are_not_a_copy() -> None:
     """As in a sample of 14 hours: three of four gestures, at delays of 4.6, 4.7 and 4.45 s."""
     other = landmarks([0.7, 6.45, 9.95, 11.95], [30, 3, 4, 5])
     assert copies(landmarks(TIMES, range(7)), other) == {}

@@ -18,7 +18,7 @@ def test_a_server_of_another_version_is_refused() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_is_away_is_one_line() -> None:
+def test_a_server_that_is_away_is_reported_in_one_line() -> None:
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
         pytest.raises(InputError, match="start the server, or correct PREFECT_API_URL") as caught,

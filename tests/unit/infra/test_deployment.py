@@ -165,7 +165,7 @@ def test_secrets_come_from_the_environment_alone() -> None:
 
 
 def test_measured_pitfalls_are_settings_of_both() -> None:
-    """See `docs/operations.md`; each of these was seen to break a night."""
+    """See `docs/operations.md`; each of these was seen to break a run."""
     for name in ("mlflow", "prefect"):
         assert SERVICES[name]["env_file"] == [f"../settings/{name}.env"]
         [pod] = [pod for other, pod in pods() if other == name]

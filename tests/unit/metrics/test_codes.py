@@ -28,6 +28,6 @@ def test_the_mean_over_clips_is_weighted_by_frames() -> None:
 @pytest.mark.parametrize(
     "codes", [torch.zeros(0, dtype=torch.long), torch.zeros(2, 3, dtype=torch.long), torch.ones(4)]
 )
-def test_what_are_no_codes_of_a_clip_is_refused(codes: torch.Tensor) -> None:
+def test_anything_but_the_codes_of_a_clip_is_refused(codes: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="expected whole numbers"):
         CodePerplexity().update(codes)

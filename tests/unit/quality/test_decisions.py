@@ -98,7 +98,7 @@ def test_the_row_for_the_present_files_counts_and_of_two_the_later_one() -> None
         ("\0" + HEADER, "file: expected"),
     ],
 )
-def test_a_bad_row_is_one_line(text: str, message: str) -> None:
+def test_a_bad_row_is_reported_in_one_line(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         parse_decisions(text.encode(), where="file")
     assert str(caught.value).isprintable()

@@ -92,7 +92,7 @@ def test_a_damaged_signature_is_refused(model: Path, keys: tuple[Path, Path], co
         load_registered(model)
 
 
-def test_a_file_that_is_no_key_is_refused_without_showing_it(
+def test_a_file_that_is_not_a_key_is_refused_without_showing_it(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "other.pem"

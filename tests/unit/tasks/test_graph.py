@@ -95,7 +95,7 @@ def test_imports_of_plumbing_are_not_followed() -> None:
     assert Path("mambatalk/fidelity.py") not in files
 
 
-def test_imports_for_type_checkers_are_no_dependencies(
+def test_imports_for_type_checkers_are_not_dependencies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import grimp

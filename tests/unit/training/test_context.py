@@ -70,7 +70,7 @@ def test_time_between_checkpoints_is_a_variable_of_five_minutes(
 
 
 @pytest.mark.parametrize("value", ["five", "-1", "nan", "inf"])
-def test_a_time_between_checkpoints_that_is_no_number_is_refused(
+def test_a_time_between_checkpoints_must_be_a_number(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("MAMBATALK_CHECKPOINT_SECONDS", value)

@@ -158,7 +158,7 @@ def test_two_codebooks_are_as_even_as_the_size_allows(size: int, sizes: tuple[in
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 127])
-def test_a_size_that_is_no_product_has_no_two_codebooks(size: int) -> None:
+def test_a_size_that_is_not_a_product_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match=f"expected a product of two numbers, .* found {size}"):
         product_sizes(size)
 

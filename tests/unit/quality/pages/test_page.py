@@ -536,7 +536,7 @@ def test_a_frozen_arm_is_shaded_while_the_other_moves(clean: ClipStore) -> None:
 
 
 def test_the_moment_of_a_freeze_is_its_longest_one(clean: ClipStore) -> None:
-    """Single frames that repeat, before and after it, are no part of it."""
+    """Single frames that repeat, before and after it, do not belong to it."""
     row = clean.manifest.iloc[0].to_dict()
     clip = clean.read(row["clip_id"])
     poses = clip.motion.poses + np.random.default_rng(0).normal(0, 0.01, clip.motion.poses.shape)

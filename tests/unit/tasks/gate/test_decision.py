@@ -80,7 +80,7 @@ def test_a_challenger_is_compared_with_the_champion(
     assert all(rule.name.split(" ", 1)[0] in with_decision for rule in second.rules)
 
 
-def test_videos_of_another_bundle_are_no_evidence(checkout: Path) -> None:
+def test_videos_of_another_bundle_are_not_evidence(checkout: Path) -> None:
     described = read_json(checkout / "bundle/bundle.json")
 
     def rendered(digest: str) -> str:

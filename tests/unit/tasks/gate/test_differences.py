@@ -105,7 +105,7 @@ def test_some_metrics_are_better_near_ground_truth() -> None:
     assert found.truth == pytest.approx(0.6)
 
 
-def test_less_skating_than_recorded_is_no_gain() -> None:
+def test_less_skating_than_recorded_is_not_a_gain() -> None:
     scores = {
         "challenger": {"foot_skating": [0.1] * CLIPS},
         "champion": {"foot_skating": [0.0] * CLIPS},

@@ -91,7 +91,7 @@ def test_a_version_is_complete_and_registered_once(client: MlflowClient, checkou
     assert [line.split(",")[1] for line in clips] == sorted(SPLITS)
 
 
-def test_a_version_that_was_rolled_back_from_is_no_challenger_again(
+def test_a_version_that_was_rolled_back_from_is_not_proposed_again(
     client: MlflowClient, checkout: Path
 ) -> None:
     for seed in (0, 1):
@@ -127,7 +127,7 @@ def test_a_checkout_without_a_bundle_is_refused(client: MlflowClient, checkout: 
         register(checkout)
 
 
-def test_a_registry_that_is_down_is_one_line(
+def test_a_registry_that_is_down_is_reported_in_one_line(
     client: MlflowClient, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as closed:

@@ -75,7 +75,7 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
     assert [path.name[:12] for path in write(tmp_path, 2)] == ["state-000001", "state-000002"]
 
 
-def test_a_file_that_was_being_written_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_file_that_was_being_written_is_not_a_checkpoint(tmp_path: Path) -> None:
     (written,) = write(tmp_path, 1)
     (tmp_path / PARTIAL).write_bytes(written.read_bytes()[:-10])
     assert read(tmp_path) == 1

@@ -104,7 +104,7 @@ def test_a_learning_rate_that_diverges_to_a_finite_loss_ends_the_training(
         train_vq("hands", store, epochs=4, lr=10.0, batch_size=2)
 
 
-def test_too_little_gpu_memory_is_one_line_with_what_is_missing_and_a_remedy(
+def test_too_little_gpu_memory_is_reported_with_what_is_missing_and_a_remedy(
     store: FeatureStore,
 ) -> None:
     def terms(module: OneWeight, batch: WindowBatch, step: Step) -> Tensor:
