@@ -207,8 +207,8 @@ class VQPartConfig:
     lr: Rate
     """Learning rate of Adam."""
     decay_epoch: Count
-    """Epoch from which the learning rate is lower and dead codes are not revived; one past the last
-    epoch means never.
+    """Epoch from which the learning rate is lower and dead codes are not revived; a number beyond
+    the last epoch means never.
     """
     min_deviation: Rate
     """Smallest standard deviation that data-dependent initialisation assumes of a channel, in the
@@ -330,11 +330,12 @@ class TrainGeneratorConfig:
     makes two.
     """
     global_scan: bool
-    """Whether the global scan scans; false is the paper's ablation."""
+    """Whether the global scan has its Mamba layers; false is the paper's ablation without them."""
     local_scan: bool
-    """Whether the local scans scan; false is the paper's ablation."""
+    """Whether the local scans have their Mamba layers; false is the paper's ablation without them.
+    """
     use_words: bool
-    """Whether the words are an input, or only the audio."""
+    """Whether words are an input beside the audio."""
     speaker: Annotated[Literal["added", "adaptive", "attention"], AnyCase]
     """How the states depend on the speaker. `added`: a vector is added to them, as published.
     `adaptive`: their normalised values, scaled and shifted by the speaker, are added. `attention`:
@@ -362,9 +363,10 @@ class EvaluateConfig:
     max_clips: Size
     """Largest number of clips; 0 selects all."""
     codes: Annotated[Literal["chain", "likely", "drawn"], AnyCase]
-    """How codes of the body are chosen: as sequences under the transitions of training, which
-    published fidelity does not have; the most likely of each frame; or a draw in each frame, at
-    temperature 0.9 from the likely share of 0.9.
+    """How codes of the body are chosen. `chain`: as sequences under the transitions of training,
+    which published fidelity does not have. `likely`: the most likely code of each frame. `drawn`: a
+    random code in each frame, at temperature 0.9 from the most likely codes that together have
+    probability 0.9.
     """
 
 
@@ -395,7 +397,7 @@ class PromotionConfig:
     min_gain: Share
     """Gain that FGD or the kernel distance must show, as a share of the champion's distance."""
     tolerance: Share
-    """Loss that is accepted of any metric, as a share of the champion's value, or of ground truth's
+    """Largest accepted loss in any metric, as a share of the champion's value, or of ground truth's
     for a metric that is compared with ground truth.
     """
     exclude_loss: list[CompareMetric]
@@ -407,7 +409,7 @@ class PromotionConfig:
     beat_random_clip: list[CompareMetric]
     """Metrics that must be better than those of a random training clip."""
     max_synthesis_time: Rate
-    """Seconds of synthesis on the CPU for a second of motion."""
+    """Longest synthesis on the CPU, seconds for one second of motion."""
     max_memory_mib: Count
     """Largest resident memory of the process that synthesises, MiB."""
 

@@ -206,8 +206,9 @@ def _prepare_worker() -> None:
 def _keep_freed_memory() -> None:
     """Let malloc reuse the memory of large arrays instead of returning it to the kernel.
 
-    The arrays of a clip are larger than what glibc keeps, and mapping and zeroing their pages again
-    takes a tenth of the time of reading a clip. The kernel gets back what exceeds the limits.
+    The arrays of a clip are larger than what glibc keeps by default, and mapping and zeroing their
+    pages again takes a tenth of the time of reading a clip. Memory beyond the limits set here is
+    still returned.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -306,8 +307,6 @@ def _connect(address: str) -> Iterator["Client"]:
     try:
         _check_address(address)
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except InputError:
-        raise
     except (OSError, ValueError) as error:
         raise InputError(
             DASK_ADDRESS,
@@ -323,7 +322,7 @@ def _connect(address: str) -> Iterator["Client"]:
 
 
 def _check_address(address: str) -> None:
-    """Raise ValueError if the address has no port; a client would keep dialling it for minutes."""
+    """Raise ValueError if the address has no port: a client would retry it for minutes."""
     if urlsplit(address if "://" in address else f"tcp://{address}").port is None:
         raise ValueError("the address has no port")
 

@@ -51,7 +51,8 @@ class FidelityRules:
     """
     coherent_codes: bool
     """Draw the body's codes as sequences, under the transitions seen in training. Published: the
-    most likely code of each frame by itself, which leaves still what speech does not decide.
+    most likely code of each frame by itself, so that parts hardly move where speech does not
+    determine their motion.
     """
     bounded_position: bool
     """Keep the root within the reach of the training clips. Published: the integral of its velocity
@@ -68,8 +69,8 @@ class FidelityRules:
     matching_face_expressions: bool
     """Give each face mesh its own expressions. Published: the two meshes swap them."""
     ground_velocity: bool
-    """Model and supervise the lower body's translation as ground velocity, which then gives half of
-    the root's. Published: absolute position, without supervision, and with no part in the root's.
+    """Predict the lower body's translation as ground velocity, supervise it, and take half of the
+    root's velocity from it. Published: absolute position, unsupervised and not used for the root.
     """
     single_random_pass: bool
     """Run one randomly masked pass of weight 2 per step. Published: two passes of weight 1."""

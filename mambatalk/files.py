@@ -271,9 +271,9 @@ def digest(value: Any) -> str:
 
 @contextmanager
 def compile_lock() -> Iterator[None]:
-    """Import a module with functions that numba compiles while other processes wait.
+    """Hold a lock for the length of the block, in which numba compiles functions.
 
-    The first import compiles into a cache that all processes of the environment share. Two
+    The first process compiles into a cache that all processes of the environment share. Two
     processes that fill it at the same time can leave code there that crashes.
     """
     from filelock import FileLock

@@ -1,6 +1,6 @@
 """Device, threads, random seeds and deterministic algorithms.
 
-They are no parameters of the pipeline, but they change the last bits of results, so they are set
+They are not parameters of the pipeline, but they change the last bits of results, so they are set
 before anything is computed.
 """
 
@@ -46,14 +46,14 @@ def make_deterministic(seed: int, threads: int) -> None:
 
 
 def rank() -> int:
-    """Return the number of this process among those of a training: `RANK` of torchrun, or 0."""
+    """Return the index of this process among those of a training: `RANK` of torchrun, or 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def device() -> torch.device:
     """Return the device to compute on: `MAMBATALK_DEVICE`, else CUDA if available, else the CPU.
 
-    Of several processes each gets a GPU of its own.
+    If torchrun started several processes, each one gets a GPU of its own.
 
     Raises:
         InputError: There are more processes than GPUs.
@@ -63,15 +63,15 @@ def device() -> torch.device:
     chosen = torch.device(os.environ.get("MAMBATALK_DEVICE", "").lower() or default)
     if chosen.type != "cuda" or "LOCAL_RANK" not in os.environ:
         return chosen
-    place = int(os.environ["LOCAL_RANK"])
+    local_rank = int(os.environ["LOCAL_RANK"])
     # Every process refuses, not only those without a GPU: the others would wait for them, and then
     # report that torchrun has stopped them.
-    started = int(os.environ.get("LOCAL_WORLD_SIZE", place + 1))
-    if started > torch.cuda.device_count():
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", local_rank + 1))
+    if processes > torch.cuda.device_count():
         raise InputError(
             "processes",
-            f"expected at most {torch.cuda.device_count()}, one for each GPU, found {started}",
+            f"expected at most {torch.cuda.device_count()}, one for each GPU, found {processes}",
             "start fewer (--nproc-per-node of torchrun)",
         )
-    torch.cuda.set_device(place)
-    return torch.device("cuda", place)
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
