@@ -104,7 +104,7 @@ chaos: install ## Failing servers, disks and processes on a copy, as a table in 
 	@python -m tasks.tools.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KILLS),--kills $(KILLS))
 
 .PHONY: profile
-profile: install ## Switch params.yaml to a profile: make profile P=paper (sample, tiny, clips)
+profile: install ## Switch params.yaml to a profile: make profile P=paper (or clips, sample, streaming, tiny)
 	@python -m tasks.tools.profile "$(P)"
 
 .PHONY: real

@@ -41,7 +41,7 @@ def switch(name: str, root: Path = Path()) -> None:
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Profile: sample, tiny, clips, paper.")],
+    name: Annotated[str, typer.Argument(help="Profile: clips, paper, sample, streaming or tiny.")],
 ) -> None:
     """Switch to a profile, and print how to undo it."""
     switch(name)
