@@ -89,10 +89,10 @@ def main() -> None:
     """
     for number in _SIGNALS:
         signal.signal(number, _stop)
-    # Waiting threads of PyTorch soon give their processor to others. By default they spin for long,
-    # which loses a third of the speed of two threads on a busy machine; threads that sleep at once
-    # lose a fifth of it on an idle one (docs/decisions.md). OpenMP reads this when torch is
-    # imported; the second variable has precedence, so it is left alone where the first is set.
+    # Threads of PyTorch that wait spin briefly and then sleep. By default they spin for long, which
+    # costs two threads a third of their speed on a busy machine; sleeping at once costs them a
+    # fifth on an idle one (docs/decisions.md). OpenMP reads the variables when torch is imported.
+    # The second one has precedence, so it is left alone where a user has set the first.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")

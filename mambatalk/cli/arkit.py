@@ -1,6 +1,7 @@
 """`mambatalk arkit`: coefficients of ARKit blend shapes as csv."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +30,9 @@ def arkit(
 ) -> None:
     r"""Fit coefficients of blend shapes, such as ARKit's, to the face of a motion.
 
-    No basis is included: none that maps SMPL-X to ARKit is free to use. Coefficients lie in
-    [0, 1]. The last lines say how much of the movement they miss. Shapes that turn the eyes
-    (eyeLook...) cannot be recovered, because the motion does not move eyes; they stay empty.
+    No basis is included, because none that maps SMPL-X to ARKit is free to use. Coefficients lie in
+    [0, 1]. The last line printed says how much of the face's movement they miss. Shapes that turn
+    the eyes (eyeLook...) stay empty, because the motion does not move eyes.
 
     **Example**
 
@@ -51,7 +52,7 @@ def arkit(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seconds", *shapes.names, "residual_mm"])
         for frame, (row, residual) in enumerate(zip(fit.coefficients, fit.residual, strict=True)):
-            cells = ["" if value != value else f"{value:.4f}" for value in row.tolist()]
+            cells = ["" if math.isnan(value) else f"{value:.4f}" for value in row.tolist()]
             writer.writerow([f"{frame / clip.fps:.4f}", *cells, f"{1000 * residual:.4f}"])
     lost = [name for name, kept in zip(shapes.names, shapes.recoverable, strict=True) if not kept]
     if lost:

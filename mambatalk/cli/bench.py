@@ -127,9 +127,9 @@ def train(
     On a GPU the generator's published step is measured twice: with PyTorch's default flags, and
     with TF32 for all products. At full size this needs a GPU of 80 GB.
 
-    Started by `torchrun --standalone --nproc-per-node 2 --no-python`, our step is timed on one GPU,
-    and on all of them with the batch divided among them and with a whole batch for each; the speeds
-    are those of windows.
+    Started with `torchrun --standalone --nproc-per-node 2 --no-python` in front, the command times
+    our step on one GPU, on all GPUs with the batch divided among them, and on all GPUs with a whole
+    batch each. The column "times as fast" then compares windows per second.
 
     **Examples**
 
@@ -197,8 +197,9 @@ def data(
     """Measure data checks, ingest, feature extraction and the reading of training windows.
 
     Speed, memory and disk space are measured. The corpus is checked twice, and ingested again after
-    one clip was changed. All files are written to a temporary folder (`TMPDIR` moves it) of about
-    three times the size of the corpus. Generating a sample of 10 hours takes about four minutes.
+    one clip was changed. All files are written to a temporary folder, which takes about three times
+    the size of the corpus; `TMPDIR` moves it. Generating a sample of 10 hours takes about four
+    minutes.
 
     **Examples**
 
@@ -260,8 +261,8 @@ def generate(
     """Measure synthesis: start, memory, offline, several clips at once, and as a stream.
 
     The targets are those of the full size on two cores; `OMP_NUM_THREADS` sets the number of
-    threads. On a busy machine read the processor's time. An untrained model is written to a
-    temporary folder (0.8 GB at full size).
+    threads. On a busy machine, compare the lines of processor time instead of the speeds. An
+    untrained model is written to a temporary folder (0.8 GB at full size).
 
     **Examples**
 

@@ -130,7 +130,8 @@ def check(
         str | None, typer.Option(help="Speaker ids, such as 2,4; default: all.")
     ] = None,
     decisions: Annotated[
-        Path | None, typer.Option(help="What `mambatalk decide` wrote: data/decisions.csv.")
+        Path | None,
+        typer.Option(help="File written by `mambatalk decide`, such as data/decisions.csv."),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that read and draw clips.")] = 2,
 ) -> None:
@@ -201,7 +202,16 @@ def check_corpus(
     workers: int,
     decisions: "list[Decision]",
 ) -> "QualityReport":
-    """Measure the clips of a corpus, those that are known from an earlier check aside."""
+    """Check a corpus; clips that an earlier check has measured are not read again.
+
+    Args:
+        root: Language folder in BEATX layout.
+        bounds: Bounds of the rules.
+        speakers: Ids of the speakers to check. Empty selects all speakers.
+        workers: Number of processes that read clips.
+        decisions: What a person has decided about single clips.
+
+    """
     from mambatalk.clips.measured_corpus import MeasuredCorpus
     from mambatalk.corpus.snapshot import layout_files
     from mambatalk.files import cache_folder

@@ -45,8 +45,8 @@ def generate(
     speaker: Annotated[
         int | None,
         typer.Option(
-            help="Id of a speaker of the training data, whose style the motion has."
-            " [default: the lowest]"
+            help="Id of the speaker of the training data whose style the motion takes."
+            " [default: the lowest id]"
         ),
     ] = None,
     textgrid: Annotated[
@@ -86,12 +86,12 @@ def generate(
         int | None,
         typer.Option(
             min=0,
-            help="One motion of many for the same speech. [default: 0; the likeliest codes for a"
-            " bundle without code chains, such as published weights]",
+            help="Random seed; each seed gives another motion for the same speech. [default: 0; a"
+            " bundle without code chains, such as published weights, takes the likeliest codes]",
         ),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 likelier motion, above 1 more varied motion.")
+        float, typer.Option(help="Below 1 gives likelier motion, above 1 more varied motion.")
     ] = 1.0,
     top_p: Annotated[
         float, typer.Option(help="Draw from the likeliest codes that make up this share.")
@@ -100,9 +100,9 @@ def generate(
     precision: Annotated[
         Literal["single", "half"] | None,
         typer.Option(
-            help="Of the network's products: `half` is faster on GPUs, and on processors that have"
-            " instructions for it; `single` gives the motion of other machines."
-            " [default: half there for full-size models, else single]"
+            help="Precision of the network's matrix products: `half` is faster on GPUs, and on"
+            " processors that have instructions for it; with `single`, motion does not depend on"
+            " the machine. [default: half on such devices for full-size models, else single]"
         ),
     ] = None,
 ) -> None:
@@ -151,7 +151,7 @@ def generate(
 
     bodies = Bodies(path=body)
     failed = False
-    told: set[str] = set()
+    shown: set[str] = set()
     for path in speech:
         began = time.perf_counter()
         try:
@@ -160,9 +160,9 @@ def generate(
                 out=out,
                 formats=chosen,
                 speaker_id=speaker_id,
-                textgrid=_beside(textgrid, path, ".TextGrid"),
+                textgrid=_file_for(path, textgrid, ".TextGrid"),
                 start_pose=start_pose,
-                side_by_side=_beside(side_by_side, path, ".npz"),
+                side_by_side=_file_for(path, side_by_side, ".npz"),
                 fix_feet=fix_feet,
             )
             result = generate_files(loaded, bodies, request, progress_bar)
@@ -174,9 +174,9 @@ def generate(
             failed = True
             continue
         for note in result.notes:
-            if note not in told:
+            if note not in shown:
                 typer.echo(f"note: {note}", err=True)
-        told.update(result.notes)
+        shown.update(result.notes)
         names = " ".join(map(str, result.files))
         seconds = time.perf_counter() - began
         typer.echo(f"{path.name}: {result.seconds:.1f} s of motion in {seconds:.1f} s: {names}")
@@ -229,6 +229,6 @@ def _speaker(bundle: "Bundle", speaker: int | None) -> int:
     return speaker
 
 
-def _beside(given: Path | None, speech: Path, ending: str) -> Path | None:
-    """Return the given file, or that of a given folder which belongs to a recording."""
+def _file_for(speech: Path, given: Path | None, ending: str) -> Path | None:
+    """Return the given file, or the file in the given folder that has the recording's name."""
     return given / f"{speech.stem}{ending}" if given and given.is_dir() else given

@@ -29,7 +29,7 @@ def decide(
     digest: Annotated[
         str | None,
         typer.Option(
-            help="Digest of the clip's files, from the report; default: that of the clip in CLIPS."
+            help="Digest of the clip's files, from the report; default: that in the folder --clips."
         ),
     ] = None,
     clips: Annotated[
@@ -42,11 +42,10 @@ def decide(
     """Accept a clip that the checks quarantine, or reject one that they accept.
 
     Adds a row with the digest of the clip's files, your name in git, and the date. The pipeline
-    applies it in its next run, the report shows it, and it lapses with a warning when the files of
-    the clip change. Commit the file; to withdraw a decision, delete its row.
+    applies it in its next run, and the report shows it. When the files of the clip change, the
+    decision lapses with a warning. Commit the file; to withdraw a decision, delete its row.
 
-    The report shows the command for each flagged clip, with the digest of the files that it is
-    about.
+    The report shows this command, with the digest, for each flagged clip.
 
     **Example**
 
@@ -56,9 +55,9 @@ def decide(
 
     content = digest or _find_digest(clips, clip_id)
     today = datetime.now(UTC).date().isoformat()
-    one = Decision(clip_id, content, answer, " ".join(reason.split()), _user_name(), today)
-    add_decision(decisions, one)
-    typer.echo(f"{decisions}: {clip_id} {one}")
+    decision = Decision(clip_id, content, answer, " ".join(reason.split()), _user_name(), today)
+    add_decision(decisions, decision)
+    typer.echo(f"{decisions}: {clip_id} {decision}")
 
 
 def _find_digest(clips: Path, clip_id: str) -> str:

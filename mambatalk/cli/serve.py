@@ -25,7 +25,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen at. The default reaches this machine only.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes any free one.")
+    ] = 8000,
     max_seconds: Annotated[
         float, typer.Option(min=1, help="Longest recording that is accepted.")
     ] = 300,
@@ -41,7 +43,7 @@ def serve(
     put a proxy in front before you listen at another address. The page /docs describes the
     requests and the formats, and needs no internet; programs read /openapi.json.
 
-    With the example's service, this makes a glTF file:
+    While the service of the example runs, this command makes a glTF file:
     `curl --data-binary @speech.wav 'http://127.0.0.1:8000/motion?format=glb' -o speech.glb`
 
     **Example**

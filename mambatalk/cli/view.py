@@ -23,7 +23,9 @@ def view(
     body: Annotated[
         Path | None, typer.Option(help="SMPL-X npz. Without it the stand-in body is shown.")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes any free one.")
+    ] = 0,
 ) -> None:
     """Show results in the browser, with audio, waveform and words.
 
