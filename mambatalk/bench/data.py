@@ -65,6 +65,9 @@ def measure_data(corpora: Sequence[Path], folder: Path, *, workers: int) -> Iter
     Yields:
         Measurements as soon as they are known.
 
+    Raises:
+        InputError: A stage failed; its own message is on standard error.
+
     """
     runs = []
     for number, root in enumerate(corpora):

@@ -117,9 +117,12 @@ def measure_generation(
         folder: Folder of the bundle.
         seconds: Duration of the speech.
         clips: Number of clips that are generated at once.
-        pace: How soon the stream answers.
+        pace: Frames that each window of the stream adds, and frames that it waits for.
         device: Where to compute in this process; the other one decides as the commands do.
         progress: Called after each of the four parts.
+
+    Raises:
+        RuntimeError: The process of the first part failed.
 
     """
     speech_seconds = max(seconds, 2 * WINDOW_SECONDS)
@@ -127,7 +130,7 @@ def measure_generation(
     measurements = _start(folder, speech_seconds)
     report(1, PARTS)
 
-    # After the start was measured, which would otherwise find the files in memory.
+    # Only now: the start, measured above, would otherwise find the files in memory.
     synthesizer = Synthesizer(Bundle.load(folder).to(device))
     synthesizer.generate(_speech(synthesizer, WINDOW_SECONDS))
     measurements += _offline(synthesizer, speech_seconds)
@@ -183,10 +186,11 @@ def _speed(
 ) -> list[Measurement]:
     for _ in range(_warm_ups(synthesizer)):
         generate()
-    wall, processor = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
+    processor_began = time.process_time()
     generate()
-    wall = time.perf_counter() - wall
-    processor = time.process_time() - processor
+    wall = time.perf_counter() - began
+    processor = time.process_time() - processor_began
     target = OFFLINE_TARGET if name == "offline" else None
     return [
         Measurement(name, seconds / wall, "x real time", target, higher_is_better=True),
@@ -198,33 +202,37 @@ def _streamed(synthesizer: Synthesizer, seconds: float) -> list[Measurement]:
     """Measure a stream whose audio comes in pieces of one hop."""
     waveform = speech_like(seconds)
     hop = synthesizer.layout.hop * SAMPLE_RATE // FPS
-    given = [0.0, 0.0]
-    """Seconds of audio so far, and when the last piece was handed over."""
+    given_seconds = 0.0
+    last_given = 0.0
 
     def pieces() -> Iterator[NDArray[np.float32]]:
+        """Yield the audio, and note how much of it has been given, and when."""
+        nonlocal given_seconds, last_given
         for start in range(0, len(waveform), hop):
             piece = waveform[start : start + hop]
-            given[:] = [given[0] + len(piece) / SAMPLE_RATE, time.perf_counter()]
+            given_seconds += len(piece) / SAMPLE_RATE
+            last_given = time.perf_counter()
             yield piece
 
     speaker = min(synthesizer.bundle.speakers)
     for _ in range(_warm_ups(synthesizer)):
         for _ in stream(synthesizer, [waveform], speaker_id=speaker):
             pass
-    first = None
-    waits = []
-    wall, processor = time.perf_counter(), time.process_time()
+    first_frame = 0.0
+    waits: list[float] = []
+    began = time.perf_counter()
+    processor_began = time.process_time()
     for _ in stream(synthesizer, pieces(), speaker_id=speaker):
-        waits.append(time.perf_counter() - given[1])
-        first = first or given[0] + waits[-1]
-    wall = time.perf_counter() - wall
-    processor = time.process_time() - processor
+        waits.append(time.perf_counter() - last_given)
+        first_frame = first_frame or given_seconds + waits[-1]
+    wall = time.perf_counter() - began
+    processor = time.process_time() - processor_began
     name = f"stream, hop {synthesizer.layout.hop} + {synthesizer.layout.look_ahead}"
     return [
         Measurement(name, seconds / wall, "x real time"),
         Measurement(f"{name}, processor per second of motion", processor / seconds, "s"),
         Measurement(f"{name}, delay by design", stream_delay(synthesizer), "s"),
-        Measurement(f"{name}, first frame", first or 0.0, "s"),
+        Measurement(f"{name}, first frame", first_frame, "s"),
         Measurement(f"{name}, computation of a chunk, median", 1e3 * np.median(waits), "ms"),
         Measurement(f"{name}, of 99 % of the chunks", 1e3 * np.percentile(waits, 99), "ms"),
     ]

@@ -33,7 +33,7 @@ class Timing(NamedTuple):
 
 
 def our_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Run the scan of this package."""
+    """Run this project's scan."""
     return Recurrence.apply(u, delta, A, B, C, None)[0]
 
 

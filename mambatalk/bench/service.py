@@ -1,4 +1,4 @@
-"""Load on the HTTP service: what it carries, and what happens at twice as much."""
+"""Load on the HTTP service: what it carries, and its answers at twice that load."""
 
 import http.client
 import io
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from mambatalk.serving.service import Limits, create_app
 CLIENT_TIMEOUT: Final = 600
 """Seconds after which a request counts as lost."""
 OVERLOAD: Final = 2
+"""Rate of the second load relative to what the service carries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,9 @@ class Load:
     answered: float
     """Requests per second that got motion."""
     median: float
-    """Seconds until such an answer."""
+    """Median seconds from a request to its motion; NaN if none got motion."""
     percentile_99: float
-    """Seconds within which 99 % of them came."""
+    """Seconds within which 99 % of the requests that got motion did; NaN likewise."""
     statuses: dict[str, int]
     """Number of answers by HTTP status; "lost" without one."""
 
@@ -63,8 +64,8 @@ def measure_service(
         device: Device of the model.
 
     Returns:
-        What as many clients as it accepts get, each sending one request after another; and what
-        comes of requests sent at twice that rate, whether answered or not.
+        The answers to `waiting` clients, each of which sends its next request after an answer; and
+        the answers to requests at twice that rate, sent without waiting for answers.
 
     """
     model = Model.load(bundle, device)
@@ -135,10 +136,10 @@ def _open_loop(port: int, body: bytes, *, rate: float, duration: float) -> Load:
         for number in range(count):
             time.sleep(max(0.0, began + number / rate - time.perf_counter()))
             sent.append(pool.submit(_post, port, body))
-        offered = time.perf_counter() - began
+        sending_seconds = time.perf_counter() - began
         answers = [future.result() for future in sent]
     summary = _summary(answers, time.perf_counter() - began)
-    return Load(**{**vars(summary), "offered": count / max(offered, 1 / rate)})
+    return replace(summary, offered=count / max(sending_seconds, 1 / rate))
 
 
 def _summary(answers: list[_Answer], elapsed: float) -> Load:

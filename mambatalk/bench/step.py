@@ -74,7 +74,14 @@ def measure_generator_step(
 
 
 def random_batch(size: int, frames: int, device: torch.device) -> WindowBatch:
-    """Return windows of random numbers, with audio, for `SPEAKERS` and `VOCABULARY`."""
+    """Return windows of random numbers, with audio, for `SPEAKERS` and `VOCABULARY`.
+
+    Args:
+        size: Number of windows.
+        frames: Frames of a window.
+        device: Where to create them.
+
+    """
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(size, *shape, device=device)

@@ -85,7 +85,7 @@ class PublishedStep(TrainingModule):
     ) -> None:
         super().__init__("published")
         self.network = network
-        # In a dictionary, and therefore not among the parameters.
+        # In a dictionary, so that their weights are not among the parameters of this module.
         self.auto_encoders = dict(auto_encoders)
         self.context_frames = context_frames
         self.rules = FidelityRules.of("published")
@@ -148,10 +148,10 @@ def measure_training(
     device: torch.device,
     progress: Progress | None = None,
 ) -> list[StepTiming]:
-    """Time the published step and ours in turns; the last one is what trainings do.
+    """Time the published step and ours in turns.
 
-    In several processes: ours on one GPU, then on all with the batch divided among them, then on
-    all with a whole batch for each.
+    In several processes, time ours on one GPU, on all GPUs with the batch divided among them, and
+    on all GPUs with a whole batch each.
 
     Args:
         config: Configuration with the sizes and the batch size.
@@ -160,6 +160,9 @@ def measure_training(
         repeat: Repetitions of every kind.
         device: Where to compute.
         progress: Called after each repetition of all kinds.
+
+    Returns:
+        One timing for each kind of step. The last one is the step that trainings make.
 
     """
     settings = _settings(network, config)
@@ -211,7 +214,8 @@ def _shared_kinds(network: Network, config: Config, device: torch.device) -> lis
         build = partial(_auto_encoder_steps, network, config, body, device, fidelity="corrected")
     build = partial(build, captured=device.type == "cuda")
     shared = partial(build, shared=True)
-    count, whole = processes(), _settings(network, config).batch_size
+    count = processes()
+    whole = _settings(network, config).batch_size
     return [
         Kind(f"one process, batch {whole}", build, whole),
         Kind(f"{count} processes, batch {whole} together", shared, whole // count, shared=True),
@@ -267,7 +271,8 @@ def _auto_encoder_steps(
     captured: bool = False,
     shared: bool = False,
 ) -> Steps:
-    common, section = config.train_vq.common, config.train_vq.network(part)
+    common = config.train_vq.common
+    section = config.train_vq.network(part)
     rules = FidelityRules.of(fidelity)
     torch.manual_seed(config.seed)
     network = build_auto_encoder(
