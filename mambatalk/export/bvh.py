@@ -102,7 +102,7 @@ def _euler_angles(motion: SmplxMotion, before: NDArray[np.float64] | None) -> ND
 
     Args:
         motion: n frames.
-        before: Angles (55, 3) of the frame before. If None, the first one begins.
+        before: Angles (55, 3) of the frame before. If None, the motion starts the file.
 
     """
     angles = local_rotations(motion).as_euler(EULER, degrees=True)

@@ -129,8 +129,8 @@ class Document:
         times = (np.arange(len(motion)) / motion.fps).astype(np.float32)
         time = self.accessor(times, "SCALAR", bounds=True)
         quaternions = _continuous(local_rotations(motion).as_quat(), len(motion))
-        path = (motion.trans + self.pelvis).astype(np.float32)
-        channels = [(0, "translation", self.accessor(path, "VEC3"))]
+        pelvis_path = (motion.trans + self.pelvis).astype(np.float32)
+        channels = [(0, "translation", self.accessor(pelvis_path, "VEC3"))]
         channels += [
             (joint, "rotation", self.accessor(quaternions[:, joint], "VEC4"))
             for joint in range(JOINT_COUNT)
@@ -144,8 +144,8 @@ class Document:
                     for *_, output in channels
                 ],
                 "channels": [
-                    {"sampler": sampler, "target": {"node": node, "path": path}}
-                    for sampler, (node, path, _) in enumerate(channels)
+                    {"sampler": sampler, "target": {"node": node, "path": animated}}
+                    for sampler, (node, animated, _) in enumerate(channels)
                 ],
             }
         ]
@@ -218,13 +218,7 @@ class Document:
         """
         self.json["buffers"] = [{"byteLength": len(self._binary)}]
         text = json.dumps(self.json, separators=(",", ":"), allow_nan=False).encode()
-        chunks = b"".join(
-            _chunk(name, content, padding)
-            for name, content, padding in (
-                (JSON_CHUNK, text, b" "),
-                (BINARY_CHUNK, bytes(self._binary), b"\0"),
-            )
-        )
+        chunks = _chunk(JSON_CHUNK, text, b" ") + _chunk(BINARY_CHUNK, bytes(self._binary), b"\0")
         with atomic_file(path) as temporary:
             temporary.write_bytes(MAGIC + struct.pack("<II", 2, 12 + len(chunks)) + chunks)
 

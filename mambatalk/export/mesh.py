@@ -26,9 +26,9 @@ PUPIL_COSINE: Final = 0.8
 """Cosine of the angle to an eye's direction up to which its surface is the pupil's."""
 INFLUENCES: Final = 4
 EXPRESSION_ERROR: Final = 1e-4
-"""Metres that a vertex may be off. As many targets are made as that takes."""
+"""Largest error of a vertex in metres. Morph targets are added until it is met."""
 MOVED: Final = 1e-5
-"""Metres below which a target does not move a vertex."""
+"""Smallest offset in metres at which a vertex counts as moved by the expressions."""
 MEASURED_FRAMES: Final = 16
 """Frames on which errors are measured."""
 
@@ -56,7 +56,13 @@ class Mesh:
 
 
 def build_mesh(body: Body, motion: SmplxMotion) -> Mesh:
-    """Make the mesh of a motion, and measure its error on frames spread over the motion."""
+    """Make the mesh of a motion, and measure its error on frames spread over the motion.
+
+    Args:
+        body: Body model.
+        motion: Motion, which gives the body shape and the expressions.
+
+    """
     used, flat = np.unique(body.faces.cpu().numpy(), return_inverse=True)
     faces = flat.reshape(-1, 3).astype(np.uint32)
     betas = torch.tensor(np.asarray(motion.betas, np.float32))[None]
@@ -102,7 +108,7 @@ def _expression_basis(
     metric = np.linalg.cholesky(face @ face.T + 1e-12 * np.eye(len(face)))
     _, sizes, axes = np.linalg.svd(expressions @ metric, full_matrices=False)
     shares = np.linalg.solve(metric.T, axes.T).T
-    count = _needed(expressions, metric, axes, face, limit=int((sizes > 1e-9).sum()))
+    count = _target_count(expressions, metric, axes, face, limit=int((sizes > 1e-9).sum()))
 
     basis = shares[:count] @ face
     weights = expressions @ metric @ axes[:count].T
@@ -113,7 +119,7 @@ def _expression_basis(
     return targets, (weights / scale).astype(np.float32)
 
 
-def _needed(
+def _target_count(
     expressions: NDArray[np.float64],
     metric: NDArray[np.float64],
     axes: NDArray[np.float64],
@@ -218,7 +224,7 @@ def _errors(
     drawn_rest = rest.clone()
     drawn_rest[:, rows] += moved
     drawn = variant(weights=full, correctives=False)
-    distances = {
+    meshes = {
         "four_influences": variant(weights=full, correctives=True).vertices(
             rotations, betas, coefficients
         ),
@@ -228,7 +234,7 @@ def _errors(
         "all": drawn.skin(rotations, drawn_rest, rest_joints),
     }
     return {
-        name: _millimetres((mesh - truth)[:, rows].norm(dim=-1)) for name, mesh in distances.items()
+        name: _millimetres((mesh - truth)[:, rows].norm(dim=-1)) for name, mesh in meshes.items()
     }
 
 

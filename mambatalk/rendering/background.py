@@ -38,7 +38,7 @@ def backdrop(width: int, height: int) -> Picture:
 
 
 class Ground:
-    """Draws floor and backdrop below a figure that walks, without repeating what stays the same.
+    """Draws the floor below a walking figure and the backdrop; what never changes is drawn once.
 
     Args:
         camera: The camera.

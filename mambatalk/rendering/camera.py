@@ -109,8 +109,8 @@ def follow(path: Floats, *, slack: float, smoothing: float) -> Floats:
 
     Args:
         path: Positions (frames, 3) in metres at 30 fps.
-        slack: Metres along each axis that the path may move away from the middle of the picture.
-            Within them the camera stands still.
+        slack: Metres along each axis that the path may move away from the middle of the picture
+            before the camera moves.
         smoothing: Standard deviation in seconds of the Gaussian that smooths the camera's motion.
             It looks as far ahead as back, so the camera does not lag behind.
 
@@ -120,7 +120,8 @@ def follow(path: Floats, *, slack: float, smoothing: float) -> Floats:
     for frame, position in enumerate(path):
         place = np.clip(place, position - slack, position + slack)
         places[frame] = place
-    # Continued point-symmetrically, a figure that walks at the first frame is followed from there.
+    # The path is continued point-symmetrically at both ends, so that a figure that already walks in
+    # the first frame is followed from there.
     margin = round(4 * smoothing * FPS)
     continued = np.pad(places, ((margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
     smooth = gaussian_filter1d(continued, smoothing * FPS, axis=0, mode="nearest")

@@ -45,7 +45,7 @@ STILL_LABEL_HEIGHT: Final = 0.09
 """Relative to the height of a figure."""
 RENDERER: Final = "software renderer of mambatalk"
 """What draws the figures, without a display, a GPU or OpenGL."""
-MOST_THREADS: Final = 4
+MAX_THREADS: Final = 4
 
 
 def render_video(
@@ -249,11 +249,17 @@ class _Film:
 
 def drawing_threads() -> int:
     """Return how many threads draw the frames of a video."""
-    return min(os.cpu_count() or 1, MOST_THREADS)
+    return min(os.cpu_count() or 1, MAX_THREADS)
 
 
 def _in_order(futures: Iterable[Future[Picture]], *, ahead: int) -> Iterator[Picture]:
-    """Yield results in order, and start only a few before the first of them is taken."""
+    """Yield results in order.
+
+    Args:
+        futures: Futures; each one starts its work when it is taken from the iterable.
+        ahead: Number of futures that are started before the oldest result is taken.
+
+    """
     waiting: deque[Future[Picture]] = deque()
     for future in futures:
         waiting.append(future)

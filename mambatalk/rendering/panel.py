@@ -1,4 +1,4 @@
-"""One figure as the viewer sees it: the whole body on the floor, beside it face and hands closer.
+"""One figure: the whole body on the floor, and beside it close-ups of face and hands.
 
 +------------+------+    +------------------------+-------------+
 |            | face |    |                        |             |
@@ -64,10 +64,8 @@ class CloseUp:
 
 def _hand(side: str) -> CloseUp:
     fingers = ("index", "middle", "pinky", "ring", "thumb")
-    drawn = tuple(
-        f"{side}_{name}"
-        for name in ("elbow", "wrist", *(f"{finger}{k}" for finger in fingers for k in (1, 2, 3)))
-    )
+    joints = ["elbow", "wrist", *(f"{finger}{k}" for finger in fingers for k in (1, 2, 3))]
+    drawn = tuple(f"{side}_{joint}" for joint in joints)
     return CloseUp(f"{side} hand", 0.27, (f"{side}_middle1",), True, drawn)
 
 

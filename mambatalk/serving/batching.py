@@ -54,7 +54,7 @@ class Batcher:
             batch = [await self._waiting.get()]
             while len(batch) < LARGEST_BATCH and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
-            # Whoever asked may have gone.
+            # A request may have been cancelled while it waited.
             batch = [one for one in batch if not one.motion.done()]
             try:
                 motions = await asyncio.to_thread(

@@ -68,8 +68,8 @@ class Model:
     ) -> "Model":
         """Load a bundle, and use one thread on a CPU if the model is small.
 
-        Weights of the published implementation are run so that they cover every frame, start from
-        the rest pose and do not drift. All else is as published.
+        A bundle of published fidelity also generates every frame, can start from the rest pose, and
+        cuts the audio of a window exactly. All else is as published.
 
         Raises:
             InputError: The bundle is missing or damaged.
@@ -112,7 +112,7 @@ class Request:
     side_by_side: Path | None = None
     """Recorded motion that the video shows beside the generated one."""
     fix_feet: bool = False
-    """Hold planted feet still where the bundle does not, as one of published weights."""
+    """Hold planted feet still if the bundle does not, such as a bundle of published weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,9 +173,9 @@ def generate_files(model: Model, bodies: Bodies, request: Request, bar: Bar) -> 
             write_motion(path, motion, recording, bodies, progress, words=words, truth=truth)
         files.append(path)
         if name == "mp4":
-            video = drawing_speed(
-                len(motion[: len(truth or motion)]), time.perf_counter() - started
-            )
+            # The video ends with the shorter motion.
+            drawn_frames = len(motion) if truth is None else min(len(motion), len(truth))
+            video = drawing_speed(drawn_frames, time.perf_counter() - started)
     if bodies.path is None and request.formats != ("npz",):
         notes.append("no body model: the figure is the stand-in body (--body SMPLX_NEUTRAL.npz)")
     sidecar = request.out / f"{request.speech.stem}.json"

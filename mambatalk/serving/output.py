@@ -73,6 +73,7 @@ def write_motion(
 
     Raises:
         InputError: The file cannot be written, or the body model is bad.
+        ValueError: The ending is none of `FORMATS`.
 
     """
     if path.suffix == ".npz":
@@ -108,7 +109,7 @@ def write_motion(
 
 
 def drawing_speed(frames: int, seconds: float) -> str:
-    """Say how a video of so many frames was drawn in so many seconds."""
+    """Describe how fast a number of frames was drawn, and by what."""
     from mambatalk.rendering.comparison import RENDERER, drawing_threads
 
     threads = count_of(drawing_threads(), "thread")

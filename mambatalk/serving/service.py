@@ -62,8 +62,8 @@ def create_app(
         model: The model.
         bodies: Body of meshes and skeletons.
         limits: What requests may take.
-        hosts: Names by which the service may be called, so that no web site can call it under a
-            name of its own that points here. `*` accepts all.
+        hosts: Host names that requests may use; `*` accepts all. Others are refused, because a web
+            site can point a name of its own at this machine (DNS rebinding).
 
     """
     batcher = Batcher(model.synthesizer)
@@ -140,8 +140,10 @@ def create_app(
     )
     async def motion(
         request: Request,
-        form: Annotated[Format, Query(alias="format")] = "npz",
-        speaker: Annotated[int | None, Query(description="Default: the lowest.")] = None,
+        form: Annotated[Format, Query(alias="format", description="Format of the answer.")] = "npz",
+        speaker: Annotated[
+            int | None, Query(description="Id of a speaker. Default: the lowest id.")
+        ] = None,
     ) -> Response:
         """Generate the motion of a recording."""
         nonlocal in_work

@@ -163,13 +163,21 @@ def describe_motion(
     body: Body,
     words: Sequence[Interval],
 ) -> dict[str, Any]:
-    """Return what the page needs to know of a clip, without the addresses of meshes and audio."""
+    """Return what the page needs to know of a clip, without the addresses of meshes and audio.
+
+    Args:
+        name: Name of the clip.
+        motion: The generated motion.
+        truth: The recorded motion. If None, there is none.
+        body: Body model.
+        words: Words of the speech with their times.
+
+    """
     step = -(-len(motion) // FLOOR_FRAMES)
     feet = _joints(motion[::step], body)[:, FOOT_JOINTS]
     error = None
     if truth is not None:
-        generated, true = (_joints(one, body) for one in (motion, truth))
-        error = _distance(generated, true).round(4).tolist()
+        error = _distance(_joints(motion, body), _joints(truth, body)).round(4).tolist()
     seconds = len(motion) / motion.fps
     return {
         "name": name,
@@ -251,7 +259,7 @@ def _distance(
 
 
 def _compressed(content: bytes) -> str:
-    """Return a data: URL, which the page decompresses: a mesh has half of its size."""
+    """Return content as a compressed data: URL, which halves a mesh; the page decompresses it."""
     # Without a time, the same content gives the same bytes.
     data = base64.b64encode(gzip.compress(content, mtime=0)).decode("ascii")
     return f"data:{GZIP};base64,{data}"

@@ -33,7 +33,7 @@ def standalone_page(clips: Sequence[dict[str, Any]]) -> str:
     page = _static("index.html").replace(STYLE, f"<style>\n{_static('page.css')}</style>")
     for tag, (start, name) in SCRIPTS.items():
         page = page.replace(tag, f"{start}{_static(name)}</script>")
-    # No end of a script can be in the text of a word.
+    # The text of a word could contain `</script>`, which would end the element.
     index = json.dumps(page_index(clips)).replace("<", "\\u003c")
     return page.replace(
         "<main>", f'<script type="application/json" id="clips">{index}</script>\n<main>', 1

@@ -149,8 +149,8 @@ class Stage {
 
   front(target) {
     this.controls.target.copy(target);
-    const beside = this.figures.length > 1 ? 5.6 : 4.6;
-    this.camera.position.set(target.x, target.y + 0.35, target.z + beside);
+    const distance = this.figures.length > 1 ? 5.6 : 4.6;
+    this.camera.position.set(target.x, target.y + 0.35, target.z + distance);
     this.sun.target.position.copy(target);
     this.sun.position.set(target.x - 1.5, target.y + 3, target.z + 2.5);
   }
