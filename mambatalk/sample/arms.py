@@ -59,6 +59,7 @@ GESTURES: Final = MappingProxyType(
         ),
     }
 )
+_LEFT_SHOULDER, _LEFT_ELBOW, _LEFT_WRIST = 16, 18, 20
 _HANG: Final = 1.40
 """Angle between the arm of the T-pose and an arm that hangs without spread, radians."""
 _FINGER_SPREAD: Final = np.repeat([0.10, 0.0, -0.16, -0.08, 0.0], 3) * np.tile([1, 0, 0], 5)
@@ -126,10 +127,11 @@ def arm_rotations(angles: Curve, side: int) -> dict[int, Curve]:
     # Forearm rotation is shared between elbow and wrist.
     wrist_roll = _rotation_about("x", -0.7 * roll)
     joints = {
-        16: shoulder,
-        18: _rotation_about("y", -elbow) * _rotation_about("x", -0.3 * roll),
-        20: wrist_roll * _rotation_about("z", -wrist),
+        _LEFT_SHOULDER: shoulder,
+        _LEFT_ELBOW: _rotation_about("y", -elbow) * _rotation_about("x", -0.3 * roll),
+        _LEFT_WRIST: wrist_roll * _rotation_about("z", -wrist),
     }
+    # In SMPL-X each right joint follows its left one.
     return {joint + side: _mirror(rotation.as_rotvec(), side) for joint, rotation in joints.items()}
 
 

@@ -25,11 +25,13 @@ _UTF8: Final = 1
 _POSITION_CHARACTER: Final = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _EXPECTED_RATE: Final = 22_050
+_WORD_BREAK: Final = " \u200b"
+"""Separator of words; the zero-width space keeps eSpeak from merging function words."""
+
+# ctypes itself never unloads a library.
 _close_library: Callable[[int], object] = getattr(
     _ctypes, "dlclose" if hasattr(_ctypes, "dlclose") else "FreeLibrary"
 )
-_WORD_BREAK: Final = " \u200b"
-"""Separator of words; the zero-width space keeps eSpeak from merging function words."""
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,10 @@ _LEFT_HIP, _RIGHT_HIP, _LEFT_ANKLE, _RIGHT_ANKLE = 1, 2, 7, 8
 _MIN_LIFT: Final = 0.02
 """Prominence of the height between both ankles at a step, metres; the rules lift by 5 cm."""
 _MIN_SHIFT_SPEED: Final = 0.03
-"""Speed of the pelvis from foot to foot at a shift of weight, metres per second. The rules have
-0.07 m/s to a leg from the middle, and 0.15 m/s from leg to leg."""
+"""Smallest speed of the pelvis at a shift of weight, metres per second. The motion rules shift at
+0.07 m/s from the middle to a leg, and at 0.15 m/s from leg to leg."""
 _MIN_SHIFT_PROMINENCE: Final = 0.02
+"""Prominence of that speed, metres per second."""
 _STEP_SHIFT: Final = 0.7
 """Before a step the weight moves to the other leg, about 0.5 s before the foot is highest. Such a
 shift belongs to the step if it is at most this many seconds before."""
@@ -100,12 +101,12 @@ def lower_event_f1(joints: Curve, events: Sequence[dict[str, Any]]) -> float:
     joints = np.asarray(joints, np.float64)
     # A result may be shorter than the speech; events past its end are not counted.
     end = (len(joints) - 1) / FPS
-    found = _find_steps_and_shifts(joints)
-    pairs = [
-        ([event["time"] for event in events if event["kind"] == kind and event["time"] <= end], at)
-        for kind, at in found.items()
-    ]
-    known = any(expected or at for expected, at in pairs)
+    events = [event for event in events if event["time"] <= end]
+    pairs = []
+    for kind, found in _find_steps_and_shifts(joints).items():
+        expected = [event["time"] for event in events if event["kind"] == kind]
+        pairs.append((expected, found))
+    known = any(expected or found for expected, found in pairs)
     return _f1(pairs) if known else float("nan")
 
 
@@ -124,10 +125,11 @@ def _find_steps_and_shifts(joints: Curve) -> dict[str, list[float]]:
     weight = gaussian_filter1d((pelvis * left).sum(axis=1), 1)
     speed = np.abs(np.gradient(np.pad(weight, 1, mode="edge"))[1:-1]) * FPS
     peaks, _ = find_peaks(speed, height=_MIN_SHIFT_SPEED, prominence=_MIN_SHIFT_PROMINENCE)
-    shifts = [float(peak) / FPS for peak in peaks]
-    shifts = [
-        shift for shift in shifts if not any(0 < step - shift <= _STEP_SHIFT for step in steps)
-    ]
+    shifts = []
+    for peak in peaks:
+        shift = float(peak) / FPS
+        if not any(0 < step - shift <= _STEP_SHIFT for step in steps):
+            shifts.append(shift)
     return {"step": steps, "shift": shifts}
 
 
