@@ -16,7 +16,7 @@ from mambatalk.published.keymap import Kind, Translation, translate
 MODULE_TOLERANCE = 1e-5
 ROLLOUT_TOLERANCE = 1e-4
 ANGLE_TOLERANCE = 1e-4
-"""Largest angle in radians between rotations where relative errors mean nothing."""
+"""Largest angle in radians between rotations that are compared by angle."""
 SMALL_COMPONENT = 1e-3
 """The published formula is ill-conditioned for a quaternion component smaller than this: it is the
 square root of a difference of numbers near 1, and their last bit moves it by more than 3e-5.

@@ -137,7 +137,7 @@ def to_bundle(model: PublishedModel) -> Bundle:
         context_frames=CONTEXT_FRAMES,
         window=WINDOW,
         rest=arms_down(),
-        config={"source": "published", "files": [account.file for account in model.summaries]},
+        config={"source": "published", "files": [summary.file for summary in model.summaries]},
     )
 
 

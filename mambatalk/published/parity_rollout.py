@@ -1,6 +1,6 @@
 """Parity of published synthesis over several windows.
 
-Compared are the context, audio slice, outputs and codes of each window, and the motion of the clip.
+The context, audio slice, outputs and codes of each window are compared, and the motion of the clip.
 """
 
 from collections.abc import Iterator
