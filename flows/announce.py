@@ -48,7 +48,7 @@ def announce(snapshot: Path) -> str:
         },
         payload={"digest": digest, "files": len(content["files"])},
     )
-    # Events are sent by a thread, which would end with this process.
+    # Events are sent by a thread, which ends with this process: wait until it has sent them.
     EventsWorker.instance().drain()
     return digest
 

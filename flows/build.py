@@ -36,7 +36,7 @@ _SECONDS_PER_HOUR: Final = 3600.0
 
 
 def is_retryable(task: Any, run: Any, state: State) -> bool:
-    """Return whether a failure may pass without a change, as a configuration error never does."""
+    """Return whether a failed stage may succeed if it runs again, unlike one with bad input."""
     return isinstance(state.data, StageError) and state.data.kind in RETRYABLE_KINDS
 
 
@@ -118,9 +118,10 @@ def build_workspace(
     *,
     pull: bool = False,
 ) -> dict[str, str]:
-    """Bring stages of a checkout up to date within a flow; arguments and errors are of `build`.
+    """Bring stages of a checkout up to date within a flow.
 
-    With `pull`, outputs of earlier runs may come from DVC's remote, stage by stage.
+    Arguments and errors are those of `build`. With `pull`, outputs of earlier runs may come from
+    DVC's remote, stage by stage.
     """
     graph = read_graph(workspace)
     names = graph.with_ancestors(targets or [])

@@ -16,7 +16,7 @@ OnLine = Callable[[str], None]
 
 
 class CommandsStoppedError(Exception):
-    """A command was stopped with its group, or was to start after that."""
+    """A command was stopped with its group, or was not started because the group is stopped."""
 
 
 class ProcessGroup:
@@ -53,7 +53,12 @@ class ProcessGroup:
         self.stop()
 
     def add(self, inner: "ProcessGroup") -> None:
-        """Let the group of a flow that this flow calls keep the same files, and stop with this."""
+        """Add the group of a flow that this flow calls: it inherits the files and stops with this.
+
+        Args:
+            inner: The group to add.
+
+        """
         inner._descriptors += self._descriptors
         with self._lock:
             self._inner.append(inner)
@@ -70,7 +75,7 @@ class ProcessGroup:
         Args:
             command: Program and arguments.
             descriptors: Open files that the command inherits, besides those of the group.
-            options: Of `subprocess.Popen`.
+            options: Further arguments of `subprocess.Popen`.
 
         Raises:
             CommandsStoppedError: The group has been stopped.

@@ -45,7 +45,7 @@ def run_stack(prefect_port: int, mlflow_port: int) -> None:
         _check_free(option, port)
     folder = home() / "dev"
     folder.mkdir(parents=True, exist_ok=True)
-    # Creates the store, which MLflow's server would otherwise do in the present folder.
+    # Creates the store; MLflow's server would create it in the working directory.
     connect()
     api = f"http://{_HOST}:{prefect_port}/api"
     environment = Workspace.open(CHECKOUT).environment(

@@ -16,7 +16,7 @@ _EXIT_CODES: Final = {"config": 2, "cancelled": 130}
 
 @contextmanager
 def errors_in_one_line(command: str) -> Iterator[None]:
-    """End the process with one line if the block raises what a user can mend.
+    """End the process with one line if the block raises an error that the user can fix.
 
     Args:
         command: Name at the start of the line.

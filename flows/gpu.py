@@ -1,4 +1,4 @@
-"""Places where a stage may run: one for each GPU, or one for a machine without.
+"""Places where a stage may run: one for each GPU, or one for a machine without a GPU.
 
 A place is a lock on a file, which the stage inherits: the kernel frees it when the flow and the
 last process of the stage have ended, in whatever way. A training that lives on after its flow was
@@ -40,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True)
 class ReservedPlace:
-    """A place that is held: what the stage needs to use it and to hold it, too."""
+    """A place that is held: what a stage needs to use it, and to go on holding it."""
 
     variables: dict[str, str]
     """Added to the stage's environment, such as `CUDA_VISIBLE_DEVICES`."""
@@ -50,7 +50,12 @@ class ReservedPlace:
 
 @contextmanager
 def reserve_place(workspace: Workspace) -> Iterator[ReservedPlace]:
-    """Wait for a free place and hold it for the length of the block."""
+    """Wait for a free place and hold it for the length of the block.
+
+    Raises:
+        InputError: See `places`.
+
+    """
     available = places(workspace)
     while True:
         for place in available:
@@ -93,6 +98,10 @@ def places(workspace: Workspace) -> list[Place]:
     `MAMBATALK_SLOTS` limits the number of GPUs, or sets the number of places without a GPU. GPU
     locks are shared by all workspaces of a user (under `MAMBATALK_HOME`); places without a GPU
     belong to one workspace.
+
+    Raises:
+        InputError: `MAMBATALK_SLOTS` is not a whole number from 1, or CUDA fails to name its GPUs.
+
     """
     gpus = _visible_gpus()
     count = _configured_count()
@@ -122,12 +131,12 @@ def _configured_count() -> int | None:
 def _visible_gpus() -> list[str]:
     """Return the UUID of each GPU that this process may use, such as `GPU-1b2c...`.
 
-    Its index would not do as the name of a lock: it is 0 in every container that has one GPU.
+    Locks are named by it, because the index of a GPU is 0 in every container that has one GPU.
     """
     import torch
 
     if not torch.cuda.device_count():
-        # A name without a GPU is a mistake, which the stage that gets it reports.
+        # A variable that names GPUs on a machine without one is a mistake; the stage reports it.
         return [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
     return list(_uuids(os.environ.get("CUDA_VISIBLE_DEVICES")))
 

@@ -132,7 +132,8 @@ def _failed(last: Sequence[FlowState]) -> list[str]:
 def _late(upcoming: Sequence[FlowState]) -> list[str]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return [
-        f"Flow run {one.run} ({one.flow}) is late since {one.when}: start a worker of its pool."
+        f"Flow run {one.run} ({one.flow}) has been late since {one.when}: start a worker of its"
+        " pool."
         for one in upcoming
         if one.state == "Late" and one.when < now
     ]

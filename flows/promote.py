@@ -91,8 +91,8 @@ def promote(
         root: Root of the checkout in which the challenger was built.
         version: Version to decide about. If None, the one with the alias `challenger`.
         approve: Pause before the promotion until a person approves on the Prefect server. Prefect
-            pauses no flow run that another one called.
-        approval_hours: Longest wait for that.
+            cannot pause a flow run that another flow called.
+        approval_hours: Longest wait for the approval.
 
     Returns:
         A state "Promoted", "Rejected", "Inconclusive", or "Unchanged" if there is nothing to
@@ -137,7 +137,7 @@ def _promote(
         }
 
     folder = decision_folder(workspace.paths)
-    # A decision that is left from before must not count as this one.
+    # An earlier decision must not be taken for this one.
     (folder / DECISION).unlink(missing_ok=True)
     with ProcessGroup():
         gate_task(str(workspace.root), version)

@@ -46,7 +46,7 @@ from tasks.registry.aliases import read_aliases
 from tasks.registry.store import open_registry, read_version, registry_errors
 
 MAX_RERUNS: Final = 3
-"""How often a run that crashed may be scheduled again; automations count nothing."""
+"""How often a run that crashed may be scheduled again. The flow counts, as automations cannot."""
 Until = Literal["proposal", "registration", "promotion"]
 _TRANSFER_SECONDS: Final = 12 * 3600.0
 _REGISTER_SECONDS: Final = 3600.0
@@ -66,7 +66,8 @@ _NO: Final = ("Rejected", "Inconclusive")
 def transfer_task(root: str, direction: str) -> None:
     """Pull from or push to DVC's remote, the run cache included.
 
-    What the remote lacks of a half-pushed cache is a warning in the log: its stages run again.
+    Files that the remote lacks, after an interrupted push, are warnings in the log; their stages
+    run again.
     """
     options = ["--run-cache", "--allow-missing"] if direction == "pull" else ["--run-cache"]
     run_dvc(
@@ -78,7 +79,7 @@ def transfer_task(root: str, direction: str) -> None:
     )
 
 
-# Registration is the same however often it is repeated.
+# A retry is safe, because registering the same bundle twice gives the same version.
 @task(
     task_run_name="register",
     retries=2,
@@ -109,7 +110,7 @@ def retrain(
     Args:
         root: Root of the checkout whose git repository and DVC cache are used.
         ref: The commit to build; `origin/main` with `git_remote` "origin" is the newest. If empty,
-            HEAD: so a variable of infra/prefect.yaml arrives that was not set.
+            HEAD: an unset variable of infra/prefect.yaml arrives as an empty string.
         git_remote: Git remote to fetch from first and to push the branch to. If None or empty, the
             branch stays in the repository.
         until: Last step. After "registration" a person runs `flows.promote`.
@@ -130,7 +131,7 @@ def retrain(
     repository = Workspace.open(root)
     git_remote = git_remote or None
     check_server()
-    run = _present_run()
+    run = _current_run()
     if run.run_count > MAX_RERUNS + 1:
         return Failed(message=f"crashed {run.run_count - 1} times; see the logs, then run it again")
     _check_device()
@@ -148,14 +149,14 @@ def retrain(
                 if not watch.cancelled and not watch.replaced:
                     raise
     if watch.replaced:
-        # Any state that this process reported would be taken for that of the other one.
+        # No state must be reported from here: it would be taken for that of the other process.
         sys.stderr.write("retrain: the run was declared crashed, and goes on elsewhere\n")
         os._exit(0)
     return Cancelled(message="cancelled; checkpoints are written")
 
 
-def _present_run() -> FlowRun:
-    # From the server: the copy in Prefect's context has the number of runs from before this one.
+def _current_run() -> FlowRun:
+    # From the server, because the copy in Prefect's context does not count this run yet.
     with get_client(sync_client=True) as client:
         return client.read_flow_run(UUID(runtime.flow_run.get_id()))
 
@@ -230,7 +231,8 @@ def main(
         Workspace.open(root)
         check_server()
         run_supervised()
-        # Not before that: CUDA does not work in a process forked after it was asked for.
+        # Only now: `run_supervised` forks, and CUDA does not work in a fork of a process that has
+        # already used it.
         _check_device()
         try:
             state: State[Any] = retrain(

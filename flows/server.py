@@ -37,7 +37,7 @@ def check_version(client: SyncPrefectClient) -> None:
 
 @contextmanager
 def server_errors() -> Iterator[None]:
-    """Convert the errors of a server that does not answer, or refuses, into one line."""
+    """Convert the errors of a server that does not answer, or refuses, into `InputError`."""
     try:
         yield
     except (httpx.TransportError, PrefectHTTPStatusError, RuntimeError) as error:

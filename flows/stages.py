@@ -135,7 +135,7 @@ def changed_stages(workspace: Workspace) -> set[str]:
         check=False,
     )
     if result.returncode:
-        # Of a dvc.yaml that cannot be read, DVC prints the reason first and an excerpt last.
+        # All lines: for a dvc.yaml that cannot be read, the reason comes first, an excerpt last.
         message = " ".join(result.stderr.split()) or "no error message"
         raise StageError("dvc status", "config", message)
     changed = json.loads(result.stdout or "{}")
@@ -171,7 +171,7 @@ def run_stage(
 
     def keep(line: str) -> None:
         lines.append(line)
-        # DVC says the first after every stage; the flow itself says the second.
+        # DVC prints the advice to push after every stage, and the flow itself says how to continue.
         if line != ADVICE and not line.endswith(CONTINUE):
             on_line(line)
 
@@ -185,8 +185,8 @@ def run_stage(
     code = reproduce("--pull") if pull else reproduce()
     if code and pull and not status.exists():
         kind, message = _failure(workspace, stage, lines)
-        # DVC has failed before the stage began: most likely its remote is away, which must not end
-        # a build of hours. Any other cause comes again below.
+        # DVC failed before the stage began: most likely its remote does not answer, which must not
+        # end a build of hours. Any other cause appears again below.
         if kind == "unexpected":
             on_line(f"warning: {stage}: asking the DVC remote failed; going on without: {message}")
             code = reproduce()

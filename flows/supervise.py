@@ -1,4 +1,4 @@
-"""Run a command, or the rest of this process, so that no process of it outlives its caller.
+"""Run a command, or the rest of this process, so that none of its processes outlives the caller.
 
 The command gets a session of its own. When it ends, is terminated, or loses its caller in any way,
 SIGKILL included, every process left in the session gets SIGTERM, and SIGKILL after a grace period.
@@ -41,7 +41,7 @@ def main(command: list[str]) -> int:
         command,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        # Passes on what was passed to this process: the files whose locks the command holds.
+        # The command inherits the open files whose locks it is to hold.
         close_fds=False,
         preexec_fn=partial(terminate_with_parent, os.getpid()),
     )

@@ -1,8 +1,8 @@
 """Stop a run that was cancelled, or given to another process, even if no worker says so.
 
 A worker passes a cancellation on to the run's process. A worker that lost its server for a while no
-longer does so (Prefect 3.8), and one that was killed cannot. Therefore the run asks for its own
-state, and its commands, which write a checkpoint at SIGTERM, are stopped.
+longer does so (Prefect 3.8), and one that was killed cannot. Therefore the run polls its own state,
+and stops its commands, which write a checkpoint at SIGTERM.
 """
 
 import contextvars
@@ -38,7 +38,7 @@ class Watch:
 
 @contextmanager
 def stop_when_cancelled(own: FlowRun, group: ProcessGroup) -> Iterator[Watch]:
-    """Ask for the state of a flow run once a minute, and stop its commands accordingly.
+    """Poll the state of a flow run, and stop its commands when it is cancelled or replaced.
 
     Args:
         own: The run of this process, as it began.
@@ -61,7 +61,8 @@ def stop_when_cancelled(own: FlowRun, group: ProcessGroup) -> Iterator[Watch]:
                 group.stop()
                 return
 
-    # A thread starts without the settings of the run, the server's address among them.
+    # With a copy of the context: a new thread lacks the settings of the run, such as the server's
+    # address.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(poll,), daemon=True)
     thread.start()
     try:

@@ -136,8 +136,8 @@ def has_dvc_remote(workspace: Workspace) -> bool:
 def start_from_last_results(workspace: Workspace) -> str:
     """Give a worktree the `dvc.lock` of the newest proposal, if it is newer than its own.
 
-    DVC then finds what was built although nobody has merged the proposal; whether a stage's results
-    still hold is decided by the hashes in the file, as ever.
+    DVC then finds what was built although nobody has merged the proposal. Whether a stage's results
+    still hold is decided by the hashes in the file, as always.
 
     Returns:
         The reference whose results the worktree has: a proposal, or "HEAD".
@@ -174,7 +174,7 @@ def propose(
     Args:
         workspace: Worktree in which every stage is up to date.
         run: Name of the run; the branch is retrain/RUN.
-        before: Reference with whose metrics the new ones are compared.
+        before: Reference whose metrics the new ones are compared with.
         git_remote: Where to push the branch, if not None.
 
     Returns:
@@ -221,7 +221,7 @@ def _with_same_lock(root: Path) -> str | None:
 
 
 def _push_proposal(root: Path, reference: str, git_remote: str | None) -> None:
-    """Push a branch, also one that an earlier run could not push; others are left alone."""
+    """Push a local branch, even one from an earlier run; do nothing for other references."""
     if git_remote is not None and reference.startswith("refs/heads/"):
         _with_remote(root, "push", "--quiet", git_remote, f"{reference}:{reference}")
 
@@ -246,7 +246,7 @@ def _metrics_difference(workspace: Workspace, before: str) -> str:
 
 
 def _outputs_in_git(workspace: Workspace) -> list[str]:
-    """Return the outputs that DVC leaves to git, of all stages."""
+    """Return the paths of all outputs that are in git and not in DVC's cache."""
     from dvc.repo import Repo
 
     with Repo(str(workspace.root)) as repo:
@@ -277,7 +277,7 @@ def git(root: Path, *arguments: str) -> str:
         raise InputError(
             root,
             f"git {' '.join(arguments[:2])} failed: {_last_line(result.stderr)}",
-            "mend the repository, and run the same command again",
+            "repair the repository, and run the same command again",
         )
     return result.stdout.strip()
 
