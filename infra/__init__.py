@@ -1,1 +1,1 @@
-"""What runs the pipeline for a team: servers, workers, images, and commands to look after them."""
+"""What runs the pipeline for a team: servers, workers, images, and commands to maintain them."""

@@ -10,8 +10,8 @@ from prefect.events.schemas.automations import AutomationCore
 from ruamel.yaml import YAML
 
 FILE: Final = Path(__file__).with_suffix(".yaml")
-BLOCK: Final = "alerts"
-VARIABLE: Final = "MAMBATALK_ALERT_URL"
+ALERT_BLOCK: Final = "alerts"
+ALERT_URL: Final = "MAMBATALK_ALERT_URL"
 _PLACEHOLDER: Final = "ALERTS"
 
 
@@ -50,20 +50,20 @@ def alert_block(*, save: bool = True) -> str | None:
     """
     with get_client(sync_client=True) as client:
         documents = client.read_block_documents(include_secrets=False)
-    ids = {one.block_type_name: str(one.id) for one in documents if one.name == BLOCK}
+    ids = {one.block_type_name: str(one.id) for one in documents if one.name == ALERT_BLOCK}
     webhook = ids.pop(CustomWebhookNotificationBlock.get_block_type_name(), None)
     if ids:
         return min(ids.values())
-    url = os.environ.get(VARIABLE)
+    url = os.environ.get(ALERT_URL)
     if not url or not save:
         return webhook
     # The address is a password for the channel: a secret of the block is not shown on pages.
     created = CustomWebhookNotificationBlock.model_validate(
         {
-            "name": BLOCK,
+            "name": ALERT_BLOCK,
             "url": "{{address}}",
             "json_data": {"text": "{{subject}}\n{{body}}"},
             "secrets": {"address": url},
         }
     )
-    return str(created.save(BLOCK, overwrite=True))
+    return str(created.save(ALERT_BLOCK, overwrite=True))

@@ -60,7 +60,7 @@ def open_place(url: str, **options: str) -> DirFileSystem:
 
     Args:
         url: Such as `s3://backups` or `/mnt/backups`.
-        options: Of fsspec's file system.
+        options: Options of fsspec's file system, such as `endpoint_url` of S3.
 
     """
     files, root = url_to_fs(url, **options)
@@ -99,7 +99,7 @@ def _listing(place: DirFileSystem) -> dict[str, dict[str, Any]]:
 def create() -> Manifest:
     """Write a backup.
 
-    The dumps come first: what a database names is then in the store already, because artifacts are
+    The dumps come first. Whatever a database names is then already in the store: artifacts are
     uploaded before a run ends, and objects of the DVC remote are never changed.
 
     Raises:
@@ -124,7 +124,7 @@ def create() -> Manifest:
 
 def _copy_artifacts(place: DirFileSystem) -> dict[str, str]:
     source = artifact_place()
-    # In a folder, a copy that was interrupted has another size.
+    # Sizes are compared, because an interrupted copy into a folder leaves a shorter file.
     present = {name: about["size"] for name, about in _listing(place).items()}
     etags = {}
     for name, about in _listing(source).items():
@@ -156,11 +156,11 @@ def manifests(place: DirFileSystem) -> list[Manifest]:
 def restore(stamp: str) -> list[str]:
     """Restore a backup; stop the MLflow and Prefect servers first.
 
-    Each dump is restored into a new database, which then takes the place of the present one. That
-    one stays as `NAME_before_restore` until the next restore.
+    Each dump is restored into a new database, which then takes the place of the current one. The
+    current one stays as `NAME_before_restore` until the next restore.
 
     Args:
-        stamp: Of the backup, or "latest".
+        stamp: Stamp of the backup, or "latest".
 
     Returns:
         Keys of objects that the DVC remote held then and lacks now.
@@ -239,6 +239,10 @@ def _restore_artifacts(place: DirFileSystem, manifest: Manifest) -> None:
 def prune(keep_days: int, *, dry_run: bool) -> list[str]:
     """Delete backups older than `keep_days`, but never the last three.
 
+    Args:
+        keep_days: Age in days up to which all backups are kept.
+        dry_run: Delete nothing.
+
     Returns:
         Paths that were deleted, or would be with `dry_run`: folders of backups, then artifacts that
         no other backup holds.
@@ -250,14 +254,14 @@ def prune(keep_days: int, *, dry_run: bool) -> list[str]:
     old = [manifest for manifest in complete[:-3] if manifest.stamp < limit]
     kept = [manifest for manifest in complete if manifest not in old]
     needed = {f"artifacts/{etag}" for manifest in kept for etag in manifest.artifacts.values()}
-    # A backup that runs now may count on a copy of whatever MLflow has.
+    # A backup that is being written now may rely on the copy of any artifact that MLflow has.
     needed |= {f"artifacts/{_etag(about)}" for about in _listing(artifact_place()).values()}
     named = {f"artifacts/{etag}" for manifest in old for etag in manifest.artifacts.values()}
-    doomed = [*(manifest.stamp for manifest in old), *sorted(named - needed)]
+    unneeded = [*(manifest.stamp for manifest in old), *sorted(named - needed)]
     if not dry_run:
-        for name in doomed:
+        for name in unneeded:
             place.rm(name, recursive=True)
-    return doomed
+    return unneeded
 
 
 def _sql(statement: str) -> str:
@@ -314,7 +318,9 @@ def list_command() -> None:
 
 @app.command("restore")
 def restore_command(
-    stamp: Annotated[str, typer.Argument(help="As `list` prints it, or latest.")],
+    stamp: Annotated[
+        str, typer.Argument(help="Stamp of the backup, as `list` prints it, or latest.")
+    ],
 ) -> None:
     """Restore a backup; stop the MLflow and Prefect servers first."""
     missing = restore(stamp)

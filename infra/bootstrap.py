@@ -5,7 +5,7 @@ Creates or corrects the work pools of `infra/pools`, their queues, and the autom
 the server, and frees slots of deployments that no live run holds. It can be repeated at any time.
 `--check` changes nothing, prints what differs, and exits with 1 if anything does.
 
-Exit code 0: all is as the files say. 1: something differs. 2: bad input, no server among it.
+Exit code 0: everything is as the files say. 1: something differs. 2: bad input, or no server.
 """
 
 import copy
@@ -31,7 +31,7 @@ from prefect.settings import get_current_settings
 from ruamel.yaml import YAML
 
 from flows.server import check_version, server_errors
-from infra.automations import BLOCK, VARIABLE, alert_block, load_automations
+from infra.automations import ALERT_BLOCK, ALERT_URL, alert_block, load_automations
 from mambatalk.errors import InputError
 from tasks.runtime.command import run_command
 
@@ -46,7 +46,7 @@ _LIVE: Final = ("PENDING", "RUNNING", "CANCELLING", "PAUSED")
 
 
 def bootstrap(workers: Workers, *, check: bool = False, device: str | None = None) -> list[str]:
-    """Bring the server to what the files say.
+    """Make the server match the files.
 
     Args:
         workers: Type of the workers of both pools.
@@ -146,7 +146,7 @@ def job_template(default: dict[str, Any], entry: dict[str, Any]) -> dict[str, An
 
     Args:
         default: Template of the type of workers.
-        entry: `variables` are defaults of the template's variables, of which it may lack some;
+        entry: `variables` sets defaults of the template's variables, and adds those that it lacks;
             `job_configuration` is merged into the template's.
 
     """
@@ -186,8 +186,8 @@ def _default_template(client: SyncPrefectClient, workers: Workers) -> dict[str, 
 
 def _automations(client: SyncPrefectClient, check: bool) -> Iterator[str]:
     block = alert_block(save=not check)
-    if block is None and os.environ.get(VARIABLE):
-        yield f"notification block {BLOCK}: missing, and the automations that send alerts"
+    if block is None and os.environ.get(ALERT_URL):
+        yield f"notification block {ALERT_BLOCK}: missing, and the automations that send alerts"
     for wanted in load_automations(block):
         found = client.read_automations_by_name(wanted.name)
         if not found:
@@ -195,16 +195,16 @@ def _automations(client: SyncPrefectClient, check: bool) -> Iterator[str]:
             if not check:
                 client.create_automation(wanted)
             continue
-        present, *doubles = found
+        current, *duplicates = found
         # Compared as Python values: events are sets, whose order in JSON differs in every process.
-        if any(getattr(present, field) != value for field, value in wanted):
+        if any(getattr(current, field) != value for field, value in wanted):
             yield f"automation {wanted.name}: differs from infra/automations.yaml"
             if not check:
-                client.update_automation(present.id, wanted)
-        for double in doubles:
+                client.update_automation(current.id, wanted)
+        for duplicate in duplicates:
             yield f"automation {wanted.name}: there are two"
             if not check:
-                client.delete_automation(double.id)
+                client.delete_automation(duplicate.id)
 
 
 def _limits(client: SyncPrefectClient, check: bool) -> Iterator[str]:
@@ -260,7 +260,7 @@ def _command(
     ] = "process",
     device: Annotated[
         str | None,
-        typer.Option(help="MAMBATALK_DEVICE of the pool gpu; cpu for a try without a GPU."),
+        typer.Option(help="MAMBATALK_DEVICE of the pool gpu; `cpu` to try it without a GPU."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Only print what differs.")] = False,
 ) -> None:

@@ -44,7 +44,7 @@ _RUN_TAG: Final = "run."
 
 @dataclass(frozen=True)
 class Request:
-    """What one call of the command was asked for.
+    """Arguments of one call of the command.
 
     Attributes:
         workspace: A checkout with the team's DVC remote.
@@ -59,7 +59,7 @@ class Request:
 
     @property
     def limit(self) -> datetime:
-        """What is older may be deleted."""
+        """Time before which things may be deleted."""
         return datetime.now(UTC) - timedelta(days=self.keep_days)
 
 
@@ -81,7 +81,7 @@ def _collect_garbage(request: Request) -> str:
     root = request.workspace.root
     command = [sys.executable, "-m", "dvc", "gc", "--workspace", "--all-branches", "--all-tags"]
     command += ["--date", f"{request.limit:%Y-%m-%d}", "--force"]
-    if _dvc_remotes(request.workspace):
+    if _has_dvc_remotes(request.workspace):
         command.append("--cloud")
     if request.dry_run:
         command.append("--dry")
@@ -99,7 +99,7 @@ def _collect_garbage(request: Request) -> str:
     return "; ".join(lines) or "nothing to delete"
 
 
-def _dvc_remotes(workspace: Workspace) -> bool:
+def _has_dvc_remotes(workspace: Workspace) -> bool:
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "remote", "list"],
         cwd=workspace.root,
@@ -146,7 +146,7 @@ def needed_runs(
     locks = {tags.get("dvc_lock_digest") for tags in versions} - {None}
     kept = set()
     for run in runs:
-        # A run without an end is at work, or its process was killed; the latter also grow old.
+        # A run without an end still runs, or its process was killed; then its start counts.
         time = run.info.end_time or run.info.start_time
         is_recent = time >= limit.timestamp() * 1000
         belongs = run.data.tags.get("dvc_lock_digest") in locks
@@ -197,9 +197,10 @@ def clean_backups(request: Request) -> str:
     """Delete old backups."""
     if "BACKUP_URL" not in os.environ and "AWS_ENDPOINT_URL" not in os.environ:
         return "skipped: neither BACKUP_URL nor AWS_ENDPOINT_URL is set"
-    doomed = prune(request.keep_days, dry_run=request.dry_run)
+    paths = prune(request.keep_days, dry_run=request.dry_run)
     verb = "would delete" if request.dry_run else "deleted"
-    return f"{verb} {len(doomed)} paths{f', such as {doomed[0]}' if doomed else ''}"
+    example = f", such as {paths[0]}" if paths else ""
+    return f"{verb} {len(paths)} paths{example}"
 
 
 PARTS: Final[dict[str, Callable[[Request], str]]] = {
@@ -211,8 +212,12 @@ PARTS: Final[dict[str, Callable[[Request], str]]] = {
 
 def main(
     root: Annotated[Path, typer.Option(help="A checkout with the team's DVC remote.")] = Path(),
-    keep_days: Annotated[int, typer.Option(min=1, help="What is younger is kept.")] = 90,
-    dry_run: Annotated[bool, typer.Option(help="Say what would go, delete nothing.")] = False,
+    keep_days: Annotated[
+        int, typer.Option(min=1, help="Age in days up to which everything is kept.")
+    ] = 90,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print what would be deleted; delete nothing.")
+    ] = False,
 ) -> None:
     """Delete what nobody needs any more."""
     request = Request(Workspace.open(root), keep_days, dry_run)
@@ -221,7 +226,7 @@ def main(
         try:
             result = clean(request)
         except Exception as error:
-            # One part that fails leaves nothing undone in the others.
+            # The other parts are cleaned even if one fails.
             failed = True
             result = f"FAILED: {' '.join(str(error).split())[:500]}"
         sys.stdout.write(f"{name}: {result}\n")

@@ -1,6 +1,6 @@
-"""Create the team's buckets in an S3 store, those that are missing: `python buckets.py`.
+"""Create the team's buckets that are missing in an S3 store: `python buckets.py`.
 
-It reads AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and needs boto3 alone.
+It reads AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and needs only boto3.
 """
 
 from contextlib import suppress
