@@ -1,8 +1,8 @@
 """Great Expectations' Data Docs as one page that needs no network.
 
 Great Expectations renders the sections. Its own page around them loads styles and scripts from
-several sites, is blank without them, and contains the time of the run. The page here contains only
-what depends on the data and the rules, so that its bytes do as well.
+several sites, is blank without them, and contains the time of the run. The page here contains
+nothing but the data and the rules, so that the same data and rules give the same bytes.
 """
 
 import re
@@ -68,7 +68,7 @@ def write_page(
         )
         mark = ' class="failed"' if section.section_name in failed else ""
         links.append(f'<a href="#section-{index}"{mark}>{escape(section.section_name)}</a>')
-    # Links to pages of the site, which is not built.
+    # Remove links to other pages of Great Expectations' site, which is not built.
     body = re.sub(r'<a href="\.\./[^"]*"\s*>([^<]*)</a>', r"\1", "\n".join(sections))
     page = _PAGE.format(
         title=escape(title),

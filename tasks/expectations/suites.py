@@ -142,10 +142,9 @@ def _validate(
     context = great_expectations.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    translated = [expectation for rule in rules for expectation in expectations(rule)]
     suite = context.suites.add(
-        great_expectations.ExpectationSuite(
-            name=name, expectations=[one for rule in rules for one in expectations(rule)]
-        )
+        great_expectations.ExpectationSuite(name=name, expectations=translated)
     )
     batch = (
         context.data_sources.add_pandas(name)

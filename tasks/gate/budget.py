@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from mambatalk.errors import InputError
-from mambatalk.motion.skeleton import SAMPLE_RATE
+from mambatalk.motion.skeleton import FPS, SAMPLE_RATE
 from mambatalk.serving.registered import Arrays, load_registered, predictor
 from tasks.runtime.command import run_command
 
@@ -77,12 +77,12 @@ def _measure(
     for _ in range(REPEATS):
         start = time.perf_counter()
         frames = len(predict(arrays)["poses"])
-        times.append((time.perf_counter() - start) / (frames / 30))
+        times.append((time.perf_counter() - start) / (frames / FPS))
     sys.stdout.write(f"{json.dumps(asdict(Budget(min(times), _peak_mib())))}\n")
 
 
 def _peak_mib() -> float:
-    # Not `ru_maxrss`, which counts the memory of the parent before `exec`.
+    # Not `ru_maxrss`, which includes the memory of the parent before `exec`.
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     (peak,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(peak.split()[1]) / 1024

@@ -3,6 +3,7 @@
 Nothing here moves an alias; `flows.promote` does, and only for the verdict "promote".
 """
 
+import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 LEVEL: Final = 0.95
-"""Of intervals; those of the distances share the error, because one gain is enough."""
+"""Confidence level of intervals. The distances share the error, because a gain in one is enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,14 +235,13 @@ def _scale(scored: Scored, found: Difference) -> float:
         return abs(found.truth)
     if found.key == KID.key:
         # An unbiased estimate, which may be 0 or less for a good model.
-        return max(
-            found.second, noise_floor(scored.evaluation, found.key, scored.parts) or 0.0, 0.0
-        )
+        floor = noise_floor(scored.evaluation, found.key, scored.parts)
+        return max(found.second, floor or 0.0, 0.0)
     return found.second
 
 
 def _everything(scored: Scored) -> NDArray[np.float64]:
-    """Return the weights with which every clip counts."""
+    """Return the weights (clips,) with which every clip counts."""
     return np.ones(scored.evaluation.clips)
 
 
@@ -256,7 +256,7 @@ def _values(scored: Scored) -> dict[str, dict[str, float | None]]:
         for row in scored.evaluation.rows:
             number = float(measure(scored.evaluation, row, key)(_everything(scored)))
             is_distance_to_itself = key in DISTANCES and row == GROUND_TRUTH
-            known = number == number and not is_distance_to_itself
+            known = not math.isnan(number) and not is_distance_to_itself
             values[key][row] = number if known else None
         if key in DISTANCES:
             values[key]["noise_floor"] = noise_floor(scored.evaluation, key, scored.parts)

@@ -137,8 +137,8 @@ def noise_floor(
 ) -> float | None:
     """Return the mean distance between random halves of the recorded clips; None below four.
 
-    A model that is nearer to all recordings than their halves are to each other cannot be told
-    from them by this distance. Halves have fewer rows than models, which inflates their FGD.
+    This distance cannot distinguish recordings from a model that is nearer to them than their
+    halves are to each other. Halves have fewer rows than models, which inflates their FGD.
 
     Args:
         evaluation: Scores, in which each part of a clip is a clip of its own.
@@ -165,28 +165,38 @@ def noise_floor(
 
 
 def _fgd(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Measure:
-    sides = [[_sums(clip) for clip in side] for side in (generated, truth)]
-    stacked = [[np.stack(parts) for parts in zip(*side, strict=True)] for side in sides]
+    sides = [_clip_sums(generated), _clip_sums(truth)]
 
     def distance(counts: Array) -> Array:
-        gaussians = [
-            gaussian_of_sums(*(np.tensordot(counts, part, 1) for part in side)) for side in stacked
-        ]
+        gaussians = []
+        for side in sides:
+            rows, totals, products = (np.tensordot(counts, sums, 1) for sums in side)
+            gaussians.append(gaussian_of_sums(rows, totals, products))
         return np.array(frechet_distance(gaussians[0], gaussians[1]))
 
     return lambda counts: np.apply_along_axis(distance, -1, counts)
 
 
-def _sums(features: Tensor) -> tuple[Array, Array, Array]:
-    rows = features.double().cpu().numpy()
-    return np.array(len(rows), np.float64), rows.sum(0), rows.T @ rows
+def _clip_sums(clips: Sequence[Tensor]) -> tuple[Array, Array, Array]:
+    """Return by clip the number of rows (clips,), their sums (clips, D) and products (clips, D, D).
+
+    Args:
+        clips: Features (m, D) of each clip.
+
+    """
+    rows = [features.double().cpu().numpy() for features in clips]
+    return (
+        np.array([len(clip) for clip in rows], np.float64),
+        np.stack([clip.sum(0) for clip in rows]),
+        np.stack([clip.T @ clip for clip in rows]),
+    )
 
 
 def _kid(generated: Sequence[Tensor], truth: Sequence[Tensor]) -> Measure:
     sums = kernel_sums(generated, truth)
 
     def mean_over_pairs(counts: Array, of_pairs: Array, rows: Array) -> Array:
-        # A clip that is drawn twice has no pairs of a row with itself here, either.
+        # Without the pairs of a row with itself, which the sums leave out as well.
         pairs = np.outer(rows, rows) - np.diag(rows)
         return np.asarray(_quadratic(counts, of_pairs) / _quadratic(counts, pairs))
 

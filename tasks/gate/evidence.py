@@ -97,7 +97,7 @@ def read_manifest(client: "MlflowClient", tags: Mapping[str, str]) -> pandas.Dat
 
 
 def not_compared(manifest: pandas.DataFrame | None, current: pandas.DataFrame) -> dict[str, str]:
-    """Return the present test clips on which a version must not be compared, with the reason.
+    """Return the checkout's test clips on which a version must not be compared, with the reason.
 
     What is left is the frozen test split: the clips that the version had for its test.
 
@@ -137,7 +137,7 @@ def split_rule(
     Args:
         manifest: Accepted clips of the champion; None if they are unknown, or there is no champion.
         current: Accepted clips of the checkout.
-        left_out: Reason by present test clip that is not compared.
+        left_out: Reason by test clip of the checkout that is not compared.
         is_named: Whether a person named the version to decide about.
 
     """
@@ -171,7 +171,7 @@ def _test_clips(manifest: pandas.DataFrame) -> dict[str, tuple[str, ...]]:
 def _without(
     clips: Mapping[str, tuple[str, ...]], others: Mapping[str, tuple[str, ...]]
 ) -> list[str]:
-    """Return the clips whose files are not among those of the others, under whatever name."""
+    """Return the clips whose files are not among those of the others, whatever their names."""
     known = set(others.values())
     return [clip for clip, content in clips.items() if content not in known]
 

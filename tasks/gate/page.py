@@ -94,24 +94,18 @@ def _rules_context(decision: "Decision") -> dict[str, Any]:
 def page_context(decision: "Decision", paths: Paths) -> dict[str, Any]:
     """Return the variables of the template."""
     rows = [row for row in ROWS if any(row in values for values in decision.values.values())]
+    metrics = []
+    for key, values in decision.values.items():
+        metric = CATALOGUE[key]
+        cells = [metric.format(values.get(row)) for row in rows]
+        metrics.append((metric.heading, metric.better, cells))
     return {
         **_rules_context(decision),
         "rows": {row: ROWS[row] for row in rows},
-        "metrics": [
-            (
-                CATALOGUE[key].heading,
-                CATALOGUE[key].better,
-                [_cell(key, values, row) for row in rows],
-            )
-            for key, values in decision.values.items()
-        ],
+        "metrics": metrics,
         "pictures": [
             (picture.stem, base64.b64encode(picture.read_bytes()).decode())
             for picture in pictures(paths)[:_MAX_PICTURES]
         ],
         "checkout": str(paths.root),
     }
-
-
-def _cell(key: str, values: dict[str, float | None], row: str) -> str:
-    return CATALOGUE[key].format(values.get(row))

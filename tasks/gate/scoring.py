@@ -40,7 +40,7 @@ class Scored:
     """Scores of all models on the clips that all of them can generate."""
 
     evaluation: Evaluation
-    """Has each part of a clip as a clip of its own."""
+    """Scores, in which each part of a clip counts as a clip of its own."""
     clips: list[str]
     parts: list[int]
     """Number of parts of each clip."""
@@ -74,7 +74,7 @@ def score_models(
         reason = not_compared.get(clip.clip_id) or _unknown_speaker(models, clip)
         if reason:
             left_out[clip.clip_id] = reason
-    # A limit after that, so that a new clip takes no place of another.
+    # The limit comes last, so that a clip that is left out does not take the place of another.
     clips = [clip for clip in clips if clip.clip_id not in left_out]
     clips = clips[: config.evaluate.max_clips or None]
     parts = math.ceil(MIN_UNITS / max(len(clips), 1))
