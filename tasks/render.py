@@ -26,9 +26,9 @@ STILL: Final = 2 / 3
 def run(context: StageContext) -> None:
     """Write videos and stills of the first clips, in the order of their ids.
 
-    The files are `renders/ID.mp4`, `renders/ID.png`, and of the first clip `renders/preview.webp`,
-    a short animation that a README can show, and `renders/player.json`, what the report's player
-    plays.
+    The files are `renders/ID.mp4` and `renders/ID.png`. The first clip also has
+    `renders/preview.webp`, a short animation for a README, and `renders/player.json`, the content
+    of the report's player.
     """
     paths = context.paths
     section = context.config.render
@@ -48,7 +48,8 @@ def run(context: StageContext) -> None:
                 "waveform": store.waveform(clip),
                 "words": _words(store, clip, vocabulary),
             }
-            seconds, height = section.seconds, section.height
+            seconds = section.seconds
+            height = section.height
             render_video(
                 out / f"{path.stem}.mp4", **motions, **speech, seconds=seconds, height=height
             )

@@ -54,7 +54,7 @@ class Change:
 
 
 def read_aliases(client: "MlflowClient") -> Aliases:
-    """Return the present aliases."""
+    """Return the current aliases."""
     found = client.get_registered_model(NAME).aliases
     versions = {name: str(version) for name, version in found.items()}
     return Aliases(*(versions.get(name) for name in Aliases._fields))
@@ -67,7 +67,7 @@ def read_history(client: "MlflowClient") -> list[Change]:
 
 
 def is_interrupted(aliases: Aliases, history: list[Change]) -> bool:
-    """Return whether the last change was written down and not made, or made by half."""
+    """Return whether the last change is in the history, but was not made or only in part."""
     if not history:
         return False
     last = history[-1]
@@ -133,7 +133,7 @@ def roll_back(
     """Make the previous champion the champion again.
 
     Afterwards `previous` is the champion before that one, if there was one. An interrupted rollback
-    is finished and not followed by a second one; neither does the same operation run twice.
+    is finished instead of starting a second one, and the same operation never runs twice.
 
     Args:
         client: Client of the registry.
@@ -167,7 +167,7 @@ def check_rollback(client: "MlflowClient", to: str | None = None) -> None:
 
     Args:
         client: Client of the registry.
-        to: As of `roll_back`.
+        to: As in `roll_back`.
 
     Raises:
         InputError: See `roll_back`.

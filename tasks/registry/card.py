@@ -42,6 +42,13 @@ def model_card(facts: CardFacts) -> str:
     """Return the card as Markdown, with the metadata block that model hubs read."""
     data = facts.data
     speakers = ", ".join(data["speakers"])
+    splits = ", ".join(f"{split} {count}" for split, count in data["splits"].items())
+    origin = "A recorded corpus in BEATX layout."
+    if facts.is_sample:
+        origin = (
+            "The embedded sample, whose motion follows written rules: the model shows that the "
+            "pipeline learns, and is of no other use."
+        )
     lines = [
         "---",
         "license: apache-2.0",
@@ -62,14 +69,9 @@ def model_card(facts: CardFacts) -> str:
         "",
         "## Training data",
         "",
-        "The embedded sample, whose motion follows written rules: the model shows that the "
-        "pipeline learns, and is of no other use."
-        if facts.is_sample
-        else "A recorded corpus in BEATX layout.",
+        origin,
         f"{count_of(data['clips'], 'accepted clip')}, {data['minutes']:.1f} minutes, speakers "
-        f"{speakers}. Clips by split: "
-        + ", ".join(f"{split} {count}" for split, count in data["splits"].items())
-        + ".",
+        f"{speakers}. Clips by split: {splits}.",
         "",
         "## Metrics",
         "",

@@ -60,7 +60,8 @@ class Registered:
     created: bool
     """False if the bundle was registered already."""
     is_challenger: bool
-    """False if the version is the champion, or was rolled back from and needs a person's word."""
+    """False if the version is the champion, or was rolled back from, so that a person must name it.
+    """
     message: str
     """What was done, one sentence."""
 
@@ -98,8 +99,8 @@ def register(root: str | Path = ".") -> Registered:
 def check_auto_encoders(paths: Paths) -> None:
     """Verify that the generator was trained with the auto-encoders of the bundle.
 
-    Codes of another training have the same shape and another meaning, so that shapes do not tell.
-    `dvc.lock` does: every stage must have read the auto-encoders that their stages wrote.
+    Codes of another training have the same shape and another meaning, so comparing shapes is not
+    enough. In `dvc.lock`, every stage must have read the auto-encoders that their stages wrote.
 
     Raises:
         InputError: A stage read other auto-encoders, or the bundle holds other files.
@@ -187,7 +188,7 @@ def _create(
             experiment_id=experiment, run_name=f"register {description['digest'][:12]}"
         ) as run:
             mlflow.set_tags(run_tags)
-            # References in the card to the files beside it; a later gate reads the evidence.
+            # The card refers to files beside it; the gate of a later version reads the evidence.
             mlflow.log_artifact(str(folder / CARD))
             if paths.data_card.is_file():
                 mlflow.log_artifact(str(paths.data_card))

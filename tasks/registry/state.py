@@ -59,7 +59,7 @@ class RunState:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryState:
-    """What the registry says."""
+    """Aliases, versions, history and recent runs of the registry."""
 
     aliases: Aliases
     history: list[Change]
@@ -73,7 +73,7 @@ class RegistryState:
     runs: list[RunState]
 
     def version(self, number: str | None) -> VersionState | None:
-        """Return a version; None if there is no such one."""
+        """Return the version of a number; None if there is none."""
         return next((one for one in self.versions if one.version == number), None)
 
     @property
@@ -171,14 +171,15 @@ def _metrics(evaluation: dict[str, Any]) -> list[MetricState]:
     for key in (*METRICS, KID.key):
         metric = CATALOGUE[key]
         bounds = intervals.get(key, {}).get("corrected")
+        interval = ""
+        if bounds:
+            interval = f"{metric.format(bounds[0])} to {metric.format(bounds[1])}"
         states.append(
             MetricState(
                 heading=metric.heading,
                 better=metric.better,
                 value=metric.format(metric_value(evaluation, _MODEL, key)),
-                interval=f"{metric.format(bounds[0])} to {metric.format(bounds[1])}"
-                if bounds
-                else "",
+                interval=interval,
                 truth=metric.format(metric_value(evaluation, GROUND_TRUTH, key)),
             )
         )

@@ -60,14 +60,14 @@ def open_registry() -> "MlflowClient":
     """Return a client of the registry, in which the registered model exists.
 
     Raises:
-        RegistryError: MLflow does not answer, or is of a version that this one cannot work with.
+        RegistryError: MLflow does not answer, or its version does not work with this machine's.
 
     """
     # Workers give MLflow 5 s, because the records of a build can wait. Registration and decisions
     # cannot, and a loaded server takes longer.
     seconds = int(os.environ.get(_TIMEOUT) or _ANSWER_SECONDS)
     os.environ[_TIMEOUT] = str(max(seconds, _ANSWER_SECONDS))
-    # A second try of a request is no news; its failure is the one line of `registry_errors`.
+    # Without urllib3's warning for each retry; `registry_errors` reports the final failure.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     with registry_errors():
         from mlflow.exceptions import MlflowException
@@ -85,10 +85,10 @@ def open_registry() -> "MlflowClient":
 
 
 def _check_server_version() -> None:
-    """Verify that a server is not older than this machine's MLflow, nor of the next major version.
+    """Verify that a server is not older than this machine's MLflow, and of the same major version.
 
     Raises:
-        RegistryError: It is.
+        RegistryError: It is older, or of another major version.
 
     """
     import mlflow
@@ -170,7 +170,7 @@ def download_version(client: "MlflowClient", version: str, folder: Path) -> Path
     """
     import mlflow
 
-    # Not at the top: flows import this module, and need no PyTorch.
+    # Not at the top: flows import this module, and should not wait for PyTorch.
     from mambatalk.serving.registered import BUNDLE_FOLDER
 
     read_version(client, version)
