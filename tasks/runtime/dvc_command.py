@@ -3,11 +3,11 @@
 DVC ignores SIGINT while a stage runs, because Ctrl-C sends it to the stage as well, and at SIGTERM
 it ends without waiting for the stage. Here either signal, sent to DVC or to both, ends the stage
 first and then DVC; SIGINT sent to the stage alone ends DVC too. The exit code is DVC's, 130 for
-SIGINT or 143 for SIGTERM. It is also 1 where DVC says that an output could not be stored in the
-cache, and yet exits with 0.
+SIGINT or 143 for SIGTERM. It is 1 where DVC reports that an output could not be stored in the
+cache, but exits with 0.
 
 A DVC that is killed while it writes one of its files does not stop the next build: `dvc.lock` is
-written as a whole, and a cut list of the files in use is removed.
+written as a whole, and a truncated list of the files in use is removed.
 """
 
 import json
@@ -136,10 +136,10 @@ def modify_yaml_whole(path: str, fs: Any = None) -> Iterator[Any]:
 
 
 def remove_cut_locks(folder: Path) -> None:
-    """Remove DVC's list of the files in use if the DVC that wrote it was killed meanwhile.
+    """Remove DVC's list of the files in use if it is truncated, because its writer was killed.
 
-    DVC writes it in place, and refuses every build while it is not whole. It names the processes
-    that read or write files of the checkout; those cannot be read from a list that was cut short.
+    DVC writes the list in place, and refuses every build while it is not valid JSON. It names the
+    processes that read or write files of the checkout; a truncated list no longer does so reliably.
 
     Args:
         folder: DVC's folder for temporary files, `.dvc/tmp`.

@@ -1,9 +1,9 @@
 """Files that a stage reads and that are links into DVC's cache, verified before it reads them.
 
 DVC trusts what it has once stored: it takes the digest of a file whose size and time are unchanged
-from its database, and never reads a cached object again. A byte that the disk has changed, or a
-program that wrote through a link, would so be used by every later stage, and even be restored as
-the result of an earlier run.
+from its database, and never reads a cached object again. Bytes that the disk changed, or that a
+program wrote through a link, would be used by every later stage, and even be restored as the result
+of an earlier run.
 """
 
 import hashlib

@@ -16,20 +16,21 @@ from tasks.runtime.view import locked_fingerprints
 
 FILE: Final = "origin.json"
 MEASURED: Final = ("train_", "evaluate")
-"""Stages whose names start so decide the figures of a build."""
+"""Prefixes of the names of the stages that determine the figures of a build."""
 UNKNOWN: Final = "not recorded"
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _VECTORS: Final = {"avx512f": "AVX-512", "avx2": "AVX2"}
-"""Vector units, widest first: sums have other last bits with each of them."""
+"""Vector units by flag, widest first. The last bits of sums depend on them."""
 
 
 def processor() -> str:
     """Return the processor that a stage computes on, such as `AMD EPYC, AVX-512, 2 cores`."""
     cores = len(os.sched_getaffinity(0))
     lines = _CPU_INFO.read_text(encoding="utf-8").splitlines() if _CPU_INFO.exists() else []
-    values = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
-    }
+    values = {}
+    for line in lines:
+        key, _, value = line.partition(":")
+        values[key.strip()] = value.strip()
     flags = values.get("flags", "").split()
     vectors = next((name for flag, name in _VECTORS.items() if flag in flags), "")
     count = f"{cores} core" if cores == 1 else f"{cores} cores"

@@ -1,7 +1,6 @@
 """Linux process attributes that Python does not expose: parent-death signal and child subreaper.
 
-On other systems the functions do nothing with them. psutil has neither; it lists and signals
-processes.
+On other systems the functions leave them alone. psutil has neither; it lists and signals processes.
 """
 
 import ctypes
@@ -20,7 +19,7 @@ def terminate_with_parent(parent: int | None = None) -> None:
 
     Args:
         parent: Process id of the expected parent. If it has ended already, SIGTERM follows
-            immediately. If None, the present parent is taken.
+            immediately. If None, the current parent is taken.
 
     """
     if sys.platform != "linux":
@@ -34,7 +33,7 @@ def terminate_with_parent(parent: int | None = None) -> None:
 def terminate_with_dvc() -> None:
     """End this process, which DVC has started, at the first signal or as soon as DVC ends.
 
-    For the time in which no handlers are needed yet: signals have their default action.
+    Signals have their default action until the stage installs its handlers.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)

@@ -62,7 +62,7 @@ def write_status(
     Args:
         folder: The stage's run folder, `runs/STAGE`.
         stage: Name of the stage.
-        state: Present state of the stage.
+        state: Current state of the stage.
         fingerprint: The stage's fingerprint, or None if it failed before that was known.
         kind: Kind of failure; only for the state "failed".
         message: Description of the failure; only for the state "failed".

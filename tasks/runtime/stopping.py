@@ -3,7 +3,7 @@
 SIGTERM and SIGINT raise `Interrupted` in the main thread, which unwinds the stage. Its last writes
 may take long (to MLflow, for example), the exception may be swallowed (the interpreter does so in
 finalisers), and the main thread may be inside a long call of a library, where it runs no handler.
-Therefore a second thread, which hears of the signal at once, ends the process after a deadline.
+Therefore a second thread, which reads the signal from a pipe, ends the process after a deadline.
 """
 
 import os
@@ -65,7 +65,7 @@ def stop_at_signals(give_up: Callable[[Interrupted], object]) -> None:
     def send_if_missed(number: int) -> bool:
         """Send a signal again if its exception was swallowed before a training held signals back.
 
-        A finaliser that runs when the signal comes does that; the training would not hear of it.
+        A finaliser that runs when the signal arrives swallows it; the training would not stop.
         """
         nonlocal raised
         missed = raised and is_held_back(number)
@@ -106,7 +106,8 @@ def _enforce_deadline(
     number = 0
     while number not in _SIGNALS:
         number = os.read(reader, 1)[0]
-    received = start = time.monotonic()
+    received = time.monotonic()
+    start = received
     sent_again = False
     while True:
         time.sleep(_POLL_SECONDS)
@@ -116,7 +117,8 @@ def _enforce_deadline(
             start = now
         limit = STOP_SECONDS
         if os.getppid() != parent:
-            start, limit = received, ORPHAN_SECONDS
+            start = received
+            limit = ORPHAN_SECONDS
         if now - start >= limit:
             break
     give_up(Interrupted(number))

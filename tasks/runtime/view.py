@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class StageView:
-    """The present state of one stage, as DVC computes it."""
+    """The current state of one stage, as DVC computes it."""
 
     params: tuple[str, ...]
     """Dotted keys of `params.yaml` that the stage declares."""
