@@ -80,9 +80,9 @@ def commands_page() -> str:
     """Return the page of all commands: usage, arguments and options, as `--help` prints them."""
     command = typer.main.get_command(app)
     context = typer.Context(command, info_name="mambatalk")
-    for one in getattr(command, "commands", {}).values():
+    for subcommand in getattr(command, "commands", {}).values():
         # In the list of commands, where click would cut sentences at 45 characters.
-        one.short_help = (one.help or "").partition("\n")[0]
+        subcommand.short_help = (subcommand.help or "").partition("\n")[0]
     text = get_docs_for_click(
         obj=command, ctx=context, name="mambatalk", title="The command line: `mambatalk`"
     )

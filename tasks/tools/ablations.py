@@ -3,8 +3,9 @@
 Each experiment of `EXPERIMENTS` changes some parameters of a profile, and is built with several
 seeds, up to the metrics. All builds use one git worktree, `runs/ablations/checkout`, on the commit
 checked out here, and share DVC's cache: a stage that two experiments have in common is trained
-once. Metrics are kept in `runs/ablations/PROFILE`, so that the same command goes on after a stop;
-they are made again on another commit. The table in docs/ablations.md is written after every build.
+once. Metrics are kept in `runs/ablations/PROFILE`, so that the same command continues after a stop;
+on another commit they are computed again. The table in docs/ablations.md is written after each
+build.
 """
 
 import sys
@@ -53,7 +54,7 @@ METRICS: Final = (
 )
 """Columns of the table."""
 MARKED_SEEDS: Final = 3
-"""Seeds from which on a difference is marked."""
+"""Smallest number of common seeds with which a difference is marked."""
 
 Results = Mapping[str, Mapping[int, dict[str, Any]]]
 """Content of `metrics.json` by experiment and seed."""
@@ -239,13 +240,11 @@ def _cell(key: str, by_seed: Mapping[int, dict[str, Any]], baseline: Mapping[int
     text = metric.format(fmean(known))
     if len(known) > 1:
         text += f" ({metric.format(min(known))} to {metric.format(max(known))})"
-    gains = [
-        before - after
-        for seed, after in losses.items()
-        if after is not None
-        and seed in baseline
-        and (before := _loss(key, baseline[seed])) is not None
-    ]
+    gains = []
+    for seed, after in losses.items():
+        before = _loss(key, baseline[seed]) if seed in baseline else None
+        if before is not None and after is not None:
+            gains.append(before - after)
     if len(gains) < MARKED_SEEDS:
         return text
     if min(gains) > 0:
@@ -273,27 +272,22 @@ def page(text: str, block: str) -> str:
 
 
 def _write_page(profile: str, names: Iterable[str], folder: Path) -> None:
-    stored = {
-        name: {int(path.stem): read_json(path) for path in sorted((folder / name).glob("*.json"))}
-        for name in names
-    }
-    found = {name: by_seed for name, by_seed in stored.items() if by_seed}
-    if BASELINE not in found:
+    results: dict[str, dict[int, dict[str, Any]]] = {}
+    origins = []
+    for name in names:
+        for path in sorted((folder / name).glob("*.json")):
+            stored = read_json(path)
+            results.setdefault(name, {})[int(path.stem)] = stored["metrics"]
+            origins.append(stored["origin"])
+    if BASELINE not in results:
         return
-    results = {
-        name: {seed: one["metrics"] for seed, one in by_seed.items()}
-        for name, by_seed in found.items()
-    }
-    origins = [one["origin"] for by_seed in found.values() for one in by_seed.values()]
-    behind = [
-        " and ".join(dict.fromkeys(origin[key] for origin in origins))
-        for key in ("commit", "processor")
-    ]
+    commits = " and ".join(dict.fromkeys(origin["commit"] for origin in origins))
+    processors = " and ".join(dict.fromkeys(origin["processor"] for origin in origins))
     clips = next(iter(results[BASELINE].values()))["clips"]
     block = (
         f"{table(results)}\n\n"
         f"Profile `{profile}`, {clips} held-out clips, seeds "
-        f"{' '.join(map(str, results[BASELINE]))}, commit {behind[0]}, {behind[1]}."
+        f"{' '.join(map(str, results[BASELINE]))}, commit {commits}, {processors}."
     )
     text = PAGE.read_text(encoding="utf-8")
     with atomic_file(PAGE) as temporary:

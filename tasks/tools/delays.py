@@ -129,7 +129,16 @@ def measure(
 
 def table(points: Sequence[Point]) -> str:
     """Return the points as a Markdown table."""
-    heads = ("hop + look-ahead", "delay (s)", "event F1", "FGD", "BC", "diversity (m)")
+    headings = [
+        "hop + look-ahead",
+        "delay (s)",
+        "event F1",
+        "FGD",
+        "BC",
+        "diversity (m)",
+        "jerk, upper body",
+        "processor time",
+    ]
     rows = [
         [
             point.pace,
@@ -141,12 +150,7 @@ def table(points: Sequence[Point]) -> str:
         ]
         for point in points
     ]
-    return tabulate(
-        rows,
-        [*heads, "jerk, upper body", "processor time"],
-        tablefmt="github",
-        disable_numparse=True,
-    )
+    return tabulate(rows, headings, tablefmt="github", disable_numparse=True)
 
 
 def plot(points: Sequence[Point], path: Path) -> None:

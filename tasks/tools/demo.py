@@ -36,7 +36,7 @@ EXAMPLE: Final = "Please push the huge window open, and maybe nobody stops the r
 LEAD: Final = 0.6
 """Seconds of silence before and after the sentence, in which the figure comes to rest."""
 PEAK: Final = 0.6
-"""Of the loudest sample; full scale is 1."""
+"""Amplitude of the loudest sample; full scale is 1."""
 
 
 def demo(text: str) -> list[Path]:
@@ -79,7 +79,7 @@ def demo(text: str) -> list[Path]:
 
 
 def clean_sentences(text: str) -> list[str]:
-    """Return the sentences of a text as eSpeak NG's reader wants them: words and commas.
+    """Return the sentences of a text in the form that `speak` takes: words and commas.
 
     Raises:
         InputError: There are no words in the text.
@@ -127,7 +127,9 @@ def _write_textgrid(path: Path, words: Sequence[Word], seconds: float) -> None:
 
 
 def command(
-    text: Annotated[str, typer.Argument(help="What is said. Without it you are asked.")] = "",
+    text: Annotated[
+        str, typer.Argument(help="Sentence to speak. Without it, the command asks for one.")
+    ] = "",
 ) -> None:
     """Make the video and print where the files are."""
     for path in demo(text or typer.prompt("Sentence", default=EXAMPLE)):

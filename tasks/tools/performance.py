@@ -1,7 +1,8 @@
 """Draw the plots of docs/performance.md: `python -m tasks.tools.performance`.
 
-Every point is read from a table of measurements in docs/, so that no number is written twice; what
-is computed from them is named so in the plot. Each plot is written for light and for dark pages.
+Every point is read from a table of measurements in docs/, so that no number is written twice. A
+plot says so where it shows numbers computed from these. Each plot is written for light and for dark
+pages.
 """
 
 import re
@@ -35,9 +36,10 @@ Theme = Mapping[str, str]
 
 
 def read_table(document: str, heading: str) -> Rows:
-    """Return the first table below a heading: the cells after the first one, by the first one.
+    """Return the rows of the table below a heading, the head included.
 
-    Marks of bold text are removed. The row of the table's head is among the rows.
+    Returns:
+        The cells of each row after its first cell, by its first cell, without marks of bold text.
 
     Raises:
         InputError: The document has no such heading, or no table below it.
@@ -51,8 +53,13 @@ def read_table(document: str, heading: str) -> Rows:
         raise InputError(
             DOCS / document, f"expected a table below {heading!r}, found none", "restore it"
         )
-    cells = [[cell.strip().replace("**", "") for cell in line.split("|")[1:-1]] for line in lines]
-    return {row[0]: row[1:] for row in cells if not set(row[1]) <= {"-"} or not row[1]}
+    rows = {}
+    for line in lines:
+        first, *others = (cell.strip().replace("**", "") for cell in line.split("|")[1:-1])
+        is_rule_below_head = set(others[0]) == {"-"}
+        if not is_rule_below_head:
+            rows[first] = others
+    return rows
 
 
 def number(cell: str) -> float:

@@ -44,7 +44,7 @@ def write_release(root: Path, folder: Path, croissant: Path | None = None) -> li
     Args:
         root: Root of a checkout in which the pipeline is built.
         folder: Folder to create or to replace, whole or not at all.
-        croissant: File of `mambatalk croissant` to add, which knows the data's name and licence.
+        croissant: File of `mambatalk croissant` to add, which states the data's name and licence.
 
     Returns:
         The files, sorted by name.
@@ -90,10 +90,10 @@ def check_croissant(path: Path, digest: str) -> None:
 
     Args:
         path: File of `mambatalk croissant`.
-        digest: Of the snapshot.
+        digest: Digest of the snapshot.
 
     Raises:
-        InputError: It describes another one, or is no such file.
+        InputError: The file describes another snapshot, or cannot be read.
 
     """
     found = read_json(path).get("identifier")

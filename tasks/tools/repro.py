@@ -21,7 +21,7 @@ from tasks.runtime.processes import terminate_with_parent
 
 _DVC: Final = (sys.executable, "-m", "tasks.runtime.dvc_command")
 _MAX_REPEATS: Final = 4
-"""Times that damaged files are built again; more often means that the disk fails."""
+"""Most builds in a row while stages find damaged files; more would mean that the disk fails."""
 ADVICE: Final = "Use `dvc push` to send your updates to remote storage."
 
 
@@ -64,7 +64,7 @@ def _repro_once(root: Path, variables: Mapping[str, str] | None, targets: Sequen
     ) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: process.send_signal(number))
-        # Until it is waited for, a DVC that was killed seems to hold its locks.
+        # A killed DVC seems to hold its locks until this process has waited for it.
         signal.signal(signal.SIGCHLD, lambda *_: process.poll())
         # The stage has the same pipe, so the loop ends when both have ended.
         for line in process.stdout or ():
@@ -79,7 +79,7 @@ def _repro_once(root: Path, variables: Mapping[str, str] | None, targets: Sequen
 
 
 def _removed_damage(root: Path, started: float) -> bool:
-    """Return whether a stage that ran since then has removed a damaged file."""
+    """Return whether a stage that ran since a time (`time.time`) has removed a damaged file."""
     for path in Paths(root).run_folder("*").parent.glob("*/status.json"):
         if path.stat().st_mtime >= started and read_json(path)["kind"] == "damaged":
             return True

@@ -117,7 +117,7 @@ def show(root: Path, experiment: str = EXPERIMENT) -> None:
 
 def command() -> None:
     """Check `params.yaml`, and print the summary."""
-    # DVC calls a build up to date although a section that no stage reads may be wrong.
+    # Not checked by DVC: a build can be up to date while a section that no stage reads is wrong.
     load_config(Paths().params)
     show(Path(), os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
 

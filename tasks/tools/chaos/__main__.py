@@ -91,7 +91,8 @@ def page(rows: list[Row], minutes: float) -> str:
         "|---|---|---|",
     ]
     for row in rows:
-        lines.append(f"| {row.fault} | {row.seen} | {'; '.join(row.faults) or 'the same bytes'} |")
+        afterwards = "; ".join(row.problems) or "the same bytes"
+        lines.append(f"| {row.fault} | {row.seen} | {afterwards} |")
     return "\n".join([*lines, ""])
 
 
@@ -105,7 +106,7 @@ def _processor() -> str:
 
 
 def _print_row(row: Row) -> None:
-    say(f"{row.fault}: {row.seen}; {'; '.join(row.faults) or 'the same bytes afterwards'}")
+    say(f"{row.fault}: {row.seen}; {'; '.join(row.problems) or 'the same bytes afterwards'}")
 
 
 def command(
@@ -121,7 +122,7 @@ def command(
     rows = rehearse(FOLDER, minutes=minutes, kills=kills, seed=seed)
     PAGE.write_text(page(rows, (time.monotonic() - begun) / _SECONDS_PER_MINUTE), encoding="utf-8")
     say(f"wrote {PAGE}")
-    if any(row.faults for row in rows):
+    if any(row.problems for row in rows):
         sys.exit(1)
 
 

@@ -55,7 +55,7 @@ class Row:
     fault: str
     seen: str
     """Exit code, seconds and the line that the user reads."""
-    faults: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     """What is not as it should be."""
 
 

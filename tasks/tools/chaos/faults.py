@@ -65,12 +65,11 @@ def _mlflow_killed(build: Build, reference: str, fault: str, at: str) -> Row:
         MLFLOW_BACKEND_STORE_URI=f"sqlite:///{store}",
         MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
     ) as kill:
+        before = _runs(store)
 
         def kill_in_run() -> None:
             _wait_until(lambda: _runs(store) > before)
             kill()
-
-        before = _runs(store)
 
         ended = build.stage(
             _STAGE, at=at, then=kill_in_run, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}"
@@ -150,8 +149,8 @@ def two_builds_at_once(build: Build, reference: str) -> Row:
     row = build.judge(
         "two `dvc repro` at once", second[0], reference=reference, says="busy|running", fails=True
     )
-    faults = ("the first build failed",) if first.code else ()
-    return Row(row.fault, row.seen, (*faults, *row.faults))
+    problems = ("the first build failed",) if first.code else ()
+    return Row(row.fault, row.seen, (*problems, *row.problems))
 
 
 def read_only_checkout(build: Build, reference: str) -> Row:
@@ -163,7 +162,7 @@ def read_only_checkout(build: Build, reference: str) -> Row:
 
 
 def jumping_clock(build: Build, reference: str) -> Row:
-    """Set the clock back by a day in a training, and on by two at its end (libfaketime)."""
+    """Run a training a day in the past, and set its clock two days into the future at its end."""
     library = next(Path("/usr/lib").glob(f"*/{_FAKETIME}"), None)
     if library is None:
         return Row("a clock that jumps", "not tried: libfaketime is not installed")

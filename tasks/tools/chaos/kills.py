@@ -44,7 +44,7 @@ class Attempt:
     lived: float
     """Seconds from the signal to the end of the last process."""
     limit: float
-    """Longest time that should take."""
+    """Longest time that this should take, seconds."""
 
 
 def random_kills(build: Build, reference: str, *, kills: int, until: float, seed: int) -> Row:
@@ -62,38 +62,38 @@ def random_kills(build: Build, reference: str, *, kills: int, until: float, seed
     """
     draw = random.Random(seed)
     attempts: list[Attempt] = []
-    faults: list[str] = []
+    problems: list[str] = []
     sent = 0
     while sent < kills and time.monotonic() < until:
         attempt = _attempt(build, draw)
         attempts.append(attempt)
         sent += attempt.signal is not None
         if attempt.signal is not None and sent % _REPORTED == 0:
-            say(f"{sent} random signals sent, {len(faults)} faults so far")
+            say(f"{sent} random signals sent, {len(problems)} problems so far")
         if attempt.lived > attempt.limit:
             late = f"{attempt.lived:.1f} s from {attempt.signal} to the end"
             say(f"after {sent} random signals: {late}, where {attempt.limit:g} s was the most")
-            faults.append(late)
+            problems.append(late)
         if attempt.signal is None and attempt.ended.code == 0:
-            faults += _differences(build, reference)
+            problems += _differences(build, reference)
             _empty(build)
         elif attempt.signal is None and not attempt.ended.line(_REFUSED):
-            faults.append(f"a build failed: {attempt.ended.line(_ERROR)}")
+            problems.append(f"a build failed: {attempt.ended.line(_ERROR)}")
             # The next one would fail as well.
             break
     last = build.run(REPRO)
     attempts.append(Attempt(last, None, lived=0.0, limit=0.0))
     if last.code:
-        faults.append(f"the last build failed: {last.line(_ERROR)}")
-    faults += _differences(build, reference)
-    return Row("random kills", _summary(attempts), tuple(dict.fromkeys(faults)))
+        problems.append(f"the last build failed: {last.line(_ERROR)}")
+    problems += _differences(build, reference)
+    return Row("random kills", _summary(attempts), tuple(dict.fromkeys(problems)))
 
 
 def _summary(attempts: list[Attempt]) -> str:
     sent = Counter(one.signal for one in attempts if one.signal)
-    unhurt = [one.ended for one in attempts if one.signal is None]
-    completed = sum(ended.code == 0 for ended in unhurt)
-    refused = sum(ended.code != 0 and bool(ended.line(_REFUSED)) for ended in unhurt)
+    undisturbed = [one.ended for one in attempts if one.signal is None]
+    completed = sum(ended.code == 0 for ended in undisturbed)
+    refused = sum(ended.code != 0 and bool(ended.line(_REFUSED)) for ended in undisturbed)
     stages = {
         line.split("'")[1]
         for one in attempts
@@ -118,7 +118,9 @@ def _attempt(build: Build, draw: random.Random) -> Attempt:
     # The pipe must not fill up.
     reader = threading.Thread(target=lambda: output.extend(process.stdout or ()))
     reader.start()
-    name, limit, lived = None, 0.0, 0.0
+    name = None
+    limit = 0.0
+    lived = 0.0
     try:
         with suppress(subprocess.TimeoutExpired):
             process.wait(moment - time.monotonic())
@@ -129,9 +131,8 @@ def _attempt(build: Build, draw: random.Random) -> Attempt:
             victim = draw.choice([member for member in family if _role(member, root)])
             number = draw.choice(_SIGNALS)
             name = f"{number.name} to the {_role(victim, root)}"
-            limit = _ALLOWANCE[number] + (
-                ORPHAN_SECONDS if number == signal.SIGKILL else STOP_SECONDS
-            )
+            stage_seconds = ORPHAN_SECONDS if number == signal.SIGKILL else STOP_SECONDS
+            limit = stage_seconds + _ALLOWANCE[number]
             signalled = time.monotonic()
             with suppress(psutil.NoSuchProcess):
                 victim.send_signal(number)
@@ -141,7 +142,8 @@ def _attempt(build: Build, draw: random.Random) -> Attempt:
                 os.close(handle)
             lived = time.monotonic() - signalled
             if _had_finished(build, victim.pid):
-                name, limit = f"{name} that had finished", _PATIENCE + 1
+                name = f"{name} that had finished"
+                limit = _PATIENCE + 1
     finally:
         # Also if a person stops the rehearsal.
         if process.poll() is None:

@@ -23,7 +23,7 @@ def judge(build: Build, output: str, *, code: int = 1, reference: str = "a") -> 
     row = build.judge(
         "fault", Ended(code, output, 1.0), reference=reference, says="full disk", fails=True
     )
-    return row.faults
+    return row.problems
 
 
 def test_a_fault_needs_a_line_an_exit_code_and_the_same_results_afterwards(build: Build) -> None:
