@@ -25,6 +25,15 @@ if TYPE_CHECKING:
 CURVES: Final = ("train/loss", "val/loss")
 """Curves of the trainings that the run of a build repeats."""
 _NOTE: Final = "mlflow.note.content"
+_SHARED_TAGS: Final = (
+    "git_commit",
+    "git_dirty",
+    "snapshot_digest",
+    "seed",
+    "processor",
+    "dvc_experiment",
+)
+"""Tags of stages that the run of a build repeats."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ def _parent(
     if found and found[0].info.status == "FINISHED":
         return found[0].info.run_id
 
-    # One that is not finished is left over from a failure below, and is completed.
+    # A parent that is not finished is left over from a failure in the lines below; complete it.
     end = max((run.info.end_time for run in runs.values()), default=0)
     parent = found[0] if found else _create(client, experiment, runs, locked, pipeline, end)
     parent_id: str = parent.info.run_id
@@ -134,8 +143,7 @@ def _create(
         key: value
         for run in runs.values()
         for key, value in run.data.tags.items()
-        if key
-        in ("git_commit", "git_dirty", "snapshot_digest", "seed", "processor", "dvc_experiment")
+        if key in _SHARED_TAGS
     }
     tags = {
         **shared,

@@ -50,7 +50,7 @@ def recording(stage: str, config: Config, view: StageView, *, root: Path) -> Ite
 
     Args:
         stage: Name of the stage.
-        config: The whole configuration; the declared parameters of it are recorded.
+        config: The whole configuration, of which the declared parameters are recorded.
         view: What `dvc.yaml` declares for the stage.
         root: Folder of `dvc.yaml`.
 
@@ -59,8 +59,8 @@ def recording(stage: str, config: Config, view: StageView, *, root: Path) -> Ite
     # The stage `prepare` writes the snapshot of the sample; the one there is older.
     data_set = None if stage == "prepare" else corpus_data_set(config, root)
     # The same stage with the same inputs in the same checkout continues what was interrupted.
-    key = digest([str(root.resolve()), stage, view.fingerprint])
-    recorder = Recorder(stage, tags, data_set, key=key)
+    spool_key = digest([str(root.resolve()), stage, view.fingerprint])
+    recorder = Recorder(stage, tags, data_set, key=spool_key)
     declared = {
         key: value
         for key, value in flat(config_dict(config)).items()
@@ -79,8 +79,8 @@ def recording(stage: str, config: Config, view: StageView, *, root: Path) -> Ite
 class Recorder:
     """The MLflow run of one stage, the `Tracker` of a training.
 
-    No method raises or waits during an outage of the tracking store, but `flush` and `close`, which
-    wait for a limited time.
+    During an outage of the tracking store no method raises, and only `flush` and `close` wait, for
+    a limited time.
 
     Args:
         name: Name of the run.

@@ -109,8 +109,8 @@ class Sender:
 def send(spool: Spool) -> None:
     """Send what MLflow does not have yet.
 
-    A record that MLflow refuses for what it is (a name that is not allowed, a run that was deleted)
-    is skipped with a warning, because it would be refused again.
+    A record that MLflow refuses for its content (a name that is not allowed, a run that was
+    deleted) is skipped with a warning, because it would be refused again.
 
     Raises:
         Exception: The store does not answer; all records that it has are noted.
@@ -145,7 +145,7 @@ def send_leftovers() -> list[Path]:
         try:
             send(spool)
         finally:
-            # One of a stage that was interrupted goes on when the stage does.
+            # The spool of an interrupted stage is kept: it continues when the stage does.
             sent_all = spool.sent.offset == path.stat().st_size
             spool.close(delete=sent_all and has_ended(spool))
     return waiting_spools()

@@ -86,8 +86,8 @@ def connect() -> tuple["MlflowClient", str]:
 def _create_database(path: Path) -> None:
     """Create MLflow's tables, under another name until all are there.
 
-    A process that is killed meanwhile would leave some of them, and MLflow would never again get
-    past the first that it finds.
+    A process that is killed meanwhile would leave some of them, and every later start of MLflow
+    would fail at the first table that exists already.
     """
     import mlflow
 
@@ -98,7 +98,7 @@ def _create_database(path: Path) -> None:
 
 
 def _with_tags(client: "MlflowClient", experiment: str, present: Mapping[str, str]) -> str:
-    """Add the tags of the experiment that it lacks, and return its id."""
+    """Add the tags that the experiment lacks, and return its id."""
     for key, value in EXPERIMENT_TAGS.items():
         if key not in present:
             client.set_experiment_tag(experiment, key, value)
