@@ -207,7 +207,7 @@ def load_bytes(source: Source, *, where: str | None, limit: int) -> tuple[bytes,
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
-            name, "expected a file of the corpus, found no such file", "check the path"
+            name, "expected a readable file, found no such file", "check the path"
         ) from None
     except (IsADirectoryError, PermissionError) as error:
         raise InputError(
