@@ -25,6 +25,7 @@ from mambatalk.motion.rotations import axis_angle_to_6d, axis_angle_to_matrix
 from mambatalk.motion.skeleton import (
     AUTO_ENCODERS,
     EXPRESSION_DIM,
+    FOOT_JOINTS,
     PART_DIMS,
     PARTS,
     TRANSLATION,
@@ -316,6 +317,37 @@ def test_foot_term_of_a_walk_depends_on_its_translation_in_corrected_only(
     unmoved = part_loss("lower", "corrected")(truth("lower", standing), standing)
     torch.testing.assert_close(terms["published"]["foot"], unmoved["foot"])
     assert not torch.allclose(terms["corrected"]["foot"], unmoved["foot"])
+
+
+@pytest.mark.parametrize("part", ["lower", "global"])
+def test_a_foot_that_stands_while_the_body_passes_over_it_does_not_slide(
+    part: AutoEncoder, batch: WindowBatch
+) -> None:
+    body = stand_in_body()
+    pose = torch.zeros(2, LENGTH, 55, 3)
+    left_hip = 1
+    pose[:, :, left_hip, 0] = torch.linspace(0, 0.5, LENGTH)
+    rest = body.rest_joints(batch.betas).repeat_interleave(LENGTH, 0)
+    joints = body.joints(axis_angle_to_matrix(pose).flatten(0, 1), rest)
+    ankle = joints.unflatten(0, (2, LENGTH))[:, :, FOOT_JOINTS[0]]
+    trans = ankle[:, :1] - ankle
+    contact = torch.zeros(2, LENGTH, 4)
+    contact[..., 0] = 1
+    motion = torch.cat([axis_angle_to_6d(pose).flatten(2), trans, contact], -1)
+    step = batch._replace(motion=motion)
+
+    def foot_term(ground: Tensor) -> float:
+        prediction = truth(part, step)
+        prediction[..., PART_TRANSLATION] = ground
+        return float(part_loss(part, "corrected", body=body)(prediction, step)["foot"])
+
+    # The velocities whose sum is this path; `ground_velocity` takes central differences.
+    ground = trans.clone()
+    ground[:, :-1, ::2] = 30 * trans.diff(dim=1)[..., ::2]
+    stands = foot_term(ground)
+    slides = foot_term(-ground)
+    assert stands < 1e-5
+    assert slides > 0.01
 
 
 @pytest.mark.skipif(not FIXTURE.is_file(), reason="no ../shared/fixtures beside the checkout")
