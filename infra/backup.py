@@ -81,8 +81,20 @@ def backup_place() -> DirFileSystem:
 
 
 def artifact_place() -> DirFileSystem:
-    """Return where the MLflow server keeps artifacts."""
-    return open_place(os.environ.get("MLFLOW_ARTIFACTS_DESTINATION", "s3://mlflow/artifacts"))
+    """Return where the MLflow server keeps artifacts.
+
+    Raises:
+        InputError: It is a folder, whose files have no ETag to name their copies by.
+
+    """
+    url = os.environ.get("MLFLOW_ARTIFACTS_DESTINATION", "s3://mlflow/artifacts")
+    if not url.startswith("s3://"):
+        raise InputError(
+            "MLFLOW_ARTIFACTS_DESTINATION",
+            f"expected a place in S3, found {url}",
+            "copy that folder by other means",
+        )
+    return open_place(url)
 
 
 def remote_place() -> DirFileSystem:
@@ -103,10 +115,11 @@ def create() -> Manifest:
     uploaded before a run ends, and objects of the DVC remote are never changed.
 
     Raises:
-        InputError: PostgreSQL or the store does not answer.
+        InputError: PostgreSQL or the store does not answer, or artifacts are kept in a folder.
 
     """
     place = backup_place()
+    artifacts_place = artifact_place()
     stamp = datetime.now(UTC).strftime(_STAMP)
     dumps = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -115,15 +128,14 @@ def create() -> Manifest:
             _run("pg_dump", "--format=custom", "--file", str(dump), "--dbname", database)
             dumps[database] = sha256_file(dump)
             place.put_file(str(dump), f"{stamp}/{database}.dump")
-    artifacts = _copy_artifacts(place)
+    artifacts = _copy_artifacts(artifacts_place, place)
     remote = {name: int(about["size"]) for name, about in _listing(remote_place()).items()}
     manifest = Manifest(stamp, dumps, artifacts, remote)
     place.write_text(f"{stamp}/{MANIFEST}", json.dumps(asdict(manifest), indent=1))
     return manifest
 
 
-def _copy_artifacts(place: DirFileSystem) -> dict[str, str]:
-    source = artifact_place()
+def _copy_artifacts(source: DirFileSystem, place: DirFileSystem) -> dict[str, str]:
     # Sizes are compared, because an interrupted copy into a folder leaves a shorter file.
     present = {name: about["size"] for name, about in _listing(place).items()}
     etags = {}

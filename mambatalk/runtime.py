@@ -56,11 +56,17 @@ def device() -> torch.device:
     If torchrun started several processes, each one gets a GPU of its own.
 
     Raises:
-        InputError: There are more processes than GPUs.
+        InputError: PyTorch knows no such device, or there are more processes than GPUs.
 
     """
+    name = os.environ.get("MAMBATALK_DEVICE", "")
     default = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(os.environ.get("MAMBATALK_DEVICE", "").lower() or default)
+    try:
+        chosen = torch.device(name.lower() or default)
+    except RuntimeError:
+        raise InputError(
+            "MAMBATALK_DEVICE", f"expected cpu, cuda or cuda:1, found {name!r}", "correct it"
+        ) from None
     if chosen.type != "cuda" or "LOCAL_RANK" not in os.environ:
         return chosen
     local_rank = int(os.environ["LOCAL_RANK"])

@@ -90,8 +90,10 @@ def _running(model: Model, limits: Limits) -> Iterator[int]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        while not server.started:
+        while thread.is_alive() and not server.started:
             time.sleep(0.01)
+        if not server.started:
+            raise RuntimeError("the service ended before it answered")
         yield int(server.servers[0].sockets[0].getsockname()[1])
     finally:
         server.should_exit = True

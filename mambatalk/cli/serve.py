@@ -58,7 +58,10 @@ def serve(
         loaded = Model.load(folder, chosen_device(device))
     limits = Limits(seconds=max_seconds, waiting=max_waiting)
     hosts = LOOPBACK if host in LOOPBACK else ("*",)
-    service = create_app(loaded, Bodies(path=body), limits, hosts=hosts)
+    bodies = Bodies(path=body)
+    # Loaded now: at the first request a file that is no body model would seem the client's fault.
+    _ = bodies.body
+    service = create_app(loaded, bodies, limits, hosts=hosts)
     run_service(
         service,
         host=host,

@@ -223,7 +223,7 @@ def _seconds_until_retry(state: RetryCallState) -> float:
     error = _last_error(state)
     if isinstance(error, HfHubHTTPError):
         requested = error.response.headers.get("Retry-After", "")
-        if requested.isdigit():
+        if requested.isdecimal():
             return float(requested)
     return _BACK_OFF(state)
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
+from mambatalk.errors import InputError
 from mambatalk.features.store import ClipInfo, FeatureStore
 from mambatalk.fidelity import FidelityRules
 from mambatalk.files import atomic_file
@@ -79,6 +81,19 @@ def write_codes(path: str | Path, codes: Codes) -> None:
 
 
 def read_codes(path: str | Path) -> Codes:
-    """Read codes that `write_codes` wrote."""
-    arrays = load_file(path)
-    return {part: arrays[part] for part in PARTS}
+    """Read codes that `write_codes` wrote.
+
+    Raises:
+        InputError: The file is missing, damaged or of something else.
+
+    """
+    try:
+        arrays = load_file(path)
+        return {part: arrays[part] for part in PARTS}
+    except (OSError, LookupError, SafetensorError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            path,
+            f"expected the codes of {', '.join(PARTS)}, found a file that does not load ({reason})",
+            "run the stage encode_codes again",
+        ) from None

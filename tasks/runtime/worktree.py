@@ -12,10 +12,16 @@ def prepare_worktree(folder: Path) -> None:
     Files of a build that git ignores stay, so that a build that was stopped continues.
 
     Raises:
-        InputError: `folder` exists, but is not a git worktree.
+        InputError: This folder is not in a git repository, or `folder` exists, but is not a git
+            worktree.
 
     """
-    commit = git("rev-parse", "HEAD")
+    try:
+        commit = git("rev-parse", "HEAD")
+    except subprocess.CalledProcessError:
+        raise InputError(
+            Path.cwd(), "expected a git checkout with a commit", "clone the repository"
+        ) from None
     git("worktree", "prune")
     if folder.exists():
         check_worktree(folder)

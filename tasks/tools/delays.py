@@ -159,10 +159,11 @@ def plot(points: Sequence[Point], path: Path) -> None:
 
     figure = Figure(figsize=(10, 2.4), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, len(PLOTTED)), PLOTTED.items(), strict=True):
-        pairs = [(point.delay, value) for point in points if (value := getattr(point, name))]
+        values = [(point.delay, getattr(point, name)) for point in points]
+        pairs = [(delay, value) for delay, value in values if value is not None]
         if pairs:
             axes.plot(*zip(*pairs, strict=True), marker="o", color="#3f6fb0")
-            axes.set_ylim(0, 1.1 * max(value for _, value in pairs))
+            axes.set_ylim(0, 1.1 * max(value for _, value in pairs) or 1)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("delay (s)", fontsize=9)
         axes.tick_params(labelsize=8)

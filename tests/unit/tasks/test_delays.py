@@ -58,3 +58,9 @@ def test_the_plot_is_a_picture(tmp_path: Path, fgd: float | None) -> None:
     plot([_point(0.3, fgd=fgd), _point(1.0, fgd=fgd)], tmp_path / "delays.png")
     with Image.open(tmp_path / "delays.png") as picture:
         assert picture.size == (1000, 240)
+
+
+def test_a_value_of_zero_is_drawn_and_a_missing_one_is_not(tmp_path: Path) -> None:
+    for name, value in (("zero", 0.0), ("missing", None)):
+        plot([_point(0.3, event_f1=value), _point(1.0, event_f1=value)], tmp_path / f"{name}.png")
+    assert (tmp_path / "zero.png").read_bytes() != (tmp_path / "missing.png").read_bytes()

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 from torch import Tensor
 
+from mambatalk.errors import InputError
 from mambatalk.features.store import ClipInfo, FeatureStore
 from mambatalk.fidelity import CORRECTED, PUBLISHED
 from mambatalk.models.vq.quantizer import codebook_usage
@@ -64,6 +66,14 @@ def test_codes_are_written_and_read_to_the_byte(
     for part in PARTS:
         assert back[part].dtype == np.int16
         np.testing.assert_array_equal(back[part], codes[part])
+
+
+@pytest.mark.parametrize("content", [b"no tensors", b"", save({"face": np.zeros(3, np.int16)})])
+def test_codes_that_do_not_load_are_reported_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "codes.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"codes\.safetensors: expected the codes of face, upper"):
+        read_codes(path)
 
 
 def test_usage_of_evenly_used_codes_and_of_a_single_one() -> None:

@@ -60,6 +60,12 @@ def test_device_is_the_one_of_the_environment(monkeypatch: Any) -> None:
     assert device() == torch.device("meta")
 
 
+def test_an_unknown_device_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAMBATALK_DEVICE", "gpu")
+    with pytest.raises(InputError, match="^MAMBATALK_DEVICE: expected cpu, cuda or cuda:1, found"):
+        device()
+
+
 def test_time_between_checkpoints_is_a_variable_of_five_minutes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -321,7 +321,7 @@ def test_foot_term_of_a_walk_depends_on_its_translation_in_corrected_only(
 
 @pytest.mark.parametrize("part", ["lower", "global"])
 def test_a_foot_that_stands_while_the_body_passes_over_it_does_not_slide(
-    part: AutoEncoder, batch: WindowBatch
+    part: AutoEncoderName, batch: WindowBatch
 ) -> None:
     body = stand_in_body()
     pose = torch.zeros(2, LENGTH, 55, 3)
