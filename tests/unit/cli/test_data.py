@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from mambatalk.cli.data import app, check
 from mambatalk.errors import InputError
 from mambatalk.files import read_json
+from mambatalk.quality.decisions import Decision, add_decision
 from mambatalk.sample.build import write_sample
 from tests.helpers.hub_downloads import wait_until
 
@@ -177,6 +178,23 @@ def test_a_corpus_of_which_most_is_unusable_is_critical(corpus: Path, tmp_path: 
     done = CliRunner().invoke(app, ["check", str(root), "--workers", "1"])
     assert done.exit_code == 1
     assert "critical: 9 of 12 clips" in done.stdout
+
+
+def test_a_decision_about_other_files_is_named_and_does_not_apply(
+    corpus: Path, tmp_path: Path
+) -> None:
+    clip_id = min((corpus / "smplxflame_30").iterdir()).stem
+    path = tmp_path / "decisions.csv"
+    swears = {"reason": "swears", "who": "ana", "when": "2026-11-28"}
+    add_decision(path, Decision(clip_id=clip_id, digest="0" * 64, decision="reject", **swears))
+    command = ["check", str(corpus), "--workers", "1", "--decisions"]
+    done = CliRunner().invoke(app, [*command, str(path)])
+    assert f"decision {clip_id}: does not apply: the clip's files have changed" in done.stdout
+    assert "0 quarantined" in done.stdout
+
+    missing = CliRunner().invoke(app, [*command, str(tmp_path / "none.csv")])
+    assert isinstance(missing.exception, InputError)
+    assert "expected a file of decisions, found none" in str(missing.exception)
 
 
 def test_a_rule_is_explained_without_a_corpus() -> None:

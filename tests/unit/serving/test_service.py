@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -203,6 +204,25 @@ def test_twice_the_load_it_can_carry_gets_answers_only(model: Model) -> None:
         assert set(statuses) <= {200, 429}
         assert statuses.count(200) >= 8
         assert client.post("/motion", content=content).status_code == 200
+
+
+def test_the_service_goes_on_after_a_batch_that_failed(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = model.synthesizer.generate_batch
+    failures = [RuntimeError("out of memory")]
+
+    def fail_once(speeches: list[Speech]) -> list[SmplxMotion]:
+        if failures:
+            raise failures.pop()
+        return generate(speeches)
+
+    monkeypatch.setattr(model.synthesizer, "generate_batch", fail_once)
+    # uvicorn closes the connection after an error.
+    request: dict[str, Any] = {"content": recording(1), "headers": {"Connection": "close"}}
+    with running(model, Limits()) as client:
+        statuses = [client.post("/motion", **request).status_code for _ in range(2)]
+    assert statuses == [500, 200]
 
 
 def test_a_request_that_takes_too_long_is_ended(model: Model) -> None:

@@ -25,6 +25,7 @@ def test_files_are_added_up_by_package() -> None:
         "mambatalk/metrics/srgr.py": summary(10, 5, 4, 1),
         "mambatalk/metrics/face.py": summary(30, 30, 0, 0),
         "flows/build.py": summary(60, 45, 0, 0),
+        "/tmp/copy/tasks/speaker_hours.py": summary(9, 0, 0, 0),
     }
     rows = table({"files": files}).splitlines()[2:]
     assert rows == [
