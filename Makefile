@@ -80,7 +80,7 @@ mutation: install ## Mutation testing of one module: make mutation M=mambatalk/m
 	@rm -rf runs/mutation && mkdir -p runs/mutation
 	@git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t runs/mutation
 	@cd runs/mutation && printf '%s\n' '[mutmut]' 'source_paths=mambatalk' 'only_mutate=$(M)' 'use_setproctitle=false' \
-	  'also_copy=' '  tests' '  infra' '  params.yaml' '  dvc.yaml' \
+	  'also_copy=' '  tests' '  tasks' '  flows' '  infra' '  params.yaml' '  dvc.yaml' \
 	  'pytest_add_cli_args_test_selection=$(MUTATION_TESTS)' > setup.cfg
 	@cd runs/mutation && OMP_NUM_THREADS=1 mutmut run --max-children 2
 	@cd runs/mutation && mutmut results | awk '/survived|no tests/ {sub(":$$", "", $$1); print $$1}' \

@@ -123,6 +123,42 @@ def test_a_training_stopped_by_sigterm_exits_with_143_and_continues_from_its_ste
     assert project.read("models/fgd/curve.csv") == curve
 
 
+FAILING = """
+import sys
+import torch
+from tasks.runtime.stage import execute
+
+def run(context):
+    context.paths.fgd.mkdir(parents=True)
+    (context.paths.fgd / "weights").write_text("half")
+    raise {error}
+
+sys.exit(execute("train", run))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("torch.OutOfMemoryError('20 MiB are missing')", "oom"),
+        ("FloatingPointError('the loss is nan')", "nan"),
+        ("TimeoutError('the store did not answer')", "transient"),
+    ],
+)
+def test_a_failure_that_is_no_defect_is_one_line_with_its_kind(
+    tmp_path: Path, error: str, kind: str
+) -> None:
+    project = mini_project(tmp_path, GRAPH, FAILING.format(error=error))
+    done = project.run(sys.executable, "-m", "mini")
+    message = error.split("'")[1]
+    assert done.stderr.splitlines()[-1] == f"train: {kind}: {message}"
+    assert "Traceback" not in done.stderr
+    status = json.loads(project.read(STATUS))
+    assert (status["state"], status["kind"], status["message"]) == ("failed", kind, message)
+    assert done.returncode == 1
+
+
 # A training stage that publishes, as those of the pipeline do.
 PUBLISHED = """
 import sys, tempfile
