@@ -8,15 +8,18 @@ import pytest
 import torch
 from torch import nn
 
+from mambatalk.features.store import open_features
 from mambatalk.files import read_json
 from mambatalk.models.generator.layers import MLP
+from mambatalk.synthesis import calibration
 from mambatalk.synthesis.bundle import Bundle
-from mambatalk.synthesis.calibration import calibrated, mean_probabilities
+from mambatalk.synthesis.calibration import calibrated, mean_probabilities, training_speech
 from mambatalk.synthesis.chain import CHAINED_PARTS
 from mambatalk.synthesis.history_chain import HistoryChain, chains_of_clips
 from mambatalk.synthesis.sampling import Sampling
 from mambatalk.synthesis.streaming import stream
 from mambatalk.synthesis.synthesizer import Synthesizer
+from tests.helpers.feature_folder import write_feature_folder
 from tests.helpers.speech import noise, speech
 from tests.helpers.tiny_bundle import CODES, SPEAKER_IDS, tiny_bundle
 
@@ -131,3 +134,25 @@ def test_models_that_draw_no_codes_as_sequences_have_no_means() -> None:
         replace(motion, chains=chained.chains),
     ):
         assert calibrated(bundle, SPEECH) is bundle
+
+
+def test_training_speech_is_ten_minutes_of_the_training_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = ["train", "train", "val", "train", "train", "test"]
+    folder = write_feature_folder(
+        tmp_path / "features", seconds=[2, 3, 4, 5, 6, 7], splits=splits, ctc=(0,)
+    )
+    store = open_features(folder, tmp_path / "cache")
+    whole = training_speech(store)
+    assert [one.frame_count for one in whole] == [60, 90, 150, 180]
+    first, clip = whole[0], store.clips_in_split("train")[0]
+    assert first.speaker_id == clip.speaker_id
+    np.testing.assert_array_equal(first.waveform, store.waveform(clip))
+    np.testing.assert_array_equal(first.words, store.words[store.frames(clip)])
+    assert first.ctc is not None
+    assert whole[1].ctc is None
+
+    # The clip with which the limit is reached is the last.
+    monkeypatch.setattr(calibration, "MAX_FRAMES", 61)
+    assert [one.frame_count for one in training_speech(store)] == [60, 90]

@@ -8,11 +8,18 @@ import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from mambatalk.audio.channels import FIXED_STATISTICS, wave_statistics
+from mambatalk.audio.channels import (
+    FIXED_STATISTICS,
+    LOOK_AHEAD,
+    audio_channels,
+    wave_statistics,
+)
 from mambatalk.errors import InputError
 from mambatalk.fidelity import PUBLISHED
 from mambatalk.motion.clip import SmplxMotion
+from mambatalk.synthesis import streaming
 from mambatalk.synthesis.bundle import Bundle
 from mambatalk.synthesis.decoding import decoder_reach
 from mambatalk.synthesis.layout import Pace
@@ -140,6 +147,28 @@ def test_without_statistics_those_of_the_received_audio_are_used(
     )
     whole = synthesizer.generate(speech(2)).poses
     np.testing.assert_allclose(one_piece, whole, atol=1e-4)
+
+
+def test_each_window_is_normalised_by_the_audio_up_to_its_end(
+    synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wave = noise(9)
+    # It grows louder, about a level that is not zero.
+    wave = (0.3 + wave * np.linspace(0.1, 1, len(wave))).astype(np.float32)
+    used: list[tuple[float, float]] = []
+
+    def recording(part: Tensor, mean: float, std: float) -> Tensor:
+        used.append((mean, std))
+        return audio_channels(part, mean, std)
+
+    monkeypatch.setattr(streaming, "audio_channels", recording)
+    for _ in stream(synthesizer, pieces(wave, 1600), speaker_id=SPEAKER):
+        pass
+    assert len(used) == synthesizer.layout.count(9 * 30)
+    for number, found in enumerate(used):
+        first, samples = synthesizer.layout.audio_slice(number)
+        expected = wave_statistics(torch.from_numpy(wave[: first + samples + LOOK_AHEAD]))
+        assert found == pytest.approx([float(value) for value in expected], rel=1e-6)
 
 
 @pytest.mark.parametrize(
