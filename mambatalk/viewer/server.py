@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from threading import Lock
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from mambatalk.errors import InputError
 from mambatalk.viewer.clips import ViewedClip
@@ -86,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # noqa: N802
         """Answer with the content of a path."""
         # A name that a web site has pointed at this machine must not reach the server.
-        host = urlsplit("//" + self.headers.get("Host", "")).hostname
+        host = self.headers.get("Host", "").partition(":")[0]
         if host not in (LOOPBACK, "localhost"):
             self._answer(HTTPStatus.FORBIDDEN, b"open the address that the command printed")
             return

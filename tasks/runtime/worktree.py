@@ -12,16 +12,11 @@ def prepare_worktree(folder: Path) -> None:
     Files of a build that git ignores stay, so that a build that was stopped continues.
 
     Raises:
-        InputError: This folder is not in a git repository, or `folder` exists, but is not a git
+        InputError: Git fails, as outside a repository; or `folder` exists, but is not a git
             worktree.
 
     """
-    try:
-        commit = git("rev-parse", "HEAD")
-    except subprocess.CalledProcessError:
-        raise InputError(
-            Path.cwd(), "expected a git checkout with a commit", "clone the repository"
-        ) from None
+    commit = git("rev-parse", "HEAD")
     git("worktree", "prune")
     if folder.exists():
         check_worktree(folder)
@@ -40,7 +35,16 @@ def check_worktree(folder: Path) -> None:
 
 
 def git(*arguments: str) -> str:
-    """Run git, and return its output without the final newline."""
-    return subprocess.run(
-        ["git", *arguments], check=True, stdout=subprocess.PIPE, text=True
-    ).stdout.strip()
+    """Run git, and return its output without the final newline.
+
+    Raises:
+        InputError: Git fails.
+
+    """
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[0]
+        raise InputError(
+            Path.cwd(), f"git {arguments[0]} failed ({reason})", "run it in a clone with a commit"
+        )
+    return done.stdout.strip()

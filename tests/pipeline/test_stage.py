@@ -146,7 +146,7 @@ sys.exit(execute("train", run))
         ("TimeoutError('the store did not answer')", "transient"),
     ],
 )
-def test_a_failure_that_is_no_defect_is_one_line_with_its_kind(
+def test_a_failure_that_is_not_a_defect_is_reported_in_one_line(
     tmp_path: Path, error: str, kind: str
 ) -> None:
     project = mini_project(tmp_path, GRAPH, FAILING.format(error=error))

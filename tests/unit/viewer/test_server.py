@@ -68,6 +68,7 @@ def test_a_web_site_cannot_read_the_results(address: str) -> None:
         ("evil.example", 403),
         (f"localhost:{port}", 200),
         ("127.0.0.1", 200),
+        ("[::1", 403),
     ):
         answer = httpx.get(f"{address}/clips.json", headers={"Host": host})
         assert answer.status_code == status
